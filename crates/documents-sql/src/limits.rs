@@ -1,0 +1,50 @@
+//! Every bound of the query engine by name, unit last, with its source beside it.
+//!
+//! Invariant: no query text, parameter or document can make the engine recurse, allocate or run
+//! without meeting one of these. What the service documents is taken over; the rest is ours.
+
+/// Query text (service limits page: 512 KB).
+pub const QUERY_TEXT_BYTES_MAX: usize = 512 * 1024;
+
+/// Nested parentheses, calls, arrays and objects that a query may have. Ours: the service gives
+/// no number; recursion of the parser, compiler and evaluator is proportional to it.
+pub const NESTING_DEPTH_MAX: usize = 128;
+
+/// Depth units behind [`NESTING_DEPTH_MAX`]: one nested level costs at most two (the bracket
+/// itself and the operand it stands in).
+pub(crate) const NESTING_UNITS_MAX: usize = 2 * NESTING_DEPTH_MAX;
+
+/// Depth units that one subquery costs: its clauses recurse through more frames than a bracket.
+pub(crate) const SUBQUERY_UNITS: usize = 6;
+
+/// JOIN clauses of one query (service limits page: 10 per query).
+pub const JOINS_PER_QUERY_MAX: usize = 10;
+
+/// TOP, OFFSET and LIMIT (the service keeps them in a signed 32-bit integer).
+pub const ROW_COUNT_MAX: u64 = 2_147_483_647;
+
+/// Items of one IN list (published query engine configuration: maxInExpressionItemsCount).
+pub const IN_LIST_ITEMS_MAX: usize = 16_000;
+
+/// Syntax and name errors reported at once; the first one is the useful one.
+pub(crate) const ERRORS_PER_QUERY_MAX: usize = 16;
+
+/// REPLICATE's count (documented for the function; a larger one is undefined).
+pub(crate) const REPLICATE_COUNT_MAX: i64 = 10_000;
+
+/// Size of one value made while evaluating (ours). Above it the query fails rather than
+/// exhaust memory by doubling: `(SELECT VALUE [c,c] FROM (SELECT VALUE [c,c] ...))`.
+pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Rows visited for one pushed document, its joins and subqueries together (ours). Ten joins
+/// over arrays of a hundred would be 10^20.
+pub const ROWS_PER_DOCUMENT_MAX: u64 = 4_000_000;
+
+/// Compiled regular expressions kept by one execution; patterns may come from documents.
+pub(crate) const REGEXES_CACHED_MAX: usize = 32;
+
+/// Memory of one compiled regular expression; a larger pattern is undefined.
+pub(crate) const REGEX_BYTES_MAX: usize = 1024 * 1024;
+
+/// Text length of a pattern for REGEXMATCH and LIKE (ours).
+pub(crate) const PATTERN_BYTES_MAX: usize = 16 * 1024;
