@@ -1,95 +1,82 @@
-//! Interim shape of the public interface.
+//! [`Compiled`]: a query resolved against its parameters, ready to run any number of times.
+
+use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
-use std::sync::Arc;
 
 use crate::access::Access;
 use crate::ast::Query;
-use crate::error::{ExecError, SqlError, SqlErrors, code};
+use crate::compile::{compile, narrow};
+use crate::error::SqlErrors;
+use crate::execution::Execution;
+use crate::program::Block;
 
 /// What an evaluation may know of the world.
 #[derive(Debug, Clone, Copy)]
 pub struct EvalContext {
-    /// The time that GETCURRENTDATETIME and its kin give.
+    /// The time that GETCURRENTDATETIME and its kin give, the same for the whole query.
     pub now: jiff::Timestamp,
     /// Where RAND starts.
     pub random_seed: u64,
 }
 
-/// Who puts rows in ORDER BY order.
+/// Who puts rows in the order of ORDER BY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderMode {
-    /// The execution sorts.
+    /// The execution sorts, in memory.
     Sort,
-    /// Documents are pushed in order.
+    /// Documents are pushed in the order that [`Access::order_by`] names, ties by `_rid` in the
+    /// first column's direction. Where that is `None` the execution sorts nevertheless.
     AlreadyOrdered,
 }
 
-/// Whether more documents are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// Yes.
-    Continue,
-    /// No: further rows could not come out.
-    Done,
+/// A query ready to run. Immutable and cheap to clone.
+#[derive(Clone)]
+pub struct Compiled {
+    program: Arc<Program>,
 }
 
-/// A query ready to run.
-#[derive(Debug, Clone)]
-pub struct Compiled {
-    access: Arc<Access>,
+/// What the clones of a [`Compiled`] and its executions share.
+pub(crate) struct Program {
+    pub(crate) block: Block,
+    pub(crate) access: Access,
 }
 
 impl Compiled {
-    /// Resolves a query.
+    /// Resolves names, parameters and functions, and folds constants. Parameter names are taken
+    /// with or without `@`; superfluous ones are ignored.
+    ///
     /// # Errors
-    /// Unknown names and functions.
-    pub fn compile(query: &Query, _parameters: &[(String, Value)]) -> Result<Self, SqlErrors> {
-        Err(SqlErrors::from(SqlError {
-            code: code::NOT_SUPPORTED,
-            message: String::new(),
-            start: query.span.start,
-            end: query.span.end,
-        }))
+    /// Unknown names (SC2001), functions (SC2005), argument counts (SC2050), aggregates in wrong
+    /// places (SC2101, SC2102), clauses that subqueries can't have, limits; what this server
+    /// lacks is named as not supported.
+    pub fn compile(query: &Query, parameters: &[(String, Value)]) -> Result<Self, SqlErrors> {
+        let block = compile(query, parameters)?;
+        let access = narrow::access(&block);
+        Ok(Self {
+            program: Arc::new(Program { block, access }),
+        })
     }
 
-    /// What an index can do.
+    /// What an index can do for the query.
     #[must_use]
     pub fn access(&self) -> &Access {
-        &self.access
+        &self.program.access
     }
 
-    /// Starts a run.
+    /// Starts a run that keeps at most `memory_bytes_max` bytes of rows, groups and undelivered
+    /// output (as they are estimated).
     #[must_use]
-    pub fn execution(&self, _context: EvalContext, _memory_bytes_max: usize, _order: OrderMode) -> Execution {
-        Execution {}
+    pub fn execution(&self, context: EvalContext, memory_bytes_max: usize, order: OrderMode) -> Execution {
+        Execution::new(Arc::clone(&self.program), context, memory_bytes_max, order)
     }
 }
 
-/// A run.
-#[derive(Debug)]
-pub struct Execution {}
-
-impl Execution {
-    /// One document.
-    /// # Errors
-    /// See [`ExecError`].
-    pub fn push(&mut self, _document: &Value, _rid_order: u64) -> Result<Flow, ExecError> {
-        Ok(Flow::Done)
-    }
-    /// No more documents.
-    /// # Errors
-    /// See [`ExecError`].
-    pub fn finish(&mut self) -> Result<(), ExecError> {
-        Ok(())
-    }
-    /// The next row.
-    pub fn next_row(&mut self) -> Option<Value> {
-        None
-    }
-    /// Rows waiting.
-    #[must_use]
-    pub fn rows_ready(&self) -> usize {
-        0
+impl fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compiled")
+            .field("access", &self.program.access)
+            .finish_non_exhaustive()
     }
 }

@@ -68,7 +68,11 @@ fn hash_value(value: &Value, seed: u128) -> u128 {
                 let name = murmur3(key.as_bytes(), hash_u128(STRING, PROPERTY_NAME));
                 members ^= hash_value(member, name);
             }
-            if members == 0 { hash } else { hash_u128(members, hash) }
+            if members == 0 {
+                hash
+            } else {
+                hash_u128(members, hash)
+            }
         }
     }
 }
@@ -97,9 +101,17 @@ fn murmur3(bytes: &[u8], seed: u128) -> u128 {
     for block in blocks {
         let block = u128::from_le_bytes(*block);
         h1 ^= low(block).wrapping_mul(C1).rotate_left(31).wrapping_mul(C2);
-        h1 = h1.rotate_left(27).wrapping_add(h2).wrapping_mul(5).wrapping_add(0x52dc_e729);
+        h1 = h1
+            .rotate_left(27)
+            .wrapping_add(h2)
+            .wrapping_mul(5)
+            .wrapping_add(0x52dc_e729);
         h2 ^= low(block >> 64).wrapping_mul(C2).rotate_left(33).wrapping_mul(C1);
-        h2 = h2.rotate_left(31).wrapping_add(h1).wrapping_mul(5).wrapping_add(0x3849_5ab5);
+        h2 = h2
+            .rotate_left(31)
+            .wrapping_add(h1)
+            .wrapping_mul(5)
+            .wrapping_add(0x3849_5ab5);
     }
     if !tail.is_empty() {
         let mut last = [0u8; 16];
@@ -155,7 +167,10 @@ mod tests {
 
     #[test]
     fn equal_values_hash_alike_and_order_of_keys_does_not_count() {
-        assert_eq!(structural_hash(&json!({"a": 1, "b": 2})), structural_hash(&json!({"b": 2, "a": 1.0})));
+        assert_eq!(
+            structural_hash(&json!({"a": 1, "b": 2})),
+            structural_hash(&json!({"b": 2, "a": 1.0}))
+        );
         assert_eq!(structural_hash(&json!(-0.0)), structural_hash(&json!(0)));
         assert_ne!(structural_hash(&json!([1, 2])), structural_hash(&json!([2, 1])));
         assert_ne!(structural_hash(&json!([])), structural_hash(&json!({})));

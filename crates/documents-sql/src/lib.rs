@@ -23,18 +23,30 @@
 //! unbounded ([`limits`]). Undefined is not null: it has no JSON form, and never reaches a row.
 
 mod access;
+mod aggregate;
 pub mod ast;
+mod compile;
 mod compiled;
+mod distinct;
 mod error;
+mod eval;
+mod execution;
+mod functions;
 mod hash;
+mod lexer;
 pub mod limits;
 mod number;
+mod parser;
+mod print;
+mod program;
+mod rows;
 mod value;
 
 pub use access::{Access, CompareOp, Path, PathStep, Predicate};
 pub use ast::Query;
-pub use compiled::{Compiled, EvalContext, Execution, Flow, OrderMode};
+pub use compiled::{Compiled, EvalContext, OrderMode};
 pub use error::{ExecError, SqlError, SqlErrors};
+pub use execution::{Execution, Flow};
 pub use value::{compare_strings, compare_values, deep_equal};
 
 /// Reads a query text into its tree.
@@ -43,5 +55,5 @@ pub use value::{compare_strings, compare_values, deep_equal};
 /// Syntax errors (SC1001) with their place; texts above [`limits::QUERY_TEXT_BYTES_MAX`] and
 /// nesting above [`limits::NESTING_DEPTH_MAX`].
 pub fn parse(text: &str) -> Result<Query, SqlErrors> {
-    Err(SqlErrors::from(SqlError { code: error::code::NOT_SUPPORTED, message: String::new(), start: 0, end: text.len() }))
+    parser::parse(text)
 }

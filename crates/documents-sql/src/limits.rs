@@ -26,9 +26,6 @@ pub const ROW_COUNT_MAX: u64 = 2_147_483_647;
 /// Items of one IN list (published query engine configuration: maxInExpressionItemsCount).
 pub const IN_LIST_ITEMS_MAX: usize = 16_000;
 
-/// Syntax and name errors reported at once; the first one is the useful one.
-pub(crate) const ERRORS_PER_QUERY_MAX: usize = 16;
-
 /// REPLICATE's count (documented for the function; a larger one is undefined).
 pub(crate) const REPLICATE_COUNT_MAX: i64 = 10_000;
 

@@ -33,7 +33,10 @@ impl Num {
             .map_or_else(|| Self::Float(number.as_f64().unwrap_or_default()), Self::Int)
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "that is what promotion to double means")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "that is what promotion to double means"
+    )]
     pub(crate) fn to_f64(self) -> f64 {
         match self {
             Self::Int(int) => int as f64,
@@ -87,7 +90,13 @@ impl Num {
     /// Exact where it comes out even, else double division; by zero gives an infinity or NaN,
     /// hence undefined.
     pub(crate) fn divide(self, other: Self) -> Self {
-        let even = |a: i64, b: i64| if a.checked_rem(b)? == 0 { a.checked_div(b) } else { None };
+        let even = |a: i64, b: i64| {
+            if a.checked_rem(b)? == 0 {
+                a.checked_div(b)
+            } else {
+                None
+            }
+        };
         self.exact_or(other, even, |a, b| a / b)
     }
 
@@ -111,7 +120,10 @@ impl Num {
 
     /// The operand of a bitwise operator: the low 32 bits as a signed integer, as in the
     /// service's script engine. A number with a fraction is cut off first.
-    #[allow(clippy::cast_possible_truncation, reason = "wrapping to 32 bits is the operation")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "wrapping to 32 bits is the operation"
+    )]
     pub(crate) fn to_i32_wrapping(self) -> i32 {
         match self {
             Self::Int(int) => int as i32,
@@ -125,7 +137,10 @@ impl Num {
 }
 
 /// The i64 that a double is exactly, if it is one.
-#[allow(clippy::cast_possible_truncation, reason = "checked to be whole and within i64")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "checked to be whole and within i64"
+)]
 pub(crate) fn exact_i64(float: f64) -> Option<i64> {
     if float.fract() == 0.0 && (-TWO_POW_63..TWO_POW_63).contains(&float) {
         Some(float as i64)
@@ -149,7 +164,10 @@ pub(crate) fn compare_numbers(a: &Number, b: &Number) -> Ordering {
 }
 
 fn integer(number: &Number) -> Option<i128> {
-    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+    number
+        .as_i64()
+        .map(i128::from)
+        .or_else(|| number.as_u64().map(i128::from))
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "whole and within 2^100")]

@@ -70,7 +70,11 @@ pub fn compare_strings(a: &str, b: &str) -> Ordering {
 fn compare_structures(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Array(a), Value::Array(b)) => {
-            let differing = a.iter().zip(b).map(|(x, y)| compare_inside(x, y)).find(|o| o.is_ne());
+            let differing = a
+                .iter()
+                .zip(b)
+                .map(|(x, y)| compare_inside(x, y))
+                .find(|o| o.is_ne());
             differing.unwrap_or_else(|| a.len().cmp(&b.len()))
         }
         (Value::Object(a), Value::Object(b)) => {
@@ -109,7 +113,9 @@ pub fn deep_equal(a: &Value, b: &Value) -> bool {
             a.len() == b.len() && a.iter().zip(b).all(|(x, y)| deep_equal(x, y))
         }
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, x)| b.get(key).is_some_and(|y| deep_equal(x, y)))
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, x)| b.get(key).is_some_and(|y| deep_equal(x, y)))
         }
         (Value::String(a), Value::String(b)) => a == b,
         (Value::Bool(a), Value::Bool(b)) => a == b,

@@ -1,0 +1,427 @@
+//! Compiles expressions and folds what is constant.
+
+use serde_json::Value;
+
+use super::scope::{Entry, Resolved, resolve};
+use super::{Compiler, Compiling, error_at};
+use crate::aggregate::AggregateKind;
+use crate::ast::{BinaryOp, Expr, ExprKind, Span, Step, UnaryOp};
+use crate::compiled::EvalContext;
+use crate::error::code;
+use crate::eval::{Env, Runtime, eval};
+use crate::functions::{self, like::LikePattern};
+use crate::limits::IN_LIST_ITEMS_MAX;
+use crate::program::{AggregateNode, Node, NodeStep, PatternNode};
+use crate::value::compare_values;
+
+/// Functions of the language that this server doesn't have yet, by how they begin.
+const NOT_SUPPORTED: [&str; 4] = ["ST_", "FULLTEXT", "VECTORDISTANCE", "RRF"];
+
+impl Compiler {
+    pub(super) fn expression(&mut self, expr: &Expr) -> Compiling<Node> {
+        if let Some(Entry::Group(group)) = self.scope.last()
+            && let Some(index) = group.keys.iter().position(|key| key == expr)
+        {
+            return Ok(Node::GroupKey { level: 0, index });
+        }
+        let node = match &expr.kind {
+            ExprKind::Undefined => Node::Undefined,
+            ExprKind::Literal(value) => Node::Constant(value.clone()),
+            ExprKind::Parameter(name) => Node::Constant(self.parameter(name, expr.span)?.clone()),
+            ExprKind::Name(name) => self.name(name, expr.span)?,
+            ExprKind::Path { base, steps } => self.grouped_path(base, steps)?,
+            ExprKind::Unary { op, operand } => {
+                let operand = Box::new(self.expression(operand)?);
+                match op {
+                    UnaryOp::Not => Node::Not(operand),
+                    UnaryOp::Plus => Node::Plus(operand),
+                    UnaryOp::Minus => Node::Minus(operand),
+                    UnaryOp::BitNot => Node::BitNot(operand),
+                }
+            }
+            ExprKind::Chain { first, rest } => self.chain(first, rest)?,
+            ExprKind::Coalesce(operands) => Node::Coalesce(self.all(operands)?),
+            ExprKind::Conditional {
+                test,
+                then,
+                otherwise,
+            } => Node::Conditional {
+                test: Box::new(self.expression(test)?),
+                then: Box::new(self.expression(then)?),
+                otherwise: Box::new(self.expression(otherwise)?),
+            },
+            ExprKind::In { value, list, negated } => self.membership(value, list, *negated, expr.span)?,
+            ExprKind::Between {
+                value,
+                low,
+                high,
+                negated,
+            } => Node::Between {
+                value: Box::new(self.expression(value)?),
+                low: Box::new(self.expression(low)?),
+                high: Box::new(self.expression(high)?),
+                negated: *negated,
+            },
+            ExprKind::Like {
+                value,
+                pattern,
+                escape,
+                negated,
+            } => Node::Like {
+                value: Box::new(self.expression(value)?),
+                pattern: self.pattern(pattern, escape.as_deref())?,
+                negated: *negated,
+            },
+            ExprKind::Call { udf, name, args } => self.call(*udf, name, args, expr.span)?,
+            ExprKind::Array(items) => Node::Array(self.all(items)?),
+            ExprKind::Object(members) => Node::Object(
+                members
+                    .iter()
+                    .map(|(name, member)| Ok((name.clone(), self.expression(member)?)))
+                    .collect::<Compiling<_>>()?,
+            ),
+            ExprKind::Subquery(kind, query) => Node::Subquery(*kind, Box::new(self.query(query, false)?)),
+        };
+        Ok(fold(node))
+    }
+
+    fn all(&mut self, exprs: &[Expr]) -> Compiling<Vec<Node>> {
+        exprs.iter().map(|expr| self.expression(expr)).collect()
+    }
+
+    pub(super) fn name(&self, name: &str, span: Span) -> Compiling<Node> {
+        match resolve(&self.scope, name) {
+            Resolved::Binding(level) => Ok(Node::Binding(level)),
+            Resolved::Grouped => {
+                let message = format!(
+                    "Property reference '{name}' is invalid in the select list because it is neither in an aggregate function nor in the GROUP BY clause."
+                );
+                Err(error_at(span, code::COLUMN_NOT_GROUPED, message))
+            }
+            Resolved::Unknown => Err(error_at(
+                span,
+                code::NAME_UNKNOWN,
+                format!("Identifier '{name}' could not be resolved."),
+            )),
+        }
+    }
+
+    /// A path; over groups its longest beginning that is a key stands for that key.
+    fn grouped_path(&mut self, base: &Expr, steps: &[Step]) -> Compiling<Node> {
+        let key = match self.scope.last() {
+            Some(Entry::Group(group)) => (0..steps.len()).rev().find_map(|length| {
+                let (head, tail) = steps.split_at(length);
+                let found = group.keys.iter().position(|key| match &key.kind {
+                    ExprKind::Path { base: b, steps: s } => {
+                        length > 0 && **b == *base && s.as_slice() == head
+                    }
+                    _ => length == 0 && key == base,
+                });
+                found.map(|index| (index, tail))
+            }),
+            _ => None,
+        };
+        match key {
+            Some((index, tail)) => self.path(Node::GroupKey { level: 0, index }, tail),
+            None => {
+                let base = self.expression(base)?;
+                self.path(base, steps)
+            }
+        }
+    }
+
+    pub(super) fn path(&mut self, base: Node, steps: &[Step]) -> Compiling<Node> {
+        if steps.is_empty() {
+            return Ok(base);
+        }
+        let steps = steps
+            .iter()
+            .map(|step| {
+                Ok(match step {
+                    Step::Name(name) => NodeStep::Name(name.clone()),
+                    Step::Index(index) => match self.expression(index)? {
+                        Node::Constant(Value::String(name)) => NodeStep::Name(name),
+                        node => match constant_index(&node) {
+                            Some(index) => NodeStep::Index(index),
+                            None => NodeStep::Dynamic(node),
+                        },
+                    },
+                })
+            })
+            .collect::<Compiling<Vec<_>>>()?;
+        Ok(Node::Path {
+            base: Box::new(base),
+            steps,
+        })
+    }
+
+    fn chain(&mut self, first: &Expr, rest: &[(BinaryOp, Expr)]) -> Compiling<Node> {
+        let first = self.expression(first)?;
+        let mut operands = rest
+            .iter()
+            .map(|(op, operand)| Ok((*op, self.expression(operand)?)))
+            .collect::<Compiling<Vec<_>>>()?;
+        let level_op = operands.first().map(|(op, _)| *op);
+        Ok(match level_op {
+            Some(op @ (BinaryOp::And | BinaryOp::Or)) => {
+                let mut terms = Vec::with_capacity(operands.len() + 1);
+                terms.push(first);
+                terms.extend(operands.drain(..).map(|(_, operand)| operand));
+                if op == BinaryOp::And {
+                    Node::And(terms)
+                } else {
+                    Node::Or(terms)
+                }
+            }
+            _ => Node::Chain {
+                first: Box::new(first),
+                rest: operands,
+            },
+        })
+    }
+
+    fn membership(&mut self, value: &Expr, list: &[Expr], negated: bool, span: Span) -> Compiling<Node> {
+        if list.len() > IN_LIST_ITEMS_MAX {
+            let message = format!("An IN list must not have more than {IN_LIST_ITEMS_MAX} items.");
+            return Err(error_at(span, code::IN_COUNT, message));
+        }
+        let value = Box::new(self.expression(value)?);
+        let (mut constants, mut others) = (Vec::new(), Vec::new());
+        for node in self.all(list)? {
+            match node {
+                Node::Constant(value) => constants.push(value),
+                node => others.push(node),
+            }
+        }
+        constants.sort_by(|a, b| compare_values(Some(a), Some(b)));
+        Ok(Node::In {
+            value,
+            constants,
+            others,
+            negated,
+        })
+    }
+
+    fn pattern(&mut self, pattern: &Expr, escape: Option<&Expr>) -> Compiling<PatternNode> {
+        let escape = match escape {
+            None => None,
+            Some(expr) => match self.expression(expr)? {
+                Node::Constant(Value::String(text)) if text.chars().count() == 1 => text.chars().next(),
+                _ => {
+                    let message = "ESCAPE must be followed by a string of one character.";
+                    return Err(error_at(expr.span, code::LIKE_ESCAPE, message));
+                }
+            },
+        };
+        let node = self.expression(pattern)?;
+        if let Node::Constant(Value::String(text)) = &node
+            && let Some(pattern) = LikePattern::new(text, escape)
+        {
+            return Ok(PatternNode::Constant(pattern));
+        }
+        Ok(PatternNode::Dynamic {
+            pattern: Box::new(node),
+            escape,
+        })
+    }
+
+    fn call(&mut self, udf: bool, name: &str, args: &[Expr], span: Span) -> Compiling<Node> {
+        if udf {
+            let message = format!("User-defined functions are not supported by this server: 'udf.{name}'.");
+            return Err(error_at(span, code::NOT_SUPPORTED, message));
+        }
+        if let Some(kind) = AggregateKind::named(name) {
+            return self.aggregate(kind, name, args, span);
+        }
+        if name.eq_ignore_ascii_case("IIF") {
+            check_count(name, args.len(), 3, 3, span)?;
+            if let [test, then, otherwise] = args {
+                return Ok(Node::Conditional {
+                    test: Box::new(self.expression(test)?),
+                    then: Box::new(self.expression(then)?),
+                    otherwise: Box::new(self.expression(otherwise)?),
+                });
+            }
+        }
+        let Some(function) = functions::named(name) else {
+            let upper = name.to_ascii_uppercase();
+            if upper == "FULLTEXTSCORE" || upper == "RRF" {
+                let message = format!("The function '{name}' is only allowed in ORDER BY RANK.");
+                return Err(error_at(span, code::SCORE_PLACE, message));
+            }
+            if NOT_SUPPORTED.iter().any(|prefix| upper.starts_with(prefix)) {
+                let message = format!("The function '{name}' is not supported by this server.");
+                return Err(error_at(span, code::NOT_SUPPORTED, message));
+            }
+            let message = format!("'{name}' is not a recognized built-in function name.");
+            return Err(error_at(span, code::FUNCTION_UNKNOWN, message));
+        };
+        check_count(name, args.len(), function.least, function.most, span)?;
+        Ok(Node::Call {
+            function,
+            args: self.all(args)?,
+        })
+    }
+
+    fn aggregate(&mut self, kind: AggregateKind, name: &str, args: &[Expr], span: Span) -> Compiling<Node> {
+        check_count(name, args.len(), 1, 1, span)?;
+        if self.in_aggregate {
+            let message = "Cannot perform an aggregate function on an expression containing an aggregate.";
+            return Err(error_at(span, code::AGGREGATE_NESTED, message));
+        }
+        let (Some(argument), Some(Entry::Group(_))) = (args.first(), self.scope.last()) else {
+            let message = format!("The aggregate '{name}' is only allowed in SELECT and ORDER BY.");
+            return Err(error_at(span, code::AGGREGATE_PLACE, message));
+        };
+        let Some(Entry::Group(mut group)) = self.scope.pop() else {
+            return Ok(Node::Undefined); // seen above
+        };
+        // The argument sees rows, not groups.
+        let outer = self.scope.len();
+        self.scope.append(&mut group.rows);
+        self.in_aggregate = true;
+        let argument = self.expression(argument);
+        self.in_aggregate = false;
+        group.rows = self.scope.split_off(outer);
+        let index = group.aggregates.len();
+        let argument = argument.map(|argument| group.aggregates.push(AggregateNode { kind, argument }));
+        self.scope.push(Entry::Group(group));
+        argument.map(|()| Node::Aggregate { level: 0, index })
+    }
+}
+
+fn constant_index(node: &Node) -> Option<usize> {
+    match node {
+        Node::Constant(value) => {
+            let index = crate::number::Num::of(value)?.to_i64()?;
+            usize::try_from(index).ok()
+        }
+        _ => None,
+    }
+}
+
+fn check_count(name: &str, count: usize, least: usize, most: usize, span: Span) -> Compiling<()> {
+    if (least..=most).contains(&count) {
+        return Ok(());
+    }
+    let wanted = match (least, most) {
+        _ if least == most => format!("{least}"),
+        (_, usize::MAX) => format!("at least {least}"),
+        _ => format!("{least} to {most}"),
+    };
+    let message = format!(
+        "The {} function requires {wanted} argument(s), but got {count}.",
+        name.to_ascii_uppercase()
+    );
+    Err(error_at(span, code::ARGUMENT_COUNT, message))
+}
+
+/// The name of a column that has none: the last step of its path.
+pub(super) fn column_name(expr: &Expr) -> Option<String> {
+    match &expr.kind {
+        ExprKind::Name(name) => Some(name.clone()),
+        ExprKind::Path { steps, .. } => match steps.last()? {
+            Step::Name(name) => Some(name.clone()),
+            Step::Index(Expr {
+                kind: ExprKind::Literal(Value::String(name)),
+                ..
+            }) => Some(name.clone()),
+            Step::Index(_) => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether an aggregate of this query is called; a subquery's are its own.
+pub(super) fn has_aggregate(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Undefined
+        | ExprKind::Literal(_)
+        | ExprKind::Parameter(_)
+        | ExprKind::Name(_)
+        | ExprKind::Subquery(..) => false,
+        ExprKind::Path { base, steps } => {
+            has_aggregate(base)
+                || steps
+                    .iter()
+                    .any(|step| matches!(step, Step::Index(index) if has_aggregate(index)))
+        }
+        ExprKind::Unary { operand, .. } => has_aggregate(operand),
+        ExprKind::Chain { first, rest } => {
+            has_aggregate(first) || rest.iter().any(|(_, operand)| has_aggregate(operand))
+        }
+        ExprKind::Coalesce(exprs) | ExprKind::Array(exprs) => exprs.iter().any(has_aggregate),
+        ExprKind::Conditional {
+            test,
+            then,
+            otherwise,
+        } => has_aggregate(test) || has_aggregate(then) || has_aggregate(otherwise),
+        ExprKind::In { value, list, .. } => has_aggregate(value) || list.iter().any(has_aggregate),
+        ExprKind::Between { value, low, high, .. } => {
+            has_aggregate(value) || has_aggregate(low) || has_aggregate(high)
+        }
+        ExprKind::Like { value, pattern, .. } => has_aggregate(value) || has_aggregate(pattern),
+        ExprKind::Call { udf, name, args } => {
+            (!udf && AggregateKind::named(name).is_some()) || args.iter().any(has_aggregate)
+        }
+        ExprKind::Object(members) => members.iter().any(|(_, member)| has_aggregate(member)),
+    }
+}
+
+/// Evaluates what depends on nothing. What would exceed a limit stays, and fails when it runs.
+fn fold(node: Node) -> Node {
+    if matches!(node, Node::Constant(_) | Node::Undefined) || !is_constant(&node) {
+        return node;
+    }
+    let runtime = Runtime::new(EvalContext {
+        now: jiff::Timestamp::UNIX_EPOCH,
+        random_seed: 0,
+    });
+    let nothing = Value::Null;
+    let env = Env::root(&nothing);
+    let folded = match eval(&node, &env, &runtime) {
+        Ok(Some(value)) => Some(Node::Constant(value.into_owned())),
+        Ok(None) => Some(Node::Undefined),
+        Err(_) => None,
+    };
+    folded.unwrap_or(node)
+}
+
+/// Whether all operands are constants (they are folded already, so this looks one level deep).
+fn is_constant(node: &Node) -> bool {
+    let leaf = |node: &Node| matches!(node, Node::Constant(_) | Node::Undefined);
+    match node {
+        Node::Undefined | Node::Constant(_) => true,
+        Node::Binding(_) | Node::Subquery(..) | Node::GroupKey { .. } | Node::Aggregate { .. } => false,
+        Node::Path { base, steps } => {
+            leaf(base)
+                && steps.iter().all(|step| match step {
+                    NodeStep::Name(_) | NodeStep::Index(_) => true,
+                    NodeStep::Dynamic(node) => leaf(node),
+                })
+        }
+        Node::Not(operand) | Node::Plus(operand) | Node::Minus(operand) | Node::BitNot(operand) => {
+            leaf(operand)
+        }
+        Node::And(nodes) | Node::Or(nodes) | Node::Coalesce(nodes) | Node::Array(nodes) => {
+            nodes.iter().all(leaf)
+        }
+        Node::Chain { first, rest } => leaf(first) && rest.iter().all(|(_, node)| leaf(node)),
+        Node::Conditional {
+            test,
+            then,
+            otherwise,
+        } => leaf(test) && leaf(then) && leaf(otherwise),
+        Node::In { value, others, .. } => leaf(value) && others.iter().all(leaf),
+        Node::Between { value, low, high, .. } => leaf(value) && leaf(low) && leaf(high),
+        Node::Like { value, pattern, .. } => {
+            leaf(value)
+                && match pattern {
+                    PatternNode::Constant(_) => true,
+                    PatternNode::Dynamic { pattern, .. } => leaf(pattern),
+                }
+        }
+        Node::Call { function, args } => function.pure && args.iter().all(leaf),
+        Node::Object(members) => members.iter().all(|(_, member)| leaf(member)),
+    }
+}

@@ -1,0 +1,376 @@
+//! [`Execution`]: documents in, rows out.
+//!
+//! Order of stages, as in the service: sources, WHERE, then GROUP BY, ORDER BY, DISTINCT,
+//! OFFSET, LIMIT or TOP. A query without the middle ones streams: its rows are there after each
+//! push. Everything kept between pushes counts against the caller's memory bound.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::aggregate::GroupState;
+use crate::compiled::{EvalContext, OrderMode, Program};
+use crate::distinct::DistinctSet;
+use crate::error::ExecError;
+use crate::eval::{Env, Frame, Runtime, eval};
+use crate::program::Block;
+use crate::rows::{Step, each_row, passes, project};
+use crate::value::{compare_values, value_bytes};
+
+/// Whether more documents are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Yes.
+    Continue,
+    /// No: whatever is pushed now changes nothing.
+    Done,
+}
+
+/// A run of a query. Push documents, finish, take rows; rows of a streaming query may be taken
+/// in between.
+pub struct Execution {
+    program: Arc<Program>,
+    runtime: Runtime,
+    groups: GroupState,
+    sorter: Option<Sorter>,
+    output: Output,
+    /// Counts pushes of documents that came with the same rid, and rows of one document.
+    sequence: u64,
+    finished: bool,
+}
+
+impl Execution {
+    pub(crate) fn new(
+        program: Arc<Program>,
+        context: EvalContext,
+        memory_bytes_max: usize,
+        order: OrderMode,
+    ) -> Self {
+        let block = &program.block;
+        let ordered = order == OrderMode::AlreadyOrdered && program.access.order_by.is_some();
+        let sorter = (!block.order.is_empty() && !ordered).then(|| Sorter::new(block));
+        let output = Output {
+            rows: VecDeque::new(),
+            seen: block.distinct.then(DistinctSet::default),
+            skip: block.skip,
+            take: block.take,
+            memory: Memory {
+                used_bytes: 0,
+                max_bytes: memory_bytes_max,
+            },
+        };
+        Self {
+            runtime: Runtime::new(context),
+            groups: GroupState::default(),
+            sorter,
+            output,
+            sequence: 0,
+            finished: false,
+            program,
+        }
+    }
+
+    /// Takes in a document. `rid_order` grows with `_rid` and breaks ties of ORDER BY, in the
+    /// first column's direction.
+    ///
+    /// # Errors
+    /// See [`ExecError`]; the execution is useless afterwards.
+    pub fn push(&mut self, document: &Value, rid_order: u64) -> Result<Flow, ExecError> {
+        if self.finished || self.program.access.without_documents || self.is_satisfied() {
+            return Ok(Flow::Done);
+        }
+        self.rows_of(document, rid_order)?;
+        Ok(if self.is_satisfied() {
+            Flow::Done
+        } else {
+            Flow::Continue
+        })
+    }
+
+    /// Nothing further can change the rows.
+    fn is_satisfied(&self) -> bool {
+        // TOP 0 of a sort or of groups needs no documents either.
+        self.output.take == Some(0)
+    }
+
+    fn rows_of(&mut self, document: &Value, rid_order: u64) -> Result<(), ExecError> {
+        let Self {
+            program,
+            runtime,
+            groups,
+            sorter,
+            output,
+            sequence,
+            ..
+        } = self;
+        let block = &program.block;
+        runtime.reset_rows();
+        let root = Env::root(document);
+        let mut groups_bytes = None;
+        each_row(&block.sources, &root, runtime, &mut |env| {
+            if !passes(block.filter.as_ref(), env, runtime)? {
+                return Ok(Step::More);
+            }
+            if let Some(grouping) = &block.grouping {
+                let before = groups_bytes.unwrap_or_else(|| groups.bytes());
+                let now = groups.add(grouping, env, runtime)?;
+                output.memory.take(now - before)?;
+                groups_bytes = Some(now);
+                return Ok(Step::More);
+            }
+            *sequence += 1;
+            emit(
+                block,
+                env,
+                runtime,
+                sorter.as_mut(),
+                output,
+                (rid_order, *sequence),
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Says that no document follows; groups and sorted rows come out. Again: nothing.
+    ///
+    /// # Errors
+    /// See [`ExecError`].
+    pub fn finish(&mut self) -> Result<(), ExecError> {
+        if self.finished {
+            return Ok(());
+        }
+        if self.program.access.without_documents && !self.is_satisfied() {
+            self.rows_of(&Value::Null, 0)?;
+        }
+        self.finished = true;
+        let program = Arc::clone(&self.program);
+        let block = &program.block;
+        if let Some(grouping) = &block.grouping {
+            let groups = std::mem::take(&mut self.groups);
+            self.output.memory.give_back(groups.bytes());
+            self.runtime.reset_rows();
+            for (keys, aggregates) in groups.finish(grouping) {
+                let env = Env {
+                    frame: Frame::Group {
+                        keys: &keys,
+                        aggregates: &aggregates,
+                    },
+                    outer: None,
+                };
+                self.sequence += 1;
+                let place = (self.sequence, 0);
+                if emit(
+                    block,
+                    &env,
+                    &self.runtime,
+                    self.sorter.as_mut(),
+                    &mut self.output,
+                    place,
+                )? == Step::Stop
+                {
+                    break;
+                }
+            }
+        }
+        if let Some(sorter) = self.sorter.take() {
+            for row in sorter.finish() {
+                self.output.memory.give_back(row.bytes);
+                if self.output.push(row.row)? == Step::Stop {
+                    break;
+                }
+            }
+        }
+        self.output.seen = None;
+        Ok(())
+    }
+
+    /// The next row, if one is there.
+    pub fn next_row(&mut self) -> Option<Value> {
+        let row = self.output.rows.pop_front()?;
+        self.output.memory.give_back(value_bytes(&row));
+        Some(row)
+    }
+
+    /// How many rows `next_row` would give now.
+    #[must_use]
+    pub fn rows_ready(&self) -> usize {
+        self.output.rows.len()
+    }
+}
+
+impl fmt::Debug for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execution")
+            .field("finished", &self.finished)
+            .field("rows_ready", &self.rows_ready())
+            .field("memory", &self.output.memory)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Projects a row and hands it to the sort or the output.
+fn emit(
+    block: &Block,
+    env: &Env<'_>,
+    runtime: &Runtime,
+    sorter: Option<&mut Sorter>,
+    output: &mut Output,
+    place: (u64, u64),
+) -> Result<Step, ExecError> {
+    let Some(row) = project(&block.projection, env, runtime)? else {
+        return Ok(Step::More);
+    };
+    let Some(sorter) = sorter else {
+        return output.push(row.into_owned());
+    };
+    let keys = block
+        .order
+        .iter()
+        .map(|(key, _)| Ok(eval(key, env, runtime)?.map(std::borrow::Cow::into_owned)))
+        .collect::<Result<Vec<_>, ExecError>>()?;
+    const ROW_BYTES: usize = 96;
+    let row = row.into_owned();
+    let bytes = ROW_BYTES + value_bytes(&row) + keys.iter().flatten().map(value_bytes).sum::<usize>();
+    output.memory.take(bytes)?;
+    let released = sorter.push(SortRow {
+        keys,
+        place,
+        row,
+        bytes,
+    });
+    output.memory.give_back(released);
+    Ok(Step::More)
+}
+
+/// Bytes in use and allowed.
+#[derive(Debug)]
+struct Memory {
+    used_bytes: usize,
+    max_bytes: usize,
+}
+
+impl Memory {
+    fn take(&mut self, bytes: usize) -> Result<(), ExecError> {
+        self.used_bytes = self.used_bytes.saturating_add(bytes);
+        if self.used_bytes > self.max_bytes {
+            return Err(ExecError::MemoryExceeded {
+                max_bytes: self.max_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        self.used_bytes = self.used_bytes.saturating_sub(bytes);
+    }
+}
+
+/// The last stages: DISTINCT, OFFSET, LIMIT, and rows waiting to be taken.
+struct Output {
+    rows: VecDeque<Value>,
+    seen: Option<DistinctSet>,
+    skip: u64,
+    take: Option<u64>,
+    memory: Memory,
+}
+
+impl Output {
+    fn push(&mut self, row: Value) -> Result<Step, ExecError> {
+        if self.take == Some(0) {
+            return Ok(Step::Stop);
+        }
+        if let Some(seen) = &mut self.seen {
+            match seen.insert(&row) {
+                Some(bytes) => self.memory.take(bytes)?,
+                None => return Ok(Step::More),
+            }
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return Ok(Step::More);
+        }
+        self.memory.take(value_bytes(&row))?;
+        self.rows.push_back(row);
+        if let Some(take) = &mut self.take {
+            *take -= 1;
+            if *take == 0 {
+                return Ok(Step::Stop);
+            }
+        }
+        Ok(Step::More)
+    }
+}
+
+/// A row with what it is sorted by.
+struct SortRow {
+    keys: Vec<Option<Value>>,
+    /// `_rid` order, then order within the document.
+    place: (u64, u64),
+    row: Value,
+    bytes: usize,
+}
+
+/// Collects rows and sorts them; with a known number of wanted rows it forgets the others.
+struct Sorter {
+    rows: Vec<SortRow>,
+    descending: Vec<bool>,
+    /// OFFSET plus LIMIT, unless DISTINCT may drop rows behind the sort.
+    wanted: Option<usize>,
+}
+
+impl Sorter {
+    /// Rows beyond the wanted ones that are let in before the next sort; below it sorting per
+    /// row would cost more than the memory saved.
+    const SLACK_ROWS: usize = 256;
+
+    fn new(block: &Block) -> Self {
+        let wanted = block
+            .take
+            .filter(|_| !block.distinct)
+            .map(|take| take.saturating_add(block.skip));
+        Self {
+            rows: Vec::new(),
+            descending: block.order.iter().map(|(_, descending)| *descending).collect(),
+            wanted: wanted.and_then(|wanted| usize::try_from(wanted).ok()),
+        }
+    }
+
+    /// Takes a row in; gives the bytes of rows it could forget.
+    fn push(&mut self, row: SortRow) -> usize {
+        self.rows.push(row);
+        match self.wanted {
+            Some(wanted) if self.rows.len() >= wanted.saturating_mul(2).saturating_add(Self::SLACK_ROWS) => {
+                self.sort();
+                self.rows.drain(wanted..).map(|row| row.bytes).sum()
+            }
+            _ => 0,
+        }
+    }
+
+    fn sort(&mut self) {
+        let Self { rows, descending, .. } = self;
+        rows.sort_by(|a, b| compare_rows(a, b, descending));
+    }
+
+    fn finish(mut self) -> Vec<SortRow> {
+        self.sort();
+        self.rows
+    }
+}
+
+fn compare_rows(a: &SortRow, b: &SortRow, descending: &[bool]) -> Ordering {
+    let turned = |order: Ordering, descending: bool| if descending { order.reverse() } else { order };
+    a.keys
+        .iter()
+        .zip(&b.keys)
+        .zip(descending)
+        .map(|((a, b), descending)| turned(compare_values(a.as_ref(), b.as_ref()), *descending))
+        .find(|order| order.is_ne())
+        .unwrap_or_else(|| {
+            let first = descending.first().copied().unwrap_or(false);
+            turned(a.place.0.cmp(&b.place.0), first).then_with(|| a.place.1.cmp(&b.place.1))
+        })
+}

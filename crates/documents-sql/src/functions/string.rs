@@ -1,0 +1,122 @@
+//! Strings made from strings. Results are bounded before they are built.
+
+use serde_json::Value;
+
+use super::{Args, FunctionSpec, MANY, strict, utf16};
+use crate::limits::{REPLICATE_COUNT_MAX, VALUE_BYTES_MAX};
+
+pub(super) const FUNCTIONS: &[FunctionSpec] = &[
+    strict("CONCAT", 2, MANY, concat),
+    strict("LEFT", 2, 2, |args| {
+        Some(Value::String(utf16::slice(
+            args.string(0)?,
+            0,
+            count(args.integer(1)?),
+        )))
+    }),
+    strict("RIGHT", 2, 2, |args| {
+        let (text, wanted) = (args.string(0)?, count(args.integer(1)?));
+        let start = utf16::length(text).saturating_sub(wanted);
+        Some(Value::String(utf16::slice(text, start, usize::MAX)))
+    }),
+    strict("SUBSTRING", 3, 3, |args| {
+        let (start, length) = (count(args.integer(1)?), count(args.integer(2)?));
+        Some(Value::String(utf16::slice(args.string(0)?, start, length)))
+    }),
+    strict("LENGTH", 1, 1, |args| {
+        Some(Value::from(utf16::length(args.string(0)?)))
+    }),
+    strict("LOWER", 1, 1, |args| {
+        Some(Value::from(args.string(0)?.to_lowercase()))
+    }),
+    strict("UPPER", 1, 1, |args| {
+        Some(Value::from(args.string(0)?.to_uppercase()))
+    }),
+    strict("TRIM", 1, 2, |args| {
+        trimmed(args, |text, set| text.trim_matches(set))
+    }),
+    strict("LTRIM", 1, 2, |args| {
+        trimmed(args, |text, set| text.trim_start_matches(set))
+    }),
+    strict("RTRIM", 1, 2, |args| {
+        trimmed(args, |text, set| text.trim_end_matches(set))
+    }),
+    strict("REPLACE", 3, 3, replace),
+    strict("REPLICATE", 2, 2, |args| {
+        let (text, times) = (args.string(0)?, args.integer(1)?);
+        if times > REPLICATE_COUNT_MAX {
+            return None;
+        }
+        let times = usize::try_from(times).ok()?;
+        if text.len().checked_mul(times)? > VALUE_BYTES_MAX {
+            return None;
+        }
+        Some(Value::String(text.repeat(times)))
+    }),
+    strict("REVERSE", 1, 1, |args| {
+        Some(Value::String(args.string(0)?.chars().rev().collect()))
+    }),
+    strict("STRINGJOIN", 2, 2, join),
+    strict("STRINGSPLIT", 2, 2, |args| {
+        let (text, separator) = (args.string(0)?, args.string(1)?);
+        let parts: Vec<Value> = if separator.is_empty() {
+            vec![Value::from(text)]
+        } else {
+            text.split(separator).map(Value::from).collect()
+        };
+        Some(Value::Array(parts))
+    }),
+];
+
+/// A count of code units; below zero is zero.
+fn count(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(0)
+}
+
+fn concat(args: &Args<'_>) -> Option<Value> {
+    let mut result = String::new();
+    for argument in args.from(0) {
+        let text = argument?.as_str()?;
+        if result.len() + text.len() > VALUE_BYTES_MAX {
+            return None;
+        }
+        result.push_str(text);
+    }
+    Some(Value::String(result))
+}
+
+/// Trims blanks, or the characters given.
+fn trimmed(args: &Args<'_>, trim: for<'t> fn(&'t str, &dyn Fn(char) -> bool) -> &'t str) -> Option<Value> {
+    let text = args.string(0)?;
+    let result = if args.count() > 1 {
+        let set = args.string(1)?;
+        trim(text, &|c| set.contains(c))
+    } else {
+        trim(text, &char::is_whitespace)
+    };
+    Some(Value::from(result))
+}
+
+fn replace(args: &Args<'_>) -> Option<Value> {
+    let (text, sought, new) = (args.string(0)?, args.string(1)?, args.string(2)?);
+    if sought.is_empty() {
+        return Some(Value::from(text));
+    }
+    let found = text.matches(sought).count();
+    let bytes = (text.len() - found * sought.len()).checked_add(found.checked_mul(new.len())?)?;
+    if bytes > VALUE_BYTES_MAX {
+        return None;
+    }
+    Some(Value::String(text.replace(sought, new)))
+}
+
+fn join(args: &Args<'_>) -> Option<Value> {
+    let (parts, separator) = (args.array(0)?, args.string(1)?);
+    let parts: Vec<&str> = parts.iter().map(Value::as_str).collect::<Option<_>>()?;
+    let bytes =
+        parts.iter().map(|part| part.len()).sum::<usize>() + separator.len().checked_mul(parts.len())?;
+    if bytes > VALUE_BYTES_MAX {
+        return None;
+    }
+    Some(Value::String(parts.join(separator)))
+}

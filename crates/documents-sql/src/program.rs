@@ -1,0 +1,145 @@
+//! The compiled form: names are places in the environment, functions are pointers, constants
+//! are values.
+//!
+//! An environment is a chain of frames, innermost first; `level` counts outwards. Every source
+//! of a query adds one frame, whether it has a name or not. Once rows are grouped their frames
+//! are gone and one frame with the group's keys and aggregates stands for them.
+
+use serde_json::Value;
+
+use crate::aggregate::AggregateKind;
+use crate::ast::{BinaryOp, SubqueryKind};
+use crate::functions::FunctionSpec;
+use crate::functions::like::LikePattern;
+
+/// An expression ready to be evaluated.
+#[derive(Debug)]
+pub(crate) enum Node {
+    Undefined,
+    Constant(Value),
+    /// What a source bound, `level` frames out.
+    Binding(usize),
+    Path {
+        base: Box<Node>,
+        steps: Vec<NodeStep>,
+    },
+    Not(Box<Node>),
+    Plus(Box<Node>),
+    Minus(Box<Node>),
+    BitNot(Box<Node>),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    /// Neither AND nor OR; applied from the left.
+    Chain {
+        first: Box<Node>,
+        rest: Vec<(BinaryOp, Node)>,
+    },
+    Coalesce(Vec<Node>),
+    Conditional {
+        test: Box<Node>,
+        then: Box<Node>,
+        otherwise: Box<Node>,
+    },
+    In {
+        value: Box<Node>,
+        /// Constants in total order, for binary search.
+        constants: Vec<Value>,
+        /// The other items.
+        others: Vec<Node>,
+        /// NOT IN.
+        negated: bool,
+    },
+    Between {
+        value: Box<Node>,
+        low: Box<Node>,
+        high: Box<Node>,
+        negated: bool,
+    },
+    Like {
+        value: Box<Node>,
+        pattern: PatternNode,
+        negated: bool,
+    },
+    Call {
+        function: &'static FunctionSpec,
+        args: Vec<Node>,
+    },
+    Array(Vec<Node>),
+    Object(Vec<(String, Node)>),
+    Subquery(SubqueryKind, Box<Block>),
+    GroupKey {
+        level: usize,
+        index: usize,
+    },
+    Aggregate {
+        level: usize,
+        index: usize,
+    },
+}
+
+/// One step of a path.
+#[derive(Debug)]
+pub(crate) enum NodeStep {
+    Name(String),
+    Index(usize),
+    /// Property or index, known only when evaluated.
+    Dynamic(Node),
+}
+
+/// What LIKE compares with.
+#[derive(Debug)]
+pub(crate) enum PatternNode {
+    Constant(LikePattern),
+    Dynamic {
+        pattern: Box<Node>,
+        escape: Option<char>,
+    },
+}
+
+/// A compiled SELECT.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) sources: Vec<SourceNode>,
+    pub(crate) filter: Option<Node>,
+    pub(crate) grouping: Option<Grouping>,
+    pub(crate) distinct: bool,
+    pub(crate) projection: ProjectionNode,
+    /// Keys and whether they descend; only the outermost query has any.
+    pub(crate) order: Vec<(Node, bool)>,
+    pub(crate) skip: u64,
+    pub(crate) take: Option<u64>,
+}
+
+/// A source of rows; evaluated in the frames of those before it.
+#[derive(Debug)]
+pub(crate) enum SourceNode {
+    /// One row, if defined.
+    Value(Node),
+    /// A row per element, if an array.
+    Elements(Node),
+    /// The rows of a subquery.
+    Query(Box<Block>),
+}
+
+/// GROUP BY, or aggregates without it (no keys, always one group).
+#[derive(Debug)]
+pub(crate) struct Grouping {
+    pub(crate) keys: Vec<Node>,
+    pub(crate) aggregates: Vec<AggregateNode>,
+}
+
+/// One aggregate call; its argument is evaluated per row.
+#[derive(Debug)]
+pub(crate) struct AggregateNode {
+    pub(crate) kind: AggregateKind,
+    pub(crate) argument: Node,
+}
+
+/// What a row becomes.
+#[derive(Debug)]
+pub(crate) enum ProjectionNode {
+    /// Undefined gives no row.
+    Value(Node),
+    /// Undefined members vanish; always a row.
+    Object(Vec<(String, Node)>),
+}
