@@ -1,3 +1,84 @@
-//! See ARCHITECTURE.md.
+//! The project's own tools: `cargo xtask --help` lists them. Depends on none of the product's
+//! crates, so that it builds in seconds and still runs when they don't compile.
+#![allow(
+    clippy::print_stdout,
+    reason = "these are command line tools: printing is what they do"
+)]
 
-fn main() {}
+mod bench;
+mod context;
+mod floors;
+mod fuzz;
+mod output;
+mod run;
+mod server;
+mod setup;
+mod tally;
+mod test;
+mod tidy;
+mod tour;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::context::Context;
+
+/// Set-up, tests, tour and benchmarks of Stabbur.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Installs what tests and tour need and this machine lacks; says what.
+    Setup,
+    /// Checks the house rules: floors, file length, module docs, licences and the like.
+    Tidy,
+    /// Checks that dependencies between the workspace's crates point down only.
+    CheckFloors,
+    /// Runs every test and prints their number by kind.
+    Test {
+        /// Adds fuzzing, a longer crash test and a soak.
+        #[arg(long)]
+        long: bool,
+    },
+    /// Starts an empty instance and walks through the life of an Altinn instance in it.
+    Tour {
+        /// Sends something wrong in this step (1 to 17), to see that the tour notices.
+        #[arg(long = "break", value_name = "STEP", value_parser = clap::value_parser!(u8).range(1..=17))]
+        break_step: Option<u8>,
+    },
+    /// Measures against peers in the same run and writes docs/benchmarks.md.
+    Bench {
+        /// What to measure.
+        #[arg(value_enum, default_value = "all")]
+        what: bench::What,
+        /// Seconds per measurement.
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = Context::new().and_then(|context| match arguments.command {
+        Command::Setup => setup::run(&context).map(|()| true),
+        Command::Tidy => tidy::run(&context),
+        Command::CheckFloors => floors::run(&context),
+        Command::Test { long } => test::run(&context, long),
+        Command::Tour { break_step } => tour::run(&context, break_step),
+        Command::Bench { what, seconds } => bench::run(&context, what, seconds).map(|()| true),
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

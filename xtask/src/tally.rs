@@ -1,0 +1,197 @@
+//! Counts tests by kind, from what the test runners print.
+
+use crate::output::table;
+
+/// Numbers of one kind of test.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+/// Numbers by kind, in the order in which they came up.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(Vec<(String, Count)>);
+
+impl Tally {
+    /// Adds to a kind's numbers.
+    pub(crate) fn add(&mut self, kind: &str, count: Count) {
+        match self.0.iter_mut().find(|(name, _)| name == kind) {
+            Some((_, sum)) => {
+                sum.passed += count.passed;
+                sum.failed += count.failed;
+                sum.skipped += count.skipped;
+            }
+            None => self.0.push((kind.to_owned(), count)),
+        }
+    }
+
+    /// Adds one check that held or didn't.
+    pub(crate) fn check(&mut self, kind: &str, held: bool) {
+        self.add(
+            kind,
+            Count {
+                passed: held.into(),
+                failed: (!held).into(),
+                skipped: 0,
+            },
+        );
+    }
+
+    /// The sum over all kinds.
+    pub(crate) fn total(&self) -> Count {
+        self.0.iter().fold(Count::default(), |sum, (_, count)| Count {
+            passed: sum.passed + count.passed,
+            failed: sum.failed + count.failed,
+            skipped: sum.skipped + count.skipped,
+        })
+    }
+
+    /// The table of kinds.
+    pub(crate) fn table(&self) -> String {
+        let rows: Vec<Vec<String>> = self
+            .0
+            .iter()
+            .map(|(kind, count)| {
+                let numbers = [count.passed, count.failed, count.skipped];
+                std::iter::once(kind.clone())
+                    .chain(numbers.map(|n| n.to_string()))
+                    .collect()
+            })
+            .collect();
+        table(&["kind of test", "passed", "failed", "skipped"], &rows)
+    }
+
+    /// Takes the numbers out of `cargo test`'s output: which binary runs is on a line before.
+    pub(crate) fn add_cargo_test(&mut self, lines: &[String]) {
+        let mut kind = "unit and property tests";
+        for line in lines {
+            let line = line.trim_start();
+            if line.starts_with("Running unittests") {
+                kind = "unit and property tests";
+            } else if line.starts_with("Running tests/") {
+                kind = "tests of a crate's public face";
+            } else if line.starts_with("Doc-tests") {
+                kind = "examples in documentation";
+            } else if let Some(rest) = line.strip_prefix("test result: ") {
+                let count = Count {
+                    passed: number_before(rest, "passed"),
+                    failed: number_before(rest, "failed"),
+                    skipped: number_before(rest, "ignored"),
+                };
+                if count != Count::default() {
+                    self.add(kind, count);
+                }
+            }
+        }
+    }
+}
+
+/// The numbers of pytest's last line, such as `3 failed, 20 passed, 1 skipped in 3.2s`.
+pub(crate) fn pytest(lines: &[String]) -> Option<Count> {
+    lines
+        .iter()
+        .rev()
+        .filter(|line| line.contains(" in "))
+        .find_map(|summary| {
+            let count = Count {
+                passed: number_before(summary, "passed"),
+                failed: number_before(summary, "failed") + number_before(summary, "error"),
+                skipped: number_before(summary, "skipped"),
+            };
+            (count != Count::default()).then_some(count)
+        })
+}
+
+/// The numbers of node's test runner, such as `# pass 12` or `ℹ pass 12`.
+pub(crate) fn node(lines: &[String]) -> Option<Count> {
+    let find = |word: &str| {
+        lines.iter().rev().find_map(|line| {
+            let mut words = line.split_whitespace();
+            let mark = words.next()?;
+            ((mark == "#" || mark == "ℹ") && words.next()? == word)
+                .then(|| words.next()?.parse::<u64>().ok())?
+        })
+    };
+    Some(Count {
+        passed: find("pass")?,
+        failed: find("fail")? + find("cancelled").unwrap_or(0),
+        skipped: find("skipped").unwrap_or(0) + find("todo").unwrap_or(0),
+    })
+}
+
+/// The number that stands before a word (or a word that begins so).
+fn number_before(text: &str, word: &str) -> u64 {
+    let words: Vec<&str> = text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+        .collect();
+    words
+        .windows(2)
+        .find_map(|pair| match pair {
+            [number, name] if name.starts_with(word) => number.parse().ok(),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn reads_cargo_test() {
+        let mut tally = Tally::default();
+        tally.add_cargo_test(&lines(
+            "     Running unittests src/lib.rs (target/debug/deps/a-1)\n\
+             test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\
+             \x20    Running tests/conformance.rs (target/debug/deps/b-2)\n\
+             test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n",
+        ));
+        assert_eq!(
+            tally.total(),
+            Count {
+                passed: 15,
+                failed: 2,
+                skipped: 1
+            }
+        );
+        assert_eq!(tally.0.len(), 2);
+        assert!(tally.table().contains("public face"));
+    }
+
+    #[test]
+    fn reads_pytest_and_node() {
+        let count = pytest(&lines(
+            "x\n==== 1 failed, 20 passed, 2 skipped, 1 error in 75.21s (0:01:15) ====",
+        ))
+        .unwrap();
+        assert_eq!(
+            count,
+            Count {
+                passed: 20,
+                failed: 2,
+                skipped: 2
+            }
+        );
+        assert!(pytest(&lines("no tests ran in 0.01s")).is_none());
+        let count = node(&lines(
+            "# tests 4\n# pass 3\n# fail 1\n# cancelled 0\n# skipped 0\n# todo 0",
+        ))
+        .unwrap();
+        assert_eq!(
+            count,
+            Count {
+                passed: 3,
+                failed: 1,
+                skipped: 0
+            }
+        );
+        assert!(node(&lines("nothing")).is_none());
+    }
+}
