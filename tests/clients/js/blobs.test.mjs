@@ -1,0 +1,103 @@
+// @azure/storage-blob against the blobs endpoint.
+
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { after, before, test } from "node:test";
+import {
+  BlobSASPermissions, BlobServiceClient, ContainerClient, StorageSharedKeyCredential, generateBlobSASQueryParameters,
+} from "@azure/storage-blob";
+import { BLOBS_ACCOUNT, BLOBS_KEY, startServer } from "./server.mjs";
+
+const credential = new StorageSharedKeyCredential(BLOBS_ACCOUNT, BLOBS_KEY);
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+let server, service, container;
+
+before(async () => {
+  server = await startServer();
+  service = new BlobServiceClient(server.blobs, credential, { retryOptions: { maxTries: 1 } });
+  container = service.getContainerClient("js");
+  await container.create();
+});
+
+after(async () => {
+  assert.deepEqual(await server.stop(), [], "the server's log has lines that no test expected");
+});
+
+test("containers are created, listed and deleted", async () => {
+  const other = service.getContainerClient("js-other");
+  await other.create({ metadata: { purpose: "test" } });
+  const found = [];
+  for await (const entry of service.listContainers({ prefix: "js", includeMetadata: true })) found.push(entry);
+  assert.deepEqual(found.map((entry) => entry.name), ["js", "js-other"]);
+  assert.deepEqual(found[1].metadata, { purpose: "test" });
+  await assert.rejects(other.create(), { code: "ContainerAlreadyExists", statusCode: 409 });
+  await other.delete();
+  assert.equal(await other.exists(), false);
+});
+
+test("a small blob with properties and metadata", async () => {
+  const blob = container.getBlockBlobClient("mappe/blåbær ø.txt");
+  await blob.upload("hei på deg", Buffer.byteLength("hei på deg"), {
+    metadata: { case: "42" }, blobHTTPHeaders: { blobContentType: "text/plain" },
+  });
+  const properties = await blob.getProperties();
+  assert.equal(properties.contentType, "text/plain");
+  assert.deepEqual(properties.metadata, { case: "42" });
+  assert.equal((await blob.downloadToBuffer()).toString(), "hei på deg");
+  await assert.rejects(blob.upload("x", 1, { conditions: { ifNoneMatch: "*" } }), { code: "BlobAlreadyExists" });
+  await assert.rejects(blob.upload("x", 1, { conditions: { ifMatch: '"0x1"' } }), { code: "ConditionNotMet" });
+  await blob.delete();
+  await assert.rejects(blob.download(), { statusCode: 404 });
+});
+
+test("twenty mebibytes in parallel blocks", async () => {
+  const content = randomBytes(20 * 1024 * 1024);
+  const blob = container.getBlockBlobClient("large");
+  await blob.uploadData(content, { blockSize: 4 * 1024 * 1024, maxSingleShotSize: 1024 * 1024, concurrency: 4 });
+  const { committedBlocks } = await blob.getBlockList("committed");
+  assert.equal(committedBlocks.length, 5);
+  assert.equal(sha256(await blob.downloadToBuffer(0, undefined, { concurrency: 4 })), sha256(content));
+  const part = await blob.downloadToBuffer(4 * 1024 * 1024 - 5, 10);
+  assert.deepEqual(part, content.subarray(4 * 1024 * 1024 - 5, 4 * 1024 * 1024 + 5));
+});
+
+test("lists, flat and as a tree", async () => {
+  for (const name of ["l/a", "l/b/1", "l/b/2", "l/c"]) await container.getBlockBlobClient(name).upload("x", 1);
+  const flat = [];
+  for await (const page of container.listBlobsFlat({ prefix: "l/" }).byPage({ maxPageSize: 3 })) {
+    flat.push(page.segment.blobItems.map((item) => item.name));
+  }
+  assert.deepEqual(flat, [["l/a", "l/b/1", "l/b/2"], ["l/c"]]);
+  const tree = [];
+  for await (const entry of container.listBlobsByHierarchy("/", { prefix: "l/" })) tree.push(`${entry.kind} ${entry.name}`);
+  assert.deepEqual(tree.sort(), ["blob l/a", "blob l/c", "prefix l/b/"]);
+});
+
+test("a copy within the account", async () => {
+  const source = container.getBlockBlobClient("source");
+  await source.upload("copied", 6, { metadata: { m: "1" } });
+  const target = container.getBlockBlobClient("target");
+  const result = await (await target.beginCopyFromURL(source.url)).pollUntilDone();
+  assert.equal(result.copyStatus, "success");
+  assert.equal((await target.downloadToBuffer()).toString(), "copied");
+});
+
+test("signed addresses: read, not write, and only in time", async () => {
+  const blob = container.getBlockBlobClient("signed");
+  await blob.upload("x", 1);
+  const sign = (minutes) => generateBlobSASQueryParameters({
+    containerName: "js", blobName: "signed", permissions: BlobSASPermissions.parse("r"),
+    expiresOn: new Date(Date.now() + minutes * 60_000),
+  }, credential).toString();
+  const open = (sas) => new ContainerClient(`${server.blobs}/js?${sas}`, undefined, { retryOptions: { maxTries: 1 } })
+    .getBlockBlobClient("signed");
+  assert.equal((await open(sign(5)).downloadToBuffer()).toString(), "x");
+  await assert.rejects(open(sign(5)).upload("y", 1), { code: "AuthorizationPermissionMismatch", statusCode: 403 });
+  await assert.rejects(open(sign(-5)).downloadToBuffer(), { code: "AuthenticationFailed", statusCode: 403 });
+});
+
+test("another key is refused", async () => {
+  const wrong = new StorageSharedKeyCredential(BLOBS_ACCOUNT, Buffer.from("wrong").toString("base64"));
+  const stranger = new BlobServiceClient(server.blobs, wrong, { retryOptions: { maxTries: 1 } });
+  await assert.rejects(stranger.getContainerClient("js").getProperties(), { statusCode: 403 });
+});

@@ -1,0 +1,72 @@
+// Starts the server on free ports for the tests of one file, and reads its log at the end.
+
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { openSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export const BLOBS_ACCOUNT = "devstoreaccount1";
+// The emulators' own keys, published by Microsoft; `stabbur serve` refuses them.
+export const BLOBS_KEY =
+  "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+export const DOCUMENTS_KEY =
+  "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
+
+const EXPECTED = [/well-known/, /development/];
+
+export async function startServer() {
+  const binary = process.env.STABBUR_BINARY;
+  if (!binary) throw new Error("STABBUR_BINARY names no server; run `cargo xtask test`");
+  const folder = await mkdtemp(path.join(tmpdir(), "stabbur-clients-"));
+  const log = path.join(folder, "server.log");
+  const out = openSync(log, "a");
+  const ready = path.join(folder, "ready.json");
+  const child = spawn(
+    binary,
+    ["dev", "--data", path.join(folder, "data"), "--blobs-port", "0", "--documents-port", "0",
+      "--platform-port", "0", "--admin-port", "0", "--ready-file", ready],
+    { stdio: ["ignore", out, out] },
+  );
+  const ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
+  let endpoints;
+  for (let waited = 0; !endpoints; waited += 10) {
+    if (child.exitCode !== null || waited > 20_000) {
+      child.kill("SIGKILL");
+      throw new Error(`the server isn't ready:\n${await readFile(log, "utf8")}`);
+    }
+    try {
+      endpoints = JSON.parse(await readFile(ready, "utf8"));
+    } catch {
+      await sleep(10);
+    }
+  }
+  return {
+    data: path.join(folder, "data"),
+    endpoints,
+    blobs: blobsAccount(endpoints.blobs),
+    documents: endpoints.documents,
+    tls: (name) => {
+      const base = endpoints[`${name}_tls`] ?? endpoints[name].replace("http://", "https://");
+      return name === "blobs" ? blobsAccount(base) : base;
+    },
+    /** Stops the server and gives the lines of its log that no test expected. */
+    async stop() {
+      child.kill("SIGTERM");
+      const code = await Promise.race([ended, sleep(20_000, "a time-out", { ref: false })]);
+      if (code !== 0) {
+        child.kill("SIGKILL");
+        throw new Error(`the server stopped with ${code}`);
+      }
+      const lines = (await readFile(log, "utf8")).replace(/\x1b\[[0-9;]*m/g, "").split("\n");
+      await rm(folder, { recursive: true });
+      return lines.filter((line) => /\b(WARN|ERROR)\b|panicked/.test(line) && !EXPECTED.some((e) => e.test(line)));
+    },
+  };
+}
+
+function blobsAccount(base) {
+  const trimmed = base.replace(/\/$/, "");
+  return trimmed.endsWith(BLOBS_ACCOUNT) ? trimmed : `${trimmed}/${BLOBS_ACCOUNT}`;
+}
