@@ -1,3 +1,81 @@
-//! See ARCHITECTURE.md.
+//! The crash test: kills the server with SIGKILL in mid-load, again and again, restarts it on the
+//! same folder, and holds it to its word. What was acknowledged must be there and whole; what
+//! wasn't may be there whole or not at all; no reference may point to missing content.
+//!
+//! Each key is written by one worker only, so what may be there after a kill is known exactly: the
+//! last acknowledged state, or the one whose request was under way.
+#![allow(clippy::print_stdout, reason = "a test program reports by printing")]
 
-fn main() {}
+mod blobs;
+mod book;
+mod client;
+mod documents;
+mod platform;
+mod report;
+mod round;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Kills the server in mid-load and checks that it keeps its word.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The server's binary.
+    #[arg(long)]
+    binary: PathBuf,
+    /// How often it is killed.
+    #[arg(long, default_value_t = 24)]
+    kills: u32,
+    /// First seed; round n uses seed + n.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Longest time of load before a kill, in seconds.
+    #[arg(long, default_value_t = 2)]
+    load_seconds: u64,
+    /// Writers of each kind: documents, blobs, platform.
+    #[arg(long, default_value_t = 3)]
+    writers: u64,
+    /// Where the report goes, as JSON.
+    #[arg(long)]
+    report: Option<PathBuf>,
+    /// Keeps the data folder, and uses this one.
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("the crash test broke off: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<bool> {
+    let temporary = tempfile::Builder::new().prefix("stabbur-crash-").tempdir()?;
+    let folder = arguments
+        .data
+        .clone()
+        .unwrap_or_else(|| temporary.path().to_path_buf());
+    let mut writers = round::writers(arguments.writers);
+    let mut report = report::Report::default();
+    for number in 0..arguments.kills {
+        let seed = arguments.seed.wrapping_add(u64::from(number));
+        let findings = round::kill_in_load(arguments, &folder, seed, &mut writers, &mut report)?;
+        report.close_round(&format!("kill {} (seed {seed})", number + 1), findings);
+    }
+    let findings = round::last_look(arguments, &folder, &mut writers)?;
+    report.close_round("everything once more, and ledger verify", findings);
+    println!("{}", report.text());
+    if let Some(path) = &arguments.report {
+        std::fs::write(path, report.json().to_string())?;
+    }
+    Ok(report.good())
+}
