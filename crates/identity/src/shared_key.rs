@@ -31,7 +31,10 @@ impl SharedKey {
     /// Takes raw key bytes over.
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), secret: Secret::new(bytes) }
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &bytes),
+            secret: Secret::new(bytes),
+        }
     }
 
     /// The base64 signature of `text`.
@@ -43,7 +46,9 @@ impl SharedKey {
     /// Whether `signature` (base64) is that of `text`; constant time in the signature.
     #[must_use]
     pub fn verify(&self, text: &str, signature: &str) -> bool {
-        let Ok(signature) = STANDARD.decode(signature) else { return false };
+        let Ok(signature) = STANDARD.decode(signature) else {
+            return false;
+        };
         hmac::verify(&self.key, text.as_bytes(), &signature).is_ok()
     }
 
