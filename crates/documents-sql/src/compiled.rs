@@ -52,7 +52,7 @@ impl Compiled {
     /// places (SC2101, SC2102), clauses that subqueries can't have, limits; what this server
     /// lacks is named as not supported.
     pub fn compile(query: &Query, parameters: &[(String, Value)]) -> Result<Self, SqlErrors> {
-        let block = compile(query, parameters)?;
+        let block = compile(query, parameters).map_err(|error| *error)?;
         let access = narrow::access(&block);
         Ok(Self {
             program: Arc::new(Program { block, access }),

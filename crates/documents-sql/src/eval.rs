@@ -12,7 +12,7 @@ use crate::ast::BinaryOp;
 use crate::compiled::EvalContext;
 use crate::error::ExecError;
 use crate::functions::regex::RegexCache;
-use crate::functions::{Args, like::LikePattern};
+use crate::functions::{Args, FunctionSpec, like::LikePattern};
 use crate::limits::{ROWS_PER_DOCUMENT_MAX, VALUE_BYTES_MAX};
 use crate::number::Num;
 use crate::program::{Node, NodeStep, PatternNode};
@@ -99,93 +99,113 @@ impl Runtime {
     }
 }
 
-/// The value of `node` where `env` is.
+/// The value of `node` where `env` is. Each kind in a function of its own: this frame is on the
+/// stack once per nested level.
 pub(crate) fn eval<'a>(node: &'a Node, env: &'a Env<'a>, runtime: &'a Runtime) -> Evaluated<'a> {
-    let of = |node: &'a Node| eval(node, env, runtime);
-    Ok(match node {
-        Node::Undefined => None,
-        Node::Constant(value) => Some(Cow::Borrowed(value)),
-        Node::Binding(level) => match env.out(*level) {
+    match node {
+        Node::Undefined => Ok(None),
+        Node::Constant(value) => Ok(Some(Cow::Borrowed(value))),
+        Node::Binding(level) => Ok(match env.out(*level) {
             Some(Frame::Value(value)) => Some(Cow::Borrowed(value.as_ref())),
             _ => None,
-        },
-        Node::Path { base, steps } => return eval_path(base, steps, env, runtime),
-        Node::Not(operand) => truth(of(operand)?.as_deref()).map(|truth| owned(!truth)),
-        Node::Plus(operand) => of(operand)?.filter(|value| value.is_number()),
-        Node::Minus(operand) => number(&of(operand)?)
-            .and_then(|n| n.negate().to_value())
-            .map(Cow::Owned),
-        Node::BitNot(operand) => number(&of(operand)?).map(|n| owned(!n.to_i32_wrapping())),
-        Node::And(terms) => return junction(terms, false, env, runtime),
-        Node::Or(terms) => return junction(terms, true, env, runtime),
-        Node::Chain { first, rest } => return eval_chain(first, rest, env, runtime),
-        Node::Coalesce(operands) => {
-            for operand in operands {
-                if let Some(value) = of(operand)? {
-                    return Ok(Some(value));
-                }
-            }
-            None
-        }
+        }),
+        Node::Path { base, steps } => eval_path(base, steps, env, runtime),
+        Node::Not(operand) => eval_unary(operand, env, runtime, |v| {
+            v.as_bool().map(|truth| Value::Bool(!truth))
+        }),
+        Node::Plus(operand) => eval_unary(operand, env, runtime, |v| v.is_number().then(|| v.clone())),
+        Node::Minus(operand) => eval_unary(operand, env, runtime, |v| Num::of(v)?.negate().to_value()),
+        Node::BitNot(operand) => eval_unary(operand, env, runtime, |v| {
+            Some(Value::from(!Num::of(v)?.to_i32_wrapping()))
+        }),
+        Node::And(terms) => junction(terms, false, env, runtime),
+        Node::Or(terms) => junction(terms, true, env, runtime),
+        Node::Chain { first, rest } => eval_chain(first, rest, env, runtime),
+        Node::Coalesce(operands) => eval_coalesce(operands, env, runtime),
         Node::Conditional {
             test,
             then,
             otherwise,
         } => {
-            let holds = truth(of(test)?.as_deref()) == Some(true);
-            return of(if holds { then } else { otherwise });
+            let holds = truth(eval(test, env, runtime)?.as_deref()) == Some(true);
+            eval(if holds { then } else { otherwise }, env, runtime)
         }
         Node::In {
             value,
             constants,
             others,
             negated,
-        } => {
-            let found = eval_in(value, constants, others, env, runtime)?;
-            found.map(|found| owned(found != *negated))
-        }
+        } => turned(eval_in(value, constants, others, env, runtime), *negated),
         Node::Between {
             value,
             low,
             high,
             negated,
-        } => {
-            let inside = eval_between(value, low, high, env, runtime)?;
-            inside.map(|inside| owned(inside != *negated))
-        }
+        } => turned(eval_between(value, low, high, env, runtime), *negated),
         Node::Like {
             value,
             pattern,
             negated,
-        } => {
-            let like = eval_like(value, pattern, env, runtime)?;
-            like.map(|like| owned(like != *negated))
-        }
-        Node::Call { function, args } => {
-            let args = args.iter().map(of).collect::<Result<Vec<_>, _>>()?;
-            if function.strict && args.iter().any(Option::is_none) {
-                return Ok(None);
-            }
-            let result = (function.run)(&Args::new(&args, runtime));
-            match result {
-                Some(value) => Some(Cow::Owned(bounded(value)?)),
-                None => None,
-            }
-        }
-        Node::Array(items) => return eval_array(items, env, runtime),
-        Node::Object(members) => return eval_object(members, env, runtime).map(Some),
-        Node::Subquery(kind, block) => rows::eval_subquery(*kind, block, env, runtime)?.map(Cow::Owned),
-        Node::GroupKey { level, index } => match env.out(*level) {
+        } => turned(eval_like(value, pattern, env, runtime), *negated),
+        Node::Call { function, args } => eval_call(function, args, env, runtime),
+        Node::Array(items) => eval_array(items, env, runtime),
+        Node::Object(members) => eval_object(members, env, runtime).map(Some),
+        Node::Subquery(kind, block) => Ok(rows::eval_subquery(*kind, block, env, runtime)?.map(Cow::Owned)),
+        Node::GroupKey { level, index } => Ok(match env.out(*level) {
             Some(Frame::Group { keys, .. }) => keys.get(*index).and_then(Option::as_ref).map(Cow::Borrowed),
             _ => None,
-        },
-        Node::Aggregate { level, index } => match env.out(*level) {
+        }),
+        Node::Aggregate { level, index } => Ok(match env.out(*level) {
             Some(Frame::Group { aggregates, .. }) => {
                 aggregates.get(*index).and_then(Option::as_ref).map(Cow::Borrowed)
             }
             _ => None,
-        },
-    })
+        }),
+    }
+}
+
+fn eval_unary<'a>(
+    operand: &'a Node,
+    env: &'a Env<'a>,
+    runtime: &'a Runtime,
+    apply: fn(&Value) -> Option<Value>,
+) -> Evaluated<'a> {
+    let value = eval(operand, env, runtime)?;
+    Ok(value.as_deref().and_then(apply).map(Cow::Owned))
+}
+
+fn eval_coalesce<'a>(operands: &'a [Node], env: &'a Env<'a>, runtime: &'a Runtime) -> Evaluated<'a> {
+    for operand in operands {
+        if let Some(value) = eval(operand, env, runtime)? {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
+fn eval_call<'a>(
+    function: &'static FunctionSpec,
+    args: &'a [Node],
+    env: &'a Env<'a>,
+    runtime: &'a Runtime,
+) -> Evaluated<'a> {
+    let mut values = Vec::with_capacity(args.len());
+    for argument in args {
+        let value = eval(argument, env, runtime)?;
+        if function.strict && value.is_none() {
+            return Ok(None);
+        }
+        values.push(value);
+    }
+    match (function.run)(&Args::new(&values, runtime)) {
+        Some(value) => bounded(value).map(|value| Some(Cow::Owned(value))),
+        None => Ok(None),
+    }
+}
+
+/// A test's outcome, the other way round behind NOT.
+fn turned<'a>(outcome: Result<Option<bool>, ExecError>, negated: bool) -> Evaluated<'a> {
+    outcome.map(|outcome| outcome.map(|outcome| owned(outcome != negated)))
 }
 
 fn owned<'a>(value: impl Into<Value>) -> Cow<'a, Value> {
@@ -194,10 +214,6 @@ fn owned<'a>(value: impl Into<Value>) -> Cow<'a, Value> {
 
 fn truth(value: Option<&Value>) -> Option<bool> {
     value.and_then(Value::as_bool)
-}
-
-fn number(datum: &Datum<'_>) -> Option<Num> {
-    datum.as_deref().and_then(Num::of)
 }
 
 /// Refuses a value that grew beyond its bound.

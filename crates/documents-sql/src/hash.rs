@@ -23,7 +23,7 @@ const fn seed(low: u64, high: u64) -> u128 {
 }
 
 /// The hash of a value standing alone.
-pub(crate) fn structural_hash(value: &Value) -> u128 {
+pub fn structural_hash(value: &Value) -> u128 {
     hash_value(value, ROOT)
 }
 

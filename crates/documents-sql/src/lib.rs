@@ -47,6 +47,7 @@ pub use ast::Query;
 pub use compiled::{Compiled, EvalContext, OrderMode};
 pub use error::{ExecError, SqlError, SqlErrors};
 pub use execution::{Execution, Flow};
+pub use hash::structural_hash;
 pub use value::{compare_strings, compare_values, deep_equal};
 
 /// Reads a query text into its tree.

@@ -118,21 +118,13 @@ impl Num {
         Self::Float(rounded(self.to_f64(), other.to_f64()))
     }
 
-    /// The operand of a bitwise operator: the low 32 bits as a signed integer, as in the
-    /// service's script engine. A number with a fraction is cut off first.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "wrapping to 32 bits is the operation"
-    )]
+    /// The operand of a bitwise operator, as in the service's script engine: the double, cut off
+    /// to an integer, its low 32 bits signed. Digits that a double can't hold are lost first.
+    #[allow(clippy::cast_possible_truncation, reason = "wrapping to 32 bits is the operation")]
     pub(crate) fn to_i32_wrapping(self) -> i32 {
-        match self {
-            Self::Int(int) => int as i32,
-            Self::Float(float) => {
-                let two_pow_32 = 4_294_967_296.0;
-                let rest = float.trunc() % two_pow_32;
-                rest as i64 as i32
-            }
-        }
+        let two_pow_32 = 4_294_967_296.0;
+        let rest = self.to_f64().trunc() % two_pow_32;
+        rest as i64 as i32
     }
 }
 

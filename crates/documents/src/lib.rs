@@ -1,1 +1,109 @@
-//! See ARCHITECTURE.md.
+//! The documents service: databases, containers and items on the ledger, spoken to as Azure
+//! Cosmos DB for NoSQL.
+//!
+//! * [`Documents`] is the engine; services above stage items into their own transactions with it
+//!   ([`Documents::ensure_container`], [`Documents::stage_create`], [`Documents::query`]).
+//! * [`DocumentsService`] is the wire protocol on top of it.
+//! * [`operation`] lists every public operation of the original, served or not.
+//!
+//! Inside: `rules` decides without I/O, `store` knows keys and transactions, `query` walks
+//! indexes, `operations` has a file per operation of the protocol, `wire` what they share.
+
+mod auth;
+pub mod error;
+pub mod limits;
+pub mod operation;
+mod operations;
+mod query;
+pub mod rules;
+mod service;
+mod store;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use identity::SharedKey;
+use ledger::{Clock, Ledger, Random};
+use parking_lot::Mutex;
+
+pub use auth::master_key::parse_authorization;
+pub use error::DocumentsError;
+pub use query::QueryPage;
+pub use rules::partition_key::{Component, PartitionKey, PartitionKeyDefinition};
+pub use service::DocumentsService;
+pub use store::{Container, ContainerSpec, Item, SweepReport};
+
+/// An account: a name and the keys that sign for it.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// One or two keys: two while one is being replaced.
+    pub keys: Vec<SharedKey>,
+    /// Host names (without port) that mean this account. The first account of the settings is
+    /// taken where no account's hosts fit.
+    pub hosts: Vec<String>,
+}
+
+/// How the service is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The accounts, at least one.
+    pub accounts: Vec<Account>,
+    /// The region's name that clients are told.
+    pub region: String,
+    /// The certificate (PEM) that `/_explorer/emulator.pem` hands out, in development.
+    pub development_certificate_pem: Option<String>,
+}
+
+impl Settings {
+    /// One account, for any host.
+    #[must_use]
+    pub fn single(name: impl Into<String>, key: SharedKey) -> Self {
+        Self {
+            accounts: vec![Account { name: name.into(), keys: vec![key], hosts: Vec::new() }],
+            region: "Norway East".to_owned(),
+            development_certificate_pem: None,
+        }
+    }
+}
+
+/// The engine.
+pub struct Documents {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) settings: Settings,
+    pub(crate) catalog: store::catalog::Catalog,
+    pub(crate) queries: query::QueryCache,
+    /// Where the sweep of each container (by number) goes on.
+    pub(crate) sweep_positions: Mutex<HashMap<u32, u64>>,
+}
+
+impl std::fmt::Debug for Documents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Documents").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Documents {
+    /// Stands on a ledger. Nothing is read or written yet.
+    #[must_use]
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        settings: Settings,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            ledger,
+            clock,
+            random,
+            settings,
+            catalog: store::catalog::Catalog::default(),
+            queries: query::QueryCache::default(),
+            sweep_positions: Mutex::default(),
+        })
+    }
+}

@@ -1,1 +1,31 @@
-//! See ARCHITECTURE.md.
+//! The embedded engine: one process owns a folder, [`fjall`] keeps the sorted tables.
+//!
+//! * `folder`: the folder's format marker and its lock.
+//! * `witness`: `HEAD`, the note outside the store of how far it had been acknowledged.
+//! * `journal`: reads the store's journal before the store does, because the store cuts it
+//!   silently at some kinds of damage.
+//! * `record`: how keys, values and checksums lie in the store.
+//! * `store`: opening, point reads, pages.
+//! * `queue`, `group`, `committer`: commits waiting, the decision over a group of them, and the
+//!   one thread that writes.
+//! * `verify`: reads everything.
+//!
+//! Invariants: a commit is answered after the sync that holds it; what was answered is there
+//! after any crash or the store refuses to open; each read is checked against its checksum.
+//! docs/format.md draws the bytes.
+
+mod committer;
+mod engine;
+mod folder;
+mod group;
+mod journal;
+pub mod limits;
+mod options;
+mod queue;
+mod record;
+mod store;
+mod verify;
+mod witness;
+
+pub use engine::EmbeddedLedger;
+pub use options::{OpenError, Options, WitnessRule};

@@ -9,7 +9,7 @@ use crate::ast::{BinaryOp, Expr, ExprKind, Span, Step, UnaryOp};
 use crate::compiled::EvalContext;
 use crate::error::code;
 use crate::eval::{Env, Runtime, eval};
-use crate::functions::{self, like::LikePattern};
+use crate::functions::{self, FunctionSpec, like::LikePattern};
 use crate::limits::IN_LIST_ITEMS_MAX;
 use crate::program::{AggregateNode, Node, NodeStep, PatternNode};
 use crate::value::compare_values;
@@ -24,69 +24,112 @@ impl Compiler {
         {
             return Ok(Node::GroupKey { level: 0, index });
         }
-        let node = match &expr.kind {
-            ExprKind::Undefined => Node::Undefined,
-            ExprKind::Literal(value) => Node::Constant(value.clone()),
-            ExprKind::Parameter(name) => Node::Constant(self.parameter(name, expr.span)?.clone()),
-            ExprKind::Name(name) => self.name(name, expr.span)?,
-            ExprKind::Path { base, steps } => self.grouped_path(base, steps)?,
-            ExprKind::Unary { op, operand } => {
-                let operand = Box::new(self.expression(operand)?);
-                match op {
-                    UnaryOp::Not => Node::Not(operand),
-                    UnaryOp::Plus => Node::Plus(operand),
-                    UnaryOp::Minus => Node::Minus(operand),
-                    UnaryOp::BitNot => Node::BitNot(operand),
-                }
-            }
-            ExprKind::Chain { first, rest } => self.chain(first, rest)?,
-            ExprKind::Coalesce(operands) => Node::Coalesce(self.all(operands)?),
+        self.unfolded(expr).map(fold)
+    }
+
+    /// Each kind in a function of its own: this frame is on the stack once per nested level.
+    fn unfolded(&mut self, expr: &Expr) -> Compiling<Node> {
+        match &expr.kind {
+            ExprKind::Undefined => Ok(Node::Undefined),
+            ExprKind::Literal(value) => Ok(Node::Constant(value.clone())),
+            ExprKind::Parameter(name) => self
+                .parameter(name, expr.span)
+                .map(|value| Node::Constant(value.clone())),
+            ExprKind::Name(name) => self.name(name, expr.span),
+            ExprKind::Path { base, steps } => self.grouped_path(base, steps),
+            ExprKind::Unary { op, operand } => self.unary(*op, operand),
+            ExprKind::Chain { first, rest } => self.chain(first, rest),
+            ExprKind::Coalesce(operands) => self.all(operands).map(Node::Coalesce),
             ExprKind::Conditional {
                 test,
                 then,
                 otherwise,
-            } => Node::Conditional {
-                test: Box::new(self.expression(test)?),
-                then: Box::new(self.expression(then)?),
-                otherwise: Box::new(self.expression(otherwise)?),
-            },
-            ExprKind::In { value, list, negated } => self.membership(value, list, *negated, expr.span)?,
+            } => self.conditional(test, then, otherwise),
+            ExprKind::In { value, list, negated } => self.membership(value, list, *negated, expr.span),
             ExprKind::Between {
                 value,
                 low,
                 high,
                 negated,
-            } => Node::Between {
-                value: Box::new(self.expression(value)?),
-                low: Box::new(self.expression(low)?),
-                high: Box::new(self.expression(high)?),
-                negated: *negated,
-            },
+            } => self.range(value, low, high, *negated),
             ExprKind::Like {
                 value,
                 pattern,
                 escape,
                 negated,
-            } => Node::Like {
-                value: Box::new(self.expression(value)?),
-                pattern: self.pattern(pattern, escape.as_deref())?,
-                negated: *negated,
-            },
-            ExprKind::Call { udf, name, args } => self.call(*udf, name, args, expr.span)?,
-            ExprKind::Array(items) => Node::Array(self.all(items)?),
-            ExprKind::Object(members) => Node::Object(
-                members
-                    .iter()
-                    .map(|(name, member)| Ok((name.clone(), self.expression(member)?)))
-                    .collect::<Compiling<_>>()?,
-            ),
-            ExprKind::Subquery(kind, query) => Node::Subquery(*kind, Box::new(self.query(query, false)?)),
-        };
-        Ok(fold(node))
+            } => self.like(value, pattern, escape.as_deref(), *negated),
+            ExprKind::Call { udf, name, args } => self.call(*udf, name, args, expr.span),
+            ExprKind::Array(items) => self.all(items).map(Node::Array),
+            ExprKind::Object(members) => self.object(members),
+            ExprKind::Subquery(kind, query) => self
+                .query(query, false)
+                .map(|block| Node::Subquery(*kind, Box::new(block))),
+        }
+    }
+
+    fn boxed(&mut self, expr: &Expr) -> Compiling<Box<Node>> {
+        self.expression(expr).map(Box::new)
+    }
+
+    fn unary(&mut self, op: UnaryOp, operand: &Expr) -> Compiling<Node> {
+        let operand = self.boxed(operand)?;
+        Ok(match op {
+            UnaryOp::Not => Node::Not(operand),
+            UnaryOp::Plus => Node::Plus(operand),
+            UnaryOp::Minus => Node::Minus(operand),
+            UnaryOp::BitNot => Node::BitNot(operand),
+        })
+    }
+
+    fn conditional(&mut self, test: &Expr, then: &Expr, otherwise: &Expr) -> Compiling<Node> {
+        let (test, then, otherwise) = (self.boxed(test)?, self.boxed(then)?, self.boxed(otherwise)?);
+        Ok(Node::Conditional {
+            test,
+            then,
+            otherwise,
+        })
+    }
+
+    fn range(&mut self, value: &Expr, low: &Expr, high: &Expr, negated: bool) -> Compiling<Node> {
+        let (value, low, high) = (self.boxed(value)?, self.boxed(low)?, self.boxed(high)?);
+        Ok(Node::Between {
+            value,
+            low,
+            high,
+            negated,
+        })
+    }
+
+    fn like(
+        &mut self,
+        value: &Expr,
+        pattern: &Expr,
+        escape: Option<&Expr>,
+        negated: bool,
+    ) -> Compiling<Node> {
+        let value = self.boxed(value)?;
+        let pattern = self.pattern(pattern, escape)?;
+        Ok(Node::Like {
+            value,
+            pattern,
+            negated,
+        })
+    }
+
+    fn object(&mut self, members: &[(String, Expr)]) -> Compiling<Node> {
+        let mut compiled = Vec::with_capacity(members.len());
+        for (name, member) in members {
+            compiled.push((name.clone(), self.expression(member)?));
+        }
+        Ok(Node::Object(compiled))
     }
 
     fn all(&mut self, exprs: &[Expr]) -> Compiling<Vec<Node>> {
-        exprs.iter().map(|expr| self.expression(expr)).collect()
+        let mut nodes = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            nodes.push(self.expression(expr)?);
+        }
+        Ok(nodes)
     }
 
     pub(super) fn name(&self, name: &str, span: Span) -> Compiling<Node> {
@@ -134,24 +177,16 @@ impl Compiler {
         if steps.is_empty() {
             return Ok(base);
         }
-        let steps = steps
-            .iter()
-            .map(|step| {
-                Ok(match step {
-                    Step::Name(name) => NodeStep::Name(name.clone()),
-                    Step::Index(index) => match self.expression(index)? {
-                        Node::Constant(Value::String(name)) => NodeStep::Name(name),
-                        node => match constant_index(&node) {
-                            Some(index) => NodeStep::Index(index),
-                            None => NodeStep::Dynamic(node),
-                        },
-                    },
-                })
-            })
-            .collect::<Compiling<Vec<_>>>()?;
+        let mut compiled = Vec::with_capacity(steps.len());
+        for step in steps {
+            compiled.push(match step {
+                Step::Name(name) => NodeStep::Name(name.clone()),
+                Step::Index(index) => index_step(self.expression(index)?),
+            });
+        }
         Ok(Node::Path {
             base: Box::new(base),
-            steps,
+            steps: compiled,
         })
     }
 
@@ -226,41 +261,18 @@ impl Compiler {
     }
 
     fn call(&mut self, udf: bool, name: &str, args: &[Expr], span: Span) -> Compiling<Node> {
-        if udf {
-            let message = format!("User-defined functions are not supported by this server: 'udf.{name}'.");
-            return Err(error_at(span, code::NOT_SUPPORTED, message));
-        }
-        if let Some(kind) = AggregateKind::named(name) {
-            return self.aggregate(kind, name, args, span);
-        }
-        if name.eq_ignore_ascii_case("IIF") {
-            check_count(name, args.len(), 3, 3, span)?;
-            if let [test, then, otherwise] = args {
-                return Ok(Node::Conditional {
-                    test: Box::new(self.expression(test)?),
-                    then: Box::new(self.expression(then)?),
-                    otherwise: Box::new(self.expression(otherwise)?),
-                });
+        if !udf {
+            if let Some(kind) = AggregateKind::named(name) {
+                return self.aggregate(kind, name, args, span);
+            }
+            if name.eq_ignore_ascii_case("IIF")
+                && let [test, then, otherwise] = args
+            {
+                return self.conditional(test, then, otherwise);
             }
         }
-        let Some(function) = functions::named(name) else {
-            let upper = name.to_ascii_uppercase();
-            if upper == "FULLTEXTSCORE" || upper == "RRF" {
-                let message = format!("The function '{name}' is only allowed in ORDER BY RANK.");
-                return Err(error_at(span, code::SCORE_PLACE, message));
-            }
-            if NOT_SUPPORTED.iter().any(|prefix| upper.starts_with(prefix)) {
-                let message = format!("The function '{name}' is not supported by this server.");
-                return Err(error_at(span, code::NOT_SUPPORTED, message));
-            }
-            let message = format!("'{name}' is not a recognized built-in function name.");
-            return Err(error_at(span, code::FUNCTION_UNKNOWN, message));
-        };
-        check_count(name, args.len(), function.least, function.most, span)?;
-        Ok(Node::Call {
-            function,
-            args: self.all(args)?,
-        })
+        let function = function(udf, name, args.len(), span)?;
+        self.all(args).map(|args| Node::Call { function, args })
     }
 
     fn aggregate(&mut self, kind: AggregateKind, name: &str, args: &[Expr], span: Span) -> Compiling<Node> {
@@ -287,6 +299,42 @@ impl Compiler {
         let argument = argument.map(|argument| group.aggregates.push(AggregateNode { kind, argument }));
         self.scope.push(Entry::Group(group));
         argument.map(|()| Node::Aggregate { level: 0, index })
+    }
+}
+
+/// The function of a call, if there is one that takes so many arguments.
+fn function(udf: bool, name: &str, count: usize, span: Span) -> Compiling<&'static FunctionSpec> {
+    if udf {
+        let message = format!("User-defined functions are not supported by this server: 'udf.{name}'.");
+        return Err(error_at(span, code::NOT_SUPPORTED, message));
+    }
+    if let Some(function) = functions::named(name) {
+        check_count(name, count, function.least, function.most, span)?;
+        return Ok(function);
+    }
+    let upper = name.to_ascii_uppercase();
+    if upper == "IIF" {
+        check_count(name, count, 3, 3, span)?;
+    }
+    if upper == "FULLTEXTSCORE" || upper == "RRF" {
+        let message = format!("The function '{name}' is only allowed in ORDER BY RANK.");
+        return Err(error_at(span, code::SCORE_PLACE, message));
+    }
+    if NOT_SUPPORTED.iter().any(|prefix| upper.starts_with(prefix)) {
+        let message = format!("The function '{name}' is not supported by this server.");
+        return Err(error_at(span, code::NOT_SUPPORTED, message));
+    }
+    Err(error_at(
+        span,
+        code::FUNCTION_UNKNOWN,
+        format!("'{name}' is not a recognized built-in function name."),
+    ))
+}
+
+fn index_step(node: Node) -> NodeStep {
+    match node {
+        Node::Constant(Value::String(name)) => NodeStep::Name(name),
+        node => constant_index(&node).map_or(NodeStep::Dynamic(node), NodeStep::Index),
     }
 }
 

@@ -21,7 +21,8 @@ use crate::error::{SqlError, code};
 use crate::limits::{JOINS_PER_QUERY_MAX, ROW_COUNT_MAX};
 use crate::program::{Block, Grouping, Node, ProjectionNode, SourceNode};
 
-pub(crate) type Compiling<T> = Result<T, SqlError>;
+/// The error is boxed to keep the frames of the recursion small.
+pub(crate) type Compiling<T> = Result<T, Box<SqlError>>;
 
 /// Compiles a whole query.
 pub(crate) fn compile(query: &Query, parameters: &[(String, Value)]) -> Compiling<Block> {
@@ -37,13 +38,13 @@ pub(crate) fn compile(query: &Query, parameters: &[(String, Value)]) -> Compilin
     compiler.query(query, true)
 }
 
-fn error_at(span: Span, code: &'static str, message: impl Into<String>) -> SqlError {
-    SqlError {
+fn error_at(span: Span, code: &'static str, message: impl Into<String>) -> Box<SqlError> {
+    Box::new(SqlError {
         code,
         message: message.into(),
         start: span.start,
         end: span.end,
-    }
+    })
 }
 
 struct Compiler {

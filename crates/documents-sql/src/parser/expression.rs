@@ -9,29 +9,29 @@ use crate::lexer::TokenKind;
 use serde_json::Value;
 
 impl Parser {
-    pub(super) fn expression(&mut self) -> Parsed<Expr> {
+    pub(super) fn expression(&mut self) -> Parsed<Box<Expr>> {
         self.expression_at(level::CONDITIONAL)
     }
 
-    /// An expression of operators at `tightest` or tighter.
-    fn expression_at(&mut self, loosest: u8) -> Parsed<Expr> {
+    /// An expression of operators at `loosest` or tighter.
+    fn expression_at(&mut self, loosest: u8) -> Parsed<Box<Expr>> {
         self.nested(1, |parser| parser.operators(loosest))
     }
 
-    fn operators(&mut self, loosest: u8) -> Parsed<Expr> {
+    fn boxed(&self, start: usize, kind: ExprKind) -> Box<Expr> {
+        Box::new(Expr {
+            kind,
+            span: self.span_from(start),
+        })
+    }
+
+    fn operators(&mut self, loosest: u8) -> Parsed<Box<Expr>> {
         let start = self.start();
         // What the next operator must bind looser than, so that `a IN (1) = b` is refused.
         let mut ceiling = level::PRIMARY;
-        let mut left = if loosest <= level::NOT && self.eat_word("NOT") {
+        let mut left = if loosest <= level::NOT && self.is_word("NOT") {
             ceiling = level::NOT;
-            let operand = Box::new(self.expression_at(level::NOT)?);
-            Expr {
-                kind: ExprKind::Unary {
-                    op: UnaryOp::Not,
-                    operand,
-                },
-                span: self.span_from(start),
-            }
+            self.negation()?
         } else {
             self.unary()?
         };
@@ -40,18 +40,27 @@ impl Parser {
                 break;
             }
             ceiling = found;
-            let kind = match found {
-                level::CONDITIONAL => self.conditional(left)?,
-                level::COALESCE => self.coalesce(left)?,
-                level::TEST => self.test(left)?,
-                _ => self.chain(left, found)?,
-            };
-            left = Expr {
-                kind,
-                span: self.span_from(start),
+            left = match found {
+                level::CONDITIONAL => self.conditional(start, left)?,
+                level::COALESCE => self.coalesce(start, left)?,
+                level::TEST => self.test(start, left)?,
+                _ => self.chain(start, left, found)?,
             };
         }
         Ok(left)
+    }
+
+    fn negation(&mut self) -> Parsed<Box<Expr>> {
+        let start = self.start();
+        self.advance();
+        let operand = self.expression_at(level::NOT)?;
+        Ok(self.boxed(
+            start,
+            ExprKind::Unary {
+                op: UnaryOp::Not,
+                operand,
+            },
+        ))
     }
 
     /// The level of the operator that comes next, if one does.
@@ -105,73 +114,90 @@ impl Parser {
         })
     }
 
-    fn conditional(&mut self, test: Expr) -> Parsed<ExprKind> {
+    fn conditional(&mut self, start: usize, test: Box<Expr>) -> Parsed<Box<Expr>> {
         self.expect_symbol("?")?;
-        let then = Box::new(self.expression()?);
+        let then = self.expression()?;
         self.expect_symbol(":")?;
-        let otherwise = Box::new(self.expression()?);
-        Ok(ExprKind::Conditional {
-            test: Box::new(test),
-            then,
-            otherwise,
-        })
+        let otherwise = self.expression()?;
+        Ok(self.boxed(
+            start,
+            ExprKind::Conditional {
+                test,
+                then,
+                otherwise,
+            },
+        ))
     }
 
-    fn coalesce(&mut self, first: Expr) -> Parsed<ExprKind> {
-        let mut operands = vec![first];
+    fn coalesce(&mut self, start: usize, first: Box<Expr>) -> Parsed<Box<Expr>> {
+        let mut operands = vec![*first];
         while self.eat_symbol("??") {
-            operands.push(self.expression_at(level::OR)?);
+            operands.push(*self.expression_at(level::OR)?);
         }
-        Ok(ExprKind::Coalesce(operands))
+        Ok(self.boxed(start, ExprKind::Coalesce(operands)))
     }
 
-    fn chain(&mut self, first: Expr, at: u8) -> Parsed<ExprKind> {
+    fn chain(&mut self, start: usize, first: Box<Expr>, at: u8) -> Parsed<Box<Expr>> {
         let mut rest = Vec::new();
         while let Some(op) = self.binary_op().filter(|op| op.level() == at) {
             self.advance();
-            rest.push((op, self.expression_at(at + 1)?));
+            rest.push((op, *self.expression_at(at + 1)?));
         }
-        Ok(ExprKind::Chain {
-            first: Box::new(first),
-            rest,
-        })
+        Ok(self.boxed(start, ExprKind::Chain { first, rest }))
     }
 
-    fn test(&mut self, value: Expr) -> Parsed<ExprKind> {
-        let value = Box::new(value);
+    fn test(&mut self, start: usize, value: Box<Expr>) -> Parsed<Box<Expr>> {
         let negated = self.eat_word("NOT");
         if self.eat_word("IN") {
-            self.expect_symbol("(")?;
-            let list = self.expressions(")")?;
-            if list.is_empty() {
-                return Err(self.unexpected());
-            }
-            return Ok(ExprKind::In { value, list, negated });
+            self.membership(start, value, negated)
+        } else if self.eat_word("BETWEEN") {
+            self.range(start, value, negated)
+        } else {
+            self.expect_word("LIKE")?;
+            self.like(start, value, negated)
         }
-        if self.eat_word("BETWEEN") {
-            let low = Box::new(self.expression_at(level::COMPARE)?);
-            self.expect_word("AND")?;
-            let high = Box::new(self.expression_at(level::COMPARE)?);
-            return Ok(ExprKind::Between {
+    }
+
+    fn membership(&mut self, start: usize, value: Box<Expr>, negated: bool) -> Parsed<Box<Expr>> {
+        self.expect_symbol("(")?;
+        let list = self.expressions(")")?;
+        if list.is_empty() {
+            return Err(self.unexpected());
+        }
+        Ok(self.boxed(start, ExprKind::In { value, list, negated }))
+    }
+
+    fn range(&mut self, start: usize, value: Box<Expr>, negated: bool) -> Parsed<Box<Expr>> {
+        let low = self.expression_at(level::COMPARE)?;
+        self.expect_word("AND")?;
+        let high = self.expression_at(level::COMPARE)?;
+        Ok(self.boxed(
+            start,
+            ExprKind::Between {
                 value,
                 low,
                 high,
                 negated,
-            });
-        }
-        self.expect_word("LIKE")?;
-        let pattern = Box::new(self.expression_at(level::COMPARE)?);
+            },
+        ))
+    }
+
+    fn like(&mut self, start: usize, value: Box<Expr>, negated: bool) -> Parsed<Box<Expr>> {
+        let pattern = self.expression_at(level::COMPARE)?;
         let escape = if self.eat_word("ESCAPE") {
-            Some(Box::new(self.expression_at(level::COMPARE)?))
+            Some(self.expression_at(level::COMPARE)?)
         } else {
             None
         };
-        Ok(ExprKind::Like {
-            value,
-            pattern,
-            escape,
-            negated,
-        })
+        Ok(self.boxed(
+            start,
+            ExprKind::Like {
+                value,
+                pattern,
+                escape,
+                negated,
+            },
+        ))
     }
 
     /// Expressions up to and with `close`, possibly none.
@@ -181,7 +207,7 @@ impl Parser {
             return Ok(list);
         }
         loop {
-            list.push(self.expression()?);
+            list.push(*self.expression()?);
             if self.eat_symbol(close) {
                 return Ok(list);
             }
@@ -189,7 +215,7 @@ impl Parser {
         }
     }
 
-    fn unary(&mut self) -> Parsed<Expr> {
+    fn unary(&mut self) -> Parsed<Box<Expr>> {
         let start = self.start();
         let op = match self.kind() {
             TokenKind::Symbol("+") => UnaryOp::Plus,
@@ -198,16 +224,16 @@ impl Parser {
             _ => return self.postfix(),
         };
         self.advance();
-        let operand = Box::new(self.nested(1, Self::unary)?);
-        Ok(Expr {
-            kind: ExprKind::Unary { op, operand },
-            span: self.span_from(start),
-        })
+        let operand = self.nested(1, Self::unary)?;
+        Ok(self.boxed(start, ExprKind::Unary { op, operand }))
     }
 
-    fn postfix(&mut self) -> Parsed<Expr> {
+    fn postfix(&mut self) -> Parsed<Box<Expr>> {
         let start = self.start();
         let base = self.primary()?;
+        if !self.is_symbol(".") && !self.is_symbol("[") {
+            return Ok(base);
+        }
         let mut steps = Vec::new();
         loop {
             if self.eat_symbol(".") {
@@ -215,128 +241,136 @@ impl Parser {
             } else if self.eat_symbol("[") {
                 let index = self.expression()?;
                 self.expect_symbol("]")?;
-                steps.push(Step::Index(index));
+                steps.push(Step::Index(*index));
             } else {
-                break;
+                return Ok(self.path(start, base, steps));
             }
         }
-        if steps.is_empty() {
-            return Ok(base);
-        }
+    }
+
+    fn path(&self, start: usize, base: Box<Expr>, mut steps: Vec<Step>) -> Box<Expr> {
         // `(a.b).c` is the path a.b.c: one list, so that printing needs no brackets.
-        let kind = match base.kind {
-            ExprKind::Path {
-                base,
-                steps: mut before,
+        let kind = match *base {
+            Expr {
+                kind:
+                    ExprKind::Path {
+                        base,
+                        steps: mut before,
+                    },
+                ..
             } => {
                 before.append(&mut steps);
                 ExprKind::Path { base, steps: before }
             }
-            _ => ExprKind::Path {
+            base => ExprKind::Path {
                 base: Box::new(base),
                 steps,
             },
         };
-        Ok(Expr {
-            kind,
-            span: self.span_from(start),
-        })
+        self.boxed(start, kind)
     }
 
-    pub(super) fn primary(&mut self) -> Parsed<Expr> {
+    pub(super) fn primary(&mut self) -> Parsed<Box<Expr>> {
         let start = self.start();
-        let kind = match self.kind().clone() {
-            TokenKind::Number(number) => {
-                self.advance();
-                ExprKind::Literal(number)
-            }
-            TokenKind::Text(text) => {
-                self.advance();
-                ExprKind::Literal(Value::String(text))
-            }
-            TokenKind::Parameter(name) => {
-                self.advance();
-                ExprKind::Parameter(name)
-            }
-            TokenKind::Symbol("(") => {
-                self.advance();
-                if self.is_word("SELECT") {
-                    ExprKind::Subquery(SubqueryKind::Scalar, self.subquery()?)
-                } else {
-                    let inner = self.expression()?;
-                    self.expect_symbol(")")?;
-                    inner.kind
-                }
-            }
-            TokenKind::Symbol("[") => {
-                self.advance();
-                ExprKind::Array(self.expressions("]")?)
-            }
-            TokenKind::Symbol("{") => {
-                self.advance();
-                ExprKind::Object(self.members()?)
-            }
-            TokenKind::Word(word) => self.word_primary(word)?,
-            TokenKind::Symbol(_) | TokenKind::End => return Err(self.unexpected()),
-        };
-        Ok(Expr {
-            kind,
-            span: self.span_from(start),
-        })
+        if self.eat_symbol("(") {
+            return self.bracketed(start);
+        }
+        if self.eat_symbol("[") {
+            let items = self.expressions("]")?;
+            return Ok(self.boxed(start, ExprKind::Array(items)));
+        }
+        if self.eat_symbol("{") {
+            let members = self.members()?;
+            return Ok(self.boxed(start, ExprKind::Object(members)));
+        }
+        if matches!(self.kind(), TokenKind::Word(_)) {
+            return self.word_primary(start);
+        }
+        self.literal(start)
     }
 
-    fn word_primary(&mut self, word: String) -> Parsed<ExprKind> {
-        let is = |keyword: &str| word.eq_ignore_ascii_case(keyword);
-        let literal = match () {
-            () if is("TRUE") => Some(ExprKind::Literal(Value::Bool(true))),
-            () if is("FALSE") => Some(ExprKind::Literal(Value::Bool(false))),
-            () if is("NULL") => Some(ExprKind::Literal(Value::Null)),
-            () if is("UNDEFINED") => Some(ExprKind::Undefined),
-            () => None,
+    fn literal(&mut self, start: usize) -> Parsed<Box<Expr>> {
+        let kind = match self.kind() {
+            TokenKind::Number(number) => ExprKind::Literal(number.clone()),
+            TokenKind::Text(text) => ExprKind::Literal(Value::String(text.clone())),
+            TokenKind::Parameter(name) => ExprKind::Parameter(name.clone()),
+            TokenKind::Word(_) | TokenKind::Symbol(_) | TokenKind::End => return Err(self.unexpected()),
         };
-        if let Some(literal) = literal {
+        self.advance();
+        Ok(self.boxed(start, kind))
+    }
+
+    /// `(` has been taken.
+    fn bracketed(&mut self, start: usize) -> Parsed<Box<Expr>> {
+        if self.is_word("SELECT") {
+            return self.subquery_of(start, SubqueryKind::Scalar);
+        }
+        let mut inner = self.expression()?;
+        self.expect_symbol(")")?;
+        inner.span = self.span_from(start);
+        Ok(inner)
+    }
+
+    fn subquery_of(&mut self, start: usize, kind: SubqueryKind) -> Parsed<Box<Expr>> {
+        let query = self.subquery()?;
+        Ok(self.boxed(start, ExprKind::Subquery(kind, query)))
+    }
+
+    fn word_primary(&mut self, start: usize) -> Parsed<Box<Expr>> {
+        if let Some(literal) = self.word_literal() {
             self.advance();
-            return Ok(literal);
+            return Ok(self.boxed(start, literal));
         }
-        if self.is_symbol_after(1, "(") && self.is_word_after(2, "SELECT") {
-            let kind = match () {
-                () if is("EXISTS") => Some(SubqueryKind::Exists),
-                () if is("ARRAY") => Some(SubqueryKind::Array),
-                () if is("ALL") => Some(SubqueryKind::All),
-                () if is("FIRST") => Some(SubqueryKind::First),
-                () if is("LAST") => Some(SubqueryKind::Last),
-                () => None,
-            };
-            if let Some(kind) = kind {
-                self.advance();
-                self.advance();
-                return self.subquery().map(|query| ExprKind::Subquery(kind, query));
-            }
+        if let Some(kind) = self.subquery_kind() {
+            self.advance();
+            self.advance();
+            return self.subquery_of(start, kind);
         }
-        if is_reserved(&word) {
-            return Err(self.unexpected());
-        }
-        let udf = is("udf") && self.is_symbol_after(1, ".") && self.is_symbol_after(3, "(");
+        let udf = self.is_word("udf") && self.is_symbol_after(1, ".") && self.is_symbol_after(3, "(");
         if udf {
             self.advance();
             self.advance();
-            let name = self.any_word()?;
-            self.expect_symbol("(")?;
-            return Ok(ExprKind::Call {
-                udf,
-                name,
-                args: self.expressions(")")?,
-            });
+        } else if matches!(self.kind(), TokenKind::Word(word) if is_reserved(word)) {
+            return Err(self.unexpected());
         }
-        self.advance();
-        if self.eat_symbol("(") {
-            return Ok(ExprKind::Call {
-                udf: false,
-                name: word,
-                args: self.expressions(")")?,
-            });
+        let name = self.any_word()?;
+        if !self.eat_symbol("(") {
+            return Ok(self.boxed(start, ExprKind::Name(name)));
         }
-        Ok(ExprKind::Name(word))
+        let args = self.expressions(")")?;
+        Ok(self.boxed(start, ExprKind::Call { udf, name, args }))
+    }
+
+    fn word_literal(&self) -> Option<ExprKind> {
+        if self.is_word("TRUE") {
+            Some(ExprKind::Literal(Value::Bool(true)))
+        } else if self.is_word("FALSE") {
+            Some(ExprKind::Literal(Value::Bool(false)))
+        } else if self.is_word("NULL") {
+            Some(ExprKind::Literal(Value::Null))
+        } else if self.is_word("UNDEFINED") {
+            Some(ExprKind::Undefined)
+        } else {
+            None
+        }
+    }
+
+    /// The kind of a subquery that begins with a word, as `EXISTS(SELECT`.
+    fn subquery_kind(&self) -> Option<SubqueryKind> {
+        const KINDS: [(&str, SubqueryKind); 5] = [
+            ("EXISTS", SubqueryKind::Exists),
+            ("ARRAY", SubqueryKind::Array),
+            ("ALL", SubqueryKind::All),
+            ("FIRST", SubqueryKind::First),
+            ("LAST", SubqueryKind::Last),
+        ];
+        if !self.is_symbol_after(1, "(") || !self.is_word_after(2, "SELECT") {
+            return None;
+        }
+        KINDS
+            .iter()
+            .find(|(word, _)| self.is_word(word))
+            .map(|(_, kind)| *kind)
     }
 
     fn members(&mut self) -> Parsed<Vec<(String, Expr)>> {
@@ -345,14 +379,14 @@ impl Parser {
             return Ok(members);
         }
         loop {
-            let name = match self.kind().clone() {
-                TokenKind::Text(text) => text,
-                TokenKind::Word(word) => word,
+            let name = match self.kind() {
+                TokenKind::Text(text) => text.clone(),
+                TokenKind::Word(word) => word.clone(),
                 _ => return Err(self.unexpected()),
             };
             self.advance();
             self.expect_symbol(":")?;
-            members.push((name, self.expression()?));
+            members.push((name, *self.expression()?));
             if self.eat_symbol("}") {
                 return Ok(members);
             }

@@ -70,14 +70,16 @@ pub(crate) fn parse(text: &str) -> Result<Query, SqlErrors> {
         at: 0,
         depth: 0,
     };
-    let query = parser.query()?;
+    let query = parser.query().map_err(|error| *error)?;
     match parser.kind() {
-        TokenKind::End => Ok(query),
-        _ => Err(parser.unexpected().into()),
+        TokenKind::End => Ok(*query),
+        _ => Err(SqlErrors::from(*parser.unexpected())),
     }
 }
 
-type Parsed<T> = Result<T, SqlError>;
+/// Errors and expressions are boxed: the parser's frames decide how deep a text may nest, and
+/// what is moved by value takes room in each of them.
+type Parsed<T> = Result<T, Box<SqlError>>;
 
 struct Parser {
     tokens: Vec<Token>,
@@ -125,7 +127,7 @@ impl Parser {
         }
     }
 
-    fn unexpected(&self) -> SqlError {
+    fn unexpected(&self) -> Box<SqlError> {
         let span = self.token().span;
         let message = match self.kind() {
             TokenKind::End => "Syntax error, unexpected end of the query.".to_owned(),
@@ -138,12 +140,12 @@ impl Parser {
             }
             TokenKind::Symbol(symbol) => format!("Syntax error, incorrect syntax near '{symbol}'."),
         };
-        SqlError {
+        Box::new(SqlError {
             code: code::SYNTAX,
             message,
             start: span.start,
             end: span.end,
-        }
+        })
     }
 
     fn is_word(&self, keyword: &str) -> bool {
@@ -210,12 +212,12 @@ impl Parser {
         self.depth += units;
         let result = if self.depth > NESTING_UNITS_MAX {
             let span = self.token().span;
-            Err(SqlError {
+            Err(Box::new(SqlError {
                 code: code::SYNTAX,
                 message: format!("The query nests deeper than {NESTING_DEPTH_MAX} levels."),
                 start: span.start,
                 end: span.end,
-            })
+            }))
         } else {
             inner(self)
         };
@@ -225,12 +227,12 @@ impl Parser {
 
     /// `(` of a subquery has been taken; reads to `)`.
     fn subquery(&mut self) -> Parsed<Box<Query>> {
-        let query = self.nested(SUBQUERY_UNITS, |parser| parser.query().map(Box::new))?;
+        let query = self.nested(SUBQUERY_UNITS, Self::query)?;
         self.expect_symbol(")")?;
         Ok(query)
     }
 
-    fn query(&mut self) -> Parsed<Query> {
+    fn query(&mut self) -> Parsed<Box<Query>> {
         let start = self.start();
         self.expect_word("SELECT")?;
         let distinct = self.eat_word("DISTINCT");
@@ -242,7 +244,7 @@ impl Parser {
         let projection = self.projection()?;
         let from = self.sources()?;
         let filter = if self.eat_word("WHERE") {
-            Some(self.expression()?)
+            Some(*self.expression()?)
         } else {
             None
         };
@@ -260,7 +262,7 @@ impl Parser {
             None
         };
         let span = self.span_from(start);
-        Ok(Query {
+        Ok(Box::new(Query {
             distinct,
             top,
             projection,
@@ -271,7 +273,7 @@ impl Parser {
             rank_by,
             offset_limit,
             span,
-        })
+        }))
     }
 
     fn count(&mut self, too_large: &'static str) -> Parsed<Count> {
@@ -281,12 +283,12 @@ impl Parser {
             TokenKind::Number(Value::Number(number)) => match number.as_u64() {
                 Some(count) if count <= ROW_COUNT_MAX => CountKind::Number(count),
                 Some(_) => {
-                    return Err(SqlError {
+                    return Err(Box::new(SqlError {
                         code: too_large,
                         message: format!("A row count must not be larger than {ROW_COUNT_MAX}."),
                         start: span.start,
                         end: span.end,
-                    });
+                    }));
                 }
                 None => return Err(self.unexpected()),
             },
@@ -302,11 +304,11 @@ impl Parser {
             return Ok(Projection::Star(span));
         }
         if self.eat_word("VALUE") {
-            return Ok(Projection::Value(Box::new(self.expression()?)));
+            return self.expression().map(Projection::Value);
         }
         let mut items = Vec::new();
         loop {
-            let expr = self.expression()?;
+            let expr = *self.expression()?;
             let alias = self.alias()?;
             items.push(Item { expr, alias });
             if !self.eat_symbol(",") {
@@ -368,7 +370,7 @@ impl Parser {
         if udf || self.is_symbol_after(1, "(") {
             let call = self.primary()?;
             return match call.kind {
-                ExprKind::Call { .. } | ExprKind::Subquery(..) => Ok(Source::Call(Box::new(call))),
+                ExprKind::Call { .. } | ExprKind::Subquery(..) => Ok(Source::Call(call)),
                 _ => Err(self.unexpected()),
             };
         }
@@ -399,9 +401,9 @@ impl Parser {
     fn group_by(&mut self) -> Parsed<Vec<Expr>> {
         self.advance();
         self.expect_word("BY")?;
-        let mut keys = vec![self.expression()?];
+        let mut keys = vec![*self.expression()?];
         while self.eat_symbol(",") {
-            keys.push(self.expression()?);
+            keys.push(*self.expression()?);
         }
         Ok(keys)
     }
@@ -423,7 +425,7 @@ impl Parser {
         }
         let mut terms = Vec::new();
         loop {
-            let expr = self.expression()?;
+            let expr = *self.expression()?;
             let descending = self.eat_word("DESC");
             if !descending {
                 self.eat_word("ASC");

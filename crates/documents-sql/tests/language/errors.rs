@@ -39,7 +39,7 @@ fn syntax() {
         "SELECT {a 1} FROM c",
         "SELECT (1 FROM c",
         "SELECT a ? b FROM c",
-        "SELECT c. FROM c",
+        "SELECT c., 1 FROM c",
         "SELECT c[] FROM c",
         "SELECT @ FROM c",
         "SELECT 'open FROM c",

@@ -46,7 +46,7 @@ fn nesting_up_to_the_limit_runs_and_beyond_is_refused() {
         "1 = (1, ",
     ] {
         assert_eq!(
-            refused(&format!("SELECT VALUE {}1", prefix.repeat(30_000))),
+            refused(&format!("SELECT VALUE {}1", prefix.repeat(20_000))),
             "SC1001",
             "{prefix}"
         );
@@ -181,7 +181,7 @@ fn memory_is_bounded_and_given_back() {
     }
     // With TOP only the wanted rows are kept.
     assert_eq!(
-        push_all("SELECT TOP 2 * FROM c ORDER BY c.v DESC", 100_000),
+        push_all("SELECT TOP 2 * FROM c ORDER BY c.v DESC", 200_000),
         Ok(2)
     );
     // Rows that are taken make room.

@@ -97,12 +97,13 @@ pub(crate) fn refused(text: &str) -> &'static str {
 /// Checks a table of expressions against JSON texts, `U` for undefined.
 #[track_caller]
 pub(crate) fn table(rows: &[(&str, &str)]) {
+    let undefined = regex::Regex::new(r"\bU\b").unwrap();
     for (expression, expected) in rows {
         let expected: Option<Value> = match *expected {
             "U" => None,
             text => Some(serde_json::from_str(text).unwrap_or_else(|_| panic!("{text}"))),
         };
-        let expression = expression.replace("U", "undefined");
+        let expression = undefined.replace_all(expression, "undefined");
         assert_eq!(value(&expression), expected, "{expression}");
     }
 }

@@ -240,10 +240,12 @@ proptest! {
 
 /// Filters of which some narrow.
 fn filter() -> impl Strategy<Value = String> {
-    let constant = scalar().prop_map(|value| match value {
-        Value::String(text) => format!("'{text}'"),
-        other => other.to_string(),
-    });
+    let constant = scalar()
+        .prop_map(|value| match value {
+            Value::String(text) => format!("'{text}'"),
+            other => other.to_string(),
+        })
+        .boxed();
     let path = prop::sample::select(vec!["c.a", "c.b", "c.b.a", "c.t[0]"]);
     let operator = prop::sample::select(vec!["=", "<", "<=", ">", ">=", "!="]);
     let leaf = prop_oneof![

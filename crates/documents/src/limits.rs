@@ -1,0 +1,115 @@
+//! Every limit of the documents service by name, unit last, source beside.
+//!
+//! "Service limits" is the page "Azure Cosmos DB service quotas and default limits".
+
+/// Longest id of an item (service limits: 1,023 bytes).
+pub const ITEM_ID_BYTES_MAX: usize = 1_023;
+
+/// Longest id of a database or container (service limits: 255 characters).
+pub const RESOURCE_ID_BYTES_MAX: usize = 255;
+
+/// Largest item, without the properties that the service adds (service limits: 2 MB).
+pub const ITEM_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Largest request body (service limits: 2 MB); a little more is read so that an item just over
+/// its limit gets the item's error.
+pub const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024 + 64 * 1024;
+
+/// Largest response page (service limits: 4 MB).
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Deepest nesting of a document (service limits: 128). The parser's own bound is the same.
+pub const DOCUMENT_DEPTH_MAX: usize = 128;
+
+/// Longest partition key value (service limits: 2,048 bytes).
+pub const PARTITION_KEY_BYTES_MAX: usize = 2_048;
+
+/// Paths of a hierarchical partition key (service limits: 3).
+pub const PARTITION_KEY_PATHS_MAX: usize = 3;
+
+/// Unique keys of a container (service limits: 10).
+pub const UNIQUE_KEYS_MAX: usize = 10;
+
+/// Paths of one unique key (service limits: 16).
+pub const UNIQUE_KEY_PATHS_MAX: usize = 16;
+
+/// Included, and again excluded, paths of an indexing policy (service limits: 1,500).
+pub const INDEX_PATHS_MAX: usize = 1_500;
+
+/// Operations of a batch (service limits: 100).
+pub const BATCH_OPERATIONS_MAX: usize = 100;
+
+/// Operations of a patch (service limits: 10).
+pub const PATCH_OPERATIONS_MAX: usize = 10;
+
+/// Containers of a database that one commit can still delete together (service limits: 500
+/// databases and containers per account).
+pub const CONTAINERS_PER_DATABASE_MAX: usize = 500;
+
+/// Items of a page when the client leaves it to the server (`x-ms-max-item-count: -1`).
+pub const PAGE_ITEMS_DEFAULT: usize = 100;
+
+/// Items of a page when the client asks for more (documented maximum of the header: 1,000).
+pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+/// Time after which a page ends with what it has (service limits: 5 seconds per page).
+pub const PAGE_MILLISECONDS_MAX: u64 = 5_000;
+
+/// Time after which a query that must see everything before its first row gives up.
+pub const BLOCKING_QUERY_SECONDS_MAX: u64 = 60;
+
+/// Memory that one query may keep for sorting and grouping (ours).
+pub const QUERY_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Document numbers that a condition over a range of values may gather to be put in order; past
+/// it the condition does not narrow the search (ours; 8 bytes each).
+pub const RANGE_NUMBERS_MAX: usize = 200_000;
+
+/// As [`RANGE_NUMBERS_MAX`] when another condition narrows already: more isn't worth the reading.
+pub const RANGE_NUMBERS_BESIDE_MAX: usize = 2_000;
+
+/// Matches of the conditions up to which sorting them beats walking the ORDER BY path's index.
+pub const SORT_MATCHES_MAX: usize = 5_000;
+
+/// Encoded bytes of a string that go into an index key; longer ones are cut and checked again.
+pub const INDEX_STRING_BYTES_MAX: usize = 1_024;
+
+/// Index entries of one document (ours): keeps a commit below the ledger's bound on writes.
+pub const INDEX_ENTRIES_PER_ITEM_MAX: usize = 100_000;
+
+/// Bytes of an index position that a continuation token carries. JavaScript's client asks for
+/// tokens of at most 1 KiB.
+pub const CONTINUATION_POSITION_BYTES_MAX: usize = 400;
+
+/// Longest continuation token that is read at all.
+pub const CONTINUATION_BYTES_MAX: usize = 8 * 1024;
+
+/// Document numbers reserved with one commit.
+pub const NUMBER_BLOCK_SIZE: u64 = 4_096;
+
+/// How far a request's `x-ms-date` may be from the server's time.
+pub const CLOCK_SKEW_SECONDS_MAX: i64 = 15 * 60;
+
+/// Attempts to commit an operation whose preconditions others break.
+pub const COMMIT_ATTEMPTS_MAX: usize = 8;
+
+/// How long a read waits for a session token's write to arrive.
+pub const SESSION_WAIT_MILLISECONDS_MAX: u64 = 500;
+
+/// Keys that one sweep commit removes.
+pub const SWEEP_KEYS_PER_COMMIT_MAX: usize = 1_000;
+
+/// Items that one call of the sweep looks at for expiry.
+pub const SWEEP_ITEMS_MAX: usize = 20_000;
+
+/// Items that one commit of an index build covers.
+pub const INDEX_BUILD_ITEMS_PER_COMMIT_MAX: usize = 50;
+
+/// Smallest provisioned throughput (service limits).
+pub const THROUGHPUT_RUS_MIN: i64 = 400;
+
+/// Smallest autoscale maximum (service limits).
+pub const AUTOSCALE_RUS_MIN: i64 = 1_000;
+
+/// Throughput of a container whose creator said nothing (client default).
+pub const THROUGHPUT_RUS_DEFAULT: i64 = 400;

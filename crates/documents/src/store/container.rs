@@ -1,0 +1,196 @@
+//! A container as it is kept in memory: its record and what was worked out from it.
+
+use std::sync::Arc;
+
+use ledger::{Key, Sequence};
+use serde_json::{Value, json};
+
+use super::keys::{self, PartitionPlace};
+use super::numbers::Numbers;
+use super::records::{ContainerRecord, Throughput};
+use crate::error::DocumentsError;
+use crate::limits::{UNIQUE_KEYS_MAX, UNIQUE_KEY_PATHS_MAX};
+use crate::rules::index_policy::IndexPolicy;
+use crate::rules::partition_key::{PartitionKey, PartitionKeyDefinition, parse_path};
+use crate::rules::resource_id;
+
+/// A container. What was read at one version of its record; writes demand that version, so a
+/// container that was changed or deleted meanwhile is noticed at commit.
+#[derive(Debug)]
+pub struct Container {
+    pub(crate) account: String,
+    pub(crate) database: String,
+    pub(crate) id: String,
+    pub(crate) database_number: u32,
+    pub(crate) number: u32,
+    pub(crate) rid: String,
+    pub(crate) key: Key,
+    pub(crate) version: Sequence,
+    pub(crate) etag: String,
+    pub(crate) ts: i64,
+    pub(crate) index: u32,
+    pub(crate) index_complete: bool,
+    pub(crate) throughput: Option<Throughput>,
+    pub(crate) resource: Value,
+    pub(crate) partition_key: PartitionKeyDefinition,
+    pub(crate) policy: IndexPolicy,
+    pub(crate) default_ttl: Option<i64>,
+    /// Each unique key's paths.
+    pub(crate) unique_keys: Vec<Vec<Vec<String>>>,
+    pub(crate) numbers: Arc<Numbers>,
+}
+
+impl Container {
+    pub(crate) fn new(
+        account: &str,
+        database: &str,
+        database_number: u32,
+        record: ContainerRecord,
+        version: Sequence,
+        numbers: Arc<Numbers>,
+    ) -> Result<Self, DocumentsError> {
+        let resource = record.resource;
+        let id = resource.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(Self {
+            account: account.to_owned(),
+            database: database.to_owned(),
+            database_number,
+            number: record.number,
+            rid: resource_id::container(database_number, record.number),
+            key: keys::container(database_number, &id),
+            version,
+            etag: record.etag,
+            ts: record.ts,
+            index: record.index,
+            index_complete: record.index_complete,
+            throughput: record.throughput,
+            partition_key: PartitionKeyDefinition::from_value(resource.get("partitionKey"))?,
+            policy: IndexPolicy::from_value(resource.get("indexingPolicy").unwrap_or(&Value::Null))?,
+            default_ttl: default_ttl(&resource)?,
+            unique_keys: unique_keys(&resource)?,
+            resource,
+            id,
+            numbers,
+        })
+    }
+
+    /// The container's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The id of its database.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The account it belongs to.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// Its resource id.
+    #[must_use]
+    pub fn rid(&self) -> &str {
+        &self.rid
+    }
+
+    /// Its partition key's definition.
+    #[must_use]
+    pub fn partition_key(&self) -> &PartitionKeyDefinition {
+        &self.partition_key
+    }
+
+    /// `defaultTtl`: seconds, -1 for "only items that say so", `None` for off.
+    #[must_use]
+    pub fn default_ttl(&self) -> Option<i64> {
+        self.default_ttl
+    }
+
+    pub(crate) fn record(&self) -> ContainerRecord {
+        ContainerRecord {
+            number: self.number,
+            etag: self.etag.clone(),
+            ts: self.ts,
+            index: self.index,
+            index_complete: self.index_complete,
+            throughput: self.throughput,
+            resource: self.resource.clone(),
+        }
+    }
+
+    pub(crate) fn place(&self, key: &PartitionKey) -> PartitionPlace {
+        PartitionPlace::new(&self.partition_key, key)
+    }
+
+    /// The path by ids, as links and headers show it.
+    pub(crate) fn name_path(&self) -> String {
+        format!("dbs/{}/colls/{}", self.database, self.id)
+    }
+
+    pub(crate) fn self_link(&self) -> String {
+        format!("dbs/{}/colls/{}/", resource_id::database(self.database_number), self.rid)
+    }
+
+    pub(crate) fn item_rid(&self, number: u64) -> String {
+        resource_id::child(self.database_number, self.number, resource_id::Kind::Document, number)
+    }
+
+    /// The resource as clients see it.
+    pub(crate) fn to_resource(&self) -> Value {
+        let mut resource = self.resource.clone();
+        if let Value::Object(object) = &mut resource {
+            object.insert("_rid".to_owned(), json!(self.rid));
+            object.insert("_self".to_owned(), json!(self.self_link()));
+            object.insert("_etag".to_owned(), json!(self.etag));
+            object.insert("_ts".to_owned(), json!(self.ts));
+            for (name, path) in [
+                ("_docs", "docs/"),
+                ("_sprocs", "sprocs/"),
+                ("_triggers", "triggers/"),
+                ("_udfs", "udfs/"),
+                ("_conflicts", "conflicts/"),
+            ] {
+                object.insert(name.to_owned(), json!(path));
+            }
+        }
+        resource
+    }
+}
+
+fn default_ttl(resource: &Value) -> Result<Option<i64>, DocumentsError> {
+    match resource.get("defaultTtl") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_i64() {
+            Some(seconds) if seconds == -1 || (1..=i64::from(i32::MAX)).contains(&seconds) => Ok(Some(seconds)),
+            _ => Err(DocumentsError::bad_request(
+                "defaultTtl must be -1 or a number of seconds from 1 to 2147483647.",
+            )),
+        },
+    }
+}
+
+fn unique_keys(resource: &Value) -> Result<Vec<Vec<Vec<String>>>, DocumentsError> {
+    let bad = |why: &str| DocumentsError::bad_request(format!("The unique key policy is invalid: {why}."));
+    let Some(policy) = resource.get("uniqueKeyPolicy").filter(|policy| !policy.is_null()) else {
+        return Ok(Vec::new());
+    };
+    let Some(keys) = policy.get("uniqueKeys").filter(|keys| !keys.is_null()) else { return Ok(Vec::new()) };
+    let keys = keys.as_array().ok_or_else(|| bad("uniqueKeys must be an array"))?;
+    if keys.len() > UNIQUE_KEYS_MAX {
+        return Err(bad(&format!("{} unique keys, at most {UNIQUE_KEYS_MAX}", keys.len())));
+    }
+    let mut read = Vec::with_capacity(keys.len());
+    for key in keys {
+        let paths = key.get("paths").and_then(Value::as_array).ok_or_else(|| bad("a key without paths"))?;
+        if paths.is_empty() || paths.len() > UNIQUE_KEY_PATHS_MAX {
+            return Err(bad(&format!("a key has 1 to {UNIQUE_KEY_PATHS_MAX} paths")));
+        }
+        let paths: Option<Vec<_>> = paths.iter().map(|path| parse_path(path.as_str()?)).collect();
+        read.push(paths.ok_or_else(|| bad("a path must be like /name or /outer/inner"))?);
+    }
+    Ok(read)
+}

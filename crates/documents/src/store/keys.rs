@@ -1,0 +1,268 @@
+//! The layout of the documents keyspace. The only place that builds or reads its keys.
+//!
+//! | tag | elements | value |
+//! | --- | --- | --- |
+//! | 1 database | account, id | [`super::records::DatabaseRecord`] |
+//! | 2 container | database number, id | [`super::records::ContainerRecord`] |
+//! | 3 database by number | number | account, id (JSON) |
+//! | 4 container by number | number | database number, id (JSON) |
+//! | 5 counter | which, of what | the next number, 8 bytes |
+//! | 6 purge | number | what is left to remove of a deleted container or index |
+//! | 7 index build | index number | the next item number, 8 bytes |
+//! | 16 item | container number, item number | [`super::records::ItemRecord`] |
+//! | 17 id | container number, partition key, id | the item's number |
+//! | 18 index | index number, path hash, value, item number | nothing |
+//! | 19 unique key | container number, partition key, which, hash of the values | the item's number |
+//! | 20 feed | container number, commit, item number | nothing |
+//! | 21 partition | container number, partition key, item number | nothing |
+//!
+//! Items lie in the order of their numbers, which is the order of creation and of `_rid`: what
+//! clients of the original are used to get from a feed or a query without ORDER BY.
+
+use bytes::Bytes;
+use ledger::{Key, KeyRange, KeyReader, KeyWriter, Keyspace, Sequence};
+
+use crate::rules::effective_partition_key::component_bytes;
+use crate::rules::partition_key::{PartitionKey, PartitionKeyDefinition};
+
+const DATABASE: u8 = 1;
+const CONTAINER: u8 = 2;
+const DATABASE_NUMBER: u8 = 3;
+const CONTAINER_NUMBER: u8 = 4;
+const COUNTER: u8 = 5;
+const PURGE: u8 = 6;
+const INDEX_BUILD: u8 = 7;
+const ITEM: u8 = 16;
+const ID: u8 = 17;
+const INDEX: u8 = 18;
+const UNIQUE: u8 = 19;
+const FEED: u8 = 20;
+const PARTITION: u8 = 21;
+
+/// Longest encoded account, database or container id in a key. They are at most 255 bytes, twice
+/// that if every byte were zero.
+const NAME_BYTES_MAX: usize = 520;
+/// Longest encoded item id in a key; a longer one is cut and hashed.
+const ITEM_ID_KEY_BYTES_MAX: usize = 512;
+
+fn tagged(tag: u8) -> KeyWriter {
+    KeyWriter::new(Keyspace::Documents).u8(tag)
+}
+
+pub(crate) fn databases(account: &str) -> Key {
+    tagged(DATABASE).str_bounded(account, NAME_BYTES_MAX).finish()
+}
+
+pub(crate) fn database(account: &str, id: &str) -> Key {
+    KeyWriter::after(&databases(account)).str_bounded(id, NAME_BYTES_MAX).finish()
+}
+
+pub(crate) fn containers(database: u32) -> Key {
+    tagged(CONTAINER).u32(database).finish()
+}
+
+/// Every container of every database.
+pub(crate) fn all_containers() -> Key {
+    tagged(CONTAINER).finish()
+}
+
+pub(crate) fn container(database: u32, id: &str) -> Key {
+    KeyWriter::after(&containers(database)).str_bounded(id, NAME_BYTES_MAX).finish()
+}
+
+pub(crate) fn database_number(number: u32) -> Key {
+    tagged(DATABASE_NUMBER).u32(number).finish()
+}
+
+pub(crate) fn container_number(number: u32) -> Key {
+    tagged(CONTAINER_NUMBER).u32(number).finish()
+}
+
+/// The counter of container and index numbers.
+pub(crate) fn numbers_counter() -> Key {
+    tagged(COUNTER).u8(0).finish()
+}
+
+/// The counter of a container's item numbers.
+pub(crate) fn items_counter(container: u32) -> Key {
+    tagged(COUNTER).u8(1).u32(container).finish()
+}
+
+pub(crate) fn purges() -> Key {
+    tagged(PURGE).finish()
+}
+
+pub(crate) fn purge(number: u32) -> Key {
+    tagged(PURGE).u32(number).finish()
+}
+
+/// The number of a purge key.
+pub(crate) fn read_purge(key: &Key) -> Option<u32> {
+    let mut reader = KeyReader::new(key, Keyspace::Documents)?;
+    (reader.u8()? == PURGE).then_some(())?;
+    reader.u32()
+}
+
+/// The database number of a container key.
+pub(crate) fn read_container(key: &Key) -> Option<u32> {
+    let mut reader = KeyReader::new(key, Keyspace::Documents)?;
+    (reader.u8()? == CONTAINER).then_some(())?;
+    reader.u32()
+}
+
+pub(crate) fn index_build(index: u32) -> Key {
+    tagged(INDEX_BUILD).u32(index).finish()
+}
+
+pub(crate) fn items(container: u32) -> Key {
+    tagged(ITEM).u32(container).finish()
+}
+
+pub(crate) fn item(container: u32, number: u64) -> Key {
+    tagged(ITEM).u32(container).u64(number).finish()
+}
+
+/// An item's key elements in the order stored; `None` for a key of another kind.
+pub(crate) fn read_item(key: &Key) -> Option<(u32, u64)> {
+    let mut reader = KeyReader::new(key, Keyspace::Documents)?;
+    (reader.u8()? == ITEM).then_some(())?;
+    Some((reader.u32()?, reader.u64()?))
+}
+
+/// The place of a partition key in keys: its effective partition key, then a hash that keeps
+/// apart keys whose 126 bits collide by somebody's design.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartitionPlace {
+    effective: Vec<u8>,
+    apart: [u8; 16],
+}
+
+impl PartitionPlace {
+    pub(crate) fn new(definition: &PartitionKeyDefinition, key: &PartitionKey) -> Self {
+        let hash = blake3::hash(&component_bytes(key.components()));
+        let mut apart = [0; 16];
+        for (to, from) in apart.iter_mut().zip(hash.as_bytes()) {
+            *to = *from;
+        }
+        Self { effective: definition.effective(key), apart }
+    }
+
+    fn write(&self, writer: KeyWriter) -> KeyWriter {
+        writer.bytes(&self.effective).raw(&self.apart)
+    }
+}
+
+pub(crate) fn ids(container: u32) -> Key {
+    tagged(ID).u32(container).finish()
+}
+
+pub(crate) fn id(container: u32, place: &PartitionPlace, id: &str) -> Key {
+    place.write(tagged(ID).u32(container)).str_bounded(id, ITEM_ID_KEY_BYTES_MAX).finish()
+}
+
+pub(crate) fn partitions(container: u32) -> Key {
+    tagged(PARTITION).u32(container).finish()
+}
+
+/// What the keys of one partition's items begin with.
+pub(crate) fn partition(container: u32, place: &PartitionPlace) -> Key {
+    place.write(tagged(PARTITION).u32(container)).finish()
+}
+
+pub(crate) fn partition_item(container: u32, place: &PartitionPlace, number: u64) -> Key {
+    place.write(tagged(PARTITION).u32(container)).u64(number).finish()
+}
+
+/// The keys of the items whose effective partition keys lie from `start` up to but without `end`.
+pub(crate) fn partition_range(container: u32, start: &[u8], end: &[u8]) -> KeyRange {
+    let at = |effective: &[u8]| tagged(PARTITION).u32(container).bytes(effective).finish();
+    KeyRange::between(at(start), at(end))
+}
+
+pub(crate) fn index(index: u32) -> Key {
+    tagged(INDEX).u32(index).finish()
+}
+
+/// An index key; `term` is the path's hash and the encoded value.
+pub(crate) fn index_entry(index: u32, term: &[u8], number: u64) -> Key {
+    let mut bytes = Vec::with_capacity(term.len() + 14);
+    bytes.extend_from_slice(&[Keyspace::Documents as u8, INDEX]);
+    bytes.extend_from_slice(&index.to_be_bytes());
+    bytes.extend_from_slice(term);
+    bytes.extend_from_slice(&number.to_be_bytes());
+    Key::from_encoded(Bytes::from(bytes))
+}
+
+/// What the keys of a term's entries begin with: `term` is a path's hash and the beginning of an
+/// encoded value.
+pub(crate) fn index_term(index: u32, term: &[u8]) -> Key {
+    tagged(INDEX).u32(index).raw(term).finish()
+}
+
+/// The term and item number of an index key.
+pub(crate) fn read_index_entry(key: &Key, index: u32) -> Option<(&[u8], u64)> {
+    let mut reader = KeyReader::new(key, Keyspace::Documents)?;
+    (reader.u8()? == INDEX && reader.u32()? == index).then_some(())?;
+    let (term, number) = reader.rest().split_last_chunk::<8>()?;
+    Some((term, u64::from_be_bytes(*number)))
+}
+
+/// The item number that ends an index or partition key.
+pub(crate) fn ending_number(key: &Key) -> Option<u64> {
+    key.as_bytes().last_chunk::<8>().map(|number| u64::from_be_bytes(*number))
+}
+
+pub(crate) fn uniques(container: u32) -> Key {
+    tagged(UNIQUE).u32(container).finish()
+}
+
+pub(crate) fn unique(container: u32, place: &PartitionPlace, which: u8, values: &[u8; 32]) -> Key {
+    place.write(tagged(UNIQUE).u32(container)).u8(which).raw(values).finish()
+}
+
+pub(crate) fn feed(container: u32) -> Key {
+    tagged(FEED).u32(container).finish()
+}
+
+pub(crate) fn feed_entry(container: u32, sequence: Sequence, number: u64) -> Key {
+    tagged(FEED).u32(container).u64(sequence).u64(number).finish()
+}
+
+/// The first feed key behind commit `sequence`.
+pub(crate) fn feed_after(container: u32, sequence: Sequence) -> Key {
+    tagged(FEED).u32(container).u64(sequence.saturating_add(1)).finish()
+}
+
+/// The commit and item number of a feed key.
+pub(crate) fn read_feed_entry(key: &Key) -> Option<(Sequence, u64)> {
+    let mut reader = KeyReader::new(key, Keyspace::Documents)?;
+    (reader.u8()? == FEED).then_some(())?;
+    reader.u32()?;
+    Some((reader.u64()?, reader.u64()?))
+}
+
+/// What a conflict's key says about its cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConflictCause {
+    /// The database or container changed or went.
+    Container,
+    /// The item changed, or one of its id appeared.
+    Item,
+    /// Another item has the unique key.
+    UniqueKey,
+    /// A counter was taken from by another process.
+    Counter,
+    /// Not a key of this service.
+    Other,
+}
+
+pub(crate) fn conflict_cause(key: &Key) -> ConflictCause {
+    let tag = KeyReader::new(key, Keyspace::Documents).and_then(|mut reader| reader.u8());
+    match tag {
+        Some(DATABASE | CONTAINER | DATABASE_NUMBER | CONTAINER_NUMBER) => ConflictCause::Container,
+        Some(ITEM | ID) => ConflictCause::Item,
+        Some(UNIQUE) => ConflictCause::UniqueKey,
+        Some(COUNTER | INDEX_BUILD) => ConflictCause::Counter,
+        _ => ConflictCause::Other,
+    }
+}

@@ -1,0 +1,18 @@
+//! Key layout and the transactions that change it.
+
+pub(crate) mod catalog;
+pub(crate) mod change_feed;
+mod container;
+pub(crate) mod databases;
+mod index_build;
+pub(crate) mod items;
+pub(crate) mod keys;
+mod numbers;
+pub(crate) mod records;
+mod sweep;
+mod verify;
+
+pub use catalog::ContainerSpec;
+pub use container::Container;
+pub use items::Item;
+pub use sweep::SweepReport;

@@ -1,0 +1,187 @@
+//! What is stored under the keys: databases, containers, items.
+//!
+//! An item's record is a short fixed head and the JSON text exactly as clients read it, system
+//! properties included, so a point read hands out stored bytes:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 1 | format, 1 |
+//! | 16 | etag |
+//! | 8 | `_ts`, seconds, big-endian |
+//! | 8 | `ttl` of the item, seconds; -1 never; minimum: not given |
+//! | rest | JSON text |
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::DocumentsError;
+
+const ITEM_FORMAT: u8 = 1;
+const HEAD_BYTES: usize = 33;
+const TTL_NOT_GIVEN: i64 = i64::MIN;
+
+/// A database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DatabaseRecord {
+    pub(crate) id: String,
+    pub(crate) number: u32,
+    pub(crate) etag: String,
+    pub(crate) ts: i64,
+    /// Set if throughput was asked for at creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) throughput: Option<Throughput>,
+}
+
+/// Provisioned throughput: what an offer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Throughput {
+    /// RU/s.
+    pub(crate) rus: i64,
+    /// RU/s up to which it scales by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) autoscale_rus_max: Option<i64>,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ContainerRecord {
+    pub(crate) number: u32,
+    pub(crate) etag: String,
+    pub(crate) ts: i64,
+    /// The number of the index that writes maintain.
+    pub(crate) index: u32,
+    /// Whether that index holds every item. Until then queries don't use it.
+    pub(crate) index_complete: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) throughput: Option<Throughput>,
+    /// The resource as clients see it, without system properties; `id` inside.
+    pub(crate) resource: Value,
+}
+
+/// Where a number leads back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NumberRecord {
+    /// The owner: an account's name, or a database's number as text.
+    pub(crate) owner: String,
+    pub(crate) id: String,
+}
+
+/// What a sweep still has to remove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum PurgeRecord {
+    /// Everything of a deleted container and the index it had.
+    Container {
+        /// Its index's number.
+        index: u32,
+    },
+    /// An index that another one replaced.
+    Index,
+}
+
+pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, DocumentsError> {
+    serde_json::to_vec(record).map_err(|error| DocumentsError::Damaged(error.to_string()))
+}
+
+pub(crate) fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8], what: &str) -> Result<T, DocumentsError> {
+    serde_json::from_slice(bytes).map_err(|error| DocumentsError::Damaged(format!("{what}: {error}")))
+}
+
+/// An item as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ItemRecord {
+    pub(crate) etag: [u8; 16],
+    /// Seconds.
+    pub(crate) ts: i64,
+    /// Seconds; -1 never; `None` not given.
+    pub(crate) ttl: Option<i64>,
+    /// JSON text.
+    pub(crate) text: Bytes,
+}
+
+impl ItemRecord {
+    /// Begins a record's bytes; the text follows.
+    pub(crate) fn begin(etag: &[u8; 16], ts: i64, ttl: Option<i64>, text_bytes: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEAD_BYTES + text_bytes);
+        out.push(ITEM_FORMAT);
+        out.extend_from_slice(etag);
+        out.extend_from_slice(&ts.to_be_bytes());
+        out.extend_from_slice(&ttl.unwrap_or(TTL_NOT_GIVEN).to_be_bytes());
+        out
+    }
+
+    /// Reads a record; the text shares the bytes.
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, DocumentsError> {
+        let read = || {
+            let (format, rest) = bytes.split_first()?;
+            let (etag, rest) = rest.split_first_chunk::<16>()?;
+            let (ts, rest) = rest.split_first_chunk::<8>()?;
+            let (ttl, _) = rest.split_first_chunk::<8>()?;
+            (*format == ITEM_FORMAT).then_some(())?;
+            let ttl = i64::from_be_bytes(*ttl);
+            Some(Self {
+                etag: *etag,
+                ts: i64::from_be_bytes(*ts),
+                ttl: (ttl != TTL_NOT_GIVEN).then_some(ttl),
+                text: bytes.slice(HEAD_BYTES..),
+            })
+        };
+        read().ok_or_else(|| DocumentsError::Damaged("an item's record has an unknown form".to_owned()))
+    }
+
+    /// The document, system properties included.
+    pub(crate) fn parse(&self) -> Result<Value, DocumentsError> {
+        decode(&self.text, "an item's text")
+    }
+
+    /// The etag as clients see it, quotes included.
+    pub(crate) fn etag_text(&self) -> String {
+        etag_text(&self.etag)
+    }
+
+    /// Whether time to live has run out at `now` (seconds) in a container of this default.
+    pub(crate) fn is_expired(&self, default_ttl: Option<i64>, now: i64) -> bool {
+        let Some(default_ttl) = default_ttl else { return false };
+        let ttl = self.ttl.unwrap_or(default_ttl);
+        ttl > 0 && self.ts.saturating_add(ttl) <= now
+    }
+}
+
+/// An etag's text: a quoted GUID, as the service's are.
+pub(crate) fn etag_text(etag: &[u8; 16]) -> String {
+    format!("\"{}\"", uuid::Uuid::from_bytes(*etag).hyphenated())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn item_records_round_trip() {
+        for ttl in [None, Some(-1), Some(5)] {
+            let mut bytes = ItemRecord::begin(&[7; 16], 99, ttl, 2);
+            bytes.extend_from_slice(b"{}");
+            let record = ItemRecord::decode(&bytes.into()).unwrap();
+            assert_eq!(record, ItemRecord { etag: [7; 16], ts: 99, ttl, text: Bytes::from_static(b"{}") });
+        }
+        assert!(ItemRecord::decode(&Bytes::from_static(b"\x01short")).is_err());
+        assert!(ItemRecord::decode(&Bytes::from(vec![9; 40])).is_err());
+    }
+
+    #[test]
+    fn expiry() {
+        let record = |ttl| ItemRecord { etag: [0; 16], ts: 100, ttl, text: Bytes::new() };
+        let table = [
+            (None, None, 1_000, false),
+            (Some(5), None, 1_000, false),
+            (None, Some(-1), 1_000, false),
+            (Some(5), Some(-1), 104, false),
+            (Some(5), Some(-1), 105, true),
+            (None, Some(10), 110, true),
+            (Some(-1), Some(10), 1_000, false),
+        ];
+        for (ttl, default, now, expired) in table {
+            assert_eq!(record(ttl).is_expired(default, now), expired, "{ttl:?} {default:?} {now}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What happens beside requests: items whose time is over go, what a deleted container or a
+//! replaced index left goes, and index builds go on.
+//!
+//! Invariant: nothing that a request could see depends on when this runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::{Direction, Key, KeyRange, LedgerError, Scan, Snapshot, Transaction};
+
+use super::container::Container;
+use super::keys;
+use super::records::{ContainerRecord, ItemRecord, NumberRecord, PurgeRecord, decode};
+use crate::Documents;
+use crate::error::DocumentsError;
+use crate::limits::{SWEEP_ITEMS_MAX, SWEEP_KEYS_PER_COMMIT_MAX};
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Items removed because their time to live was over.
+    pub items_expired: u64,
+    /// Keys removed that deleted containers and replaced indexes had left.
+    pub keys_purged: u64,
+    /// Index builds that were completed.
+    pub indexes_completed: u64,
+    /// Whether there is more to do at once.
+    pub more: bool,
+}
+
+const BUILD_TIME_MAX: Duration = Duration::from_secs(2);
+
+impl Documents {
+    /// Does a bounded amount of the work described above. Call it again soon if
+    /// [`SweepReport::more`], else in a minute or so.
+    ///
+    /// # Errors
+    /// The ledger's. What was done by then stays done.
+    pub async fn sweep_once(&self) -> Result<SweepReport, DocumentsError> {
+        let mut report = SweepReport::default();
+        self.purge_some(&mut report).await?;
+        let snapshot = self.ledger.snapshot().await?;
+        let mut scan = Scan::new(snapshot.as_ref(), KeyRange::prefix(&keys::all_containers()), Direction::Forward);
+        let mut items_left = SWEEP_ITEMS_MAX;
+        while let Some(entry) = scan.next().await? {
+            let record: ContainerRecord = decode(&entry.versioned.value, "a container's record")?;
+            let has_ttl = record.resource.get("defaultTtl").is_some();
+            if record.index_complete && !has_ttl {
+                continue;
+            }
+            let Some(container) = self.container_of(snapshot.as_ref(), &entry.key, &record).await? else { continue };
+            if !container.index_complete {
+                let complete = self.build_index(&container, BUILD_TIME_MAX).await?;
+                report.indexes_completed += u64::from(complete);
+                report.more |= !complete;
+            }
+            if has_ttl {
+                self.expire_some(snapshot.as_ref(), &container, &mut items_left, &mut report).await?;
+            }
+        }
+        Ok(report)
+    }
+
+    /// The container of a record that was met in a scan; `None` if it is gone by now.
+    pub(super) async fn container_of(
+        &self,
+        snapshot: &dyn Snapshot,
+        key: &Key,
+        record: &ContainerRecord,
+    ) -> Result<Option<Arc<Container>>, DocumentsError> {
+        let Some(database) = keys::read_container(key) else { return Ok(None) };
+        let Some(owner) = snapshot.get(&keys::database_number(database)).await? else { return Ok(None) };
+        let owner: NumberRecord = decode(&owner.value, "a database's number")?;
+        let id = record.resource.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
+        match self.container(&owner.owner, &owner.id, id).await {
+            Ok(container) if container.number == record.number => Ok(Some(container)),
+            Ok(_) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn expire_some(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        items_left: &mut usize,
+        report: &mut SweepReport,
+    ) -> Result<(), DocumentsError> {
+        let start = self.sweep_positions.lock().get(&container.number).copied().unwrap_or(0);
+        let range = KeyRange::prefix_from(&keys::items(container.number), keys::item(container.number, start));
+        let mut scan = Scan::new(snapshot, range, Direction::Forward);
+        let now = self.clock.now().as_second();
+        while let Some(entry) = scan.next().await? {
+            let Some((_, number)) = keys::read_item(&entry.key) else { break };
+            if *items_left == 0 {
+                self.sweep_positions.lock().insert(container.number, number);
+                report.more = true;
+                return Ok(());
+            }
+            *items_left -= 1;
+            let record = ItemRecord::decode(&entry.versioned.value)?;
+            if record.is_expired(container.default_ttl, now) {
+                report.items_expired += u64::from(self.expire(container, number).await?);
+            }
+        }
+        self.sweep_positions.lock().remove(&container.number);
+        Ok(())
+    }
+
+    async fn expire(&self, container: &Container, number: u64) -> Result<bool, DocumentsError> {
+        let container = match self.latest(container).await {
+            Ok(container) => container,
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let snapshot = self.ledger.snapshot().await?;
+        let Some(found) = snapshot.get(&keys::item(container.number, number)).await? else { return Ok(false) };
+        let document = ItemRecord::decode(&found.value)?.parse()?;
+        let key = container.partition_key.extract(&document)?;
+        let id = document.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let mut tx = Transaction::new();
+        if !self.remove_expired(&mut tx, snapshot.as_ref(), &container, &key, id).await? {
+            return Ok(false);
+        }
+        match self.commit_or_conflict(tx).await? {
+            Some(_) => Ok(true),
+            None => {
+                self.catalog.forget(&container);
+                Ok(false)
+            }
+        }
+    }
+
+    async fn purge_some(&self, report: &mut SweepReport) -> Result<(), DocumentsError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let mut scan = Scan::new(snapshot.as_ref(), KeyRange::prefix(&keys::purges()), Direction::Forward);
+        while let Some(entry) = scan.next().await? {
+            let Some(number) = keys::read_purge(&entry.key) else { break };
+            let record: PurgeRecord = decode(&entry.versioned.value, "a purge record")?;
+            let mut ranges = Vec::new();
+            match record {
+                PurgeRecord::Index => ranges.push(keys::index(number)),
+                PurgeRecord::Container { index } => {
+                    ranges.push(keys::index(index));
+                    ranges.push(keys::index_build(index));
+                    ranges.push(keys::partitions(number));
+                    ranges.push(keys::uniques(number));
+                    ranges.push(keys::feed(number));
+                    ranges.push(keys::ids(number));
+                    ranges.push(keys::items(number));
+                    ranges.push(keys::items_counter(number));
+                }
+            }
+            ranges.push(keys::index_build(number));
+            for prefix in ranges {
+                self.purge_range(snapshot.as_ref(), &prefix, report).await?;
+            }
+            let mut tx = Transaction::new();
+            tx.delete(entry.key);
+            self.ledger.commit(tx).await?;
+        }
+        Ok(())
+    }
+
+    async fn purge_range(
+        &self,
+        snapshot: &dyn Snapshot,
+        prefix: &Key,
+        report: &mut SweepReport,
+    ) -> Result<(), LedgerError> {
+        let mut scan = Scan::new(snapshot, KeyRange::prefix(prefix), Direction::Forward);
+        let mut tx = Transaction::new();
+        let mut staged = 0;
+        while let Some(entry) = scan.next().await? {
+            tx.delete(entry.key);
+            staged += 1;
+            if staged >= SWEEP_KEYS_PER_COMMIT_MAX {
+                self.ledger.commit(std::mem::take(&mut tx)).await?;
+                report.keys_purged += staged as u64;
+                staged = 0;
+            }
+        }
+        if staged > 0 {
+            self.ledger.commit(tx).await?;
+            report.keys_purged += staged as u64;
+        }
+        Ok(())
+    }
+}

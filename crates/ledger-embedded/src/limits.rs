@@ -1,0 +1,48 @@
+//! Every limit of this engine, unit last, source beside.
+
+/// Newest log entries whose chain is checked at every open: enough to see a lost or altered tail,
+/// few enough to take milliseconds. `verify` checks all of them.
+pub const OPEN_LOG_CHECK_ENTRIES: u64 = 1_000;
+
+/// Log entries that one trim step removes, so that commits wait for milliseconds at most.
+pub const TRIM_STEP_ENTRIES: u64 = 4_096;
+
+/// Default for [`crate::Options::cache_bytes`].
+pub const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Default for [`crate::Options::memtable_bytes`]. Half of the store's own default: the process
+/// is to stay small, and what is in here is replayed at the next open after a crash.
+pub const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Journals that may be kept before tables are flushed to let go of them.
+pub const JOURNALS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Default for [`crate::Options::reserve_bytes`]: room for one memtable's flush and a compaction
+/// step while writes are already refused, so the store itself never meets a full disk.
+pub const RESERVE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// What a group may take on disk per byte staged: journal and table, with their headers.
+pub const GROUP_DISK_FACTOR: u64 = 3;
+
+/// Groups after which the witness is synced, so that a power loss leaves one that isn't old.
+pub const WITNESS_SYNC_GROUPS: u64 = 1_000;
+
+/// Longest wait for commits that are expected to join a group, microseconds. Well under one sync.
+pub const GROUP_WAIT_MICROS: u64 = 250;
+
+/// How long the committer waits for work before it looks after idle duties, milliseconds.
+pub const IDLE_TICK_MILLIS: u64 = 1_000;
+
+/// Idle ticks after which the memtable is written out: memory is given back, reopening is quick.
+pub const IDLE_FLUSH_TICKS: u32 = 30;
+
+/// A memtable smaller than this isn't worth a table when idle.
+pub const IDLE_FLUSH_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+/// Longest wait for the memtable to be written out when closing, milliseconds. Past it the
+/// journal holds the rest, as after a crash.
+pub const CLOSE_FLUSH_MILLIS_MAX: u64 = 60_000;
+
+/// Longest batch of a journal that is believed while it is checked: a group's bytes, with room
+/// for headers.
+pub const JOURNAL_ITEM_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -1,0 +1,92 @@
+//! Every limit of Platform Storage by name, unit last, source beside.
+
+/// Largest JSON body (ours; an application's metadata with its data types is about 20 KiB, a text
+/// resource about 500 KiB).
+pub const JSON_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Largest content of a data element (the original's limit for POST; ours for PUT as well).
+pub const DATA_BYTES_MAX: u64 = 2_000 * 1024 * 1024;
+
+/// Largest headers of a multipart part (ASP.NET's `MultipartHeadersLengthLimit` is 16 KiB).
+pub const PART_HEADERS_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest boundary of a multipart body (RFC 2046, section 5.1.1: 70).
+pub const BOUNDARY_BYTES_MAX: usize = 70;
+
+/// Longest file name kept, in characters (file systems: 255).
+pub const FILENAME_CHARS_MAX: usize = 255;
+
+/// Instances of a page if the client doesn't say (the original's).
+pub const LIST_SIZE_DEFAULT: usize = 100;
+
+/// Most instances of a page; more are given page by page (ours: the original has no cap).
+pub const LIST_SIZE_MAX: usize = 1_000;
+
+/// Index rows that one list call looks at before it answers with a short page (ours).
+pub const LIST_ROWS_EXAMINED_MAX: usize = 50_000;
+
+/// Instances that one list call reads for a search in texts before it answers with a short page.
+pub const LIST_INSTANCES_READ_MAX: usize = 5_000;
+
+/// Data elements of an instance that are read (ours).
+pub const ELEMENTS_PER_INSTANCE_MAX: usize = 10_000;
+
+/// Events of an instance that are read (ours).
+pub const EVENTS_PER_INSTANCE_MAX: usize = 20_000;
+
+/// Events that come with one change of a process (ours).
+pub const EVENTS_PER_CHANGE_MAX: usize = 100;
+
+/// Entries of `presentationTexts` or `dataValues` (ours).
+pub const TEXTS_MAX: usize = 1_000;
+
+/// Applications that are listed (ours; Altinn has about 3,000).
+pub const APPLICATIONS_MAX: usize = 20_000;
+
+/// Values of a repeated query parameter (ours).
+pub const REPEATED_PARAMETERS_MAX: usize = 100;
+
+/// Attempts to commit an operation whose preconditions others break.
+pub const COMMIT_ATTEMPTS_MAX: u32 = 24;
+
+/// Longest wait between two attempts.
+pub const RETRY_MILLISECONDS_MAX: u64 = 20;
+
+/// Longest an instance may be locked in one call (ours: a process step takes seconds).
+pub const LOCK_SECONDS_MAX: i64 = 24 * 60 * 60;
+
+/// Random bytes of a lock token's secret (the original's).
+pub const LOCK_SECRET_BYTES: usize = 20;
+
+/// Data elements whose removal shares a commit: bounds the transaction.
+pub const CLEANUP_ELEMENTS_PER_COMMIT_MAX: usize = 100;
+
+/// Events whose removal shares a commit.
+pub const CLEANUP_EVENTS_PER_COMMIT_MAX: usize = 200;
+
+/// Instances looked at between two looks at the clock and with one view of the ledger.
+pub const CLEANUP_PAGE_ENTRIES: usize = 64;
+
+/// Time after which a cleanup call answers, done or not; calling again goes on.
+pub const CLEANUP_SECONDS_MAX: u64 = 60;
+
+/// Days between hard deletion, or the owner's confirmation, and removal (the original's).
+pub const RETENTION_DAYS: i64 = 7;
+
+/// Largest policy file (Altinn's largest are about 200 KiB).
+pub const POLICY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Deepest nesting of elements in a policy.
+pub const POLICY_DEPTH_MAX: usize = 64;
+
+/// Policies kept parsed.
+pub const POLICIES_CACHED_MAX: usize = 1_000;
+
+/// Largest register file.
+pub const REGISTER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Lifetime of development tokens unless the caller says otherwise.
+pub const DEVELOPMENT_TOKEN_SECONDS: i64 = 24 * 60 * 60;
+
+/// Longest lifetime of development tokens: ten years.
+pub const DEVELOPMENT_TOKEN_SECONDS_MAX: i64 = 10 * 365 * 24 * 60 * 60;

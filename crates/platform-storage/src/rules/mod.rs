@@ -1,0 +1,13 @@
+//! Pure decisions: input in, decision out, no I/O.
+
+pub mod cleanup;
+pub mod content_disposition;
+pub mod history;
+pub mod list_query;
+pub mod lock_token;
+pub mod multipart;
+pub mod names;
+pub mod process_actions;
+pub mod read_status;
+pub mod row;
+pub mod texts;
