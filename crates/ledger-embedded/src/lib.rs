@@ -2,8 +2,6 @@
 //!
 //! * `folder`: the folder's format marker and its lock.
 //! * `witness`: `HEAD`, the note outside the store of how far it had been acknowledged.
-//! * `journal`: reads the store's journal before the store does, because the store cuts it
-//!   silently at some kinds of damage.
 //! * `record`: how keys, values and checksums lie in the store.
 //! * `store`: opening, point reads, pages.
 //! * `queue`, `group`, `committer`: commits waiting, the decision over a group of them, and the
@@ -18,7 +16,6 @@ mod committer;
 mod engine;
 mod folder;
 mod group;
-mod journal;
 pub mod limits;
 mod options;
 mod queue;

@@ -39,10 +39,4 @@ pub const IDLE_FLUSH_TICKS: u32 = 30;
 /// A memtable smaller than this isn't worth a table when idle.
 pub const IDLE_FLUSH_BYTES_MIN: u64 = 4 * 1024 * 1024;
 
-/// Longest wait for the memtable to be written out when closing, milliseconds. Past it the
-/// journal holds the rest, as after a crash.
-pub const CLOSE_FLUSH_MILLIS_MAX: u64 = 60_000;
 
-/// Longest batch of a journal that is believed while it is checked: a group's bytes, with room
-/// for headers.
-pub const JOURNAL_ITEM_BYTES_MAX: u64 = 64 * 1024 * 1024;

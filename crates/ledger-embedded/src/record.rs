@@ -126,11 +126,11 @@ mod tests {
         }
 
         #[test]
-        fn any_flipped_bit_is_found(key: Vec<u8>, sequence: u64, value: Vec<u8>, at: prop::sample::Index, bit in 0..8) {
+        fn any_flipped_bit_is_found(key: Vec<u8>, sequence: u64, value: Vec<u8>, at: prop::sample::Index, bit in 0u32..8) {
             let stored = data_key(&key);
             let mut record = seal(&stored, sequence, &value);
             let at = at.index(record.len());
-            record[at] ^= 1 << bit;
+            record[at] ^= 1u8 << bit;
             prop_assert!(unseal(&stored, &record).is_err());
         }
 

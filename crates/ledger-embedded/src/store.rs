@@ -57,7 +57,6 @@ impl Store {
         let store = folder.store();
         if !create {
             check_tables_present(&store).map_err(&damaged)?;
-            crate::journal::check_all(&store).map_err(&damaged)?;
         }
         let opened = guard(|| {
             let database = Database::builder(&store)
@@ -396,6 +395,7 @@ pub(crate) fn guard<T>(work: impl FnOnce() -> fjall::Result<T>) -> Result<T, Sto
 }
 
 /// What a failed read means: an operating-system refusal may pass, all else is damage.
+#[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]
 pub(crate) fn read_error(error: StoreError) -> LedgerError {
     use std::error::Error as _;
     let StoreError::Fjall(fjall) = &error else { return LedgerError::Corrupt(error.to_string()) };
