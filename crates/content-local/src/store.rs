@@ -1,0 +1,268 @@
+//! The folder of contents: names, listing, counters.
+//!
+//! ```text
+//! FORMAT          "stabbur-content-local 1"
+//! tmp/{id}        contents under way
+//! {xx}/{id}       finished contents, by the first two digits of their id
+//! ```
+
+use std::fs;
+use std::io::Write as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use content::{ContentError, ContentId, ContentInfo, ContentReader, ContentStats, ContentStore, ContentWriter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::file::{ContentFile, failed, file_bytes};
+use crate::writer::{LocalWriter, sync_folder};
+
+/// Gives the time of a finished content.
+pub type Now = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+
+/// Fills bytes by chance: ids.
+pub type Chance = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+const FORMAT: &str = "stabbur-content-local 1\n";
+
+/// File operations at once: a disk gains little beyond, and each holds a thread.
+const OPERATIONS_MAX: usize = 64;
+
+/// The content store in a folder.
+#[derive(Clone)]
+pub struct LocalContent(Arc<Folder>);
+
+impl std::fmt::Debug for LocalContent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalContent").field("root", &self.0.root).finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Folder {
+    root: PathBuf,
+    now: Now,
+    chance: Chance,
+    operations: Arc<Semaphore>,
+    contents: AtomicU64,
+    disk_bytes: AtomicU64,
+    corrupt_frames: AtomicU64,
+}
+
+impl Folder {
+    pub(crate) fn path(&self, id: ContentId) -> PathBuf {
+        let name = id.to_string();
+        self.root.join(name.get(..2).unwrap_or("00")).join(name)
+    }
+
+    pub(crate) fn unfinished(&self, id: ContentId) -> PathBuf {
+        self.root.join("tmp").join(id.to_string())
+    }
+
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        (self.now)()
+    }
+
+    pub(crate) fn count_written(&self, length_bytes: u64) {
+        self.contents.fetch_add(1, Ordering::Relaxed);
+        self.disk_bytes.fetch_add(file_bytes(length_bytes), Ordering::Relaxed);
+    }
+
+    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, ContentError> {
+        self.operations.clone().acquire_owned().await.map_err(|error| ContentError::Io(error.to_string()))
+    }
+
+    fn note<T>(&self, outcome: Result<T, ContentError>) -> Result<T, ContentError> {
+        if let Err(ContentError::Corrupt { id, cause }) = &outcome {
+            self.corrupt_frames.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%id, cause, "damaged content");
+        }
+        outcome
+    }
+}
+
+impl LocalContent {
+    /// Opens the store in `root`, or creates it if the folder is empty or isn't there. Removes
+    /// what was never finished.
+    ///
+    /// # Errors
+    /// [`ContentError::Io`] if the folder holds something else, an unknown format, or can't be
+    /// read.
+    pub fn open(root: &Path, now: Now, chance: Chance) -> Result<Self, ContentError> {
+        let io = |doing: &str| {
+            let place = format!("{}: {doing}", root.display());
+            move |error: std::io::Error| ContentError::Io(format!("{place}: {error}"))
+        };
+        fs::create_dir_all(root).map_err(io("creating the folder"))?;
+        let format = root.join("FORMAT");
+        match fs::read_to_string(&format) {
+            Ok(found) if found == FORMAT => {}
+            Ok(found) => {
+                let (place, found, known) = (root.display(), found.trim_end(), FORMAT.trim_end());
+                return Err(ContentError::Io(format!(
+                    "{place}: unknown content format {found:?}, this version reads {known:?}; use the version that wrote it"
+                )));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if fs::read_dir(root).map_err(io("listing"))?.next().is_some() {
+                    let place = root.display();
+                    return Err(ContentError::Io(format!(
+                        "{place}: not a content store: it has no FORMAT file but isn't empty; choose an empty folder"
+                    )));
+                }
+                let mut file = fs::File::create(&format).map_err(io("creating FORMAT"))?;
+                file.write_all(FORMAT.as_bytes()).map_err(io("writing FORMAT"))?;
+                file.sync_all().map_err(io("syncing FORMAT"))?;
+            }
+            Err(error) => return Err(io("reading FORMAT")(error)),
+        }
+        let unfinished = root.join("tmp");
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished).map_err(io("removing unfinished contents"))?;
+        }
+        fs::create_dir_all(&unfinished).map_err(io("creating tmp"))?;
+        sync_folder(root).map_err(io("syncing the folder"))?;
+        let folder = Folder {
+            root: root.to_owned(),
+            now,
+            chance,
+            operations: Arc::new(Semaphore::new(OPERATIONS_MAX)),
+            contents: AtomicU64::new(0),
+            disk_bytes: AtomicU64::new(0),
+            corrupt_frames: AtomicU64::new(0),
+        };
+        for (_, path) in names(&folder.root, None).map_err(io("listing"))? {
+            folder.contents.fetch_add(1, Ordering::Relaxed);
+            let length = fs::metadata(&path).map_err(io("listing"))?.len();
+            folder.disk_bytes.fetch_add(length, Ordering::Relaxed);
+        }
+        Ok(Self(Arc::new(folder)))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Folder) -> Result<T, ContentError> + Send + 'static,
+    ) -> Result<T, ContentError> {
+        let permit = self.0.permit().await?;
+        let folder = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let outcome = job(&folder);
+            folder.note(outcome)
+        });
+        done.await.map_err(|error| ContentError::Io(error.to_string()))?
+    }
+}
+
+/// Ids and files of finished contents above `after`, by id.
+fn names(root: &Path, after: Option<ContentId>) -> std::io::Result<Vec<(ContentId, PathBuf)>> {
+    let after_digits = after.map(|id| id.to_string());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let prefix = entry.file_name().to_string_lossy().into_owned();
+        let relevant = after_digits.as_ref().is_none_or(|after| after.starts_with(&prefix) || prefix > *after);
+        if prefix.len() != 2 || !relevant || !entry.file_type()?.is_dir() {
+            continue;
+        }
+        for file in fs::read_dir(entry.path())? {
+            let file = file?;
+            if let Some(id) = ContentId::parse(&file.file_name().to_string_lossy())
+                && after.is_none_or(|after| id > after)
+            {
+                found.push((id, file.path()));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+struct LocalReader {
+    store: LocalContent,
+    file: Arc<ContentFile>,
+    rest: Range<u64>,
+}
+
+#[async_trait]
+impl ContentReader for LocalReader {
+    async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (file, range) = (self.file.clone(), self.rest.clone());
+        let piece = self.store.blocking(move |_| file.read(&range)).await?;
+        self.rest.start += piece.len() as u64;
+        Ok(Some(piece))
+    }
+}
+
+#[async_trait]
+impl ContentStore for LocalContent {
+    async fn writer(&self) -> Result<Box<dyn ContentWriter>, ContentError> {
+        let mut id = [0; 16];
+        (self.0.chance)(&mut id);
+        Ok(Box::new(LocalWriter::new(self.0.clone(), ContentId::from_bytes(id))))
+    }
+
+    async fn reader(&self, id: ContentId, range: Range<u64>) -> Result<Box<dyn ContentReader>, ContentError> {
+        let file = self.blocking(move |folder| ContentFile::open(&folder.path(id), id)).await?;
+        let length = file.info.length_bytes;
+        let rest = range.start.min(length)..range.end.min(length);
+        Ok(Box::new(LocalReader { store: self.clone(), file: Arc::new(file), rest }))
+    }
+
+    async fn info(&self, id: ContentId) -> Result<ContentInfo, ContentError> {
+        self.blocking(move |folder| Ok(ContentFile::open(&folder.path(id), id)?.info)).await
+    }
+
+    async fn delete(&self, id: ContentId) -> Result<(), ContentError> {
+        self.blocking(move |folder| {
+            let path = folder.path(id);
+            let length = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            match fs::remove_file(&path) {
+                Ok(()) => {
+                    folder.contents.fetch_sub(1, Ordering::Relaxed);
+                    folder.disk_bytes.fetch_sub(length, Ordering::Relaxed);
+                    Ok(())
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(failed(&error)),
+            }
+        })
+        .await
+    }
+
+    async fn list(&self, after: Option<ContentId>, entries_max: usize) -> Result<Vec<ContentInfo>, ContentError> {
+        self.blocking(move |folder| {
+            let mut infos = Vec::new();
+            for (id, path) in names(&folder.root, after).map_err(|error| failed(&error))? {
+                if infos.len() >= entries_max {
+                    break;
+                }
+                match ContentFile::open(&path, id) {
+                    Ok(file) => infos.push(file.info),
+                    Err(ContentError::NotFound(_)) => {}
+                    // A damaged file stays where it is, for rescue; the sweep goes on without it.
+                    Err(error) => {
+                        let _ = folder.note::<()>(Err(error));
+                    }
+                }
+            }
+            Ok(infos)
+        })
+        .await
+    }
+
+    async fn stats(&self) -> Result<ContentStats, ContentError> {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(ContentStats {
+            contents: load(&self.0.contents),
+            disk_bytes: load(&self.0.disk_bytes),
+            corrupt_frames: load(&self.0.corrupt_frames),
+        })
+    }
+}
