@@ -26,5 +26,5 @@ pub use admin::{AdminService, HealthSource};
 pub use error::GatewayError;
 pub use limits::ListenerLimits;
 pub use listener::{Listener, Transport};
-pub use metrics::{Metrics, Sample, SampleKind, StatsSource};
+pub use metrics::{Metrics, Sample, StatsSource};
 pub use server::{Bound, Gateway, StopReport};

@@ -34,11 +34,7 @@ pub const WRITE_IDLE_SECONDS_MAX: u64 = 60;
 /// Most connections of one listener.
 pub const CONNECTIONS_MAX: usize = 2_048;
 
-/// Most connections past [`CONNECTIONS_MAX`] that are told so rather than just closed.
-pub const CONNECTIONS_REFUSED_POLITELY_MAX: usize = 64;
 
-/// Time given to telling a client that there are too many connections.
-pub const REFUSAL_SECONDS_MAX: u64 = 2;
 
 /// Most requests of one listener that are under way at once.
 pub const REQUESTS_MAX: usize = 1_024;
