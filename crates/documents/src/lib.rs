@@ -9,16 +9,11 @@
 //! Inside: `rules` decides without I/O, `store` knows keys and transactions, `query` walks
 //! indexes, `operations` has a file per operation of the protocol, `wire` what they share.
 
-mod auth;
 pub mod error;
 pub mod limits;
-pub mod operation;
-mod operations;
 mod query;
 pub mod rules;
-mod service;
 mod store;
-mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,11 +22,9 @@ use identity::SharedKey;
 use ledger::{Clock, Ledger, Random};
 use parking_lot::Mutex;
 
-pub use auth::master_key::parse_authorization;
 pub use error::DocumentsError;
 pub use query::QueryPage;
 pub use rules::partition_key::{Component, PartitionKey, PartitionKeyDefinition};
-pub use service::DocumentsService;
 pub use store::{Container, ContainerSpec, Item, SweepReport};
 
 /// An account: a name and the keys that sign for it.

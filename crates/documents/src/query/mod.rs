@@ -11,8 +11,6 @@ mod page;
 mod plan;
 mod resources;
 mod source;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

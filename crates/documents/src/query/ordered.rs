@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use documents_sql::{ExecError, Path, PathStep, compare_values};
 use ledger::limits::SCAN_PAGE_BYTES_MAX;
-use ledger::{Direction, Entry, Key, KeyRange, ScanLimit, Snapshot};
+use ledger::{Clock, Direction, Entry, Key, KeyRange, ScanLimit, Snapshot};
 use serde_json::Value;
 
 use super::page::Counters;
@@ -39,6 +39,17 @@ pub(super) struct OrderedItem {
     pub(super) record: ItemRecord,
     pub(super) document: Value,
     pub(super) position: Position,
+}
+
+/// What a step of the walk gives.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// An item.
+    Item(Box<OrderedItem>),
+    /// None within the time of a page; go on here.
+    Pause(Position),
+    /// No more.
+    End,
 }
 
 /// What is walked through.
@@ -129,16 +140,17 @@ impl<'a> OrderedSource<'a> {
         &mut self,
         snapshot: &dyn Snapshot,
         counters: &mut Counters,
-    ) -> Result<Option<OrderedItem>, DocumentsError> {
+        clock: &dyn Clock,
+    ) -> Result<Step, DocumentsError> {
         loop {
             if let Some(item) = self.buffer.pop_front() {
                 if self.skip > 0 {
                     self.skip -= 1;
                     continue;
                 }
-                return Ok(Some(item));
+                return Ok(Step::Item(Box::new(item)));
             }
-            let Some((phase, range)) = self.phases.pop_front() else { return Ok(None) };
+            let Some((phase, range)) = self.phases.pop_front() else { return Ok(Step::End) };
             if range.is_empty() {
                 continue;
             }
@@ -151,19 +163,27 @@ impl<'a> OrderedSource<'a> {
                 self.phases.push_front((phase, rest));
             }
             if self.buffer.is_empty() {
-                // Long stretches without a match must not hold up others.
+                // Long stretches without a match must not hold up others, nor the page.
                 tokio::task::yield_now().await;
-                if counters.is_over_time() {
+                if phase == Phase::Undefined && counters.is_over_time(clock) {
                     return Ok(self.pause());
                 }
             }
         }
     }
 
-    /// Nothing was found in the time of a page: there is no item to stop at, so the walk goes on
-    /// until there is one. Pages of a scan without matches are bounded by the request's own time.
-    fn pause(&mut self) -> Option<OrderedItem> {
-        self.buffer.pop_front()
+    /// Where to go on among the items without the property.
+    fn pause(&self) -> Step {
+        let boundary = self.phases.front().and_then(|(_, range)| {
+            let key = if self.descending { range.end.as_ref()? } else { &range.start };
+            keys::read_item(key)
+        });
+        match boundary {
+            Some((_, number)) => {
+                Step::Pause(Position { undefined: true, bytes: number.to_be_bytes().to_vec(), entries: 0 })
+            }
+            None => Step::End,
+        }
     }
 
     fn limit(&self) -> ScanLimit {

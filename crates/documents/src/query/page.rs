@@ -1,0 +1,453 @@
+//! Runs one page of a query or of a read feed.
+
+use std::time::Duration;
+
+use documents_sql::{Compiled, EvalContext, Flow, OrderMode};
+use ledger::{Clock, Snapshot};
+use serde_json::Value;
+
+use super::continuation::FeedToken;
+use super::cursor::Numbers;
+use super::ordered::{OrderedSource, Position, Step};
+use super::plan::{Narrowing, Scope, index_order, narrowing, order_range};
+use super::source::NumberSource;
+use crate::Documents;
+use crate::error::DocumentsError;
+use crate::limits::{
+    BLOCKING_QUERY_SECONDS_MAX, PAGE_BYTES_MAX, PAGE_MILLISECONDS_MAX, QUERY_MEMORY_BYTES_MAX,
+    RANGE_NUMBERS_BESIDE_MAX, RANGE_NUMBERS_MAX, SORT_MATCHES_MAX,
+};
+use crate::store::Container;
+use crate::store::records::ItemRecord;
+
+/// Documents between two chances for other tasks.
+const YIELD_EVERY: u64 = 64;
+
+/// What a page is asked of.
+#[derive(Debug)]
+pub(crate) struct ItemsRequest<'a> {
+    pub(crate) container: &'a Container,
+    pub(crate) scope: Scope,
+    pub(crate) items_max: usize,
+    pub(crate) continuation: Option<&'a str>,
+}
+
+/// A page's rows, as values or as JSON text, bounded either way.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    values: Option<Vec<Value>>,
+    text: Vec<u8>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Rows {
+    /// Keeps values.
+    pub(crate) fn values() -> Self {
+        Self { values: Some(Vec::new()), text: Vec::new(), count: 0, bytes: 0 }
+    }
+
+    /// Writes the elements of a JSON array, commas between them.
+    pub(crate) fn text() -> Self {
+        Self { values: None, text: Vec::with_capacity(4_096), count: 0, bytes: 0 }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn into_values(self) -> Vec<Value> {
+        self.values.unwrap_or_default()
+    }
+
+    pub(crate) fn into_text(self) -> Vec<u8> {
+        self.text
+    }
+
+    fn is_full(&self, items_max: usize) -> bool {
+        self.count >= items_max || self.bytes >= PAGE_BYTES_MAX
+    }
+
+    fn separate(&mut self) {
+        if self.count > 0 {
+            self.text.push(b',');
+        }
+        self.count += 1;
+    }
+
+    fn add(&mut self, row: Value) -> Result<(), DocumentsError> {
+        if let Some(values) = &mut self.values {
+            // The text isn't needed; its size is what bounds the page.
+            self.bytes += row.to_string().len();
+            self.count += 1;
+            values.push(row);
+            return Ok(());
+        }
+        self.separate();
+        serde_json::to_writer(&mut self.text, &row)
+            .map_err(|error| DocumentsError::Damaged(format!("a row: {error}")))?;
+        self.bytes = self.text.len();
+        Ok(())
+    }
+
+    pub(crate) fn add_stored(&mut self, text: &[u8]) {
+        self.separate();
+        self.text.extend_from_slice(text);
+        self.bytes = self.text.len();
+    }
+}
+
+/// What a page cost, for the request charge.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counters {
+    pub(crate) items_loaded: u64,
+    pub(crate) bytes_loaded: u64,
+    pub(crate) index_keys: u64,
+    started: Duration,
+}
+
+impl Counters {
+    pub(super) fn loaded(&mut self, bytes: usize) {
+        self.items_loaded += 1;
+        self.bytes_loaded += bytes as u64;
+    }
+
+    pub(super) fn is_over_time(&self, clock: &dyn Clock) -> bool {
+        clock.monotonic().saturating_sub(self.started) > Duration::from_millis(PAGE_MILLISECONDS_MAX)
+    }
+}
+
+/// A page.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) rows: Rows,
+    pub(crate) continuation: Option<String>,
+    pub(crate) counters: Counters,
+}
+
+enum Source<'a> {
+    ByNumber(NumberSource<'a>),
+    Ordered(OrderedSource<'a>),
+}
+
+/// An item to push, and what a token needs to come back to it.
+struct Candidate {
+    number: u64,
+    record: ItemRecord,
+    document: Value,
+    position: Option<Position>,
+}
+
+enum Next {
+    Candidate(Candidate),
+    Pause(Position),
+    End,
+}
+
+impl Source<'_> {
+    async fn next(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        counters: &mut Counters,
+        clock: &dyn Clock,
+    ) -> Result<Next, DocumentsError> {
+        match self {
+            Self::ByNumber(source) => match source.next(snapshot, counters).await? {
+                Some((number, record)) => {
+                    let document = record.parse()?;
+                    Ok(Next::Candidate(Candidate { number, record, document, position: None }))
+                }
+                None => Ok(Next::End),
+            },
+            Self::Ordered(source) => match source.next(snapshot, counters, clock).await? {
+                Step::Item(item) => Ok(Next::Candidate(Candidate {
+                    number: item.number,
+                    record: item.record,
+                    document: item.document,
+                    position: Some(item.position),
+                })),
+                Step::Pause(position) => Ok(Next::Pause(position)),
+                Step::End => Ok(Next::End),
+            },
+        }
+    }
+}
+
+fn token_at(position: Option<&Position>, number: u64, rows: u32) -> FeedToken {
+    match position {
+        None => FeedToken::ByNumber { number, rows },
+        Some(position) => FeedToken::Ordered {
+            undefined: position.undefined,
+            position: position.bytes.clone(),
+            entries: position.entries,
+            number,
+            rows,
+        },
+    }
+}
+
+impl Documents {
+    /// Runs one page of a query.
+    pub(crate) async fn query_items(
+        &self,
+        snapshot: &dyn Snapshot,
+        request: &ItemsRequest<'_>,
+        sql: &str,
+        parameters: &[(String, Value)],
+        rows: Rows,
+    ) -> Result<Page, DocumentsError> {
+        let query = self.queries.parse(sql)?;
+        let compiled = Compiled::compile(&query, parameters)?;
+        let hash = request_hash(request, sql, parameters);
+        let token = request.continuation.map(|text| FeedToken::decode(text, hash)).transpose()?;
+        let access = compiled.access();
+        let container = request.container;
+        let mut counters = Counters { started: self.clock.monotonic(), ..Counters::default() };
+        let narrowing = narrowing(container, &request.scope, access);
+
+        let conditions = open_conditions(snapshot, &narrowing, &mut counters).await?;
+        let index_order = index_order(container, access);
+        let ordered = match (&token, index_order) {
+            (_, None) => false,
+            (Some(FeedToken::Ordered { .. } | FeedToken::Restart { ordered: true, .. }), Some(_)) => true,
+            (Some(_), Some(_)) => false,
+            (None, Some((path, _))) => {
+                !narrowing.nothing
+                    && self.prefers_index_order(snapshot, container, &narrowing, path, &mut counters).await?
+            }
+        };
+        // TOP, OFFSET and DISTINCT count from the first row on, so a later page starts over.
+        let counted = query.distinct || query.top.is_some() || query.offset_limit.is_some();
+        let resumable = !counted && (access.streaming || ordered);
+
+        let (mut skip, mut resume_number, mut resume_from, mut resume_position) = (0, None, 0, None);
+        match token {
+            None => {}
+            Some(FeedToken::ByNumber { number, rows }) if resumable && !ordered => {
+                (skip, resume_number, resume_from) = (u64::from(rows), Some(number), number);
+            }
+            Some(FeedToken::Ordered { undefined, position, entries, number, rows }) if resumable && ordered => {
+                (skip, resume_number) = (u64::from(rows), Some(number));
+                resume_position = Some(Position { undefined, bytes: position, entries });
+            }
+            Some(FeedToken::Restart { rows, .. }) if !resumable => skip = rows,
+            Some(_) => return Err(DocumentsError::bad_request("Invalid Continuation Token: it is of another kind.")),
+        }
+
+        let mut source = match index_order.filter(|_| ordered) {
+            Some((path, descending)) => {
+                let (range, undefined_too) = order_range(container, path, &narrowing);
+                Source::Ordered(OrderedSource::new(
+                    container,
+                    path,
+                    descending,
+                    range,
+                    undefined_too,
+                    resume_position.as_ref(),
+                ))
+            }
+            None if narrowing.nothing || access.without_documents => Source::ByNumber(NumberSource::empty(container)),
+            None => Source::ByNumber(NumberSource::new(container, conditions, resume_from)),
+        };
+
+        let now = self.clock.now();
+        let context = EvalContext { now, random_seed: self.random.u64() };
+        let mode = if ordered { OrderMode::AlreadyOrdered } else { OrderMode::Sort };
+        let mut execution = compiled.execution(context, QUERY_MEMORY_BYTES_MAX, mode);
+        let mut page = Page { rows, continuation: None, counters };
+        let mut pushed = 0u64;
+        let mut skipped_before_page = skip;
+        loop {
+            let candidate = match source.next(snapshot, &mut page.counters, self.clock.as_ref()).await? {
+                Next::Candidate(candidate) => candidate,
+                Next::Pause(position) if resumable => {
+                    page.continuation = Some(token_at(Some(&position), 0, 0).encode(hash));
+                    return Ok(page);
+                }
+                Next::Pause(_) => {
+                    return Err(DocumentsError::QueryTimeout(PAGE_MILLISECONDS_MAX / 1_000));
+                }
+                Next::End => break,
+            };
+            if resumable {
+                if page.counters.is_over_time(self.clock.as_ref()) {
+                    let token = token_at(candidate.position.as_ref(), candidate.number, 0);
+                    page.continuation = Some(token.encode(hash));
+                    return Ok(page);
+                }
+                // The rows to leave away are those of the item at which the last page ended.
+                if resume_number.take().is_some_and(|number| number != candidate.number) {
+                    skipped_before_page = 0;
+                }
+            } else if self.clock.monotonic().saturating_sub(page.counters.started)
+                > Duration::from_secs(BLOCKING_QUERY_SECONDS_MAX)
+            {
+                return Err(DocumentsError::QueryTimeout(BLOCKING_QUERY_SECONDS_MAX));
+            }
+            pushed += 1;
+            if pushed.is_multiple_of(YIELD_EVERY) {
+                tokio::task::yield_now().await;
+            }
+            if candidate.record.is_expired(container.default_ttl, now.as_second())
+                || !request.scope.admits(container, &candidate.document)?
+            {
+                continue;
+            }
+            let flow = execution.push(&candidate.document, candidate.number)?;
+            let mut rows_of_item = 0u32;
+            while let Some(row) = execution.next_row() {
+                if skipped_before_page > 0 {
+                    skipped_before_page -= 1;
+                    rows_of_item += 1;
+                    continue;
+                }
+                if page.rows.is_full(request.items_max) {
+                    let token = if resumable {
+                        token_at(candidate.position.as_ref(), candidate.number, rows_of_item)
+                    } else {
+                        FeedToken::Restart { rows: skip + page.rows.count() as u64, ordered }
+                    };
+                    page.continuation = Some(token.encode(hash));
+                    return Ok(page);
+                }
+                page.rows.add(row)?;
+                rows_of_item += 1;
+            }
+            if flow == Flow::Done {
+                break;
+            }
+        }
+        execution.finish()?;
+        while let Some(row) = execution.next_row() {
+            if skipped_before_page > 0 {
+                skipped_before_page -= 1;
+                continue;
+            }
+            if page.rows.is_full(request.items_max) {
+                let token = FeedToken::Restart { rows: skip + page.rows.count() as u64, ordered };
+                page.continuation = Some(token.encode(hash));
+                return Ok(page);
+            }
+            page.rows.add(row)?;
+        }
+        Ok(page)
+    }
+
+    /// Whether walking the ORDER BY path's index beats sorting what the conditions leave: when
+    /// there are no conditions beside those on the path itself, or when they leave much.
+    async fn prefers_index_order(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        narrowing: &Narrowing,
+        path: &documents_sql::Path,
+        counters: &mut Counters,
+    ) -> Result<bool, DocumentsError> {
+        let beside = narrowing.conditions.iter().any(|condition| condition.path.as_ref() != Some(path));
+        let exact = narrowing.conditions.iter().any(|condition| condition.by_number);
+        if !beside && !exact {
+            return Ok(true);
+        }
+        let mut conditions = open_conditions(snapshot, narrowing, counters).await?;
+        if conditions.is_empty() {
+            return Ok(true);
+        }
+        let (mut matches, mut next) = (0, 0);
+        while let Some(number) =
+            super::cursor::seek_all(snapshot, &mut conditions, next, &mut counters.index_keys).await?
+        {
+            matches += 1;
+            next = number.saturating_add(1);
+            if matches > SORT_MATCHES_MAX {
+                tracing::debug!(container = container.id, "many matches, so the index orders them");
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// One page of a read feed: items as they are stored.
+    pub(crate) async fn read_feed(
+        &self,
+        snapshot: &dyn Snapshot,
+        request: &ItemsRequest<'_>,
+    ) -> Result<Page, DocumentsError> {
+        let hash = request_hash(request, "", &[]);
+        let from = match request.continuation.map(|text| FeedToken::decode(text, hash)).transpose()? {
+            None => 0,
+            Some(FeedToken::ByNumber { number, .. }) => number,
+            Some(_) => return Err(DocumentsError::bad_request("Invalid Continuation Token: it is of another kind.")),
+        };
+        let container = request.container;
+        let counters = Counters { started: self.clock.monotonic(), ..Counters::default() };
+        let mut page = Page { rows: Rows::text(), continuation: None, counters };
+        let narrowing = narrowing(container, &request.scope, &documents_sql::Access::default());
+        let conditions = open_conditions(snapshot, &narrowing, &mut page.counters).await?;
+        let mut source = if narrowing.nothing {
+            NumberSource::empty(container)
+        } else {
+            NumberSource::new(container, conditions, from)
+        };
+        let now = self.clock.now().as_second();
+        while let Some((number, record)) = source.next(snapshot, &mut page.counters).await? {
+            if record.is_expired(container.default_ttl, now) {
+                continue;
+            }
+            // One partition's keys name it exactly; a range of them has to be checked.
+            let exact = matches!(request.scope, Scope::Whole | Scope::Key(_));
+            if !exact && !request.scope.admits(container, &record.parse()?)? {
+                continue;
+            }
+            if page.rows.is_full(request.items_max) || page.counters.is_over_time(self.clock.as_ref()) {
+                page.continuation = Some(FeedToken::ByNumber { number, rows: 0 }.encode(hash));
+                return Ok(page);
+            }
+            page.rows.add_stored(&record.text);
+        }
+        Ok(page)
+    }
+}
+
+/// Opens the conditions, exact ones first. Ranges that cover too much are left away: the whole
+/// query is checked on every document anyway.
+async fn open_conditions(
+    snapshot: &dyn Snapshot,
+    narrowing: &Narrowing,
+    counters: &mut Counters,
+) -> Result<Vec<Numbers>, DocumentsError> {
+    if narrowing.nothing {
+        return Ok(Vec::new());
+    }
+    let mut opened = Vec::new();
+    for by_number in [true, false] {
+        for condition in narrowing.conditions.iter().filter(|condition| condition.by_number == by_number) {
+            let gathered_max = if opened.is_empty() { RANGE_NUMBERS_MAX } else { RANGE_NUMBERS_BESIDE_MAX };
+            opened.extend(Numbers::open(snapshot, condition, gathered_max, &mut counters.index_keys).await?);
+        }
+    }
+    Ok(opened)
+}
+
+fn request_hash(request: &ItemsRequest<'_>, sql: &str, parameters: &[(String, Value)]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    let mut field = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_be_bytes());
+        hasher.update(bytes);
+    };
+    field(request.container.rid.as_bytes());
+    field(sql.as_bytes());
+    for (name, value) in parameters {
+        field(name.as_bytes());
+        field(value.to_string().as_bytes());
+    }
+    match &request.scope {
+        Scope::Whole => field(b""),
+        Scope::Key(key) | Scope::Prefix(key) => field(key.to_json().to_string().as_bytes()),
+        Scope::Effective(start, end) => {
+            field(start);
+            field(end);
+        }
+    }
+    let hash = hasher.finalize();
+    hash.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
