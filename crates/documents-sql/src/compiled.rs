@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::access::Access;
 use crate::ast::Query;
-use crate::compile::{compile, narrow};
+use crate::compile::compile;
 use crate::error::SqlErrors;
 use crate::execution::Execution;
-use crate::program::Block;
+use crate::program::Program;
 
 /// What an evaluation may know of the world.
 #[derive(Debug, Clone, Copy)]
@@ -37,12 +37,6 @@ pub struct Compiled {
     program: Arc<Program>,
 }
 
-/// What the clones of a [`Compiled`] and its executions share.
-pub(crate) struct Program {
-    pub(crate) block: Block,
-    pub(crate) access: Access,
-}
-
 impl Compiled {
     /// Resolves names, parameters and functions, and folds constants. Parameter names are taken
     /// with or without `@`; superfluous ones are ignored.
@@ -52,10 +46,9 @@ impl Compiled {
     /// places (SC2101, SC2102), clauses that subqueries can't have, limits; what this server
     /// lacks is named as not supported.
     pub fn compile(query: &Query, parameters: &[(String, Value)]) -> Result<Self, SqlErrors> {
-        let block = compile(query, parameters).map_err(|error| *error)?;
-        let access = narrow::access(&block);
+        let program = compile(query, parameters).map_err(|error| *error)?;
         Ok(Self {
-            program: Arc::new(Program { block, access }),
+            program: Arc::new(program),
         })
     }
 

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::aggregate::GroupState;
-use crate::compiled::{EvalContext, OrderMode, Program};
+use crate::compiled::{EvalContext, OrderMode};
 use crate::distinct::DistinctSet;
 use crate::error::ExecError;
 use crate::eval::{Env, Frame, Runtime, eval};
-use crate::program::Block;
+use crate::program::{Block, Program};
 use crate::rows::{Step, each_row, passes, project};
 use crate::value::{compare_values, value_bytes};
 
@@ -33,6 +33,8 @@ pub enum Flow {
 /// in between.
 pub struct Execution {
     program: Arc<Program>,
+    /// The query in FROM whose rows are this one's documents.
+    inner: Option<Box<Execution>>,
     runtime: Runtime,
     groups: GroupState,
     sorter: Option<Sorter>,
@@ -49,6 +51,14 @@ impl Execution {
         memory_bytes_max: usize,
         order: OrderMode,
     ) -> Self {
+        let inner = program.inner.as_ref().map(|inner| {
+            Box::new(Self::new(
+                Arc::clone(inner),
+                context,
+                memory_bytes_max,
+                OrderMode::Sort,
+            ))
+        });
         let block = &program.block;
         let ordered = order == OrderMode::AlreadyOrdered && program.access.order_by.is_some();
         let sorter = (!block.order.is_empty() && !ordered).then(|| Sorter::new(block));
@@ -63,6 +73,7 @@ impl Execution {
             },
         };
         Self {
+            inner,
             runtime: Runtime::new(context),
             groups: GroupState::default(),
             sorter,
@@ -82,7 +93,12 @@ impl Execution {
         if self.finished || self.program.access.without_documents || self.is_satisfied() {
             return Ok(Flow::Done);
         }
-        self.rows_of(document, rid_order)?;
+        if let Some(inner) = &mut self.inner {
+            inner.push(document, rid_order)?;
+            self.take_inner(rid_order)?;
+        } else {
+            self.rows_of(document, rid_order)?;
+        }
         Ok(if self.is_satisfied() {
             Flow::Done
         } else {
@@ -94,6 +110,17 @@ impl Execution {
     fn is_satisfied(&self) -> bool {
         // TOP 0 of a sort or of groups needs no documents either.
         self.output.take == Some(0)
+    }
+
+    /// Takes in what rows the inner query has ready.
+    fn take_inner(&mut self, rid_order: u64) -> Result<(), ExecError> {
+        while let Some(row) = self.inner.as_mut().and_then(|inner| inner.next_row()) {
+            if self.is_satisfied() {
+                break;
+            }
+            self.rows_of(&row, rid_order)?;
+        }
+        Ok(())
     }
 
     fn rows_of(&mut self, document: &Value, rid_order: u64) -> Result<(), ExecError> {
@@ -142,7 +169,10 @@ impl Execution {
         if self.finished {
             return Ok(());
         }
-        if self.program.access.without_documents && !self.is_satisfied() {
+        if let Some(inner) = &mut self.inner {
+            inner.finish()?;
+            self.take_inner(u64::MAX)?;
+        } else if self.program.access.without_documents && !self.is_satisfied() {
             self.rows_of(&Value::Null, 0)?;
         }
         self.finished = true;

@@ -120,7 +120,10 @@ impl Num {
 
     /// The operand of a bitwise operator, as in the service's script engine: the double, cut off
     /// to an integer, its low 32 bits signed. Digits that a double can't hold are lost first.
-    #[allow(clippy::cast_possible_truncation, reason = "wrapping to 32 bits is the operation")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "wrapping to 32 bits is the operation"
+    )]
     pub(crate) fn to_i32_wrapping(self) -> i32 {
         let two_pow_32 = 4_294_967_296.0;
         let rest = self.to_f64().trunc() % two_pow_32;

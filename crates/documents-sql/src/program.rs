@@ -5,8 +5,11 @@
 //! of a query adds one frame, whether it has a name or not. Once rows are grouped their frames
 //! are gone and one frame with the group's keys and aggregates stands for them.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use crate::access::Access;
 use crate::aggregate::AggregateKind;
 use crate::ast::{BinaryOp, SubqueryKind};
 use crate::functions::FunctionSpec;
@@ -94,6 +97,17 @@ pub(crate) enum PatternNode {
         pattern: Box<Node>,
         escape: Option<char>,
     },
+}
+
+/// A whole query: what its clones and executions share.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// A query that stands as the first source of FROM. It runs over all documents by itself,
+    /// and its rows are what `block` takes for documents: a DISTINCT or GROUP BY in it must see
+    /// every document, so it can't be run for one at a time.
+    pub(crate) inner: Option<Arc<Program>>,
+    pub(crate) block: Block,
+    pub(crate) access: Access,
 }
 
 /// A compiled SELECT.

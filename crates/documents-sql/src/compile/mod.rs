@@ -5,10 +5,11 @@
 //! subqueries with several rows.
 
 mod expression;
-pub(crate) mod narrow;
+mod narrow;
 mod scope;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -19,23 +20,23 @@ use crate::ast::{
 };
 use crate::error::{SqlError, code};
 use crate::limits::{JOINS_PER_QUERY_MAX, ROW_COUNT_MAX};
-use crate::program::{Block, Grouping, Node, ProjectionNode, SourceNode};
+use crate::program::{Block, Grouping, Node, Program, ProjectionNode, SourceNode};
 
 /// The error is boxed to keep the frames of the recursion small.
 pub(crate) type Compiling<T> = Result<T, Box<SqlError>>;
 
 /// Compiles a whole query.
-pub(crate) fn compile(query: &Query, parameters: &[(String, Value)]) -> Compiling<Block> {
+pub(crate) fn compile(query: &Query, parameters: &[(String, Value)]) -> Compiling<Program> {
     let parameters = parameters
         .iter()
         .map(|(name, value)| (name.strip_prefix('@').unwrap_or(name).to_owned(), value.clone()))
         .collect();
     let mut compiler = Compiler {
         parameters,
-        scope: vec![Entry::Alias(None)],
+        scope: Vec::new(),
         in_aggregate: false,
     };
-    compiler.query(query, true)
+    compiler.program(query)
 }
 
 fn error_at(span: Span, code: &'static str, message: impl Into<String>) -> Box<SqlError> {
@@ -56,6 +57,21 @@ struct Compiler {
 }
 
 impl Compiler {
+    /// Compiles a query over the container: the outermost, or one in the place of its container.
+    fn program(&mut self, query: &Query) -> Compiling<Program> {
+        let inner = match query.from.first().map(|item| &item.source) {
+            Some(Source::Query(inner)) => {
+                refuse_in_subquery(inner)?;
+                Some(Arc::new(self.program(inner)?))
+            }
+            _ => None,
+        };
+        self.scope = vec![Entry::Alias(None)];
+        let block = self.query(query, true)?;
+        let access = narrow::access(&block, inner.as_deref().map(|inner| &inner.access));
+        Ok(Program { inner, block, access })
+    }
+
     /// Compiles a query and leaves the scope as it was.
     fn query(&mut self, query: &Query, outermost: bool) -> Compiling<Block> {
         let outer = self.scope.len();
@@ -148,6 +164,8 @@ impl Compiler {
 
     fn source(&mut self, item: &FromItem, root: bool) -> Compiling<SourceNode> {
         let node = match &item.source {
+            // Run ahead, see Program::inner.
+            Source::Query(_) if root => return Ok(SourceNode::Value(Node::Binding(0))),
             Source::Query(query) => return Ok(SourceNode::Query(Box::new(self.query(query, false)?))),
             Source::Call(call) => self.expression(call)?,
             Source::Path { name, steps } => {

@@ -12,33 +12,45 @@ use crate::program::{Block, Node, NodeStep, PatternNode, SourceNode};
 /// The paths of the frames in sight, innermost last; `None` is no place in the document.
 type Frames = Vec<Option<Path>>;
 
-/// Analyses an outermost query.
-pub(crate) fn access(block: &Block) -> Access {
+/// Analyses a query over the container, or over the rows of an inner query: then only what the
+/// inner one asks of documents counts, and an order of documents helps nobody.
+pub(super) fn access(block: &Block, inner: Option<&Access>) -> Access {
+    let streaming = block.order.is_empty() && block.grouping.is_none() && !block.distinct;
+    let single_row = block
+        .sources
+        .iter()
+        .all(|source| matches!(source, SourceNode::Value(_)));
+    let row_limit = if streaming {
+        block.take.map(|take| take.saturating_add(block.skip))
+    } else {
+        None
+    };
+    if let Some(inner) = inner {
+        return Access {
+            conjuncts: inner.conjuncts.clone(),
+            order_by: None,
+            streaming: streaming && inner.streaming,
+            row_limit: row_limit.filter(|_| inner.streaming),
+            single_row_per_document: single_row && inner.single_row_per_document,
+            without_documents: inner.without_documents,
+        };
+    }
     let mut frames: Frames = vec![Some(Vec::new())];
     push_sources(block, &mut frames);
-    let conjuncts = block
-        .filter
-        .as_ref()
-        .map(|filter| narrow(filter, &frames))
-        .unwrap_or_default();
-    let streaming = block.order.is_empty() && block.grouping.is_none() && !block.distinct;
     Access {
-        conjuncts,
+        conjuncts: block
+            .filter
+            .as_ref()
+            .map(|filter| narrow(filter, &frames))
+            .unwrap_or_default(),
         order_by: if block.grouping.is_none() {
             order_by(block, &frames)
         } else {
             None
         },
         streaming,
-        row_limit: if streaming {
-            block.take.map(|take| take.saturating_add(block.skip))
-        } else {
-            None
-        },
-        single_row_per_document: block
-            .sources
-            .iter()
-            .all(|source| matches!(source, SourceNode::Value(_))),
+        row_limit,
+        single_row_per_document: single_row,
         without_documents: block.sources.is_empty(),
     }
 }

@@ -42,7 +42,7 @@ impl Parser {
             ceiling = found;
             left = match found {
                 level::CONDITIONAL => self.conditional(start, left)?,
-                level::COALESCE => self.coalesce(start, left)?,
+                level::COALESCE => self.coalesce(start, *left)?,
                 level::TEST => self.test(start, left)?,
                 _ => self.chain(start, left, found)?,
             };
@@ -129,8 +129,8 @@ impl Parser {
         ))
     }
 
-    fn coalesce(&mut self, start: usize, first: Box<Expr>) -> Parsed<Box<Expr>> {
-        let mut operands = vec![*first];
+    fn coalesce(&mut self, start: usize, first: Expr) -> Parsed<Box<Expr>> {
+        let mut operands = vec![first];
         while self.eat_symbol("??") {
             operands.push(*self.expression_at(level::OR)?);
         }
@@ -243,14 +243,14 @@ impl Parser {
                 self.expect_symbol("]")?;
                 steps.push(Step::Index(*index));
             } else {
-                return Ok(self.path(start, base, steps));
+                return Ok(self.path(start, *base, steps));
             }
         }
     }
 
-    fn path(&self, start: usize, base: Box<Expr>, mut steps: Vec<Step>) -> Box<Expr> {
+    fn path(&self, start: usize, base: Expr, mut steps: Vec<Step>) -> Box<Expr> {
         // `(a.b).c` is the path a.b.c: one list, so that printing needs no brackets.
-        let kind = match *base {
+        let kind = match base {
             Expr {
                 kind:
                     ExprKind::Path {

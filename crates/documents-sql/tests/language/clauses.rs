@@ -199,15 +199,72 @@ fn distinct() {
     );
     assert_eq!(
         run("SELECT DISTINCT VALUE c.v FROM c ORDER BY c.v DESC", &documents),
-        [json!({"a": 1, "b": 2}), json!(1)]
+        [json!({"a": 1, "b": 2}), json!(1.0)],
+        "the first of equals in the order of the rows"
+    );
+}
+
+#[test]
+fn a_query_in_the_place_of_the_container_sees_all_documents() {
+    let documents = families();
+    let one = |text: &str| run(text, &documents).pop().unwrap();
+    assert_eq!(
+        one("SELECT VALUE COUNT(1) FROM (SELECT DISTINCT VALUE c.city FROM c)"),
+        json!(2)
+    );
+    assert_eq!(
+        one("SELECT COUNT(1) AS n FROM (SELECT DISTINCT c.city FROM c) AS d"),
+        json!({"n": 3})
+    );
+    assert_eq!(
+        one("SELECT VALUE MAX(g.n) FROM (SELECT c.city, COUNT(1) AS n FROM c GROUP BY c.city) AS g"),
+        json!(2)
     );
     assert_eq!(
         run(
-            "SELECT VALUE COUNT(1) FROM (SELECT DISTINCT VALUE v FROM v IN [1,1,2]) AS x",
-            &documents[..0]
+            "SELECT TOP 2 VALUE d FROM (SELECT VALUE k.name FROM k IN c.kids) AS d ORDER BY d DESC",
+            &documents
         ),
-        [] as [Value; 0],
-        "no document, no row"
+        [json!("Pål"), json!("Per")]
+    );
+    assert_eq!(
+        run(
+            "SELECT TOP 1 VALUE d FROM (SELECT VALUE c.id FROM c) AS d",
+            &documents
+        ),
+        [json!("a")]
+    );
+    assert_eq!(
+        run(
+            "SELECT VALUE k.name FROM (SELECT * FROM c WHERE c.city = 'Oslo') AS d JOIN k IN d.kids",
+            &documents
+        )
+        .len(),
+        3
+    );
+    assert_eq!(
+        run("SELECT VALUE x + 1 FROM (SELECT VALUE 41) AS x", &documents),
+        [json!(42)]
+    );
+    assert_eq!(
+        run("SELECT VALUE COUNT(1) FROM (SELECT VALUE 41) AS x", &[]),
+        [json!(1)]
+    );
+    let access = crate::compile(
+        "SELECT VALUE COUNT(1) FROM (SELECT DISTINCT VALUE c.x FROM c WHERE c.y = 1) AS d WHERE d.z = 2",
+        &json!({}),
+    )
+    .unwrap()
+    .access()
+    .clone();
+    assert_eq!(
+        access.conjuncts.len(),
+        1,
+        "the outer filter is over rows, not documents"
+    );
+    assert_eq!(
+        crate::refused("SELECT * FROM (SELECT TOP 1 * FROM c) AS d"),
+        "SC2203"
     );
 }
 
