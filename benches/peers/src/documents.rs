@@ -1,0 +1,207 @@
+//! 1 KiB documents by the Cosmos protocol, each request signed with the emulator's master key.
+
+use anyhow::{Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::blobs::{date, sign};
+use crate::chance;
+use crate::connection::Connection;
+use crate::load::{Plan, Until, Worker, measure};
+
+/// The emulator's own key, published by Microsoft.
+const KEY: &str = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
+const COLLECTION: &str = "dbs/bench/colls/items";
+const QUERY: &str = "SELECT * FROM c WHERE c.city = @city AND c.state = @state";
+/// Makes the whole document about 1 KiB.
+const NOTE_LETTERS: usize = 760;
+const CITIES: u64 = 200;
+const STATES: u64 = 8;
+const OWNERS: u64 = 500;
+
+/// What is measured.
+#[derive(Clone, Copy)]
+pub enum Operation {
+    Create,
+    Read,
+    Query,
+}
+
+/// Id of the `n`th document.
+pub fn id(n: u64) -> String {
+    format!("document-{n:08}")
+}
+
+/// Partition key of the `n`th document.
+pub fn owner(n: u64) -> String {
+    format!("owner-{}", n % OWNERS)
+}
+
+/// The two properties that the `n`th document has and the `n`th query asks for.
+pub fn properties(n: u64) -> (String, String) {
+    (
+        format!("city-{}", chance::number(n) % CITIES),
+        format!("state-{}", chance::number(n + 1_000_000) % STATES),
+    )
+}
+
+/// The `n`th document: 1 KiB with a dozen paths.
+pub fn document(n: u64) -> Value {
+    let (city, state) = properties(n);
+    json!({
+        "id": id(n), "owner": owner(n), "city": city, "state": state, "number": n,
+        "amount": (chance::number(n) % 100_000) as f64 / 100.0, "open": n.is_multiple_of(2),
+        "created": format!("2026-01-{:02}T12:00:00Z", n % 28 + 1),
+        "address": {"street": chance::text(n + 2, 12), "zip": n % 10_000},
+        "tags": ["one", "two"], "note": chance::text(n + 1, NOTE_LETTERS),
+    })
+}
+
+struct Client {
+    connection: Connection,
+    key: Vec<u8>,
+    operation: Operation,
+    documents: u64,
+}
+
+impl Client {
+    async fn send(
+        &mut self,
+        method: &str,
+        kind: &str,
+        link: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: Bytes,
+    ) -> Result<(u16, Bytes)> {
+        let date = date();
+        let text = format!(
+            "{}\n{kind}\n{link}\n{}\n\n",
+            method.to_lowercase(),
+            date.to_lowercase()
+        );
+        let token = format!("type=master&ver=1.0&sig={}", sign(&self.key, &text)?);
+        let mut headers = headers.to_vec();
+        headers.push((
+            "authorization",
+            utf8_percent_encode(&token, NON_ALPHANUMERIC).to_string(),
+        ));
+        headers.push(("x-ms-date", date));
+        headers.push(("x-ms-version", "2020-07-15".to_owned()));
+        self.connection.send(method, path, &headers, body).await
+    }
+}
+
+fn partition_key(owner: &str) -> (&'static str, String) {
+    ("x-ms-documentdb-partitionkey", json!([owner]).to_string())
+}
+
+impl Worker for Client {
+    async fn operate(&mut self, n: u64) -> Result<()> {
+        let path = format!("/{COLLECTION}/docs");
+        let (wanted, (status, body)) = match self.operation {
+            Operation::Create => {
+                let body = document(n).to_string();
+                let headers = [partition_key(&owner(n))];
+                (
+                    201,
+                    self.send("POST", "docs", COLLECTION, &path, &headers, body.into())
+                        .await?,
+                )
+            }
+            Operation::Read => {
+                let n = chance::number(n) % self.documents;
+                let link = format!("{COLLECTION}/docs/{}", id(n));
+                let headers = [partition_key(&owner(n))];
+                (
+                    200,
+                    self.send("GET", "docs", &link, &format!("/{link}"), &headers, Bytes::new())
+                        .await?,
+                )
+            }
+            Operation::Query => {
+                let (city, state) = properties(chance::number(n) % self.documents);
+                let body = json!({"query": QUERY, "parameters": [
+                    {"name": "@city", "value": city}, {"name": "@state", "value": state}]});
+                let headers = [
+                    ("content-type", "application/query+json".to_owned()),
+                    ("x-ms-documentdb-isquery", "True".to_owned()),
+                    ("x-ms-documentdb-query-enablecrosspartition", "True".to_owned()),
+                ];
+                (
+                    200,
+                    self.send(
+                        "POST",
+                        "docs",
+                        COLLECTION,
+                        &path,
+                        &headers,
+                        body.to_string().into(),
+                    )
+                    .await?,
+                )
+            }
+        };
+        ensure!(status == wanted, "{status}: {}", String::from_utf8_lossy(&body));
+        if matches!(self.operation, Operation::Query) {
+            let answer: Value = serde_json::from_slice(&body)?;
+            ensure!(answer["_count"].as_u64() > Some(0), "a query that found nothing");
+        }
+        Ok(())
+    }
+}
+
+/// Measures create, point read and query.
+pub async fn run(plan: &Plan, url: &str, documents: u64) -> Result<()> {
+    let mut clients = Vec::new();
+    for _ in 0..plan.concurrency {
+        let connection = Connection::open(url).await?;
+        clients.push(Client {
+            connection,
+            key: STANDARD.decode(KEY)?,
+            operation: Operation::Create,
+            documents,
+        });
+    }
+    if let Some(client) = clients.first_mut() {
+        let database = json!({"id": "bench"}).to_string();
+        let (status, body) = client
+            .send("POST", "dbs", "", "/dbs", &[], database.into())
+            .await?;
+        ensure!(
+            status == 201,
+            "creating the database: {status} {}",
+            String::from_utf8_lossy(&body)
+        );
+        let container =
+            json!({"id": "items", "partitionKey": {"paths": ["/owner"], "kind": "Hash", "version": 2}})
+                .to_string();
+        let (status, body) = client
+            .send(
+                "POST",
+                "colls",
+                "dbs/bench",
+                "/dbs/bench/colls",
+                &[],
+                container.into(),
+            )
+            .await?;
+        ensure!(
+            status == 201,
+            "creating the container: {status} {}",
+            String::from_utf8_lossy(&body)
+        );
+    }
+    clients = measure(plan, "create 1 KiB", Until::Number(documents), clients).await?;
+    for (name, operation) in [
+        ("point read", Operation::Read),
+        ("query by two properties", Operation::Query),
+    ] {
+        clients.iter_mut().for_each(|client| client.operation = operation);
+        clients = measure(plan, name, Until::Time, clients).await?;
+    }
+    Ok(())
+}

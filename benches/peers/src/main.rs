@@ -1,0 +1,73 @@
+//! Load for benchmarks: the same operations against Stabbur and against a peer, from one thread so
+//! that the servers have the rest of the machine. Prints one JSON line per measurement.
+
+mod blobs;
+mod chance;
+mod connection;
+mod documents;
+mod load;
+mod postgres;
+mod process;
+mod sample;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Load for benchmarks.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Requests under way at once, each on a connection of its own.
+    #[arg(long, default_value_t = 32)]
+    concurrency: usize,
+    /// Seconds per measurement (creates have a number instead, so that reads find the same store).
+    #[arg(long, default_value_t = 8)]
+    seconds: u64,
+    /// Process whose (and whose children's) processor time and memory are measured.
+    #[arg(long)]
+    pid: u32,
+    #[command(subcommand)]
+    target: Target,
+}
+
+#[derive(Debug, Subcommand)]
+enum Target {
+    /// 4 KiB put and get by the Blob protocol.
+    Blobs {
+        /// Base of the account, such as `http://127.0.0.1:10000/devstoreaccount1`.
+        url: String,
+    },
+    /// 1 KiB create, point read and query by two properties by the Cosmos protocol.
+    Documents {
+        /// Base of the account, such as `http://127.0.0.1:8081`.
+        url: String,
+        /// Documents to create.
+        #[arg(long, default_value_t = 16_000)]
+        documents: u64,
+    },
+    /// The same as documents, by PostgreSQL's own protocol in a table with a jsonb column.
+    Postgres {
+        /// Connection parameters, such as `host=/run/socket user=postgres`.
+        parameters: String,
+        /// Documents to create.
+        #[arg(long, default_value_t = 16_000)]
+        documents: u64,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let plan = load::Plan {
+        concurrency: arguments.concurrency,
+        seconds: arguments.seconds,
+        pid: arguments.pid,
+    };
+    match arguments.target {
+        Target::Blobs { url } => blobs::run(&plan, &url).await,
+        Target::Documents { url, documents } => documents::run(&plan, &url, documents).await,
+        Target::Postgres {
+            parameters,
+            documents,
+        } => postgres::run(&plan, &parameters, documents).await,
+    }
+}

@@ -1,0 +1,96 @@
+//! The same documents in PostgreSQL: a jsonb column with a GIN index over all of it, prepared
+//! statements, one commit per create.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use tokio_postgres::{Client, NoTls, Statement, types::Json};
+
+use crate::chance;
+use crate::documents::{Operation, document, id, owner, properties};
+use crate::load::{Plan, Until, Worker, measure};
+
+const SCHEMA: &str = "CREATE TABLE items (owner text NOT NULL, id text NOT NULL, document jsonb NOT NULL,
+    PRIMARY KEY (owner, id));
+    CREATE INDEX items_document ON items USING gin (document);";
+const INSERT: &str = "INSERT INTO items (owner, id, document) VALUES ($1, $2, $3)";
+const READ: &str = "SELECT document FROM items WHERE owner = $1 AND id = $2";
+const QUERY: &str = "SELECT document FROM items WHERE document @> $1";
+
+struct Session {
+    client: Client,
+    insert: Statement,
+    read: Statement,
+    query: Statement,
+    operation: Operation,
+    documents: u64,
+}
+
+impl Worker for Session {
+    async fn operate(&mut self, n: u64) -> Result<()> {
+        match self.operation {
+            Operation::Create => {
+                let document = Json(document(n));
+                self.client
+                    .execute(&self.insert, &[&owner(n), &id(n), &document])
+                    .await?;
+            }
+            Operation::Read => {
+                let n = chance::number(n) % self.documents;
+                let row = self.client.query_one(&self.read, &[&owner(n), &id(n)]).await?;
+                // As text, since nobody needs it parsed: that is what the other side does, too.
+                ensure!(row.len() == 1, "a document");
+            }
+            Operation::Query => {
+                let (city, state) = properties(chance::number(n) % self.documents);
+                let wanted: Json<Value> = Json(json!({"city": city, "state": state}));
+                let rows = self.client.query(&self.query, &[&wanted]).await?;
+                ensure!(!rows.is_empty(), "a query that found nothing");
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn connect(parameters: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::connect(parameters, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// Measures create, point read and query.
+pub async fn run(plan: &Plan, parameters: &str, documents: u64) -> Result<()> {
+    let setup = connect(parameters).await?;
+    setup.batch_execute(SCHEMA).await?;
+    for (setting, wanted) in [("synchronous_commit", "on"), ("fsync", "on")] {
+        let value: String = setup.query_one(&format!("SHOW {setting}"), &[]).await?.get(0);
+        ensure!(value == wanted, "PostgreSQL has {setting} {value}");
+    }
+    let mut sessions = Vec::new();
+    for _ in 0..plan.concurrency {
+        let client = connect(parameters).await?;
+        let insert = client.prepare(INSERT).await?;
+        let read = client.prepare(READ).await?;
+        let query = client.prepare(QUERY).await?;
+        sessions.push(Session {
+            client,
+            insert,
+            read,
+            query,
+            operation: Operation::Create,
+            documents,
+        });
+    }
+    sessions = measure(plan, "create 1 KiB", Until::Number(documents), sessions).await?;
+    // What autovacuum would do in its own time; without it the planner knows nothing of the table.
+    setup.batch_execute("VACUUM ANALYZE items").await?;
+    for (name, operation) in [
+        ("point read", Operation::Read),
+        ("query by two properties", Operation::Query),
+    ] {
+        sessions
+            .iter_mut()
+            .for_each(|session| session.operation = operation);
+        sessions = measure(plan, name, Until::Time, sessions).await?;
+    }
+    Ok(())
+}

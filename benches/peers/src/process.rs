@@ -1,0 +1,77 @@
+//! What a server uses: processor time and memory of a process and all its children.
+
+use anyhow::{Context as _, Result};
+
+/// Linux counts processor time in hundredths of a second towards programs.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A reading.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// Processor time since the processes began, in seconds.
+    pub cpu_seconds: f64,
+    /// Memory: the sum of proportional set sizes, so that memory shared by PostgreSQL's processes is
+    /// counted once.
+    pub memory_bytes: u64,
+}
+
+/// Reads it now.
+pub fn usage(pid: u32) -> Result<Usage> {
+    let mut sum = Usage::default();
+    for id in with_children(pid)? {
+        // A child may have ended since it was listed.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else {
+            continue;
+        };
+        let rest = stat.rsplit_once(')').context("/proc/*/stat")?.1;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let ticks = |index: usize| {
+            fields
+                .get(index)
+                .and_then(|f| f.parse::<f64>().ok())
+                .unwrap_or(0.0)
+        };
+        sum.cpu_seconds += (ticks(11) + ticks(12)) / TICKS_PER_SECOND;
+        let rollup = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+        let pss = rollup
+            .lines()
+            .find_map(|line| line.strip_prefix("Pss:"))
+            .unwrap_or_default();
+        let kibibytes: u64 = pss
+            .split_whitespace()
+            .next()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
+        sum.memory_bytes += kibibytes * 1024;
+    }
+    Ok(sum)
+}
+
+fn with_children(pid: u32) -> Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else {
+            continue;
+        };
+        let parent = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        parents.push((id, parent.unwrap_or(0)));
+    }
+    let mut family = vec![pid];
+    let mut at = 0;
+    while let Some(&member) = family.get(at) {
+        family.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| *parent == member)
+                .map(|(id, _)| *id),
+        );
+        at += 1;
+    }
+    Ok(family)
+}
