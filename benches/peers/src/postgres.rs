@@ -37,7 +37,7 @@ impl Worker for Session {
             Operation::Read => {
                 let n = chance::number(n) % self.documents;
                 let row = self.client.query_one(&self.read, &[&owner(n), &id(n)]).await?;
-                // As text, since nobody needs it parsed: that is what the other side does, too.
+                // Its bytes have come; that they parse is checked on neither side.
                 ensure!(row.len() == 1, "a document");
             }
             Operation::Query => {

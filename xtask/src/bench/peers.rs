@@ -1,0 +1,278 @@
+//! The peers: Azurite from npm and PostgreSQL from Debian's packages, each on loopback or a private
+//! socket, in a folder of its own that goes with it.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::context::{Context, now};
+use crate::run::{quietly, works};
+use crate::setup;
+use crate::setup::apt;
+
+/// Where the peers' lock files are.
+pub(crate) const FOLDER: &str = "benches/peers";
+
+const READY_SECONDS_MAX: u64 = 30;
+
+/// A peer's process and folder; dropping it ends the one and removes the other.
+#[derive(Debug)]
+struct Peer {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = Command::new("kill")
+            .args(["-INT", &self.child.id().to_string()])
+            .status();
+        let asked = now();
+        while now().duration_since(asked) < Duration::from_secs(10) {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn fresh_folder(context: &Context, name: &str) -> Result<PathBuf> {
+    let folder = context
+        .local()
+        .join("run")
+        .join(format!("{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).with_context(|| format!("can't create {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn wait_until(what: &str, ready: impl Fn() -> bool) -> Result<()> {
+    let began = now();
+    while !ready() {
+        if now().duration_since(began) > Duration::from_secs(READY_SECONDS_MAX) {
+            bail!("{what} isn't ready after {READY_SECONDS_MAX} s");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// The version of an installed npm package.
+pub(crate) fn npm_version(context: &Context, package: &str) -> Result<String> {
+    let path = context
+        .root
+        .join(FOLDER)
+        .join("node_modules")
+        .join(package)
+        .join("package.json");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+    let value: serde_json::Value = serde_json::from_str(&text)?;
+    Ok(value
+        .get("version")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or("?")
+        .to_owned())
+}
+
+/// Azurite's blob service with its default store.
+#[derive(Debug)]
+pub(crate) struct Azurite {
+    peer: Peer,
+    port: u16,
+}
+
+impl Azurite {
+    /// Starts it on a free port.
+    pub(crate) fn start(context: &Context) -> Result<Self> {
+        let folder = fresh_folder(context, "azurite")?;
+        let port = free_port()?;
+        let script = context
+            .root
+            .join(FOLDER)
+            .join("node_modules/azurite/dist/src/blob/main.js");
+        let child = setup::with_node(context, context.venv("node"))
+            .arg(script)
+            .args([
+                "--silent",
+                "--skipApiVersionCheck",
+                "--disableTelemetry",
+                "--blobHost",
+                "127.0.0.1",
+            ])
+            .args(["--blobPort", &port.to_string(), "--location"])
+            .arg(&folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("can't start Azurite")?;
+        let azurite = Self {
+            peer: Peer { child, folder },
+            port,
+        };
+        wait_until("Azurite", || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        Ok(azurite)
+    }
+
+    /// Base of the development account.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/devstoreaccount1", self.port)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.peer.child.id()
+    }
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))
+        .context("no free port")?
+        .local_addr()?
+        .port())
+}
+
+/// The folder with `initdb` and `postgres`: Debian keeps them out of `PATH`, a folder per version.
+pub(crate) fn postgres_programs() -> Result<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .context("PostgreSQL isn't installed")?
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .filter(|programs| programs.join("initdb").exists() && programs.join("postgres").exists())
+        .collect();
+    found.sort();
+    found.pop().context("PostgreSQL's server isn't installed")
+}
+
+/// PostgreSQL with its defaults, on a private socket only.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    peer: Peer,
+    pid: u32,
+    programs: PathBuf,
+    user: String,
+    /// Apart from the data, since a socket's path has at most 107 bytes.
+    socket: PathBuf,
+}
+
+impl Postgres {
+    /// Makes a cluster and starts it. PostgreSQL refuses to run as root, so root becomes `postgres`.
+    pub(crate) fn start(context: &Context) -> Result<Self> {
+        let programs = postgres_programs()?;
+        let folder = fresh_folder(context, "postgres")?;
+        let socket = std::env::temp_dir().join(format!("stabbur-postgres-{}", std::process::id()));
+        std::fs::create_dir_all(&socket).with_context(|| format!("can't create {}", socket.display()))?;
+        let root = apt::is_root()?;
+        let user = if root {
+            quietly(Command::new("chown").arg("postgres").arg(&folder).arg(&socket))?;
+            "postgres".to_owned()
+        } else {
+            std::env::var("USER").context("who am I?")?
+        };
+        let data = folder.join("data");
+        quietly(
+            as_user(root, &programs.join("initdb"))
+                .args([
+                    "--auth=trust",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    "--username",
+                    &user,
+                    "--pgdata",
+                ])
+                .arg(&data)
+                .current_dir("/"),
+        )?;
+        let log = std::fs::File::create(folder.join("postgres.log")).context("the log file")?;
+        let child = as_user(root, &programs.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .args([
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "synchronous_commit=on",
+                "-c",
+                "fsync=on",
+                "-k",
+            ])
+            .arg(&socket)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("can't start PostgreSQL")?;
+        let mut postgres = Self {
+            peer: Peer { child, folder },
+            pid: 0,
+            programs,
+            user,
+        };
+        let socket = postgres.peer.folder.to_string_lossy().into_owned();
+        let probe = postgres
+            .programs
+            .join("pg_isready")
+            .to_string_lossy()
+            .into_owned();
+        wait_until("PostgreSQL", || works(&probe, &["-q", "-h", &socket]))?;
+        postgres.pid = server_pid(&data)?;
+        Ok(postgres)
+    }
+
+    /// Connection parameters.
+    pub(crate) fn parameters(&self) -> String {
+        format!(
+            "host={} user={} dbname=postgres",
+            self.peer.folder.display(),
+            self.user
+        )
+    }
+
+    /// The process that all its others are children of.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Prints its version.
+    pub(crate) fn version_command(&self) -> Command {
+        let mut command = Command::new(self.programs.join("postgres"));
+        command.arg("--version");
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // SIGINT: a fast shutdown. `runuser` doesn't hand signals on, hence the server's own id.
+        let _ = Command::new("kill")
+            .args(["-INT", &self.pid.to_string()])
+            .status();
+    }
+}
+
+fn server_pid(data: &Path) -> Result<u32> {
+    let text = std::fs::read_to_string(data.join("postmaster.pid")).context("PostgreSQL's own pid file")?;
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .parse()
+        .context("PostgreSQL's process id")
+}
+
+fn as_user(root: bool, program: &Path) -> Command {
+    if !root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("runuser");
+    command.args(["-u", "postgres", "--"]).arg(program);
+    command
+}

@@ -1,0 +1,134 @@
+//! docs/benchmarks.md: what was measured on which machine, section by section.
+
+use anyhow::{Context as _, Result};
+
+use crate::bench::sample::Sample;
+use crate::context::Context;
+use crate::output::{mebibytes, table};
+
+const HEAD: &str = "# Benchmarks
+
+Measured by `cargo xtask bench`, which runs Stabbur and its peer one after the other on the same
+machine with the same load, and writes this file. Ratios are what to read; absolute numbers are this
+machine's. The load generator runs beside the server and takes part of the processor from both.
+";
+
+/// Puts a section into the file, in place of an older one of the same name.
+pub(crate) fn write(context: &Context, name: &str, section: &str) -> Result<()> {
+    let path = context.root.join("docs/benchmarks.md");
+    let old = std::fs::read_to_string(&path).unwrap_or_else(|_| HEAD.to_owned());
+    let section = format!("{section}\n{}", machine()?);
+    std::fs::create_dir_all(context.root.join("docs")).context("can't create docs")?;
+    std::fs::write(&path, replace(&old, name, &section))
+        .with_context(|| format!("can't write {}", path.display()))?;
+    println!("\n{section}");
+    Ok(())
+}
+
+fn replace(old: &str, name: &str, section: &str) -> String {
+    let (begin, end) = (format!("<!-- {name}: begin -->"), format!("<!-- {name}: end -->"));
+    let block = format!("{begin}\n{}\n{end}", section.trim_end());
+    match (old.split_once(&begin), old.split_once(&end)) {
+        (Some((before, _)), Some((_, after))) => format!("{before}{block}{after}"),
+        _ => format!("{}\n\n{block}\n", old.trim_end()),
+    }
+}
+
+/// The ledger's own report, as it printed it.
+pub(crate) fn ledger(lines: &[String]) -> String {
+    format!(
+        "## Ledger\n\nCommits to the embedded ledger, each acknowledged after its sync, against the rate of\n\
+         `fdatasync` of the same disk in the same run.\n\n```\n{}\n```\n",
+        lines.join("\n").trim_end()
+    )
+}
+
+/// Blobs against Azurite.
+pub(crate) fn blobs(version: &str, ours: &[Sample], theirs: &[Sample]) -> String {
+    format!(
+        "## Blobs\n\n4 KiB, 32 requests under way, kept-alive connections, Shared Key. Stabbur syncs before it\n\
+         acknowledges; Azurite {version} (its default store) does not.\n\n{}",
+        compare("Azurite", ours, theirs)
+    )
+}
+
+/// Documents against PostgreSQL.
+pub(crate) fn documents(version: &str, ours: &[Sample], theirs: &[Sample]) -> String {
+    format!(
+        "## Documents\n\n1 KiB with a dozen paths, 32 requests under way. Stabbur by the Cosmos protocol over HTTP, each\n\
+         request signed, all paths indexed; {version} by its own protocol with prepared\n\
+         statements on a unix socket, a jsonb column with a GIN index. Both sync before they acknowledge\n\
+         (`synchronous_commit` and `fsync` on).\n\n{}",
+        compare("PostgreSQL", ours, theirs)
+    )
+}
+
+fn compare(peer: &str, ours: &[Sample], theirs: &[Sample]) -> String {
+    let mut rows = Vec::new();
+    for (our, their) in ours.iter().zip(theirs) {
+        for (who, sample) in [("Stabbur", our), (peer, their)] {
+            rows.push(vec![
+                format!("{}, {who}", sample.operation),
+                format!("{:.0}", sample.per_second),
+                format!("{:.1}", sample.p50_milliseconds),
+                format!("{:.1}", sample.p99_milliseconds),
+                format!("{:.1}", sample.max_milliseconds),
+                format!("{:.3}", sample.cpu_milliseconds_per_operation),
+                mebibytes(sample.memory_bytes),
+            ]);
+        }
+    }
+    let head = [
+        "operation",
+        "per second",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "CPU ms each",
+        "memory",
+    ];
+    let mut text = table(&head, &rows);
+    text.push('\n');
+    for (our, their) in ours.iter().zip(theirs) {
+        let ratio = our.per_second / their.per_second.max(f64::MIN_POSITIVE);
+        text.push_str(&format!("- {}: **{ratio:.2} times** {peer}\n", our.operation));
+    }
+    text
+}
+
+fn machine() -> Result<String> {
+    let cores = std::thread::available_parallelism().context("how many cores?")?;
+    let memory = std::fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
+    let kibibytes: u64 = memory
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
+        .context("how much memory?")?;
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Ok(format!(
+        "Machine: {cores} cores, {} GiB of memory, Linux {}.\n",
+        kibibytes / (1024 * 1024),
+        kernel.trim()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_added_then_replaced_and_others_stay() {
+        let one = replace("# Head\n", "a", "first");
+        let two = replace(&one, "b", "other");
+        let three = replace(&two, "a", "second\n");
+        assert_eq!(
+            three,
+            "# Head\n\n<!-- a: begin -->\nsecond\n<!-- a: end -->\n\n<!-- b: begin -->\nother\n<!-- b: end -->\n"
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! Runs the load generator (benches/peers, a workspace of its own) and reads its measurements.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::run::{filtered, quietly};
+
+/// One kind of operation, measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    pub(crate) operation: String,
+    pub(crate) per_second: f64,
+    pub(crate) p50_milliseconds: f64,
+    pub(crate) p99_milliseconds: f64,
+    pub(crate) max_milliseconds: f64,
+    /// Processor time of the server per thousand operations.
+    pub(crate) cpu_milliseconds_per_operation: f64,
+    pub(crate) memory_bytes: u64,
+}
+
+/// The load generator.
+#[derive(Debug)]
+pub(crate) struct Load {
+    program: PathBuf,
+    seconds: u64,
+}
+
+impl Load {
+    /// Builds it.
+    pub(crate) fn build(context: &Context, seconds: u64) -> Result<Self> {
+        context.say("building the load generator");
+        let target = context.target.join("peers");
+        quietly(
+            context
+                .cargo()
+                .current_dir(context.root.join(super::peers::FOLDER))
+                .env("CARGO_TARGET_DIR", &target)
+                .args(["build", "--release", "--locked"]),
+        )?;
+        Ok(Self {
+            program: target.join("release/peers"),
+            seconds,
+        })
+    }
+
+    /// Measures; `pid` is the server whose use of the machine is read.
+    pub(crate) fn run(&self, pid: u32, target: &[&str]) -> Result<Vec<Sample>> {
+        let finished = filtered(
+            Command::new(&self.program)
+                .args(["--pid", &pid.to_string(), "--seconds", &self.seconds.to_string()])
+                .args(target),
+            |_| true,
+        )?;
+        ensure!(finished.success, "the load generator failed");
+        finished
+            .lines
+            .iter()
+            .filter(|line| line.starts_with('{'))
+            .map(|line| parse(line))
+            .collect()
+    }
+}
+
+fn parse(line: &str) -> Result<Sample> {
+    let value: Value = serde_json::from_str(line)?;
+    let number = |name: &str| {
+        value
+            .get(name)
+            .and_then(Value::as_f64)
+            .with_context(|| format!("no {name} in {line}"))
+    };
+    let operations = number("operations")?.max(1.0);
+    Ok(Sample {
+        operation: value
+            .get("operation")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        per_second: number("per_second")?,
+        p50_milliseconds: number("p50_milliseconds")?,
+        p99_milliseconds: number("p99_milliseconds")?,
+        max_milliseconds: number("max_milliseconds")?,
+        cpu_milliseconds_per_operation: number("cpu_seconds")? * 1_000.0 / operations,
+        memory_bytes: value.get("memory_bytes").and_then(Value::as_u64).unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_measurement() {
+        let line = r#"{"operation":"put 4 KiB","operations":2000,"seconds":2.0,"per_second":1000.0,
+            "p50_milliseconds":1.5,"p99_milliseconds":3.0,"max_milliseconds":9.0,"cpu_seconds":1.0,
+            "memory_bytes":1048576}"#;
+        let sample = parse(line).unwrap();
+        assert!((sample.cpu_milliseconds_per_operation - 0.5).abs() < 1e-9);
+        assert_eq!(sample.memory_bytes, 1_048_576);
+        assert!(parse("{}").is_err());
+    }
+}
