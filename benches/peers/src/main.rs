@@ -41,7 +41,7 @@ enum Target {
         /// Base of the account, such as `http://127.0.0.1:8081`.
         url: String,
         /// Documents to create.
-        #[arg(long, default_value_t = 16_000)]
+        #[arg(long, default_value_t = 32_000)]
         documents: u64,
     },
     /// The same as documents, by PostgreSQL's own protocol in a table with a jsonb column.
@@ -49,7 +49,7 @@ enum Target {
         /// Connection parameters, such as `host=/run/socket user=postgres`.
         parameters: String,
         /// Documents to create.
-        #[arg(long, default_value_t = 16_000)]
+        #[arg(long, default_value_t = 32_000)]
         documents: u64,
     },
 }

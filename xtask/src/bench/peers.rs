@@ -215,8 +215,9 @@ impl Postgres {
             pid: 0,
             programs,
             user,
+            socket,
         };
-        let socket = postgres.peer.folder.to_string_lossy().into_owned();
+        let socket = postgres.socket.to_string_lossy().into_owned();
         let probe = postgres
             .programs
             .join("pg_isready")
