@@ -8,8 +8,8 @@ mod text;
 use anyhow::Result;
 
 use crate::context::Context;
-use crate::floors;
 use crate::tally::Tally;
+use crate::{floors, fuzz};
 
 /// A rule's name and what breaks it.
 type Outcome = (&'static str, Vec<String>);
