@@ -58,6 +58,10 @@ fn outcomes(context: &Context) -> Result<Vec<Outcome>> {
             text::nameless(&sources),
         ),
         (
+            "each fuzz target is built and has a corpus",
+            fuzz::orphans(context)?,
+        ),
+        (
             "no dependency comes from a git repository",
             licences::git_sources(context)?,
         ),
