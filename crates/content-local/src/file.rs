@@ -60,7 +60,10 @@ pub(crate) fn file_bytes(length: u64) -> u64 {
 
 /// Sorts an I/O error.
 pub(crate) fn failed(error: &io::Error) -> ContentError {
-    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) {
         ContentError::Full
     } else {
         ContentError::Io(error.to_string())
@@ -75,7 +78,10 @@ impl ContentFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ContentError::NotFound(id)),
             Err(error) => return Err(failed(&error)),
         };
-        let corrupt = |cause: &str| ContentError::Corrupt { id, cause: cause.to_owned() };
+        let corrupt = |cause: &str| ContentError::Corrupt {
+            id,
+            cause: cause.to_owned(),
+        };
         let on_disk = file.metadata().map_err(|error| failed(&error))?.len();
         let footer_at = on_disk
             .checked_sub(FOOTER_BYTES as u64)
@@ -84,7 +90,8 @@ impl ContentFile {
         let mut head = [0; 24];
         let mut foot = [0; FOOTER_BYTES];
         file.read_exact_at(&mut head, 0).map_err(|error| failed(&error))?;
-        file.read_exact_at(&mut foot, footer_at).map_err(|error| failed(&error))?;
+        file.read_exact_at(&mut foot, footer_at)
+            .map_err(|error| failed(&error))?;
         if head.as_slice() != header(id) {
             return Err(corrupt("the header isn't this content's"));
         }
@@ -103,11 +110,16 @@ impl ContentFile {
         let length = (self.info.length_bytes - begins).min(frame_bytes);
         let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let mut frame = vec![0; size(length) + CHECKSUM_BYTES];
-        self.file.read_exact_at(&mut frame, frame_offset(index)).map_err(|error| failed(&error))?;
+        self.file
+            .read_exact_at(&mut frame, frame_offset(index))
+            .map_err(|error| failed(&error))?;
         let stored = frame.split_off(size(length));
         let id = self.info.id;
         if checksum(id.as_bytes(), index, &frame).as_slice() != stored {
-            return Err(ContentError::Corrupt { id, cause: format!("frame {index}: the checksum doesn't match") });
+            return Err(ContentError::Corrupt {
+                id,
+                cause: format!("frame {index}: the checksum doesn't match"),
+            });
         }
         let from = size(range.start - begins);
         let to = size((range.end - begins).min(length));

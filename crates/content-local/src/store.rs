@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use content::{ContentError, ContentId, ContentInfo, ContentReader, ContentStats, ContentStore, ContentWriter};
+use content::{
+    ContentError, ContentId, ContentInfo, ContentReader, ContentStats, ContentStore, ContentWriter,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::file::{ContentFile, failed, file_bytes};
@@ -38,7 +40,9 @@ pub struct LocalContent(Arc<Folder>);
 
 impl std::fmt::Debug for LocalContent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalContent").field("root", &self.0.root).finish_non_exhaustive()
+        f.debug_struct("LocalContent")
+            .field("root", &self.0.root)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,11 +72,16 @@ impl Folder {
 
     pub(crate) fn count_written(&self, length_bytes: u64) {
         self.contents.fetch_add(1, Ordering::Relaxed);
-        self.disk_bytes.fetch_add(file_bytes(length_bytes), Ordering::Relaxed);
+        self.disk_bytes
+            .fetch_add(file_bytes(length_bytes), Ordering::Relaxed);
     }
 
     pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, ContentError> {
-        self.operations.clone().acquire_owned().await.map_err(|error| ContentError::Io(error.to_string()))
+        self.operations
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|error| ContentError::Io(error.to_string()))
     }
 
     fn note<T>(&self, outcome: Result<T, ContentError>) -> Result<T, ContentError> {
@@ -164,7 +173,9 @@ fn names(root: &Path, after: Option<ContentId>) -> std::io::Result<Vec<(ContentI
     for entry in fs::read_dir(root)? {
         let entry = entry?;
         let prefix = entry.file_name().to_string_lossy().into_owned();
-        let relevant = after_digits.as_ref().is_none_or(|after| after.starts_with(&prefix) || prefix > *after);
+        let relevant = after_digits
+            .as_ref()
+            .is_none_or(|after| after.starts_with(&prefix) || prefix > *after);
         if prefix.len() != 2 || !relevant || !entry.file_type()?.is_dir() {
             continue;
         }
@@ -205,18 +216,28 @@ impl ContentStore for LocalContent {
     async fn writer(&self) -> Result<Box<dyn ContentWriter>, ContentError> {
         let mut id = [0; 16];
         (self.0.chance)(&mut id);
-        Ok(Box::new(LocalWriter::new(self.0.clone(), ContentId::from_bytes(id))))
+        Ok(Box::new(LocalWriter::new(
+            self.0.clone(),
+            ContentId::from_bytes(id),
+        )))
     }
 
     async fn reader(&self, id: ContentId, range: Range<u64>) -> Result<Box<dyn ContentReader>, ContentError> {
-        let file = self.blocking(move |folder| ContentFile::open(&folder.path(id), id)).await?;
+        let file = self
+            .blocking(move |folder| ContentFile::open(&folder.path(id), id))
+            .await?;
         let length = file.info.length_bytes;
         let rest = range.start.min(length)..range.end.min(length);
-        Ok(Box::new(LocalReader { store: self.clone(), file: Arc::new(file), rest }))
+        Ok(Box::new(LocalReader {
+            store: self.clone(),
+            file: Arc::new(file),
+            rest,
+        }))
     }
 
     async fn info(&self, id: ContentId) -> Result<ContentInfo, ContentError> {
-        self.blocking(move |folder| Ok(ContentFile::open(&folder.path(id), id)?.info)).await
+        self.blocking(move |folder| Ok(ContentFile::open(&folder.path(id), id)?.info))
+            .await
     }
 
     async fn delete(&self, id: ContentId) -> Result<(), ContentError> {
@@ -236,7 +257,11 @@ impl ContentStore for LocalContent {
         .await
     }
 
-    async fn list(&self, after: Option<ContentId>, entries_max: usize) -> Result<Vec<ContentInfo>, ContentError> {
+    async fn list(
+        &self,
+        after: Option<ContentId>,
+        entries_max: usize,
+    ) -> Result<Vec<ContentInfo>, ContentError> {
         self.blocking(move |folder| {
             let mut infos = Vec::new();
             for (id, path) in names(&folder.root, after).map_err(|error| failed(&error))? {

@@ -45,7 +45,14 @@ impl Drop for Unfinished {
 
 impl LocalWriter {
     pub(crate) fn new(folder: Arc<Folder>, id: ContentId) -> Self {
-        Self { folder, id, filling: Vec::new(), length_bytes: 0, frames: 0, open: None }
+        Self {
+            folder,
+            id,
+            filling: Vec::new(),
+            length_bytes: 0,
+            frames: 0,
+            open: None,
+        }
     }
 
     /// Runs file work off the async threads. A failure ends the writer.
@@ -63,8 +70,10 @@ impl LocalWriter {
             };
             job(unfinished)
         });
-        let (open, answer) =
-            done.await.map_err(|error| ContentError::Io(error.to_string()))?.map_err(|error| failed(&error))?;
+        let (open, answer) = done
+            .await
+            .map_err(|error| ContentError::Io(error.to_string()))?
+            .map_err(|error| failed(&error))?;
         self.open = Some(open);
         Ok(answer)
     }
@@ -75,7 +84,9 @@ impl LocalWriter {
         self.work(move |mut unfinished| {
             for (number, frame) in (first..).zip(bytes.chunks(FRAME_BYTES)) {
                 unfinished.file.write_all(frame)?;
-                unfinished.file.write_all(&checksum(id.as_bytes(), number, frame))?;
+                unfinished
+                    .file
+                    .write_all(&checksum(id.as_bytes(), number, frame))?;
             }
             Ok((unfinished, ()))
         })
@@ -85,7 +96,11 @@ impl LocalWriter {
 
 fn create(path: &Path, id: ContentId) -> io::Result<Unfinished> {
     let file = File::options().write(true).create_new(true).open(path)?;
-    let mut unfinished = Unfinished { file, path: path.to_owned(), named: false };
+    let mut unfinished = Unfinished {
+        file,
+        path: path.to_owned(),
+        named: false,
+    };
     unfinished.file.write_all(&header(id))?;
     Ok(unfinished)
 }
@@ -94,7 +109,9 @@ fn create(path: &Path, id: ContentId) -> io::Result<Unfinished> {
 impl ContentWriter for LocalWriter {
     async fn write(&mut self, piece: Bytes) -> Result<(), ContentError> {
         if self.frames > 0 && self.open.is_none() {
-            return Err(ContentError::Io("an earlier write of this content failed".to_owned()));
+            return Err(ContentError::Io(
+                "an earlier write of this content failed".to_owned(),
+            ));
         }
         self.length_bytes += piece.len() as u64;
         let mut rest = piece;
@@ -110,14 +127,20 @@ impl ContentWriter for LocalWriter {
 
     async fn finish(mut self: Box<Self>) -> Result<ContentInfo, ContentError> {
         if self.frames > 0 && self.open.is_none() {
-            return Err(ContentError::Io("an earlier write of this content failed".to_owned()));
+            return Err(ContentError::Io(
+                "an earlier write of this content failed".to_owned(),
+            ));
         }
         if !self.filling.is_empty() {
             let frame = std::mem::take(&mut self.filling);
             self.write_frames(frame).await?;
         }
         let finished = self.folder.now();
-        let info = ContentInfo { id: self.id, length_bytes: self.length_bytes, finished };
+        let info = ContentInfo {
+            id: self.id,
+            length_bytes: self.length_bytes,
+            finished,
+        };
         let target = self.folder.path(self.id);
         self.work(move |mut unfinished| {
             unfinished.file.write_all(&footer(&info))?;

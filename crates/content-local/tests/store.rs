@@ -24,7 +24,9 @@ const FRAME: usize = content::frame::FRAME_BYTES;
 fn open(root: &Path) -> Arc<dyn ContentStore> {
     static COUNTER: AtomicU64 = AtomicU64::new(1);
     let chance = |bytes: &mut [u8]| {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let number = COUNTER
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
         for (byte, from) in bytes.iter_mut().zip(number.to_be_bytes().repeat(2)) {
             *byte = from;
         }
@@ -34,7 +36,9 @@ fn open(root: &Path) -> Arc<dyn ContentStore> {
 }
 
 fn bytes(length: usize) -> Vec<u8> {
-    (0..length).map(|at| u8::try_from((at * 31 + at / 251) % 256).unwrap()).collect()
+    (0..length)
+        .map(|at| u8::try_from((at * 31 + at / 251) % 256).unwrap())
+        .collect()
 }
 
 async fn write(store: &Arc<dyn ContentStore>, content: &[u8], piece: usize) -> ContentId {
@@ -64,9 +68,17 @@ async fn any_range_of_any_length_is_given_back() {
     for length in [0, 1, 100, FRAME - 1, FRAME, FRAME + 1, 3 * FRAME + 17] {
         let content = bytes(length);
         let id = write(&store, &content, 10_007).await;
-        for (from, to) in [(0, length), (0, 1), (length / 2, length), (FRAME - 2, FRAME + 2), (length, length + 9)] {
+        for (from, to) in [
+            (0, length),
+            (0, 1),
+            (length / 2, length),
+            (FRAME - 2, FRAME + 2),
+            (length, length + 9),
+        ] {
             let expected = &content[from.min(length)..to.min(length).max(from.min(length))];
-            let read = read_bounded(&store, id, from as u64..to as u64, usize::MAX).await.unwrap();
+            let read = read_bounded(&store, id, from as u64..to as u64, usize::MAX)
+                .await
+                .unwrap();
             assert_eq!(read, expected, "{length}: {from}..{to}");
         }
     }
@@ -94,18 +106,26 @@ async fn every_flipped_byte_is_refused() {
     let id = write(&store, &content, FRAME).await;
     let path = finished(folder.path()).pop().unwrap();
     let sound = fs::read(&path).unwrap();
-    let places = (0..60).chain([FRAME, FRAME + 24, FRAME + 30]).chain(sound.len() - 30..sound.len());
+    let places = (0..60)
+        .chain([FRAME, FRAME + 24, FRAME + 30])
+        .chain(sound.len() - 30..sound.len());
     for at in places {
         let mut damaged = sound.clone();
         damaged[at] ^= 0x10;
         fs::write(&path, &damaged).unwrap();
         let outcome = read_bounded(&store, id, 0..u64::MAX, usize::MAX).await;
-        assert!(matches!(outcome, Err(ContentError::Corrupt { .. })), "byte {at}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(ContentError::Corrupt { .. })),
+            "byte {at}: {outcome:?}"
+        );
     }
     for length in [0, 10, 24, FRAME, sound.len() - 1] {
         fs::write(&path, &sound[..length]).unwrap();
         let outcome = read_bounded(&store, id, 0..u64::MAX, usize::MAX).await;
-        assert!(matches!(outcome, Err(ContentError::Corrupt { .. })), "cut at {length}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(ContentError::Corrupt { .. })),
+            "cut at {length}: {outcome:?}"
+        );
     }
     assert!(store.stats().await.unwrap().corrupt_frames > 0);
 }
@@ -155,12 +175,26 @@ async fn the_sweep_spares_what_is_young_or_referred_to() {
 #[test]
 fn strangers_folders_and_unknown_formats_are_refused() {
     let open = |root: &Path| {
-        LocalContent::open(root, Arc::new(|| jiff::Timestamp::UNIX_EPOCH), Arc::new(|_: &mut [u8]| {}))
+        LocalContent::open(
+            root,
+            Arc::new(|| jiff::Timestamp::UNIX_EPOCH),
+            Arc::new(|_: &mut [u8]| {}),
+        )
     };
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("notes.txt"), "x").unwrap();
-    assert!(open(folder.path()).unwrap_err().to_string().contains("not a content store"));
+    assert!(
+        open(folder.path())
+            .unwrap_err()
+            .to_string()
+            .contains("not a content store")
+    );
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("FORMAT"), "stabbur-content-local 7\n").unwrap();
-    assert!(open(folder.path()).unwrap_err().to_string().contains("unknown content format"));
+    assert!(
+        open(folder.path())
+            .unwrap_err()
+            .to_string()
+            .contains("unknown content format")
+    );
 }

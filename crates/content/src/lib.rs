@@ -44,7 +44,9 @@ impl ContentId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())).then_some(())?;
-        u128::from_str_radix(text, 16).ok().map(|value| Self(value.to_be_bytes()))
+        u128::from_str_radix(text, 16)
+            .ok()
+            .map(|value| Self(value.to_be_bytes()))
     }
 }
 
@@ -142,7 +144,11 @@ pub trait ContentStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ContentError::Io`].
-    async fn list(&self, after: Option<ContentId>, entries_max: usize) -> Result<Vec<ContentInfo>, ContentError>;
+    async fn list(
+        &self,
+        after: Option<ContentId>,
+        entries_max: usize,
+    ) -> Result<Vec<ContentInfo>, ContentError>;
 
     /// Sizes and counters.
     ///

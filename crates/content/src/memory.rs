@@ -25,7 +25,9 @@ pub struct MemoryContent {
 
 impl std::fmt::Debug for MemoryContent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryContent").field("contents", &self.map.lock().len()).finish()
+        f.debug_struct("MemoryContent")
+            .field("contents", &self.map.lock().len())
+            .finish()
     }
 }
 
@@ -33,7 +35,10 @@ impl MemoryContent {
     /// An empty store. `source` gives each finished content its id and time.
     #[must_use]
     pub fn new(source: Source) -> Self {
-        Self { source, map: Arc::default() }
+        Self {
+            source,
+            map: Arc::default(),
+        }
     }
 }
 
@@ -53,7 +58,11 @@ impl ContentWriter for MemoryWriter {
         let (id, finished) = (self.store.source)();
         let length_bytes = self.bytes.len() as u64;
         self.store.map.lock().insert(id, (self.bytes.into(), finished));
-        Ok(ContentInfo { id, length_bytes, finished })
+        Ok(ContentInfo {
+            id,
+            length_bytes,
+            finished,
+        })
     }
 }
 
@@ -70,7 +79,10 @@ impl ContentReader for MemoryReader {
 #[async_trait]
 impl ContentStore for MemoryContent {
     async fn writer(&self) -> Result<Box<dyn ContentWriter>, ContentError> {
-        Ok(Box::new(MemoryWriter { store: self.clone(), bytes: Vec::new() }))
+        Ok(Box::new(MemoryWriter {
+            store: self.clone(),
+            bytes: Vec::new(),
+        }))
     }
 
     async fn reader(&self, id: ContentId, range: Range<u64>) -> Result<Box<dyn ContentReader>, ContentError> {
@@ -84,7 +96,11 @@ impl ContentStore for MemoryContent {
     async fn info(&self, id: ContentId) -> Result<ContentInfo, ContentError> {
         let map = self.map.lock();
         let (bytes, finished) = map.get(&id).ok_or(ContentError::NotFound(id))?;
-        Ok(ContentInfo { id, length_bytes: bytes.len() as u64, finished: *finished })
+        Ok(ContentInfo {
+            id,
+            length_bytes: bytes.len() as u64,
+            finished: *finished,
+        })
     }
 
     async fn delete(&self, id: ContentId) -> Result<(), ContentError> {
@@ -92,7 +108,11 @@ impl ContentStore for MemoryContent {
         Ok(())
     }
 
-    async fn list(&self, after: Option<ContentId>, entries_max: usize) -> Result<Vec<ContentInfo>, ContentError> {
+    async fn list(
+        &self,
+        after: Option<ContentId>,
+        entries_max: usize,
+    ) -> Result<Vec<ContentInfo>, ContentError> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let map = self.map.lock();
         let infos = map.range((start, Bound::Unbounded)).take(entries_max);
@@ -108,6 +128,10 @@ impl ContentStore for MemoryContent {
     async fn stats(&self) -> Result<ContentStats, ContentError> {
         let map = self.map.lock();
         let disk_bytes = map.values().map(|(bytes, _)| bytes.len() as u64).sum();
-        Ok(ContentStats { contents: map.len() as u64, disk_bytes, corrupt_frames: 0 })
+        Ok(ContentStats {
+            contents: map.len() as u64,
+            disk_bytes,
+            corrupt_frames: 0,
+        })
     }
 }

@@ -50,11 +50,17 @@ pub async fn sweep(
     let mut after = None;
     loop {
         let page = store.list(after, PAGE_ENTRIES).await?;
-        let Some(last) = page.last() else { return Ok(report) };
+        let Some(last) = page.last() else {
+            return Ok(report);
+        };
         after = Some(last.id);
         for info in page {
             report.examined += 1;
-            if references.is_referenced(info.id).await.map_err(ContentError::Io)? {
+            if references
+                .is_referenced(info.id)
+                .await
+                .map_err(ContentError::Io)?
+            {
                 continue;
             }
             let age = Duration::try_from(now.duration_since(info.finished)).unwrap_or_default();

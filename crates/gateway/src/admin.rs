@@ -51,13 +51,18 @@ impl Service for AdminService {
             (&Method::GET, "/metrics") => {
                 let mut response = Response::new(Body::full(self.metrics.render().await));
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+                response
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
                 response
             }
             (&Method::POST, "/dev/clock") if self.clock.is_some() => self.advance(request).await,
             _ => match &self.inner {
                 Some(inner) => inner.call(request).await,
-                None => plain(StatusCode::NOT_FOUND, "no such page; see /health/ready and /metrics"),
+                None => plain(
+                    StatusCode::NOT_FOUND,
+                    "no such page; see /health/ready and /metrics",
+                ),
             },
         }
     }
@@ -76,7 +81,9 @@ impl AdminService {
                 clock.advance_seconds(seconds);
                 let now = ledger::Clock::now(clock.as_ref());
                 let mut response = Response::new(Body::full(format!("{{\"now\":\"{now}\"}}")));
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                response
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 response
             }
             _ => plain(

@@ -65,7 +65,9 @@ impl RequestBody {
     }
 
     fn too_long(&self) -> BodyError {
-        BodyError::TooLong { bytes_max: self.bounds.bytes_max }
+        BodyError::TooLong {
+            bytes_max: self.bounds.bytes_max,
+        }
     }
 
     /// Waits for the earlier of the two time limits; gives the one that has passed.
@@ -74,10 +76,18 @@ impl RequestBody {
         let now = Instant::now();
         let end = *self.began.get_or_insert(now) + self.bounds.total_max;
         let until = end.min(now + self.bounds.idle_max);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         ready!(timer.as_mut().poll(context));
-        let passed = if timer.deadline() >= end { self.bounds.total_max } else { self.bounds.idle_max };
-        Poll::Ready(BodyError::TimedOut { seconds_max: passed.as_secs() })
+        let passed = if timer.deadline() >= end {
+            self.bounds.total_max
+        } else {
+            self.bounds.idle_max
+        };
+        Poll::Ready(BodyError::TimedOut {
+            seconds_max: passed.as_secs(),
+        })
     }
 }
 
@@ -93,7 +103,9 @@ impl HttpBody for RequestBody {
         if let Some(failure) = &this.failure {
             return Poll::Ready(Some(Err(failure.clone())));
         }
-        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
         if this.began.is_none() {
             // Known too long before the first byte: refused without a `100 Continue`.
             if incoming.size_hint().lower() > this.bounds.bytes_max {
@@ -134,13 +146,17 @@ impl HttpBody for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
+        self.incoming
+            .as_ref()
+            .map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some(mut incoming) = self.incoming.take() else { return };
+        let Some(mut incoming) = self.incoming.take() else {
+            return;
+        };
         let untouched = self.began.is_none();
         if self.ended
             || incoming.is_end_stream()
@@ -149,13 +165,17 @@ impl Drop for RequestBody {
         {
             return;
         }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
         runtime.spawn(async move {
             let drain = async {
                 let mut left = DRAIN_BYTES_MAX;
                 while let Some(Ok(frame)) = incoming.frame().await {
                     let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                    let Some(rest) = left.checked_sub(length) else { return };
+                    let Some(rest) = left.checked_sub(length) else {
+                        return;
+                    };
                     left = rest;
                 }
             };
@@ -188,7 +208,8 @@ impl HttpBody for ResponseBody {
         let poll = Pin::new(&mut self.body).poll_frame(context);
         match &poll {
             Poll::Ready(Some(Ok(frame))) => {
-                self.finish.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+                self.finish
+                    .sent(frame.data_ref().map_or(0, |data| data.len() as u64));
             }
             Poll::Ready(Some(Err(error))) => self.finish.failed(error),
             Poll::Ready(None) | Poll::Pending => {}

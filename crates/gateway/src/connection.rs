@@ -98,7 +98,9 @@ where
         let (handler, read_bytes) = (handler.clone(), read_bytes.clone());
         async move {
             let response = handler.handle(request, peer, secure).await;
-            handler.metrics.received(&handler.name, read_bytes.swap(0, Ordering::Relaxed));
+            handler
+                .metrics
+                .received(&handler.name, read_bytes.swap(0, Ordering::Relaxed));
             Ok::<_, Infallible>(response)
         }
     });

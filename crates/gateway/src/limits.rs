@@ -34,8 +34,6 @@ pub const WRITE_IDLE_SECONDS_MAX: u64 = 60;
 /// Most connections of one listener.
 pub const CONNECTIONS_MAX: usize = 2_048;
 
-
-
 /// Most requests of one listener that are under way at once.
 pub const REQUESTS_MAX: usize = 1_024;
 

@@ -12,7 +12,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 /// Upper bounds of the latency histogram, seconds.
-const LATENCY_BOUNDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+const LATENCY_BOUNDS: [f64; 12] = [
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
+];
 
 /// Labels of a request's counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,16 +94,33 @@ impl Metrics {
             Unit::Seconds,
             metrics.latency.clone(),
         );
-        registry.register("requests_in_flight", "Requests under way", metrics.in_flight.clone());
+        registry.register(
+            "requests_in_flight",
+            "Requests under way",
+            metrics.in_flight.clone(),
+        );
         registry.register_with_unit(
             "received",
             "Bytes read from clients",
             Unit::Bytes,
             metrics.received_bytes.clone(),
         );
-        registry.register_with_unit("sent", "Bytes of answers' bodies", Unit::Bytes, metrics.sent_bytes.clone());
-        registry.register("handler_panics", "Requests whose handler panicked", metrics.panics.clone());
-        registry.register("store", "Values of the ledger and the content store", metrics.stats.clone());
+        registry.register_with_unit(
+            "sent",
+            "Bytes of answers' bodies",
+            Unit::Bytes,
+            metrics.sent_bytes.clone(),
+        );
+        registry.register(
+            "handler_panics",
+            "Requests whose handler panicked",
+            metrics.panics.clone(),
+        );
+        registry.register(
+            "store",
+            "Values of the ledger and the content store",
+            metrics.stats.clone(),
+        );
         *metrics.registry.lock() = registry;
         metrics
     }
@@ -110,7 +129,9 @@ impl Metrics {
     pub async fn render(&self) -> String {
         for source in &self.sources {
             for sample in source.samples().await {
-                self.stats.get_or_create(&NameLabel { name: sample.name }).set(sample.value);
+                self.stats
+                    .get_or_create(&NameLabel { name: sample.name })
+                    .set(sample.value);
             }
         }
         let mut out = String::new();
@@ -134,7 +155,11 @@ impl Metrics {
             known @ ("GET" | "HEAD" | "PUT" | "POST" | "DELETE" | "PATCH" | "OPTIONS") => known,
             _ => "other",
         };
-        let labels = RequestLabels { listener: listener.to_owned(), method: method.to_owned(), status };
+        let labels = RequestLabels {
+            listener: listener.to_owned(),
+            method: method.to_owned(),
+            status,
+        };
         self.requests.get_or_create(&labels).inc();
     }
 
@@ -148,5 +173,7 @@ impl Metrics {
 }
 
 fn label(listener: &str) -> ListenerLabel {
-    ListenerLabel { listener: listener.to_owned() }
+    ListenerLabel {
+        listener: listener.to_owned(),
+    }
 }

@@ -24,7 +24,12 @@ pub(crate) struct Patient<IO> {
 
 impl<IO> Patient<IO> {
     pub(crate) fn new(io: IO, read_bytes: Arc<AtomicU64>, write_idle_max: Duration) -> Self {
-        Self { io, read_bytes, write_idle_max, stalled: None }
+        Self {
+            io,
+            read_bytes,
+            write_idle_max,
+            stalled: None,
+        }
     }
 
     /// Turns a write that waits for longer than the limit into an error.
@@ -34,11 +39,14 @@ impl<IO> Patient<IO> {
             return poll;
         }
         let limit = self.write_idle_max;
-        let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let sleep = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         match sleep.as_mut().poll(context) {
-            Poll::Ready(()) => {
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client doesn't take its answer")))
-            }
+            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client doesn't take its answer",
+            ))),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -52,7 +60,8 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Patient<IO> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let poll = Pin::new(&mut self.io).poll_read(context, buffer);
-        self.read_bytes.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        self.read_bytes
+            .fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
         poll
     }
 }

@@ -59,7 +59,13 @@ impl Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         let seconds = self.clock.monotonic().saturating_sub(self.began).as_secs_f64();
-        self.metrics.end(&self.listener, &self.method, self.status, seconds, self.sent_bytes);
+        self.metrics.end(
+            &self.listener,
+            &self.method,
+            self.status,
+            seconds,
+            self.sent_bytes,
+        );
         let (id, path, status) = (self.request_id, &self.path, self.status);
         // 501 and 503 are answers, not faults.
         if status == 500 {
@@ -116,7 +122,12 @@ impl Handler {
         let response = if busy {
             too_busy()
         } else {
-            let context = RequestContext { request_id, peer, secure, listener: self.name.clone() };
+            let context = RequestContext {
+                request_id,
+                peer,
+                secure,
+                listener: self.name.clone(),
+            };
             let served = AssertUnwindSafe(self.service.call(self.bounded(request, context))).catch_unwind();
             served.await.unwrap_or_else(|_| {
                 self.metrics.panicked();
@@ -143,9 +154,16 @@ impl Handler {
 }
 
 fn too_busy() -> Response<Body> {
-    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way; try again");
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    let mut response = plain(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many requests are under way; try again",
+    );
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -153,6 +171,9 @@ fn too_busy() -> Response<Body> {
 pub(crate) fn plain(status: StatusCode, text: &str) -> Response<Body> {
     let mut response = Response::new(Body::full(format!("{text}\n")));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }

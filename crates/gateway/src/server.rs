@@ -39,7 +39,9 @@ pub struct Bound {
 
 impl std::fmt::Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.listeners.iter().map(|(_, _, _, address)| address)).finish()
+        f.debug_list()
+            .entries(self.listeners.iter().map(|(_, _, _, address)| address))
+            .finish()
     }
 }
 
@@ -58,20 +60,34 @@ impl Gateway {
     pub fn bind(&self, listeners: Vec<Listener>) -> Result<Bound, GatewayError> {
         let mut bound = Vec::with_capacity(listeners.len());
         for listener in listeners {
-            let failed =
-                |cause| GatewayError::Bind { listener: listener.name.clone(), address: listener.address, cause };
+            let failed = |cause| GatewayError::Bind {
+                listener: listener.name.clone(),
+                address: listener.address,
+                cause,
+            };
             let socket = open(listener.address).map_err(failed)?;
             let address = socket.local_addr().map_err(failed)?;
-            let handler =
-                Handler::new(&listener, self.metrics.clone(), self.clock.clone(), self.random.clone());
+            let handler = Handler::new(
+                &listener,
+                self.metrics.clone(),
+                self.clock.clone(),
+                self.random.clone(),
+            );
             bound.push((listener.transport, Arc::new(handler), socket, address));
         }
-        Ok(Bound { listeners: bound, stop_max: self.stop_max })
+        Ok(Bound {
+            listeners: bound,
+            stop_max: self.stop_max,
+        })
     }
 }
 
 fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -92,8 +108,12 @@ impl Bound {
             accepting.spawn(accept(socket, transport, handler, graceful.clone(), stop.clone()));
         }
         while accepting.join_next().await.is_some() {}
-        let Ok(graceful) = Arc::try_unwrap(graceful) else { return StopReport { complete: false } };
-        let complete = tokio::time::timeout(self.stop_max, graceful.shutdown()).await.is_ok();
+        let Ok(graceful) = Arc::try_unwrap(graceful) else {
+            return StopReport { complete: false };
+        };
+        let complete = tokio::time::timeout(self.stop_max, graceful.shutdown())
+            .await
+            .is_ok();
         StopReport { complete }
     }
 }
@@ -118,8 +138,13 @@ async fn accept(
         };
         match accepted {
             (Ok(place), Ok((stream, peer))) => {
-                let served =
-                    connection::serve(stream, peer, transport.clone(), handler.clone(), graceful.watcher());
+                let served = connection::serve(
+                    stream,
+                    peer,
+                    transport.clone(),
+                    handler.clone(),
+                    graceful.watcher(),
+                );
                 tokio::spawn(async move {
                     let _place = place;
                     served.await;

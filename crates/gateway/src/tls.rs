@@ -18,8 +18,13 @@ use crate::GatewayError;
 use crate::limits::{AUTHORITY_DAYS, CERTIFICATE_DAYS, CERTIFICATE_DAYS_LEFT_MIN, PEM_BYTES_MAX};
 
 /// Names that the development certificate is for.
-const DEVELOPMENT_NAMES: [&str; 5] =
-    ["localhost", "127.0.0.1", "::1", "*.blob.localhost", "*.documents.localhost"];
+const DEVELOPMENT_NAMES: [&str; 5] = [
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "*.blob.localhost",
+    "*.documents.localhost",
+];
 
 /// A listener's certificate and key. `Debug` shows nothing of the key.
 pub struct Tls {
@@ -40,22 +45,34 @@ impl Tls {
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, GatewayError> {
         let chain_pem = read(certificate)?;
         let key_pem = read(key)?;
-        let content = |path: &Path, cause: String| GatewayError::TlsContent { path: path.to_owned(), cause };
+        let content = |path: &Path, cause: String| GatewayError::TlsContent {
+            path: path.to_owned(),
+            cause,
+        };
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&chain_pem)
             .collect::<Result<_, _>>()
             .map_err(|error| content(certificate, format!("not a PEM certificate chain: {error}")))?;
         if chain.is_empty() {
-            return Err(content(certificate, "holds no certificate; it must be a PEM chain".to_owned()));
+            return Err(content(
+                certificate,
+                "holds no certificate; it must be a PEM chain".to_owned(),
+            ));
         }
-        let private = PrivateKeyDer::from_pem_slice(&key_pem)
-            .map_err(|_| content(key, "holds no PEM private key (PKCS#8, PKCS#1 or SEC 1)".to_owned()))?;
+        let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| {
+            content(
+                key,
+                "holds no PEM private key (PKCS#8, PKCS#1 or SEC 1)".to_owned(),
+            )
+        })?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
             .map_err(|error| content(certificate, format!("certificate and key don't fit: {error}")))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self {
+            config: Arc::new(config),
+        })
     }
 
     /// The development certificate in `folder`, made or renewed if need be; also the file of the
@@ -74,18 +91,26 @@ impl Tls {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, GatewayError> {
-    let file = |cause| GatewayError::TlsFile { path: path.to_owned(), cause };
+    let file = |cause| GatewayError::TlsFile {
+        path: path.to_owned(),
+        cause,
+    };
     let length = fs::metadata(path).map_err(file)?.len();
     if length > PEM_BYTES_MAX {
         let cause = format!("has {length} bytes; a PEM file has at most {PEM_BYTES_MAX}");
-        return Err(GatewayError::TlsContent { path: path.to_owned(), cause });
+        return Err(GatewayError::TlsContent {
+            path: path.to_owned(),
+            cause,
+        });
     }
     fs::read(path).map_err(file)
 }
 
 /// Whether everything is there and has some days left.
 fn still_valid(folder: &Path, now: Timestamp) -> bool {
-    let all = ["ca.pem", "server.pem", "server-key.pem"].iter().all(|name| folder.join(name).is_file());
+    let all = ["ca.pem", "server.pem", "server-key.pem"]
+        .iter()
+        .all(|name| folder.join(name).is_file());
     let until = fs::read_to_string(folder.join("valid-until"))
         .ok()
         .and_then(|text| text.trim().parse::<Timestamp>().ok());
@@ -97,18 +122,29 @@ fn make(folder: &Path, now: Timestamp) -> Result<(), GatewayError> {
     let failed = |error: &dyn std::fmt::Display| GatewayError::Certificate(error.to_string());
     let file = |path: &Path| {
         let path = path.to_owned();
-        move |cause| GatewayError::TlsFile { path: path.clone(), cause }
+        move |cause| GatewayError::TlsFile {
+            path: path.clone(),
+            cause,
+        }
     };
     fs::create_dir_all(folder).map_err(file(folder))?;
-    let in_days = |days: i64| now.checked_add((days * 24).hours()).map_err(|error| failed(&error));
+    let in_days = |days: i64| {
+        now.checked_add((days * 24).hours())
+            .map_err(|error| failed(&error))
+    };
 
     let authority_key = KeyPair::generate().map_err(|error| failed(&error))?;
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    authority.distinguished_name.push(DnType::CommonName, "Stabbur development authority");
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "Stabbur development authority");
     set_validity(&mut authority, in_days(-1)?, in_days(AUTHORITY_DAYS)?);
-    let authority_pem = authority.self_signed(&authority_key).map_err(|error| failed(&error))?.pem();
+    let authority_pem = authority
+        .self_signed(&authority_key)
+        .map_err(|error| failed(&error))?
+        .pem();
     let issuer = Issuer::new(authority, authority_key);
 
     let key = KeyPair::generate().map_err(|error| failed(&error))?;
@@ -119,22 +155,37 @@ fn make(folder: &Path, now: Timestamp) -> Result<(), GatewayError> {
     server.use_authority_key_identifier_extension = true;
     let until = in_days(CERTIFICATE_DAYS)?;
     set_validity(&mut server, in_days(-1)?, until);
-    let server_pem = server.signed_by(&key, &issuer).map_err(|error| failed(&error))?.pem();
+    let server_pem = server
+        .signed_by(&key, &issuer)
+        .map_err(|error| failed(&error))?
+        .pem();
 
     // The authority's key is not kept: a renewed certificate comes with a new authority.
     write(&folder.join("ca.pem"), &authority_pem, 0o644)?;
-    write(&folder.join("server.pem"), &format!("{server_pem}{authority_pem}"), 0o644)?;
+    write(
+        &folder.join("server.pem"),
+        &format!("{server_pem}{authority_pem}"),
+        0o644,
+    )?;
     write(&folder.join("server-key.pem"), &key.serialize_pem(), 0o600)?;
     write(&folder.join("valid-until"), &until.to_string(), 0o644)
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), GatewayError> {
-    let file = |cause| GatewayError::TlsFile { path: path.to_owned(), cause };
+    let file = |cause| GatewayError::TlsFile {
+        path: path.to_owned(),
+        cause,
+    };
     match fs::remove_file(path) {
         Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(file(cause)),
         _ => {}
     }
-    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(file)?;
+    let mut out = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(file)?;
     out.write_all(text.as_bytes()).map_err(file)
 }
 

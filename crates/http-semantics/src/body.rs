@@ -47,7 +47,11 @@ impl Body {
     /// Bytes that are already in memory; their length is announced.
     #[must_use]
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self(Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync())
+        Self(
+            Full::new(bytes.into())
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+        )
     }
 
     /// A stream of pieces. Set `Content-Length` yourself if it is known.
@@ -87,12 +91,18 @@ impl Body {
     /// # Errors
     /// [`BodyError::TooLong`] as soon as the limit is passed; why the body can't be read on.
     pub async fn read_bounded(mut self, bytes_max: usize) -> Result<Bytes, BodyError> {
-        let too_long = BodyError::TooLong { bytes_max: bytes_max as u64 };
-        let Some(first) = self.next_piece().await? else { return Ok(Bytes::new()) };
+        let too_long = BodyError::TooLong {
+            bytes_max: bytes_max as u64,
+        };
+        let Some(first) = self.next_piece().await? else {
+            return Ok(Bytes::new());
+        };
         if first.len() > bytes_max {
             return Err(too_long);
         }
-        let Some(second) = self.next_piece().await? else { return Ok(first) };
+        let Some(second) = self.next_piece().await? else {
+            return Ok(first);
+        };
         let mut whole = Vec::with_capacity((first.len() + second.len()).min(bytes_max));
         whole.extend_from_slice(&first);
         let mut piece = second;

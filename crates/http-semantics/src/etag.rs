@@ -31,7 +31,9 @@ impl TagList {
     pub fn matches(&self, current: &str) -> bool {
         match self {
             Self::Any => true,
-            Self::Tags(tags) => tags.iter().any(|tag| tag.trim_matches('"') == current.trim_matches('"')),
+            Self::Tags(tags) => tags
+                .iter()
+                .any(|tag| tag.trim_matches('"') == current.trim_matches('"')),
         }
     }
 }

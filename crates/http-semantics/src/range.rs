@@ -15,7 +15,11 @@ impl ByteRange {
     pub fn parse(text: &str) -> Option<Self> {
         let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
         let first = number(first)?;
-        let last = if last.trim().is_empty() { None } else { Some(number(last)?) };
+        let last = if last.trim().is_empty() {
+            None
+        } else {
+            Some(number(last)?)
+        };
         if last.is_some_and(|last| last < first) {
             return None;
         }
@@ -28,7 +32,9 @@ impl ByteRange {
         if self.first >= length {
             return None;
         }
-        let end = self.last.map_or(length, |last| last.saturating_add(1).min(length));
+        let end = self
+            .last
+            .map_or(length, |last| last.saturating_add(1).min(length));
         Some(self.first..end)
     }
 }
@@ -48,7 +54,14 @@ mod tests {
         assert_eq!(parse("bytes=0-"), Some(ByteRange { first: 0, last: None }));
         assert_eq!(parse("bytes=2-5").and_then(|r| r.within(4)), Some(2..4));
         assert_eq!(parse("bytes=4-5").and_then(|r| r.within(4)), None);
-        for bad in ["bytes=5-2", "bytes=-5", "bytes=a-b", "items=0-1", "bytes=0-1,3-4", ""] {
+        for bad in [
+            "bytes=5-2",
+            "bytes=-5",
+            "bytes=a-b",
+            "items=0-1",
+            "bytes=0-1,3-4",
+            "",
+        ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

@@ -83,14 +83,17 @@ impl Committer {
     fn gather(&self, first: Waiting) -> (Vec<Waiting>, Option<Request>) {
         let mut bytes = first.transaction.size_bytes();
         let mut group = vec![first];
-        let deadline =
-            self.shared.clock.monotonic() + Duration::from_micros(limits::GROUP_WAIT_MICROS);
+        let deadline = self.shared.clock.monotonic() + Duration::from_micros(limits::GROUP_WAIT_MICROS);
         while group.len() < GROUP_TRANSACTIONS_MAX && bytes < GROUP_BYTES_MAX {
             let joined = match self.inbox.ready() {
                 Some(request) => Some(request),
                 None if group.len() < self.last_group => {
                     let left = deadline.saturating_sub(self.shared.clock.monotonic());
-                    if left.is_zero() { None } else { self.inbox.next(left).ok().flatten() }
+                    if left.is_zero() {
+                        None
+                    } else {
+                        self.inbox.next(left).ok().flatten()
+                    }
                 }
                 None => None,
             };
@@ -126,7 +129,10 @@ impl Committer {
             && let Err(error) = self.write(writes, head, view.trimmed)
         {
             let failure = self.shared.fail(&error);
-            answers = answers.into_iter().map(|answer| answer.and(Err(failure.clone()))).collect();
+            answers = answers
+                .into_iter()
+                .map(|answer| answer.and(Err(failure.clone())))
+                .collect();
         }
         self.shared.count(&answers);
         for (one, answer) in waiting.into_iter().zip(answers) {
@@ -156,7 +162,11 @@ impl Committer {
                     None => batch.remove(&store.tree, key),
                 }
             }
-            batch.insert(&store.tree, record::HEAD_KEY, record::seal(record::HEAD_KEY, head.sequence, &head.chain));
+            batch.insert(
+                &store.tree,
+                record::HEAD_KEY,
+                record::seal(record::HEAD_KEY, head.sequence, &head.chain),
+            );
             batch.commit()
         })?;
         self.shared.counters.groups();
@@ -188,7 +198,9 @@ impl Committer {
         loop {
             let view = self.shared.view();
             let from = view.trimmed.sequence;
-            let step = through.min(view.head.sequence).min(from + limits::TRIM_STEP_ENTRIES);
+            let step = through
+                .min(view.head.sequence)
+                .min(from + limits::TRIM_STEP_ENTRIES);
             if step <= from {
                 return Ok(from);
             }
@@ -197,12 +209,17 @@ impl Committer {
                 .store
                 .log_entry(&view, step)?
                 .ok_or_else(|| LedgerError::Corrupt(format!("log entry {step} is missing")))?;
-            let trimmed = Mark { sequence: step, chain: entry.chain };
-            let mut writes: Vec<StoredWrite> =
-                (from + 1..=step).map(|sequence| (record::log_key(sequence), None)).collect();
+            let trimmed = Mark {
+                sequence: step,
+                chain: entry.chain,
+            };
+            let mut writes: Vec<StoredWrite> = (from + 1..=step)
+                .map(|sequence| (record::log_key(sequence), None))
+                .collect();
             let mark = record::seal(record::TRIMMED_KEY, trimmed.sequence, &trimmed.chain);
             writes.push((record::TRIMMED_KEY.to_vec(), Some(mark)));
-            self.write(writes, view.head, trimmed).map_err(|error| self.shared.fail(&error))?;
+            self.write(writes, view.head, trimmed)
+                .map_err(|error| self.shared.fail(&error))?;
         }
     }
 
@@ -212,8 +229,14 @@ impl Committer {
         let mut rest = Some(KeyRange::prefix(&prefix));
         let mut behind = view.head.sequence;
         while let Some(range) = rest.take() {
-            let limit = ScanLimit { entries_max: FOLLOWERS_PAGE_ENTRIES, bytes_max: usize::MAX };
-            let page = self.shared.store.scan_page(view, &range, Direction::Forward, limit)?;
+            let limit = ScanLimit {
+                entries_max: FOLLOWERS_PAGE_ENTRIES,
+                bytes_max: usize::MAX,
+            };
+            let page = self
+                .shared
+                .store
+                .scan_page(view, &range, Direction::Forward, limit)?;
             for entry in page.entries {
                 behind = behind.min(decode_position(&entry.versioned.value)?);
             }
@@ -247,6 +270,8 @@ impl Committer {
             store.database.persist(PersistMode::SyncAll)
         })
         .map_err(|error| self.shared.fail(&error))?;
-        self.witness.sync().map_err(|error| LedgerError::Failed(error.to_string()))
+        self.witness
+            .sync()
+            .map_err(|error| LedgerError::Failed(error.to_string()))
     }
 }

@@ -29,7 +29,9 @@ pub struct EmbeddedLedger {
 
 impl std::fmt::Debug for EmbeddedLedger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EmbeddedLedger").field("folder", &self.shared.store.folder.path()).finish_non_exhaustive()
+        f.debug_struct("EmbeddedLedger")
+            .field("folder", &self.shared.store.folder.path())
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,8 +94,13 @@ impl Shared {
         let count = |counter: &AtomicU64, matching: usize| {
             counter.fetch_add(matching as u64, Ordering::Relaxed);
         };
-        count(&self.counters.commits, answers.iter().filter(|answer| answer.is_ok()).count());
-        let conflicts = answers.iter().filter(|answer| matches!(answer, Err(LedgerError::Conflict(_))));
+        count(
+            &self.counters.commits,
+            answers.iter().filter(|answer| answer.is_ok()).count(),
+        );
+        let conflicts = answers
+            .iter()
+            .filter(|answer| matches!(answer, Err(LedgerError::Conflict(_))));
         count(&self.counters.conflicts, conflicts.count());
     }
 }
@@ -107,13 +114,19 @@ impl EmbeddedLedger {
         let (folder, found) = Folder::open(path)?;
         let create = found == Found::Nothing;
         let store = Store::open(folder, &options, create)?;
-        let view = store
-            .first_view()
-            .map_err(|error| OpenError::Damaged { path: path.to_owned(), detail: error.to_string() })?;
+        let view = store.first_view().map_err(|error| OpenError::Damaged {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        })?;
         let witness = if create {
-            let witness = Witness::create(&store.folder.witness(), START).map_err(io(path, "creating HEAD"))?;
-            guard(|| store.database.persist(fjall::PersistMode::SyncAll))
-                .map_err(|error| OpenError::Damaged { path: path.to_owned(), detail: error.to_string() })?;
+            let witness =
+                Witness::create(&store.folder.witness(), START).map_err(io(path, "creating HEAD"))?;
+            guard(|| store.database.persist(fjall::PersistMode::SyncAll)).map_err(|error| {
+                OpenError::Damaged {
+                    path: path.to_owned(),
+                    detail: error.to_string(),
+                }
+            })?;
             store.folder.finish_creation()?;
             witness
         } else {
@@ -143,7 +156,11 @@ impl EmbeddedLedger {
             .name("ledger-committer".to_owned())
             .spawn(move || committer.run())
             .map_err(io(path, "starting the committer"))?;
-        Ok(Self { shared, queue, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            shared,
+            queue,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 }
 
@@ -167,8 +184,13 @@ fn check_witness(path: &Path, store: &Store, view: &View, rule: WitnessRule) -> 
         return Witness::create(&file, view.head).map_err(io(path, "creating HEAD"));
     }
     let (mut witness, mark) = Witness::open(&file).map_err(io(path, "opening HEAD"))?;
-    let damaged = |detail: String| OpenError::Damaged { path: path.to_owned(), detail };
-    let Some(mark) = mark else { return Err(damaged("HEAD is unreadable".to_owned())) };
+    let damaged = |detail: String| OpenError::Damaged {
+        path: path.to_owned(),
+        detail,
+    };
+    let Some(mark) = mark else {
+        return Err(damaged("HEAD is unreadable".to_owned()));
+    };
     if mark.sequence > view.head.sequence {
         return Err(OpenError::LostCommits {
             path: path.to_owned(),
@@ -181,7 +203,10 @@ fn check_witness(path: &Path, store: &Store, view: &View, rule: WitnessRule) -> 
     if let Some(chain) = chain_at(store, view, mark.sequence).map_err(|error| damaged(error.to_string()))?
         && chain != mark.chain
     {
-        return Err(damaged(format!("the log's hash at commit {} isn't what HEAD witnessed", mark.sequence)));
+        return Err(damaged(format!(
+            "the log's hash at commit {} isn't what HEAD witnessed",
+            mark.sequence
+        )));
     }
     witness.write(view.head).map_err(io(path, "writing HEAD"))?;
     Ok(witness)
@@ -197,18 +222,31 @@ fn chain_at(store: &Store, view: &View, sequence: Sequence) -> Result<Option<[u8
     if sequence < view.trimmed.sequence {
         return Ok(None);
     }
-    Ok(store.log_entry(view, sequence)?.map(|entry| Mark { sequence, chain: entry.chain }.chain))
+    Ok(store.log_entry(view, sequence)?.map(|entry| {
+        Mark {
+            sequence,
+            chain: entry.chain,
+        }
+        .chain
+    }))
 }
 
 fn io(path: &Path, doing: &'static str) -> impl Fn(std::io::Error) -> OpenError {
     let path = path.to_owned();
-    move |source| OpenError::Io { path: path.clone(), doing, source }
+    move |source| OpenError::Io {
+        path: path.clone(),
+        doing,
+        source,
+    }
 }
 
 #[async_trait]
 impl Ledger for EmbeddedLedger {
     async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, LedgerError> {
-        Ok(Arc::new(EmbeddedSnapshot { view: self.shared.view(), store: self.shared.store.clone() }))
+        Ok(Arc::new(EmbeddedSnapshot {
+            view: self.shared.view(),
+            store: self.shared.store.clone(),
+        }))
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError> {
@@ -225,7 +263,9 @@ impl Ledger for EmbeddedLedger {
         entries_max: usize,
         bytes_max: usize,
     ) -> Result<LogPage, LedgerError> {
-        self.shared.store.log_page(&self.shared.view(), after, entries_max, bytes_max)
+        self.shared
+            .store
+            .log_page(&self.shared.view(), after, entries_max, bytes_max)
     }
 
     async fn trim_log(&self, through: Sequence) -> Result<Sequence, LedgerError> {

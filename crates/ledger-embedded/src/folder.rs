@@ -40,7 +40,13 @@ pub(crate) enum Found {
 impl Folder {
     /// Makes the folder if need be, locks it, and looks at its format.
     pub(crate) fn open(path: &Path) -> Result<(Self, Found), OpenError> {
-        let io = |doing| move |source| OpenError::Io { path: path.to_owned(), doing, source };
+        let io = |doing| {
+            move |source| OpenError::Io {
+                path: path.to_owned(),
+                doing,
+                source,
+            }
+        };
         fs::create_dir_all(path).map_err(io("creating the folder"))?;
         let lock = OpenOptions::new()
             .create(true)
@@ -50,10 +56,17 @@ impl Folder {
             .map_err(io("opening LOCK"))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::Locked { path: path.to_owned() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(OpenError::Locked {
+                    path: path.to_owned(),
+                });
+            }
             Err(error) => return Err(io("locking LOCK")(error.into())),
         }
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let folder = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
         let found = folder.look()?;
         if found == Found::Nothing {
             folder.begin_creation()?;
@@ -79,7 +92,8 @@ impl Folder {
     pub(crate) fn finish_creation(&self) -> Result<(), OpenError> {
         let temporary = self.path.join("FORMAT.new");
         let mut file = File::create(&temporary).map_err(self.io("creating FORMAT"))?;
-        file.write_all(format!("{FORMAT}\n").as_bytes()).map_err(self.io("writing FORMAT"))?;
+        file.write_all(format!("{FORMAT}\n").as_bytes())
+            .map_err(self.io("writing FORMAT"))?;
         file.sync_all().map_err(self.io("syncing FORMAT"))?;
         fs::rename(&temporary, self.path.join(FORMAT_FILE)).map_err(self.io("naming FORMAT"))?;
         self.sync()?;
@@ -107,14 +121,22 @@ impl Folder {
     }
 
     fn look_without_format(&self) -> Result<Found, OpenError> {
-        if self.path.join(CREATING_FILE).try_exists().map_err(self.io("looking for CREATING"))? {
+        if self
+            .path
+            .join(CREATING_FILE)
+            .try_exists()
+            .map_err(self.io("looking for CREATING"))?
+        {
             return Ok(Found::Nothing);
         }
         for entry in fs::read_dir(&self.path).map_err(self.io("listing the folder"))? {
             let name = entry.map_err(self.io("listing the folder"))?.file_name();
             if name != LOCK_FILE && name != "lost+found" {
                 let found = name.to_string_lossy().into_owned();
-                return Err(OpenError::NotALedger { path: self.path.clone(), found });
+                return Err(OpenError::NotALedger {
+                    path: self.path.clone(),
+                    found,
+                });
             }
         }
         Ok(Found::Nothing)
@@ -126,7 +148,11 @@ impl Folder {
         self.sync()?;
         // What an interrupted creation left. Nothing in it was ever acknowledged.
         for (path, is_folder) in [(self.store(), true), (self.witness(), false)] {
-            let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let removed = if is_folder {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
             match removed {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(self.io("removing an unfinished creation")(error));
@@ -138,11 +164,17 @@ impl Folder {
     }
 
     fn sync(&self) -> Result<(), OpenError> {
-        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(self.io("syncing the folder"))
+        File::open(&self.path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(self.io("syncing the folder"))
     }
 
     fn io(&self, doing: &'static str) -> impl Fn(std::io::Error) -> OpenError + use<> {
         let path = self.path.clone();
-        move |source| OpenError::Io { path: path.clone(), doing, source }
+        move |source| OpenError::Io {
+            path: path.clone(),
+            doing,
+            source,
+        }
     }
 }

@@ -29,7 +29,13 @@ pub(crate) struct Group<'a> {
 
 impl<'a> Group<'a> {
     pub(crate) fn new(store: &'a Store, view: &'a View) -> Self {
-        Self { store, view, head: view.head, writes: Vec::new(), overlay: HashMap::new() }
+        Self {
+            store,
+            view,
+            head: view.head,
+            writes: Vec::new(),
+            overlay: HashMap::new(),
+        }
     }
 
     /// Checks one transaction and, if it holds, adds its writes.
@@ -41,7 +47,9 @@ impl<'a> Group<'a> {
         for precondition in transaction.preconditions() {
             let found = match self.overlay.get(&precondition.key) {
                 Some(version) => *version,
-                None => self.store.version(self.view, &record::data_key(precondition.key.as_bytes()))?,
+                None => self
+                    .store
+                    .version(self.view, &record::data_key(precondition.key.as_bytes()))?,
             };
             ledger::memory::check(&precondition.key, precondition.expected, found)
                 .map_err(LedgerError::Conflict)?;
@@ -60,14 +68,18 @@ impl<'a> Group<'a> {
         let log_key = record::log_key(sequence);
         let sealed = record::seal(&log_key, sequence, &entry.encode());
         self.writes.push((log_key, Some(sealed)));
-        self.head = Mark { sequence, chain: entry.chain };
+        self.head = Mark {
+            sequence,
+            chain: entry.chain,
+        };
         Ok(Committed { sequence, time })
     }
 
     fn put(&mut self, key: &Key, sequence: Sequence, value: Option<&[u8]>) {
         let stored_key = record::data_key(key.as_bytes());
         let sealed = value.map(|value| record::seal(&stored_key, sequence, value));
-        self.overlay.insert(key.clone(), value.is_some().then_some(sequence));
+        self.overlay
+            .insert(key.clone(), value.is_some().then_some(sequence));
         self.writes.push((stored_key, sealed));
     }
 }

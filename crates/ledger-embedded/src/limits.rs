@@ -38,5 +38,3 @@ pub const IDLE_FLUSH_TICKS: u32 = 30;
 
 /// A memtable smaller than this isn't worth a table when idle.
 pub const IDLE_FLUSH_BYTES_MIN: u64 = 4 * 1024 * 1024;
-
-

@@ -56,7 +56,9 @@ pub enum OpenError {
         found: String,
     },
     /// The folder's format isn't one this version reads.
-    #[error("{path}: unknown ledger format {found:?}, this version reads {known:?}; use the version that wrote it")]
+    #[error(
+        "{path}: unknown ledger format {found:?}, this version reads {known:?}; use the version that wrote it"
+    )]
     UnknownFormat {
         /// The folder.
         path: PathBuf,
@@ -66,7 +68,9 @@ pub enum OpenError {
         known: &'static str,
     },
     /// Acknowledged commits are missing.
-    #[error("{path}: commits are missing: {detail}; restore from a backup, or copy the folder away for rescue")]
+    #[error(
+        "{path}: commits are missing: {detail}; restore from a backup, or copy the folder away for rescue"
+    )]
     LostCommits {
         /// The folder.
         path: PathBuf,

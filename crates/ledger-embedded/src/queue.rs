@@ -21,8 +21,13 @@ pub(crate) struct Waiting {
 /// What the committer is asked to do.
 pub(crate) enum Request {
     Commit(Waiting),
-    Trim { through: Sequence, reply: oneshot::Sender<Result<Sequence, LedgerError>> },
-    Close { reply: oneshot::Sender<Result<(), LedgerError>> },
+    Trim {
+        through: Sequence,
+        reply: oneshot::Sender<Result<Sequence, LedgerError>>,
+    },
+    Close {
+        reply: oneshot::Sender<Result<(), LedgerError>>,
+    },
 }
 
 /// The callers' end.
@@ -37,15 +42,30 @@ pub(crate) struct Inbox(Receiver<Request>);
 /// Makes both ends.
 pub(crate) fn queue() -> (Queue, Inbox) {
     let (sender, receiver) = channel();
-    (Queue { places: Arc::new(Semaphore::new(COMMIT_QUEUE_MAX)), sender }, Inbox(receiver))
+    (
+        Queue {
+            places: Arc::new(Semaphore::new(COMMIT_QUEUE_MAX)),
+            sender,
+        },
+        Inbox(receiver),
+    )
 }
 
 impl Queue {
     /// Waits for a place, then for the commit.
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError> {
-        let place = self.places.clone().acquire_owned().await.map_err(|_| LedgerError::Closed)?;
+        let place = self
+            .places
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| LedgerError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Commit(Waiting { transaction, reply, _place: place }))?;
+        self.send(Request::Commit(Waiting {
+            transaction,
+            reply,
+            _place: place,
+        }))?;
         answer.await.map_err(|_| LedgerError::Closed)?
     }
 

@@ -63,8 +63,12 @@ pub(crate) fn log_key(sequence: Sequence) -> Vec<u8> {
 
 /// The sequence number of a stored log key.
 pub(crate) fn log_sequence(stored: &[u8]) -> Result<Sequence, LedgerError> {
-    let number = stored.strip_prefix(&[LOG]).and_then(|number| number.try_into().ok());
-    number.map(u64::from_be_bytes).ok_or_else(|| damaged(stored, "not a log key"))
+    let number = stored
+        .strip_prefix(&[LOG])
+        .and_then(|number| number.try_into().ok());
+    number
+        .map(u64::from_be_bytes)
+        .ok_or_else(|| damaged(stored, "not a log key"))
 }
 
 /// The stored form of `value` under `stored_key`, written by commit `sequence`.
@@ -79,9 +83,10 @@ pub(crate) fn seal(stored_key: &[u8], sequence: Sequence, value: &[u8]) -> Vec<u
 
 /// Checks a stored record; gives its sequence number and value.
 pub(crate) fn unseal<'a>(stored_key: &[u8], record: &'a [u8]) -> Result<(Sequence, &'a [u8]), LedgerError> {
-    let parts = record
-        .split_first_chunk::<4>()
-        .and_then(|(crc, rest)| rest.split_first_chunk::<8>().map(|(sequence, value)| (crc, sequence, value)));
+    let parts = record.split_first_chunk::<4>().and_then(|(crc, rest)| {
+        rest.split_first_chunk::<8>()
+            .map(|(sequence, value)| (crc, sequence, value))
+    });
     let Some((crc, sequence, value)) = parts else {
         return Err(damaged(stored_key, "the record is cut short"));
     };

@@ -47,13 +47,19 @@ pub(crate) struct View {
 }
 
 /// The mark before the first commit.
-pub(crate) const START: Mark = Mark { sequence: 0, chain: CHAIN_START };
+pub(crate) const START: Mark = Mark {
+    sequence: 0,
+    chain: CHAIN_START,
+};
 
 impl Store {
     /// Opens or creates the store of `folder`.
     pub(crate) fn open(folder: Folder, options: &Options, create: bool) -> Result<Self, OpenError> {
         let path = folder.path().to_owned();
-        let damaged = |detail: String| OpenError::Damaged { path: path.clone(), detail };
+        let damaged = |detail: String| OpenError::Damaged {
+            path: path.clone(),
+            detail,
+        };
         let store = folder.store();
         if !create {
             check_tables_present(&store).map_err(&damaged)?;
@@ -69,12 +75,17 @@ impl Store {
             if !create && !database.keyspace_exists(TREE) {
                 return Ok(None);
             }
-            let tree = database
-                .keyspace(TREE, || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes))?;
+            let tree = database.keyspace(TREE, || {
+                KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes)
+            })?;
             Ok(Some((database, tree)))
         });
         match opened {
-            Ok(Some((database, tree))) => Ok(Self { tree, database, folder }),
+            Ok(Some((database, tree))) => Ok(Self {
+                tree,
+                database,
+                folder,
+            }),
             Ok(None) => Err(damaged("the store has lost its tree".to_owned())),
             Err(error) => Err(damaged(format!("the store doesn't open: {error}"))),
         }
@@ -82,7 +93,11 @@ impl Store {
 
     /// The state as it is now. Only the writer calls this, between groups.
     pub(crate) fn view(&self, head: Mark, trimmed: Mark) -> View {
-        View { snapshot: self.database.snapshot(), head, trimmed }
+        View {
+            snapshot: self.database.snapshot(),
+            head,
+            trimmed,
+        }
     }
 
     /// Reads the marks and checks the newest part of the log behind them.
@@ -90,7 +105,11 @@ impl Store {
         let snapshot = self.database.snapshot();
         let head = self.mark(&snapshot, record::HEAD_KEY)?.unwrap_or(START);
         let trimmed = self.mark(&snapshot, record::TRIMMED_KEY)?.unwrap_or(START);
-        let view = View { snapshot, head, trimmed };
+        let view = View {
+            snapshot,
+            head,
+            trimmed,
+        };
         if trimmed.sequence > head.sequence {
             return Err(LedgerError::Corrupt(format!(
                 "the log was trimmed through {}, but the newest commit is {}",
@@ -104,7 +123,10 @@ impl Store {
                 head.sequence
             )));
         }
-        let start = head.sequence.saturating_sub(limits::OPEN_LOG_CHECK_ENTRIES).max(trimmed.sequence);
+        let start = head
+            .sequence
+            .saturating_sub(limits::OPEN_LOG_CHECK_ENTRIES)
+            .max(trimmed.sequence);
         self.check_log(&view, start, &mut |_| {})?;
         Ok(view)
     }
@@ -119,7 +141,11 @@ impl Store {
     ) -> Result<(), LedgerError> {
         // Behind the trim mark and at the beginning the chain's hash is known; elsewhere the
         // first entry is only checked against itself.
-        let mut before = if start == view.trimmed.sequence { Some(view.trimmed.chain) } else { None };
+        let mut before = if start == view.trimmed.sequence {
+            Some(view.trimmed.chain)
+        } else {
+            None
+        };
         let mut expected = start + 1;
         guard(|| {
             let range = record::log_key(expected)..=record::log_key(Sequence::MAX);
@@ -142,22 +168,34 @@ impl Store {
             )));
         }
         if before.is_some_and(|chain| chain != view.head.chain) {
-            return Err(LedgerError::Corrupt("the log's chain doesn't end in the head's hash".to_owned()));
+            return Err(LedgerError::Corrupt(
+                "the log's chain doesn't end in the head's hash".to_owned(),
+            ));
         }
         Ok(())
     }
 
     fn mark(&self, snapshot: &fjall::Snapshot, key: &[u8]) -> Result<Option<Mark>, LedgerError> {
-        let Some(stored) = guard(|| snapshot.get(&self.tree, key)).map_err(read_error)? else { return Ok(None) };
+        let Some(stored) = guard(|| snapshot.get(&self.tree, key)).map_err(read_error)? else {
+            return Ok(None);
+        };
         let (sequence, chain) = record::unseal(key, &stored)?;
-        let chain = chain.try_into().map_err(|_| record::damaged(key, "the mark has the wrong length"))?;
+        let chain = chain
+            .try_into()
+            .map_err(|_| record::damaged(key, "the mark has the wrong length"))?;
         Ok(Some(Mark { sequence, chain }))
     }
 
     fn newest_log_entry(&self, view: &View) -> Result<Option<Sequence>, LedgerError> {
         let range = record::log_key(0)..=record::log_key(Sequence::MAX);
-        let newest = guard(|| view.snapshot.range(&self.tree, range).next_back().map(fjall::Guard::key).transpose())
-            .map_err(read_error)?;
+        let newest = guard(|| {
+            view.snapshot
+                .range(&self.tree, range)
+                .next_back()
+                .map(fjall::Guard::key)
+                .transpose()
+        })
+        .map_err(read_error)?;
         newest.map(|stored| record::log_sequence(&stored)).transpose()
     }
 
@@ -203,10 +241,16 @@ impl Store {
         limit: ScanLimit,
     ) -> Result<ScanPage, LedgerError> {
         if range.is_empty() {
-            return Ok(ScanPage { entries: Vec::new(), rest: None });
+            return Ok(ScanPage {
+                entries: Vec::new(),
+                rest: None,
+            });
         }
         let start = record::data_key(range.start.as_bytes());
-        let end = range.end.as_ref().map_or_else(record::data_end, |end| record::data_key(end.as_bytes()));
+        let end = range
+            .end
+            .as_ref()
+            .map_or_else(record::data_end, |end| record::data_key(end.as_bytes()));
         let page = guard(|| {
             let mut found = view.snapshot.range(&self.tree, start..end);
             let next = || match direction {
@@ -227,7 +271,9 @@ impl Store {
         bytes_max: usize,
     ) -> Result<LogPage, LedgerError> {
         if after < view.trimmed.sequence {
-            return Err(LedgerError::LogTrimmed { through: view.trimmed.sequence });
+            return Err(LedgerError::LogTrimmed {
+                through: view.trimmed.sequence,
+            });
         }
         let head = view.head.sequence;
         let mut entries = Vec::new();
@@ -245,9 +291,16 @@ impl Store {
                 };
                 let expected = after + 1 + entries.len() as u64;
                 if entry.sequence != expected {
-                    return Ok(Err(LedgerError::Corrupt(format!("log entry {expected} is missing"))));
+                    return Ok(Err(LedgerError::Corrupt(format!(
+                        "log entry {expected} is missing"
+                    ))));
                 }
-                bytes += entry.records.iter().map(|record| record.payload.len()).sum::<usize>() + LOG_ENTRY_BYTES;
+                bytes += entry
+                    .records
+                    .iter()
+                    .map(|record| record.payload.len())
+                    .sum::<usize>()
+                    + LOG_ENTRY_BYTES;
                 if !entries.is_empty() && bytes > bytes_max {
                     break;
                 }
@@ -260,7 +313,10 @@ impl Store {
         })
         .map_err(read_error)??;
         if entries.is_empty() {
-            return Err(LedgerError::Corrupt(format!("log entry {} is missing", after + 1)));
+            return Err(LedgerError::Corrupt(format!(
+                "log entry {} is missing",
+                after + 1
+            )));
         }
         Ok(LogPage { entries, head })
     }
@@ -306,7 +362,9 @@ fn fill_page(
     let mut bytes = 0;
     while let Some(item) = next() {
         if entries.len() >= limit.entries_max.max(1) || bytes >= limit.bytes_max.max(1) {
-            let rest = entries.last().and_then(|last| rest_behind(range, direction, &last.key));
+            let rest = entries
+                .last()
+                .and_then(|last| rest_behind(range, direction, &last.key));
             return Ok(Ok(ScanPage { entries, rest }));
         }
         let (stored, value) = item.into_inner()?;
@@ -325,13 +383,18 @@ fn fill_page(
 
 fn versioned(stored_key: &[u8], stored: &[u8]) -> Result<Versioned, LedgerError> {
     let (version, value) = record::unseal(stored_key, stored)?;
-    Ok(Versioned { value: Bytes::copy_from_slice(value), version })
+    Ok(Versioned {
+        value: Bytes::copy_from_slice(value),
+        version,
+    })
 }
 
 fn read_log_entry(stored_key: &[u8], stored: &[u8]) -> Result<LogEntry, LedgerError> {
     let (sequence, value) = record::unseal(stored_key, stored)?;
     match LogEntry::decode(value) {
-        Some(entry) if entry.sequence == sequence && record::log_sequence(stored_key)? == sequence => Ok(entry),
+        Some(entry) if entry.sequence == sequence && record::log_sequence(stored_key)? == sequence => {
+            Ok(entry)
+        }
         _ => Err(record::damaged(stored_key, "the log entry is malformed")),
     }
 }
@@ -345,11 +408,15 @@ pub(crate) fn check_log_entry(
 ) -> Result<(), LedgerError> {
     let found = record::log_sequence(stored_key)?;
     if found != expected {
-        return Err(LedgerError::Corrupt(format!("log entry {expected} is missing; the next one is {found}")));
+        return Err(LedgerError::Corrupt(format!(
+            "log entry {expected} is missing; the next one is {found}"
+        )));
     }
     let entry = read_log_entry(stored_key, stored)?;
     if before.is_some_and(|before| entry.chained(&before) != entry.chain) {
-        return Err(LedgerError::Corrupt(format!("log entry {expected}: the hash chain breaks here")));
+        return Err(LedgerError::Corrupt(format!(
+            "log entry {expected}: the hash chain breaks here"
+        )));
     }
     *before = Some(entry.chain);
     Ok(())
@@ -361,7 +428,9 @@ fn check_tables_present(store: &Path) -> Result<(), String> {
     let trees = store.join("keyspaces");
     let entries = std::fs::read_dir(&trees).map_err(|error| format!("{}: {error}", trees.display()))?;
     for entry in entries {
-        let path = entry.map_err(|error| format!("{}: {error}", trees.display()))?.path();
+        let path = entry
+            .map_err(|error| format!("{}: {error}", trees.display()))?
+            .path();
         if path.is_dir() && !path.join("current").is_file() {
             return Err(format!("{}: the file `current` is missing", path.display()));
         }
@@ -398,10 +467,14 @@ pub(crate) fn guard<T>(work: impl FnOnce() -> fjall::Result<T>) -> Result<T, Sto
 #[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]
 pub(crate) fn read_error(error: StoreError) -> LedgerError {
     use std::error::Error as _;
-    let StoreError::Fjall(fjall) = &error else { return LedgerError::Corrupt(error.to_string()) };
+    let StoreError::Fjall(fjall) = &error else {
+        return LedgerError::Corrupt(error.to_string());
+    };
     let io = match fjall {
         fjall::Error::Io(io) => Some(io),
-        other => other.source().and_then(|source| source.downcast_ref::<std::io::Error>()),
+        other => other
+            .source()
+            .and_then(|source| source.downcast_ref::<std::io::Error>()),
     };
     match io.and_then(std::io::Error::raw_os_error) {
         Some(_) => LedgerError::Unavailable(error.to_string()),

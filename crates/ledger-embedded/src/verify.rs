@@ -9,7 +9,10 @@ use crate::store::{Store, View};
 /// Walks the whole store as it is in `view`.
 pub(crate) fn verify(store: &Store, view: &View, progress: &(dyn Fn(u64) + Send + Sync)) -> VerifyReport {
     let mut report = VerifyReport::default();
-    let limit = ScanLimit { entries_max: SCAN_PAGE_ENTRIES_MAX, bytes_max: SCAN_PAGE_BYTES_MAX };
+    let limit = ScanLimit {
+        entries_max: SCAN_PAGE_ENTRIES_MAX,
+        bytes_max: SCAN_PAGE_BYTES_MAX,
+    };
     let mut rest = Some(KeyRange::all());
     while let Some(range) = rest.take() {
         match store.scan_page(view, &range, Direction::Forward, limit) {
@@ -17,7 +20,10 @@ pub(crate) fn verify(store: &Store, view: &View, progress: &(dyn Fn(u64) + Send 
                 report.records += page.entries.len() as u64;
                 for entry in &page.entries {
                     if entry.versioned.version > view.head.sequence {
-                        report.fault(format!("key {:?}: written by a commit behind the head", entry.key));
+                        report.fault(format!(
+                            "key {:?}: written by a commit behind the head",
+                            entry.key
+                        ));
                     }
                 }
                 rest = page.rest;
@@ -29,7 +35,10 @@ pub(crate) fn verify(store: &Store, view: &View, progress: &(dyn Fn(u64) + Send 
     }
     let mut entries = 0;
     if let Err(error) = store.check_log(view, view.trimmed.sequence, &mut |_| entries += 1) {
-        report.fault(format!("log behind entry {}: {error}", view.trimmed.sequence + entries));
+        report.fault(format!(
+            "log behind entry {}: {error}",
+            view.trimmed.sequence + entries
+        ));
     }
     report.log_entries = entries;
     report

@@ -38,7 +38,12 @@ pub(crate) struct Witness {
 impl Witness {
     /// Creates (or replaces) the file, both slots holding `mark`, synced.
     pub(crate) fn create(path: &Path, mark: Mark) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
         file.set_len(2 * SLOT_STRIDE_BYTES)?;
         let mut witness = Self { file, next_slot: 0 };
         witness.write(mark)?;
@@ -54,7 +59,13 @@ impl Witness {
         let newest = slots.iter().flatten().max_by_key(|mark| mark.sequence).copied();
         // The older (or damaged) slot is the next to be written.
         let [first, second] = slots.map(|slot| slot.map(|mark| mark.sequence));
-        Ok((Self { file, next_slot: u64::from(first > second) }, newest))
+        Ok((
+            Self {
+                file,
+                next_slot: u64::from(first > second),
+            },
+            newest,
+        ))
     }
 
     /// Notes `mark`. Not synced.
@@ -64,7 +75,8 @@ impl Witness {
         slot.extend_from_slice(&mark.sequence.to_be_bytes());
         slot.extend_from_slice(&mark.chain);
         slot.extend_from_slice(&crc32c(&[&slot]).to_be_bytes());
-        self.file.write_all_at(&slot, self.next_slot * SLOT_STRIDE_BYTES)?;
+        self.file
+            .write_all_at(&slot, self.next_slot * SLOT_STRIDE_BYTES)?;
         self.next_slot = 1 - self.next_slot;
         Ok(())
     }
@@ -91,7 +103,10 @@ fn decode_slot(bytes: &[u8; SLOT_BYTES]) -> Option<Mark> {
     }
     let rest = content.strip_prefix(MAGIC)?;
     let (sequence, chain) = rest.split_first_chunk::<8>()?;
-    Some(Mark { sequence: u64::from_be_bytes(*sequence), chain: chain.try_into().ok()? })
+    Some(Mark {
+        sequence: u64::from_be_bytes(*sequence),
+        chain: chain.try_into().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -99,7 +114,10 @@ mod tests {
     use super::*;
 
     fn mark(sequence: Sequence) -> Mark {
-        Mark { sequence, chain: [u8::try_from(sequence % 251).unwrap(); 32] }
+        Mark {
+            sequence,
+            chain: [u8::try_from(sequence % 251).unwrap(); 32],
+        }
     }
 
     #[test]
@@ -124,12 +142,18 @@ mod tests {
             }
             // Damage the slot that was written last.
             let slot = 1 - witness.next_slot;
-            witness.file.write_all_at(&[0xA5], slot * SLOT_STRIDE_BYTES + 20).unwrap();
+            witness
+                .file
+                .write_all_at(&[0xA5], slot * SLOT_STRIDE_BYTES + 20)
+                .unwrap();
             let (mut reopened, found) = Witness::open(&path).unwrap();
             assert_eq!(found, Some(mark(newest - 1)));
             // The next write goes to the damaged slot, not over the good one.
             reopened.write(mark(newest + 1)).unwrap();
-            assert_eq!(read_slot(&reopened.file, 1 - slot).unwrap(), Some(mark(newest - 1)));
+            assert_eq!(
+                read_slot(&reopened.file, 1 - slot).unwrap(),
+                Some(mark(newest - 1))
+            );
             assert_eq!(read_slot(&reopened.file, slot).unwrap(), Some(mark(newest + 1)));
         }
     }

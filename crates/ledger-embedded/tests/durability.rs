@@ -27,7 +27,11 @@ use ledger_embedded::{EmbeddedLedger, OpenError, Options};
 type Model = BTreeMap<Key, Bytes>;
 
 fn open(path: &Path) -> Result<EmbeddedLedger, OpenError> {
-    let options = Options { memtable_bytes: 256 * 1024, reserve_bytes: 1024 * 1024, ..Options::default() };
+    let options = Options {
+        memtable_bytes: 256 * 1024,
+        reserve_bytes: 1024 * 1024,
+        ..Options::default()
+    };
     EmbeddedLedger::open(path, Arc::new(SystemClock), options)
 }
 
@@ -52,7 +56,11 @@ async fn fill(path: &Path, commits: u64) -> Model {
     let random = SeededRandom::new(7);
     let mut model = Model::new();
     for number in 0..commits {
-        let at = if number % 5 == 4 { random.u64() % number } else { number };
+        let at = if number % 5 == 4 {
+            random.u64() % number
+        } else {
+            number
+        };
         if number % 17 == 16 {
             let mut transaction = Transaction::new();
             transaction.delete(key(at));
@@ -71,7 +79,11 @@ async fn fill(path: &Path, commits: u64) -> Model {
 }
 
 /// Every read of every key, one by one and as scans; an error is fine, a wrong answer is not.
-async fn reads_are_right_or_refused(snapshot: &dyn Snapshot, model: &Model, keys: u64) -> Result<bool, String> {
+async fn reads_are_right_or_refused(
+    snapshot: &dyn Snapshot,
+    model: &Model,
+    keys: u64,
+) -> Result<bool, String> {
     let mut refused = false;
     for number in 0..keys {
         match snapshot.get(&key(number)).await {
@@ -121,7 +133,10 @@ fn files(folder: &Path) -> Vec<(PathBuf, u64)> {
         } else {
             // Journals are made large in advance: only what is used counts.
             let content = fs::read(&path).unwrap();
-            let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+            let used = content
+                .iter()
+                .rposition(|byte| *byte != 0)
+                .map_or(0, |last| last as u64 + 1);
             found.push((path, used));
         }
     }
@@ -137,15 +152,27 @@ async fn what_was_committed_is_there_after_reopening() {
         ledger.commit(put(number, vec![1; 100])).await.unwrap();
     }
     ledger.close().await.unwrap();
-    assert_eq!(ledger.commit(put(1, vec![])).await.unwrap_err(), LedgerError::Closed);
+    assert_eq!(
+        ledger.commit(put(1, vec![])).await.unwrap_err(),
+        LedgerError::Closed
+    );
     drop(ledger);
     let ledger = open(folder.path()).unwrap();
     assert_eq!(*ledger.head().borrow(), 50);
     assert_eq!(ledger.commit(put(50, vec![2])).await.unwrap().sequence, 51);
     let page = ledger.log_page(0, 1_000, 1_000_000).await.unwrap();
-    assert_eq!(page.entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), (1..=51).collect::<Vec<_>>());
+    assert_eq!(
+        page.entries
+            .iter()
+            .map(|entry| entry.sequence)
+            .collect::<Vec<_>>(),
+        (1..=51).collect::<Vec<_>>()
+    );
     let report = ledger.verify(&|_| {}).await.unwrap();
-    assert_eq!((report.records, report.log_entries, report.faults), (51, 51, vec![]));
+    assert_eq!(
+        (report.records, report.log_entries, report.faults),
+        (51, 51, vec![])
+    );
 }
 
 #[tokio::test]
@@ -158,8 +185,14 @@ async fn the_log_is_trimmed_as_far_as_its_followers_are() {
     let mut follower = ledger::Follower::open(ledger.clone(), "reader", 0).await.unwrap();
     follower.acknowledge(12).await.unwrap();
     assert_eq!(ledger.trim_log(18).await.unwrap(), 12);
-    assert_eq!(ledger.log_page(3, 10, 1_000).await.unwrap_err(), LedgerError::LogTrimmed { through: 12 });
-    assert_eq!(follower.page(100, 1_000_000).await.unwrap().entries[0].sequence, 13);
+    assert_eq!(
+        ledger.log_page(3, 10, 1_000).await.unwrap_err(),
+        LedgerError::LogTrimmed { through: 12 }
+    );
+    assert_eq!(
+        follower.page(100, 1_000_000).await.unwrap().entries[0].sequence,
+        13
+    );
     assert!(ledger.verify(&|_| {}).await.unwrap().faults.is_empty());
     drop(follower);
     drop(ledger);
@@ -180,7 +213,10 @@ fn an_unknown_format_and_a_strangers_folder_are_refused() {
     drop(open(folder.path()).unwrap());
     fs::write(folder.path().join("FORMAT"), "stabbur-ledger-embedded 999\n").unwrap();
     let error = open(folder.path()).unwrap_err();
-    assert!(matches!(&error, OpenError::UnknownFormat { found, .. } if found.ends_with("999")), "{error}");
+    assert!(
+        matches!(&error, OpenError::UnknownFormat { found, .. } if found.ends_with("999")),
+        "{error}"
+    );
     let other = tempfile::tempdir().unwrap();
     fs::write(other.path().join("holiday.jpg"), "x").unwrap();
     assert!(matches!(open(other.path()), Err(OpenError::NotALedger { .. })));
@@ -189,9 +225,15 @@ fn an_unknown_format_and_a_strangers_folder_are_refused() {
 #[tokio::test]
 async fn a_full_disk_is_said_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { reserve_bytes: u64::MAX / 8, ..Options::default() };
+    let options = Options {
+        reserve_bytes: u64::MAX / 8,
+        ..Options::default()
+    };
     let ledger = EmbeddedLedger::open(folder.path(), Arc::new(SystemClock), options).unwrap();
-    assert_eq!(ledger.commit(put(1, vec![1])).await.unwrap_err(), LedgerError::Full);
+    assert_eq!(
+        ledger.commit(put(1, vec![1])).await.unwrap_err(),
+        LedgerError::Full
+    );
     assert_eq!(*ledger.head().borrow(), 0);
     assert_eq!(ledger.health(), ledger::Health::Ready);
 }
@@ -240,7 +282,14 @@ async fn flipped_bytes_are_refused_reported_or_harmless() {
         // Every third place takes a small file, which a choice by bytes would never meet.
         let (file, offset) = if place % 3 == 0 {
             let (file, length) = &all[usize::try_from(random.u64()).unwrap() % all.len()];
-            (file, if *length == 0 { continue } else { random.u64() % length })
+            (
+                file,
+                if *length == 0 {
+                    continue;
+                } else {
+                    random.u64() % length
+                },
+            )
         } else {
             let mut at = random.u64() % bytes;
             let (file, _) = all
@@ -265,7 +314,11 @@ async fn flipped_bytes_are_refused_reported_or_harmless() {
                     Ok(true) => reported += 1,
                     Ok(false) => {
                         let faults = ledger.verify(&|_| {}).await.unwrap().faults;
-                        if faults.is_empty() { harmless += 1 } else { verified += 1 }
+                        if faults.is_empty() {
+                            harmless += 1
+                        } else {
+                            verified += 1
+                        }
                     }
                     Err(wrong) => {
                         let faults = ledger.verify(&|_| {}).await.unwrap().faults;
@@ -292,15 +345,26 @@ async fn a_cut_journal_is_refused() {
     for part in [1, 2, 3] {
         let damaged = folder.path().join(format!("cut-{part}"));
         copy(&sound, &damaged);
-        let (journal, length) =
-            files(&damaged).into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "jnl")).max().unwrap();
+        let (journal, length) = files(&damaged)
+            .into_iter()
+            .filter(|(path, _)| path.extension().is_some_and(|e| e == "jnl"))
+            .max()
+            .unwrap();
         let content = fs::read(&journal).unwrap();
         // The journal's end may be unused; the cut goes through what is used.
         let used = content.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
         assert!(used <= length);
-        fs::OpenOptions::new().write(true).open(&journal).unwrap().set_len(used * part / 4).unwrap();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&journal)
+            .unwrap()
+            .set_len(used * part / 4)
+            .unwrap();
         let error = open(&damaged).unwrap_err();
-        assert!(matches!(error, OpenError::LostCommits { .. } | OpenError::Damaged { .. }), "{error}");
+        assert!(
+            matches!(error, OpenError::LostCommits { .. } | OpenError::Damaged { .. }),
+            "{error}"
+        );
     }
 }
 
@@ -318,7 +382,10 @@ async fn child_that_commits_until_it_is_killed() {
             tokio::spawn(async move {
                 for round in 0.. {
                     let number = base * 1_000 + round * 8 + writer;
-                    ledger.commit(put(number, number.to_be_bytes().repeat(20))).await.unwrap();
+                    ledger
+                        .commit(put(number, number.to_be_bytes().repeat(20)))
+                        .await
+                        .unwrap();
                     let mut out = std::io::stdout().lock();
                     writeln!(out, "acknowledged {number}").unwrap();
                 }
@@ -366,9 +433,16 @@ async fn nothing_acknowledged_is_lost_to_kill_9() {
     let ledger = open(&path).unwrap();
     let snapshot = ledger.snapshot().await.unwrap();
     for number in &acknowledged {
-        let found = snapshot.get(&key(*number)).await.unwrap().expect("an acknowledged commit is lost");
+        let found = snapshot
+            .get(&key(*number))
+            .await
+            .unwrap()
+            .expect("an acknowledged commit is lost");
         assert_eq!(found.value, number.to_be_bytes().repeat(20), "torn");
     }
     assert!(ledger.verify(&|_| {}).await.unwrap().faults.is_empty());
-    println!("kill -9: {KILLS} kills, {} acknowledged, lost 0, torn 0", acknowledged.len());
+    println!(
+        "kill -9: {KILLS} kills, {} acknowledged, lost 0, torn 0",
+        acknowledged.len()
+    );
 }

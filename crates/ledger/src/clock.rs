@@ -21,12 +21,18 @@ pub trait Clock: Send + Sync + Debug + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the system clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the system clock"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
 
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the system clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the system clock"
+    )]
     fn monotonic(&self) -> Duration {
         static START: OnceLock<Instant> = OnceLock::new();
         START.get_or_init(Instant::now).elapsed()
@@ -44,13 +50,19 @@ impl AdjustableClock {
     /// Follows the system clock plus an offset, 0 at first.
     #[must_use]
     pub fn over_system() -> Self {
-        Self { standing_at: None, offset_seconds: AtomicI64::new(0) }
+        Self {
+            standing_at: None,
+            offset_seconds: AtomicI64::new(0),
+        }
     }
 
     /// Stands still at `at` until it is advanced.
     #[must_use]
     pub fn standing_at(at: Timestamp) -> Self {
-        Self { standing_at: Some(at), offset_seconds: AtomicI64::new(0) }
+        Self {
+            standing_at: Some(at),
+            offset_seconds: AtomicI64::new(0),
+        }
     }
 
     /// Moves the clock forward (or back, for tests) by whole seconds.
@@ -70,7 +82,9 @@ impl Clock for AdjustableClock {
         let offset = u64::try_from(self.offset_seconds.load(Ordering::SeqCst)).unwrap_or(0);
         match self.standing_at {
             Some(_) => Duration::from_secs(offset),
-            None => SystemClock.monotonic().saturating_add(Duration::from_secs(offset)),
+            None => SystemClock
+                .monotonic()
+                .saturating_add(Duration::from_secs(offset)),
         }
     }
 }

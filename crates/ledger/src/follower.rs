@@ -20,14 +20,20 @@ pub struct Follower {
 
 impl std::fmt::Debug for Follower {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Follower").field("key", &self.key).field("position", &self.position).finish()
+        f.debug_struct("Follower")
+            .field("key", &self.key)
+            .field("position", &self.position)
+            .finish()
     }
 }
 
 /// The key that holds follower `name`'s position: 8 bytes, big-endian.
 #[must_use]
 pub fn position_key(name: &str) -> Key {
-    KeyWriter::new(Keyspace::System).u8(FOLLOWER_TAG).str_bounded(name, 256).finish()
+    KeyWriter::new(Keyspace::System)
+        .u8(FOLLOWER_TAG)
+        .str_bounded(name, 256)
+        .finish()
 }
 
 impl Follower {
@@ -47,7 +53,11 @@ impl Follower {
                 start
             }
         };
-        Ok(Self { ledger, key, position })
+        Ok(Self {
+            ledger,
+            key,
+            position,
+        })
     }
 
     /// How far this follower has acknowledged.
@@ -72,7 +82,10 @@ impl Follower {
     pub async fn wait(&self) -> Result<(), LedgerError> {
         let mut head = self.ledger.head();
         let position = self.position;
-        head.wait_for(|head| *head > position).await.map(|_| ()).map_err(|_| LedgerError::Closed)
+        head.wait_for(|head| *head > position)
+            .await
+            .map(|_| ())
+            .map_err(|_| LedgerError::Closed)
     }
 
     /// Remembers that everything through `sequence` is done, in a commit of its own.

@@ -27,7 +27,13 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// Every keyspace.
-    pub const ALL: [Self; 5] = [Self::System, Self::Identity, Self::Documents, Self::Blobs, Self::Platform];
+    pub const ALL: [Self; 5] = [
+        Self::System,
+        Self::Identity,
+        Self::Documents,
+        Self::Blobs,
+        Self::Platform,
+    ];
 
     /// The keyspace of a first byte.
     #[must_use]
@@ -149,7 +155,8 @@ impl KeyWriter {
                 self.0.pop();
             }
             self.0.extend_from_slice(&[0, 0xFE]);
-            self.0.extend_from_slice(&blake3::hash(value.as_bytes()).as_bytes()[..16]);
+            self.0
+                .extend_from_slice(&blake3::hash(value.as_bytes()).as_bytes()[..16]);
         }
         self
     }
@@ -272,25 +279,37 @@ impl KeyRange {
     /// Every key.
     #[must_use]
     pub fn all() -> Self {
-        Self { start: Key(Bytes::new()), end: None }
+        Self {
+            start: Key(Bytes::new()),
+            end: None,
+        }
     }
 
     /// Every key that begins with `prefix`.
     #[must_use]
     pub fn prefix(prefix: &Key) -> Self {
-        Self { start: prefix.clone(), end: prefix_end(prefix.as_bytes()) }
+        Self {
+            start: prefix.clone(),
+            end: prefix_end(prefix.as_bytes()),
+        }
     }
 
     /// Every key that begins with `prefix`, from `start` on.
     #[must_use]
     pub fn prefix_from(prefix: &Key, start: Key) -> Self {
-        Self { start: start.max(prefix.clone()), end: prefix_end(prefix.as_bytes()) }
+        Self {
+            start: start.max(prefix.clone()),
+            end: prefix_end(prefix.as_bytes()),
+        }
     }
 
     /// From `start`, up to but without `end`.
     #[must_use]
     pub fn between(start: Key, end: Key) -> Self {
-        Self { start, end: Some(end) }
+        Self {
+            start,
+            end: Some(end),
+        }
     }
 
     /// Whether `key` lies inside.

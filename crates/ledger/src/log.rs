@@ -124,11 +124,19 @@ impl LogEntry {
         out.extend_from_slice(&self.time.as_nanosecond().to_be_bytes());
         out.extend_from_slice(&self.writes_hash);
         // A transaction is bounded (limits::TRANSACTION_BYTES_MAX), so lengths fit 32 bits.
-        out.extend_from_slice(&u32::try_from(self.records.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(
+            &u32::try_from(self.records.len())
+                .unwrap_or(u32::MAX)
+                .to_be_bytes(),
+        );
         for record in &self.records {
             out.push(record.keyspace as u8);
             out.push(record.kind);
-            out.extend_from_slice(&u32::try_from(record.payload.len()).unwrap_or(u32::MAX).to_be_bytes());
+            out.extend_from_slice(
+                &u32::try_from(record.payload.len())
+                    .unwrap_or(u32::MAX)
+                    .to_be_bytes(),
+            );
             out.extend_from_slice(&record.payload);
         }
         out

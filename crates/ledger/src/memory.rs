@@ -50,7 +50,10 @@ impl MemoryLedger {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            state: Mutex::new(State { chain: CHAIN_START, ..State::default() }),
+            state: Mutex::new(State {
+                chain: CHAIN_START,
+                ..State::default()
+            }),
             head: watch::Sender::new(0),
         }
     }
@@ -66,7 +69,15 @@ pub fn check(key: &Key, expected: Expectation, found: Option<Sequence>) -> Resul
         Expectation::Present => found.is_some(),
         Expectation::Version(version) => found == Some(version),
     };
-    if holds { Ok(()) } else { Err(Conflict { key: key.clone(), expected, found }) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Conflict {
+            key: key.clone(),
+            expected,
+            found,
+        })
+    }
 }
 
 struct MemorySnapshot {
@@ -91,7 +102,10 @@ impl Snapshot for MemorySnapshot {
         limit: ScanLimit,
     ) -> Result<ScanPage, LedgerError> {
         if range.is_empty() {
-            return Ok(ScanPage { entries: Vec::new(), rest: None });
+            return Ok(ScanPage {
+                entries: Vec::new(),
+                rest: None,
+            });
         }
         let end = range.end.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let found = self.map.range((Bound::Included(range.start.clone()), end));
@@ -102,7 +116,10 @@ impl Snapshot for MemorySnapshot {
                 return false;
             }
             bytes += key.as_bytes().len() + versioned.value.len();
-            entries.push(Entry { key: key.clone(), versioned: versioned.clone() });
+            entries.push(Entry {
+                key: key.clone(),
+                versioned: versioned.clone(),
+            });
             true
         };
         let complete = match direction {
@@ -121,7 +138,10 @@ impl Snapshot for MemorySnapshot {
 impl Ledger for MemoryLedger {
     async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, LedgerError> {
         let state = self.state.lock();
-        Ok(Arc::new(MemorySnapshot { map: state.map.clone(), sequence: state.sequence }))
+        Ok(Arc::new(MemorySnapshot {
+            map: state.map.clone(),
+            sequence: state.sequence,
+        }))
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError> {
@@ -142,7 +162,13 @@ impl Ledger for MemoryLedger {
         let entry = LogEntry::new(&state.chain, sequence, time, &transaction);
         let map = Arc::make_mut(&mut state.map);
         let mut put = |key: Key, value: &Bytes| {
-            map.insert(key, Versioned { value: value.clone(), version: sequence });
+            map.insert(
+                key,
+                Versioned {
+                    value: value.clone(),
+                    version: sequence,
+                },
+            );
         };
         for sequenced in transaction.sequenced() {
             put(sequenced.key(sequence), &sequenced.value);
@@ -150,7 +176,13 @@ impl Ledger for MemoryLedger {
         for (key, write) in transaction.writes() {
             match write {
                 Write::Put(value) => {
-                    map.insert(key.clone(), Versioned { value: value.clone(), version: sequence });
+                    map.insert(
+                        key.clone(),
+                        Versioned {
+                            value: value.clone(),
+                            version: sequence,
+                        },
+                    );
                 }
                 Write::Delete => {
                     map.remove(key);
@@ -174,7 +206,9 @@ impl Ledger for MemoryLedger {
     ) -> Result<LogPage, LedgerError> {
         let state = self.state.lock();
         if after < state.trimmed {
-            return Err(LedgerError::LogTrimmed { through: state.trimmed });
+            return Err(LedgerError::LogTrimmed {
+                through: state.trimmed,
+            });
         }
         let mut bytes = 0;
         let entries = state
@@ -184,19 +218,31 @@ impl Ledger for MemoryLedger {
             .take(entries_max.max(1))
             .take_while(|entry| {
                 let before = bytes;
-                bytes += entry.records.iter().map(|record| record.payload.len()).sum::<usize>() + 96;
+                bytes += entry
+                    .records
+                    .iter()
+                    .map(|record| record.payload.len())
+                    .sum::<usize>()
+                    + 96;
                 before == 0 || bytes <= bytes_max
             })
             .cloned()
             .collect();
-        Ok(LogPage { entries, head: state.sequence })
+        Ok(LogPage {
+            entries,
+            head: state.sequence,
+        })
     }
 
     async fn trim_log(&self, through: Sequence) -> Result<Sequence, LedgerError> {
         let followers = KeyRange::prefix(&KeyWriter::new(Keyspace::System).u8(FOLLOWER_TAG).finish());
         let mut state = self.state.lock();
         let mut through = through.min(state.sequence);
-        for (_, position) in state.map.range(followers.start.clone()..).take_while(|(k, _)| followers.contains(k)) {
+        for (_, position) in state
+            .map
+            .range(followers.start.clone()..)
+            .take_while(|(k, _)| followers.contains(k))
+        {
             through = through.min(decode_position(&position.value)?);
         }
         if through > state.trimmed {
@@ -211,7 +257,11 @@ impl Ledger for MemoryLedger {
     }
 
     fn health(&self) -> Health {
-        if self.state.lock().closed { Health::Unavailable("closed".to_owned()) } else { Health::Ready }
+        if self.state.lock().closed {
+            Health::Unavailable("closed".to_owned())
+        } else {
+            Health::Ready
+        }
     }
 
     async fn stats(&self) -> Result<LedgerStats, LedgerError> {
@@ -229,11 +279,17 @@ impl Ledger for MemoryLedger {
 
     async fn verify(&self, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<VerifyReport, LedgerError> {
         let state = self.state.lock();
-        let mut report = VerifyReport { records: state.map.len() as u64, ..VerifyReport::default() };
+        let mut report = VerifyReport {
+            records: state.map.len() as u64,
+            ..VerifyReport::default()
+        };
         let mut previous: Option<[u8; 32]> = (state.trimmed == 0).then_some(CHAIN_START);
         for entry in state.log.values() {
             if previous.is_some_and(|previous| entry.chained(&previous) != entry.chain) {
-                report.fault(format!("log entry {}: the hash chain breaks here", entry.sequence));
+                report.fault(format!(
+                    "log entry {}: the hash chain breaks here",
+                    entry.sequence
+                ));
             }
             previous = Some(entry.chain);
             report.log_entries += 1;

@@ -30,7 +30,10 @@ pub trait Random: Send + Sync + Debug + 'static {
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that asks for random bytes")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that asks for random bytes"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         // Without random bytes no key, id or token is safe: stopping is the only right answer.
         if let Err(error) = getrandom::fill(bytes) {

@@ -72,8 +72,13 @@ impl<'a, S: Snapshot + ?Sized> Scan<'a, S> {
     /// As [`Snapshot::scan_page`].
     pub async fn next(&mut self) -> Result<Option<Entry>, LedgerError> {
         while self.page.is_empty() {
-            let Some(range) = self.rest.take() else { return Ok(None) };
-            let limit = ScanLimit { entries_max: self.page_entries, bytes_max: SCAN_PAGE_BYTES_MAX };
+            let Some(range) = self.rest.take() else {
+                return Ok(None);
+            };
+            let limit = ScanLimit {
+                entries_max: self.page_entries,
+                bytes_max: SCAN_PAGE_BYTES_MAX,
+            };
             let page = self.snapshot.scan_page(&range, self.direction, limit).await?;
             self.page_entries = (self.page_entries * 2).min(SCAN_PAGE_ENTRIES_MAX);
             self.page = page.entries.into();
@@ -87,8 +92,14 @@ impl<'a, S: Snapshot + ?Sized> Scan<'a, S> {
 #[must_use]
 pub fn rest_behind(range: &KeyRange, direction: Direction, last: &Key) -> Option<KeyRange> {
     let rest = match direction {
-        Direction::Forward => KeyRange { start: last.successor(), end: range.end.clone() },
-        Direction::Backward => KeyRange { start: range.start.clone(), end: Some(last.clone()) },
+        Direction::Forward => KeyRange {
+            start: last.successor(),
+            end: range.end.clone(),
+        },
+        Direction::Backward => KeyRange {
+            start: range.start.clone(),
+            end: Some(last.clone()),
+        },
     };
     (!rest.is_empty()).then_some(rest)
 }

@@ -45,7 +45,10 @@ impl SequencedPut {
     /// The key once the number is known.
     #[must_use]
     pub fn key(&self, sequence: Sequence) -> Key {
-        crate::KeyWriter::after(&self.prefix).u64(sequence).raw(&self.suffix).finish()
+        crate::KeyWriter::after(&self.prefix)
+            .u64(sequence)
+            .raw(&self.suffix)
+            .finish()
     }
 }
 
@@ -102,7 +105,11 @@ impl Transaction {
 
     /// Stores `value` under a key that holds this commit's sequence number.
     pub fn put_sequenced(&mut self, prefix: Key, suffix: impl Into<Bytes>, value: impl Into<Bytes>) {
-        let put = SequencedPut { prefix, suffix: suffix.into(), value: value.into() };
+        let put = SequencedPut {
+            prefix,
+            suffix: suffix.into(),
+            value: value.into(),
+        };
         self.bytes += put.prefix.as_bytes().len() + 8 + put.suffix.len() + put.value.len();
         self.sequenced.push(put);
     }
@@ -163,7 +170,9 @@ impl Transaction {
     pub fn check_limits(&self) -> Result<(), LedgerError> {
         let writes = self.writes.len() + self.sequenced.len();
         if writes > TRANSACTION_WRITES_MAX {
-            return Err(LedgerError::TooLarge(format!("{writes} writes, at most {TRANSACTION_WRITES_MAX}")));
+            return Err(LedgerError::TooLarge(format!(
+                "{writes} writes, at most {TRANSACTION_WRITES_MAX}"
+            )));
         }
         if self.bytes > TRANSACTION_BYTES_MAX {
             return Err(LedgerError::TooLarge(format!(
@@ -187,14 +196,18 @@ impl Transaction {
 
 fn check_key(length: usize) -> Result<(), LedgerError> {
     if length > KEY_BYTES_MAX {
-        return Err(LedgerError::TooLarge(format!("a key of {length} bytes, at most {KEY_BYTES_MAX}")));
+        return Err(LedgerError::TooLarge(format!(
+            "a key of {length} bytes, at most {KEY_BYTES_MAX}"
+        )));
     }
     Ok(())
 }
 
 fn check_value(length: usize) -> Result<(), LedgerError> {
     if length > VALUE_BYTES_MAX {
-        return Err(LedgerError::TooLarge(format!("a value of {length} bytes, at most {VALUE_BYTES_MAX}")));
+        return Err(LedgerError::TooLarge(format!(
+            "a value of {length} bytes, at most {VALUE_BYTES_MAX}"
+        )));
     }
     Ok(())
 }

@@ -1,0 +1,210 @@
+//! Shared access signatures: account SAS and service SAS.
+//!
+//! Source: "Create an account SAS", "Create a service SAS". Which fields are signed depends on
+//! `sv`.
+
+use jiff::Timestamp;
+
+use crate::Account;
+use crate::auth::{Evidence, Needs};
+use crate::error::{BlobsError, ErrorCode};
+use crate::wire::target::Target;
+
+/// What a verified signature grants.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    permissions: String,
+    /// Resource types of an account SAS; `None` for a service SAS.
+    resource_types: Option<String>,
+    /// Whether a service SAS is for one blob.
+    one_blob: bool,
+    /// Headers of Get Blob's answer that the signature sets.
+    pub(crate) overrides: Vec<(&'static str, String)>,
+}
+
+/// Query parameters that override answer headers, and those headers.
+const OVERRIDES: [(&str, &str); 5] = [
+    ("rscc", "cache-control"),
+    ("rscd", "content-disposition"),
+    ("rsce", "content-encoding"),
+    ("rscl", "content-language"),
+    ("rsct", "content-type"),
+];
+
+impl Grant {
+    /// Refuses what isn't granted.
+    pub(crate) fn permit(&self, needs: Needs) -> Result<(), BlobsError> {
+        match &self.resource_types {
+            Some(types) if !types.contains(needs.resource) => {
+                return Err(ErrorCode::AuthorizationResourceTypeMismatch.into());
+            }
+            Some(_) => {}
+            // A service SAS reaches blobs, and the listing of its container.
+            None => {
+                let lists = needs.resource == 'c' && needs.any_of == "l" && !self.one_blob;
+                if needs.resource != 'o' && !lists {
+                    return Err(ErrorCode::AuthorizationPermissionMismatch.into());
+                }
+            }
+        }
+        if self
+            .permissions
+            .chars()
+            .any(|granted| needs.any_of.contains(granted))
+        {
+            Ok(())
+        } else {
+            Err(ErrorCode::AuthorizationPermissionMismatch.into())
+        }
+    }
+}
+
+/// Checks the signature in the query.
+///
+/// # Errors
+/// The code of what doesn't hold.
+pub(crate) fn verify(
+    account: &Account,
+    target: &Target,
+    evidence: &Evidence<'_>,
+    now: Timestamp,
+) -> Result<Grant, BlobsError> {
+    let get = |name: &str| {
+        evidence
+            .query
+            .iter()
+            .find(|(found, _)| found == name)
+            .map_or("", |(_, value)| value.as_str())
+    };
+    let failed = |text: &str| BlobsError::with(ErrorCode::AuthenticationFailed, text);
+    let version = get("sv");
+    if version.len() != 10 {
+        return Err(failed("sv is mandatory and is a version such as 2021-12-02."));
+    }
+    if !get("skoid").is_empty() {
+        return Err(failed(
+            "User delegation signatures are not accepted by this account.",
+        ));
+    }
+    if !get("si").is_empty() {
+        return Err(failed("The stored access policy that si names does not exist."));
+    }
+    let of_account = !get("ss").is_empty();
+    let signed = if of_account {
+        account_fields(&account.name, version, &get)
+    } else {
+        service_fields(target, version, &get)?
+    };
+    let signature = get("sig");
+    if !account.keys.iter().any(|key| key.verify(&signed, signature)) {
+        return Err(failed("Signature did not match."));
+    }
+    check_time(get("st"), get("se"), now)?;
+    check_place(get("spr"), get("sip"), evidence)?;
+    if of_account && !get("ss").contains('b') {
+        return Err(ErrorCode::AuthorizationServiceMismatch.into());
+    }
+    let overrides = OVERRIDES
+        .iter()
+        .filter(|(parameter, _)| !get(parameter).is_empty())
+        .map(|(parameter, header)| (*header, get(parameter).to_owned()))
+        .collect();
+    Ok(Grant {
+        permissions: get("sp").to_owned(),
+        resource_types: of_account.then(|| get("srt").to_owned()),
+        one_blob: !of_account && get("sr") != "c",
+        overrides,
+    })
+}
+
+fn account_fields<'a>(account: &'a str, version: &str, get: &impl Fn(&str) -> &'a str) -> String {
+    let mut fields = vec![account];
+    fields.extend(["sp", "ss", "srt", "st", "se", "sip", "spr", "sv"].map(get));
+    if version >= "2020-12-06" {
+        fields.push(get("ses"));
+    }
+    fields.push("");
+    fields.join("\n")
+}
+
+fn service_fields<'a>(
+    target: &Target,
+    version: &str,
+    get: &impl Fn(&str) -> &'a str,
+) -> Result<String, BlobsError> {
+    let container = target.container.as_deref().unwrap_or_default();
+    let resource = match (get("sr"), &target.blob) {
+        ("c", _) => format!("/blob/{}/{container}", target.account),
+        ("b", Some(blob)) => format!("/blob/{}/{container}/{blob}", target.account),
+        ("b", None) => return Err(ErrorCode::AuthorizationPermissionMismatch.into()),
+        _ => {
+            let text =
+                "sr must be c or b: signatures for snapshots, versions and directories are not served.";
+            return Err(BlobsError::with(ErrorCode::AuthenticationFailed, text));
+        }
+    };
+    let mut fields: Vec<&str> = vec![get("sp"), get("st"), get("se"), &resource];
+    fields.extend(["si", "sip", "spr", "sv"].map(get));
+    if version >= "2018-11-09" {
+        // The time of a snapshot comes behind sr; it is empty for c and b.
+        fields.extend([get("sr"), ""]);
+    }
+    if version >= "2020-12-06" {
+        fields.push(get("ses"));
+    }
+    fields.extend(OVERRIDES.iter().map(|(parameter, _)| get(parameter)));
+    Ok(fields.join("\n"))
+}
+
+fn check_time(start: &str, expiry: &str, now: Timestamp) -> Result<(), BlobsError> {
+    let failed = |text: String| BlobsError::with(ErrorCode::AuthenticationFailed, text);
+    let expires =
+        parse_time(expiry).ok_or_else(|| failed("se is mandatory and is a UTC date.".to_owned()))?;
+    if now >= expires {
+        return Err(failed(format!(
+            "Signature not valid in the specified time frame: expired at {expires}."
+        )));
+    }
+    if start.is_empty() {
+        return Ok(());
+    }
+    let starts = parse_time(start).ok_or_else(|| failed("st is not a UTC date.".to_owned()))?;
+    if now < starts {
+        return Err(failed(format!(
+            "Signature not valid in the specified time frame: starts at {starts}."
+        )));
+    }
+    Ok(())
+}
+
+/// The forms that are accepted: a date, a date with minutes, with seconds, with fractions.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    if let Ok(at) = text.parse() {
+        return Some(at);
+    }
+    let completed = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        17 => format!("{}:00Z", text.strip_suffix('Z')?),
+        _ => return None,
+    };
+    completed.parse().ok()
+}
+
+fn check_place(protocols: &str, addresses: &str, evidence: &Evidence<'_>) -> Result<(), BlobsError> {
+    if protocols == "https" && !evidence.secure {
+        return Err(ErrorCode::AuthorizationProtocolMismatch.into());
+    }
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let (low, high) = addresses.split_once('-').unwrap_or((addresses, addresses));
+    let inside = match (low.parse::<std::net::IpAddr>(), high.parse::<std::net::IpAddr>()) {
+        (Ok(low), Ok(high)) => (low..=high).contains(&evidence.peer.to_canonical()),
+        _ => false,
+    };
+    if inside {
+        Ok(())
+    } else {
+        Err(ErrorCode::AuthorizationSourceIPMismatch.into())
+    }
+}

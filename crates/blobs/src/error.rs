@@ -1,0 +1,153 @@
+//! The only place that knows code, status and public text of the Blob service's errors.
+//!
+//! Source: "Status and error codes" and "Blob Storage error codes" of the REST reference.
+
+use content::ContentError;
+use http::StatusCode;
+use http_semantics::BodyError;
+use ledger::LedgerError;
+
+macro_rules! codes {
+    ($($name:ident $status:literal $text:literal;)*) => {
+        /// An error code of the protocol.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the names are the protocol's own")]
+        pub enum ErrorCode { $($name),* }
+
+        impl ErrorCode {
+            /// The code as clients see it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),* }
+            }
+
+            /// Its status.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                let number = match self { $(Self::$name => $status),* };
+                StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+
+            /// Its text.
+            #[must_use]
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+        }
+    };
+}
+
+codes! {
+    AuthenticationFailed 403 "Server failed to authenticate the request. Make sure the value of the Authorization header is formed correctly including the signature.";
+    AuthorizationPermissionMismatch 403 "This request is not authorized to perform this operation using this permission.";
+    AuthorizationProtocolMismatch 403 "This request is not authorized to perform this operation using this protocol.";
+    AuthorizationResourceTypeMismatch 403 "This request is not authorized to perform this operation using this resource type.";
+    AuthorizationServiceMismatch 403 "This request is not authorized to perform this operation using this service.";
+    AuthorizationSourceIPMismatch 403 "This request is not authorized to perform this operation using this source IP.";
+    BlobAlreadyExists 409 "The specified blob already exists.";
+    BlobNotFound 404 "The specified blob does not exist.";
+    BlockListTooLong 400 "The block list may not contain more than 50,000 blocks.";
+    CannotVerifyCopySource 404 "The specified copy source could not be read by this service.";
+    ConditionNotMet 412 "The condition specified using HTTP conditional header(s) is not met.";
+    ContainerAlreadyExists 409 "The specified container already exists.";
+    ContainerNotFound 404 "The specified container does not exist.";
+    InsufficientAccountPermissions 403 "The account being accessed does not have sufficient permissions to execute this operation.";
+    InternalError 500 "The server encountered an internal error. Please retry the request.";
+    InvalidAuthenticationInfo 400 "The authentication information was not provided in the correct format. Verify the value of Authorization header.";
+    InvalidBlobOrBlock 400 "The specified blob or block content is invalid.";
+    InvalidBlockId 400 "The specified block ID is invalid. The block ID must be Base64-encoded.";
+    InvalidBlockList 400 "The specified block list is invalid.";
+    InvalidHeaderValue 400 "The value for one of the HTTP headers is not in the correct format.";
+    InvalidInput 400 "One of the request inputs is not valid.";
+    InvalidMd5 400 "The MD5 value specified in the request is invalid. The MD5 value must be 128 bits and Base64-encoded.";
+    InvalidMetadata 400 "The specified metadata is invalid. It includes characters that are not permitted.";
+    InvalidQueryParameterValue 400 "Value for one of the query parameters specified in the request URI is invalid.";
+    InvalidRange 416 "The range specified is invalid for the current size of the resource.";
+    InvalidResourceName 400 "The specified resource name contains invalid characters.";
+    InvalidUri 400 "The requested URI does not represent any resource on the server.";
+    InvalidXmlDocument 400 "The XML specified is not syntactically valid.";
+    Md5Mismatch 400 "The MD5 value specified in the request did not match with the MD5 value calculated by the server.";
+    MetadataTooLarge 400 "The size of the specified metadata exceeds the maximum size permitted.";
+    MissingContentLengthHeader 411 "The Content-Length header was not specified.";
+    MissingRequiredHeader 400 "A required HTTP header was not specified.";
+    MissingRequiredQueryParameter 400 "A required query parameter was not specified for this request.";
+    MultipleConditionHeadersNotSupported 400 "Multiple condition headers are not supported.";
+    NoAuthenticationInformation 401 "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.";
+    NotImplemented 501 "The requested operation is not implemented by this server; docs/compat/blobs.md lists what is.";
+    OperationTimedOut 500 "The operation could not be completed within the permitted time.";
+    OutOfRangeInput 400 "One of the request inputs is out of range.";
+    OutOfRangeQueryParameterValue 400 "One of the query parameters specified in the request URI is outside the permissible range.";
+    RequestBodyTooLarge 413 "The request body is too large and exceeds the maximum permissible limit.";
+    ServerBusy 503 "The server is currently unable to receive requests. Please retry your request.";
+    UnsatisfiableCondition 400 "The request included an unsatisfiable condition for this operation.";
+}
+
+/// A failed operation, as the client is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", .code.name(), .detail.as_deref().unwrap_or(.code.text()))]
+pub struct BlobsError {
+    /// The protocol's code.
+    pub code: ErrorCode,
+    /// What exactly, and what to do: goes into the body. Never a secret.
+    pub detail: Option<String>,
+    /// The length of the blob whose range couldn't be satisfied.
+    pub length_bytes: Option<u64>,
+}
+
+impl BlobsError {
+    /// An error with more to say than its code does.
+    #[must_use]
+    pub fn with(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: Some(detail.into()),
+            length_bytes: None,
+        }
+    }
+}
+
+impl From<ErrorCode> for BlobsError {
+    fn from(code: ErrorCode) -> Self {
+        Self {
+            code,
+            detail: None,
+            length_bytes: None,
+        }
+    }
+}
+
+impl From<LedgerError> for BlobsError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Unavailable(_) | LedgerError::Closed => ErrorCode::ServerBusy.into(),
+            // A full disk isn't a passing load: clients shouldn't retry for long, people should act.
+            LedgerError::Full => Self::with(ErrorCode::InternalError, "The server's disk is full."),
+            LedgerError::TooLarge(_) => ErrorCode::RequestBodyTooLarge.into(),
+            LedgerError::Conflict(_) => ErrorCode::ConditionNotMet.into(),
+            other => {
+                tracing::error!(error = %other, "the ledger failed");
+                ErrorCode::InternalError.into()
+            }
+        }
+    }
+}
+
+impl From<ContentError> for BlobsError {
+    fn from(error: ContentError) -> Self {
+        if error == ContentError::Full {
+            return Self::with(ErrorCode::InternalError, "The server's disk is full.");
+        }
+        tracing::error!(%error, "the content store failed");
+        ErrorCode::InternalError.into()
+    }
+}
+
+impl From<BodyError> for BlobsError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLong { .. } => ErrorCode::RequestBodyTooLarge.into(),
+            BodyError::TimedOut { .. } => ErrorCode::OperationTimedOut.into(),
+            other => Self::with(ErrorCode::InvalidInput, other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Every limit of the service, unit last, source beside.
+
+/// Largest Put Blob from version 2019-12-12 on (Put Blob, "Remarks").
+pub const PUT_BLOB_BYTES_MAX: u64 = 5_000 * 1024 * 1024;
+
+/// Largest block from version 2019-12-12 on (Put Block, "Remarks").
+pub const BLOCK_BYTES_MAX: u64 = 4_000 * 1024 * 1024;
+
+/// Most committed blocks of a blob (Put Block List, "Remarks").
+pub const BLOCKS_MAX: usize = 50_000;
+
+/// Longest block id, decoded (Put Block, "URI parameters").
+pub const BLOCK_ID_BYTES_MAX: usize = 64;
+
+/// Largest block list: 50,000 ids of 88 base64 characters and their tags.
+pub const BLOCK_LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Most metadata, names and values together (Setting and retrieving properties and metadata).
+pub const METADATA_BYTES_MAX: usize = 8 * 1024;
+
+/// Longest blob name (Naming and referencing containers, blobs, and metadata).
+pub const BLOB_NAME_CHARACTERS_MAX: usize = 1_024;
+
+/// Bytes of a blob's name in its key; the rest of a longer one is hashed.
+pub const BLOB_NAME_KEY_BYTES_MAX: usize = 1_500;
+
+/// Most entries of one page of a listing (List Blobs, "URI parameters").
+pub const LIST_ENTRIES_MAX: usize = 5_000;
+
+/// Content up to this size lies in the ledger: one sync, shared with its neighbours.
+pub const INLINE_BYTES_MAX: usize = 16 * 1024;
+
+/// How far a signed request's date may be off (Authorize with Shared Key).
+pub const DATE_SKEW_SECONDS_MAX: i64 = 15 * 60;
+
+/// Range for which Get Blob computes an MD5 on request (Get Blob, "Request headers").
+pub const RANGE_MD5_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Times that a write without a condition is tried again after a concurrent one.
+pub const WRITE_ATTEMPTS_MAX: usize = 16;
+
+/// Records that one step of the sweep removes.
+pub const SWEEP_STEP_ENTRIES_MAX: usize = 256;
+
+/// Content that no commit refers to is kept this long: an upload may still be under way.
+pub const SWEEP_GRACE_SECONDS: u64 = 24 * 3_600;

@@ -1,0 +1,191 @@
+//! Every public operation of Azure Blob Storage's REST API, served or not. docs/compat/blobs.md
+//! is made from this table.
+
+/// How far an operation is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// As documented.
+    Yes,
+    /// With what is missing.
+    Partial(&'static str),
+    /// Answered with `NotImplemented` (501).
+    No,
+}
+
+/// One operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation {
+    /// Its documented name.
+    pub name: &'static str,
+    /// Method, and what of path and query picks it.
+    pub request: &'static str,
+    /// How far it is served.
+    pub support: Support,
+}
+
+const fn yes(name: &'static str, request: &'static str) -> Operation {
+    Operation {
+        name,
+        request,
+        support: Support::Yes,
+    }
+}
+
+const fn partial(name: &'static str, request: &'static str, missing: &'static str) -> Operation {
+    Operation {
+        name,
+        request,
+        support: Support::Partial(missing),
+    }
+}
+
+const fn no(name: &'static str, request: &'static str) -> Operation {
+    Operation {
+        name,
+        request,
+        support: Support::No,
+    }
+}
+
+/// The operations, in the order of the REST reference.
+pub const OPERATIONS: &[Operation] = &[
+    partial(
+        "List Containers",
+        "GET /?comp=list",
+        "deleted and system containers don't exist",
+    ),
+    no(
+        "Set Blob Service Properties",
+        "PUT /?restype=service&comp=properties",
+    ),
+    partial(
+        "Get Blob Service Properties",
+        "GET /?restype=service&comp=properties",
+        "the defaults, fixed",
+    ),
+    no("Preflight Blob Request", "OPTIONS"),
+    no("Get Blob Service Stats", "GET /?restype=service&comp=stats"),
+    yes("Get Account Information", "GET ?restype=account&comp=properties"),
+    no(
+        "Get User Delegation Key",
+        "POST /?restype=service&comp=userdelegationkey",
+    ),
+    no("Find Blobs by Tags", "GET /?comp=blobs"),
+    no("Blob Batch", "POST /?comp=batch"),
+    partial(
+        "Create Container",
+        "PUT /c?restype=container",
+        "public access is refused",
+    ),
+    yes("Get Container Properties", "GET, HEAD /c?restype=container"),
+    yes(
+        "Get Container Metadata",
+        "GET, HEAD /c?restype=container&comp=metadata",
+    ),
+    yes("Set Container Metadata", "PUT /c?restype=container&comp=metadata"),
+    no("Get Container ACL", "GET /c?restype=container&comp=acl"),
+    no("Set Container ACL", "PUT /c?restype=container&comp=acl"),
+    partial(
+        "Delete Container",
+        "DELETE /c?restype=container",
+        "the name is free at once",
+    ),
+    no("Restore Container", "PUT /c?restype=container&comp=undelete"),
+    no("Lease Container", "PUT /c?restype=container&comp=lease"),
+    partial(
+        "List Blobs",
+        "GET /c?restype=container&comp=list",
+        "snapshots, versions, deleted, tags: none exist",
+    ),
+    partial(
+        "Put Blob",
+        "PUT /c/b",
+        "block blobs; no customer keys, tags, tiers, CRC64",
+    ),
+    no("Put Blob from URL", "PUT /c/b + x-ms-copy-source, x-ms-blob-type"),
+    partial(
+        "Get Blob",
+        "GET /c/b",
+        "no snapshots, versions, structured bodies",
+    ),
+    partial("Get Blob Properties", "HEAD /c/b", "no snapshots, versions"),
+    partial("Set Blob Properties", "PUT /c/b?comp=properties", "block blobs"),
+    yes("Get Blob Metadata", "GET, HEAD /c/b?comp=metadata"),
+    yes("Set Blob Metadata", "PUT /c/b?comp=metadata"),
+    no("Lease Blob", "PUT /c/b?comp=lease"),
+    no("Snapshot Blob", "PUT /c/b?comp=snapshot"),
+    partial(
+        "Copy Blob",
+        "PUT /c/b + x-ms-copy-source",
+        "within the account; finishes at once",
+    ),
+    no("Abort Copy Blob", "PUT /c/b?comp=copy"),
+    partial("Delete Blob", "DELETE /c/b", "no soft delete"),
+    no("Undelete Blob", "PUT /c/b?comp=undelete"),
+    no("Set Blob Tier", "PUT /c/b?comp=tier"),
+    no("Get, Set Blob Tags", "GET, PUT /c/b?comp=tags"),
+    no("Set Blob Expiry", "PUT /c/b?comp=expiry"),
+    no(
+        "Set, Delete Immutability Policy",
+        "PUT, DELETE /c/b?comp=immutabilityPolicies",
+    ),
+    no("Set Blob Legal Hold", "PUT /c/b?comp=legalhold"),
+    no("Query Blob Contents", "POST /c/b?comp=query"),
+    partial(
+        "Put Block",
+        "PUT /c/b?comp=block",
+        "no CRC64; blocks are kept until they are committed or replaced",
+    ),
+    no("Put Block from URL", "PUT /c/b?comp=block + x-ms-copy-source"),
+    partial("Put Block List", "PUT /c/b?comp=blocklist", "no tags, tiers"),
+    yes("Get Block List", "GET /c/b?comp=blocklist"),
+    no(
+        "Put Page, Put Page from URL, Get Page Ranges, Incremental Copy Blob",
+        "page blobs",
+    ),
+    no(
+        "Append Block, Append Block from URL, Append Blob Seal",
+        "append blobs",
+    ),
+];
+
+/// docs/compat/blobs.md.
+#[must_use]
+pub fn compat_markdown() -> String {
+    let mut out = String::from(
+        "# Blobs: what is served\n\nMade from `crates/blobs/src/operation.rs`. What isn't served answers \
+         `NotImplemented` (501).\n\nAuthentication: Shared Key, Shared Key Lite, account SAS, service SAS for \
+         containers and blobs.\nNot served: user delegation SAS, bearer tokens, stored access policies, anonymous \
+         access.\n\n| operation | request | served |\n| --- | --- | --- |\n",
+    );
+    for operation in OPERATIONS {
+        let support = match operation.support {
+            Support::Yes => "yes".to_owned(),
+            Support::Partial(missing) => format!("partly: {missing}"),
+            Support::No => "no".to_owned(),
+        };
+        out.push_str(&format!(
+            "| {} | `{}` | {support} |\n",
+            operation.name, operation.request
+        ));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compat_page_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compat/blobs.md");
+        if std::env::var_os("STABBUR_BLESS").is_some() {
+            std::fs::write(path, compat_markdown()).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            found == compat_markdown(),
+            "docs/compat/blobs.md is old: run this test with STABBUR_BLESS=1"
+        );
+    }
+}

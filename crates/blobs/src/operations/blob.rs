@@ -1,0 +1,317 @@
+//! Put Blob, Get Blob, Get Blob Properties, Set Blob Properties, Get and Set Blob Metadata,
+//! Delete Blob.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Response, StatusCode};
+use http_semantics::range::ByteRange;
+use http_semantics::{Body, date};
+use ledger::{LedgerError, Transaction};
+use md5::{Digest as _, Md5};
+
+use crate::Blobs;
+use crate::auth::Access;
+use crate::error::{BlobsError, ErrorCode};
+use crate::limits::{PUT_BLOB_BYTES_MAX, RANGE_MD5_BYTES_MAX, WRITE_ATTEMPTS_MAX};
+use crate::rules::conditions::{Conditions, Current, Read};
+use crate::service::Call;
+use crate::store::blobs::Blob;
+use crate::store::containers::Container;
+use crate::store::records::BlobRecord;
+use crate::store::staging::Expected;
+use crate::wire::{headers, render};
+
+/// What conditions are held against.
+pub(crate) fn current(record: &BlobRecord) -> Current<'_> {
+    Current {
+        etag: &record.etag,
+        last_modified: date::whole_seconds(record.last_modified),
+    }
+}
+
+/// A write that somebody else's overtook: again if nothing was demanded of the state before.
+pub(crate) fn overtaken(error: &LedgerError, conditions: &Conditions, attempt: usize) -> bool {
+    matches!(error, LedgerError::Conflict(_)) && attempt < WRITE_ATTEMPTS_MAX && conditions.is_empty()
+}
+
+/// Overwriting needs `w`; `c` is enough for what doesn't exist yet.
+pub(crate) fn permit_write(call: &Call, exists: bool) -> Result<(), BlobsError> {
+    call.permit('o', if exists { "w" } else { "cw" })
+}
+
+pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "cw")?;
+    match headers::text(&call.headers, "x-ms-blob-type") {
+        Some("BlockBlob") => {}
+        Some("PageBlob" | "AppendBlob") => return Err(ErrorCode::NotImplemented.into()),
+        Some(_) => return Err(ErrorCode::InvalidHeaderValue.into()),
+        None => {
+            return Err(BlobsError::with(
+                ErrorCode::MissingRequiredHeader,
+                "x-ms-blob-type is required.",
+            ));
+        }
+    }
+    refuse_unserved(&call)?;
+    let length = headers::content_length(&call.headers)?.ok_or(ErrorCode::MissingContentLengthHeader)?;
+    if length > PUT_BLOB_BYTES_MAX {
+        return Err(ErrorCode::RequestBodyTooLarge.into());
+    }
+    let md5 = headers::md5(&call.headers, "content-md5")?;
+    let conditions = Conditions::parse(&call.headers)?;
+    let mut properties = headers::blob_headers(&call.headers)?;
+    let metadata = headers::metadata(&call.headers)?;
+    if properties.content_type.is_none() {
+        properties.content_type = headers::text(&call.headers, "content-type").map(str::to_owned);
+    }
+    // Refused before the body is taken, if it is clear already.
+    let (container, before) = look_up(blobs, &call).await?;
+    conditions.write(before.as_ref().map(|before| current(&before.record)))?;
+    permit_write(&call, before.is_some())?;
+    drop((container, before));
+    let expected = Expected {
+        length: Some(length),
+        md5,
+        bytes_max: PUT_BLOB_BYTES_MAX,
+        inline: true,
+    };
+    let staged = blobs.take_in(call.take_body(), expected).await?;
+    if properties.content_md5.is_none() {
+        properties.content_md5 = Some(STANDARD.encode(staged.md5));
+    }
+    for attempt in 1.. {
+        let snapshot = blobs.ledger.snapshot().await?;
+        let (container, before) = look_up(blobs, &call).await?;
+        conditions.write(before.as_ref().map(|before| current(&before.record)))?;
+        permit_write(&call, before.is_some())?;
+        let (mut record, inline) =
+            blobs.whole_record(call.blob()?, before.as_ref(), &staged, properties.clone());
+        record.metadata = metadata.clone();
+        let mut tx = Transaction::new();
+        blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "put")?;
+        let dropped_blocks = blobs
+            .staged_blocks(snapshot.as_ref(), &container, &record.name)
+            .await?;
+        blobs.stage_block_removal(&mut tx, &dropped_blocks)?;
+        match blobs.ledger.commit(tx).await {
+            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let mut response = render::empty(StatusCode::CREATED);
+                let out = response.headers_mut();
+                render::set_state(out, &record.etag, record.last_modified);
+                render::set(out, "content-md5", STANDARD.encode(staged.md5));
+                render::set(out, "x-ms-request-server-encrypted", "false");
+                return Ok(response);
+            }
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}
+
+/// What would be lost silently is refused.
+pub(crate) fn refuse_unserved(call: &Call) -> Result<(), BlobsError> {
+    let unserved = [
+        "x-ms-tags",
+        "x-ms-access-tier",
+        "x-ms-encryption-key",
+        "x-ms-encryption-scope",
+        "x-ms-immutability-policy-until-date",
+        "x-ms-legal-hold",
+        "x-ms-content-crc64",
+        "x-ms-structured-body",
+        "x-ms-lease-id",
+        "x-ms-if-tags",
+    ];
+    match unserved.iter().find(|name| call.headers.contains_key(**name)) {
+        Some(name) => Err(BlobsError::with(
+            ErrorCode::NotImplemented,
+            format!("{name} is not served."),
+        )),
+        None => Ok(()),
+    }
+}
+
+pub(crate) async fn look_up(blobs: &Blobs, call: &Call) -> Result<(Container, Option<Blob>), BlobsError> {
+    let snapshot = blobs.ledger.snapshot().await?;
+    let container = blobs
+        .container(snapshot.as_ref(), &call.target.account, call.container()?)
+        .await?;
+    let blob = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
+    Ok((container, blob))
+}
+
+fn not_modified(record: &BlobRecord) -> Response<Body> {
+    let mut response = render::empty(StatusCode::NOT_MODIFIED);
+    render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+    response
+}
+
+pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "r")?;
+    let snapshot = blobs.ledger.snapshot().await?;
+    let container = blobs
+        .container(snapshot.as_ref(), &call.target.account, call.container()?)
+        .await?;
+    let blob = blobs
+        .blob(snapshot.as_ref(), &container, call.blob()?)
+        .await?
+        .ok_or(ErrorCode::BlobNotFound)?;
+    let record = &blob.record;
+    if Conditions::parse(&call.headers)?.read(current(record))? == Read::NotModified {
+        return Ok(not_modified(record));
+    }
+    let asked = headers::text(&call.headers, "x-ms-range").or_else(|| headers::text(&call.headers, "range"));
+    let (status, range) = match asked {
+        None => (StatusCode::OK, 0..record.length),
+        Some(text) => {
+            let range = ByteRange::parse(text).ok_or(ErrorCode::InvalidHeaderValue)?;
+            let range = range.within(record.length).ok_or(BlobsError {
+                length_bytes: Some(record.length),
+                ..ErrorCode::InvalidRange.into()
+            })?;
+            (StatusCode::PARTIAL_CONTENT, range)
+        }
+    };
+    let length = range.end - range.start;
+    let mut body = blobs
+        .content_body(snapshot.as_ref(), &container, record, range.clone())
+        .await?;
+    let mut range_md5 = None;
+    if status == StatusCode::PARTIAL_CONTENT
+        && headers::text(&call.headers, "x-ms-range-get-content-md5")
+            .is_some_and(|v| v.eq_ignore_ascii_case("true"))
+    {
+        if length > RANGE_MD5_BYTES_MAX {
+            return Err(ErrorCode::OutOfRangeInput.into());
+        }
+        let bytes = body
+            .read_bounded(usize::try_from(length).unwrap_or(usize::MAX))
+            .await?;
+        range_md5 = Some(STANDARD.encode(Md5::digest(&bytes)));
+        body = Body::full(bytes);
+    }
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let out = response.headers_mut();
+    render::set_blob(out, record);
+    render::set(out, "content-length", length.to_string());
+    if status == StatusCode::PARTIAL_CONTENT {
+        render::set(
+            out,
+            "content-range",
+            format!("bytes {}-{}/{}", range.start, range.end - 1, record.length),
+        );
+        out.remove("content-md5");
+        if let Some(md5) = &record.headers.content_md5 {
+            render::set(out, "x-ms-blob-content-md5", md5);
+        }
+        if let Some(md5) = range_md5 {
+            render::set(out, "content-md5", md5);
+        }
+    }
+    if let Access::Sas(grant) = &call.access {
+        for (header, value) in &grant.overrides {
+            render::set(out, header, value);
+        }
+    }
+    Ok(response)
+}
+
+pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "r")?;
+    let (_, blob) = look_up(blobs, &call).await?;
+    let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+    if Conditions::parse(&call.headers)?.read(current(&blob.record))? == Read::NotModified {
+        return Ok(not_modified(&blob.record));
+    }
+    let mut response = render::empty(StatusCode::OK);
+    let out = response.headers_mut();
+    render::set_blob(out, &blob.record);
+    if call.parameter("comp").is_none() {
+        render::set(out, "content-length", blob.record.length.to_string());
+    } else {
+        out.remove("content-type");
+        out.remove("content-md5");
+    }
+    Ok(response)
+}
+
+/// Changes a blob's record without touching its content.
+async fn change(
+    blobs: &Blobs,
+    call: &Call,
+    op: &str,
+    apply: impl Fn(&mut BlobRecord) + Send + Sync,
+) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "w")?;
+    refuse_unserved(call)?;
+    let conditions = Conditions::parse(&call.headers)?;
+    for attempt in 1.. {
+        let (container, blob) = look_up(blobs, call).await?;
+        let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+        conditions.write(Some(current(&blob.record)))?;
+        let mut record = blob.record.clone();
+        apply(&mut record);
+        record.etag = blobs.new_etag();
+        record.last_modified = blobs.clock.now();
+        let mut tx = Transaction::new();
+        blobs.stage_blob(&mut tx, &container, Some(&blob), &record, None, op)?;
+        match blobs.ledger.commit(tx).await {
+            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let mut response = render::empty(StatusCode::OK);
+                render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+                return Ok(response);
+            }
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}
+
+pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    if call.headers.contains_key("x-ms-blob-content-length")
+        || call.headers.contains_key("x-ms-sequence-number-action")
+    {
+        return Err(ErrorCode::NotImplemented.into());
+    }
+    let properties = headers::blob_headers(&call.headers)?;
+    change(blobs, &call, "setProperties", |record| {
+        record.headers = properties.clone()
+    })
+    .await
+}
+
+pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    let metadata = headers::metadata(&call.headers)?;
+    change(blobs, &call, "setMetadata", |record| {
+        record.metadata = metadata.clone()
+    })
+    .await
+}
+
+pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "d")?;
+    if call.parameter("deletetype").is_some() {
+        return Err(ErrorCode::NotImplemented.into());
+    }
+    let conditions = Conditions::parse(&call.headers)?;
+    for attempt in 1.. {
+        let (container, blob) = look_up(blobs, &call).await?;
+        let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+        conditions.write(Some(current(&blob.record)))?;
+        let mut tx = Transaction::new();
+        blobs.stage_blob_removal(&mut tx, &container, &blob);
+        match blobs.ledger.commit(tx).await {
+            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let mut response = render::empty(StatusCode::ACCEPTED);
+                render::set(response.headers_mut(), "x-ms-delete-type-permanent", "true");
+                return Ok(response);
+            }
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}

@@ -1,0 +1,225 @@
+//! Put Block, Put Block List, Get Block List.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Response, StatusCode};
+use http_semantics::Body;
+use ledger::Transaction;
+
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_ID_BYTES_MAX, BLOCK_LIST_BYTES_MAX};
+use crate::operations::blob::{current, look_up, overtaken, permit_write, refuse_unserved};
+use crate::rules::block_list::merge;
+use crate::rules::conditions::Conditions;
+use crate::service::Call;
+use crate::store::records::{BlobRecord, BlockRecord, Extent};
+use crate::store::staging::Expected;
+use crate::wire::{headers, render, xml};
+
+/// The prefix of ids that a blob that was put whole gives its content when blocks join it.
+const WHOLE_BLOCK: &str = "";
+
+pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "cw")?;
+    refuse_unserved(&call)?;
+    let id = call
+        .parameter("blockid")
+        .ok_or_else(|| BlobsError::with(ErrorCode::MissingRequiredQueryParameter, "blockid is required."))?
+        .to_owned();
+    let decoded = STANDARD.decode(&id).map_err(|_| ErrorCode::InvalidBlockId)?;
+    if decoded.is_empty() || decoded.len() > BLOCK_ID_BYTES_MAX {
+        return Err(ErrorCode::InvalidBlockId.into());
+    }
+    let length = headers::content_length(&call.headers)?.ok_or(ErrorCode::MissingContentLengthHeader)?;
+    if length == 0 {
+        return Err(BlobsError::with(
+            ErrorCode::InvalidHeaderValue,
+            "A block has at least one byte.",
+        ));
+    }
+    if length > BLOCK_BYTES_MAX {
+        return Err(ErrorCode::RequestBodyTooLarge.into());
+    }
+    let md5 = headers::md5(&call.headers, "content-md5")?;
+    let (container, blob) = look_up(blobs, &call).await?;
+    permit_write(&call, blob.is_some())?;
+    let snapshot = blobs.ledger.snapshot().await?;
+    let staged = blobs
+        .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
+        .await?;
+    if staged
+        .blocks
+        .keys()
+        .next()
+        .is_some_and(|other| other.len() != id.len())
+    {
+        return Err(ErrorCode::InvalidBlobOrBlock.into());
+    }
+    let expected = Expected {
+        length: Some(length),
+        md5,
+        bytes_max: BLOCK_BYTES_MAX,
+        inline: false,
+    };
+    let content = blobs.take_in(call.take_body(), expected).await?;
+    blobs.put_block(&container, call.blob()?, &id, &content).await?;
+    let mut response = render::empty(StatusCode::CREATED);
+    render::set(
+        response.headers_mut(),
+        "content-md5",
+        STANDARD.encode(content.md5),
+    );
+    render::set(response.headers_mut(), "x-ms-request-server-encrypted", "false");
+    Ok(response)
+}
+
+/// A blob's committed blocks by id. A blob that was put whole has none that a list could name.
+fn committed(record: &BlobRecord) -> HashMap<String, BlockRecord> {
+    record
+        .extents
+        .iter()
+        .filter(|extent| extent.block != WHOLE_BLOCK)
+        .filter_map(|extent| {
+            let content = extent.content?;
+            let block = BlockRecord {
+                id: extent.block.clone(),
+                length: extent.length,
+                content,
+            };
+            Some((extent.block.clone(), block))
+        })
+        .collect()
+}
+
+pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "cw")?;
+    refuse_unserved(&call)?;
+    let conditions = Conditions::parse(&call.headers)?;
+    let properties = headers::blob_headers(&call.headers)?;
+    let metadata = headers::metadata(&call.headers)?;
+    let body = call.take_body().read_bounded(BLOCK_LIST_BYTES_MAX).await?;
+    if let Some(md5) = headers::md5(&call.headers, "content-md5")? {
+        use md5::{Digest as _, Md5};
+        if <[u8; 16]>::from(Md5::digest(&body)) != md5 {
+            return Err(ErrorCode::Md5Mismatch.into());
+        }
+    }
+    let list = xml::block_list(&body)?;
+    for attempt in 1.. {
+        let snapshot = blobs.ledger.snapshot().await?;
+        let container = blobs
+            .container(snapshot.as_ref(), &call.target.account, call.container()?)
+            .await?;
+        let before = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
+        conditions.write(before.as_ref().map(|before| current(&before.record)))?;
+        permit_write(&call, before.is_some())?;
+        let staged = blobs
+            .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
+            .await?;
+        let old = before
+            .as_ref()
+            .map(|before| committed(&before.record))
+            .unwrap_or_default();
+        let picked = merge(&list, &old, &staged.blocks)?;
+        let extents: Vec<Extent> = picked
+            .into_iter()
+            .map(|(block, record)| Extent {
+                block,
+                length: record.length,
+                content: Some(record.content),
+            })
+            .collect();
+        let now = blobs.clock.now();
+        let record = BlobRecord {
+            name: call.blob()?.to_owned(),
+            etag: blobs.new_etag(),
+            created: before.as_ref().map_or(now, |before| before.record.created),
+            last_modified: now,
+            length: extents.iter().map(|extent| extent.length).sum(),
+            headers: properties.clone(),
+            metadata: metadata.clone(),
+            extents,
+            copy: None,
+        };
+        let mut tx = Transaction::new();
+        blobs.stage_block_removal(&mut tx, &staged)?;
+        blobs.stage_blob(
+            &mut tx,
+            &container,
+            before.as_ref(),
+            &record,
+            None,
+            "putBlockList",
+        )?;
+        match blobs.ledger.commit(tx).await {
+            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let mut response = render::empty(StatusCode::CREATED);
+                render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+                render::set(response.headers_mut(), "x-ms-request-server-encrypted", "false");
+                return Ok(response);
+            }
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}
+
+pub(crate) async fn get_list(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "r")?;
+    let snapshot = blobs.ledger.snapshot().await?;
+    let container = blobs
+        .container(snapshot.as_ref(), &call.target.account, call.container()?)
+        .await?;
+    let blob = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
+    let staged = blobs
+        .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
+        .await?;
+    if blob.is_none() && staged.entries.is_empty() {
+        return Err(ErrorCode::BlobNotFound.into());
+    }
+    let (want_committed, want_staged) = match call.parameter("blocklisttype").unwrap_or("committed") {
+        "committed" => (true, false),
+        "uncommitted" => (false, true),
+        "all" => (true, true),
+        _ => return Err(ErrorCode::InvalidQueryParameterValue.into()),
+    };
+    let block =
+        |id: &str, length: u64| format!("<Block>{}<Size>{length}</Size></Block>", xml::element("Name", id));
+    let mut out = format!("{}<BlockList>", xml::DECLARATION);
+    if want_committed {
+        let extents = blob.iter().flat_map(|blob| &blob.record.extents);
+        let blocks: String = extents
+            .filter(|extent| extent.block != WHOLE_BLOCK)
+            .map(|extent| block(&extent.block, extent.length))
+            .collect();
+        out.push_str(&format!("<CommittedBlocks>{blocks}</CommittedBlocks>"));
+    }
+    if want_staged {
+        let mut sorted: Vec<&BlockRecord> = staged.blocks.values().collect();
+        sorted.sort_by(|a, b| a.id.cmp(&b.id));
+        let blocks: String = sorted
+            .into_iter()
+            .map(|record| block(&record.id, record.length))
+            .collect();
+        out.push_str(&format!("<UncommittedBlocks>{blocks}</UncommittedBlocks>"));
+    }
+    out.push_str("</BlockList>");
+    let mut response = render::document(out);
+    if let Some(blob) = blob {
+        render::set_state(
+            response.headers_mut(),
+            &blob.record.etag,
+            blob.record.last_modified,
+        );
+        render::set(
+            response.headers_mut(),
+            "x-ms-blob-content-length",
+            blob.record.length.to_string(),
+        );
+    }
+    Ok(response)
+}

@@ -1,0 +1,88 @@
+//! Create Container, Get Container Properties, Get and Set Container Metadata, Delete Container.
+
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_semantics::{Body, date};
+
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::rules::conditions::{Conditions, Current};
+use crate::service::Call;
+use crate::wire::{headers, render};
+
+pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('c', "cw")?;
+    if headers::text(&call.headers, "x-ms-blob-public-access").is_some() {
+        return Err(BlobsError::with(
+            ErrorCode::NotImplemented,
+            "Anonymous access is not served.",
+        ));
+    }
+    let metadata = headers::metadata(&call.headers)?;
+    let record = blobs
+        .create_container(&call.target.account, call.container()?, metadata)
+        .await?;
+    let mut response = render::empty(StatusCode::CREATED);
+    render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+    Ok(response)
+}
+
+pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('c', "r")?;
+    let snapshot = blobs.ledger.snapshot().await?;
+    let container = blobs
+        .container(snapshot.as_ref(), &call.target.account, call.container()?)
+        .await?;
+    let mut response = render::empty(StatusCode::OK);
+    let out = response.headers_mut();
+    render::set_state(out, &container.record.etag, container.record.last_modified);
+    for (name, value) in &container.record.metadata {
+        let name = HeaderName::from_bytes(format!("x-ms-meta-{name}").as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            out.insert(name, value);
+        }
+    }
+    if call.parameter("comp").is_none() {
+        render::set(out, "x-ms-lease-state", "available");
+        render::set(out, "x-ms-lease-status", "unlocked");
+        render::set(out, "x-ms-has-immutability-policy", "false");
+        render::set(out, "x-ms-has-legal-hold", "false");
+    }
+    Ok(response)
+}
+
+pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('c', "w")?;
+    let metadata = headers::metadata(&call.headers)?;
+    let snapshot = blobs.ledger.snapshot().await?;
+    let container = blobs
+        .container(snapshot.as_ref(), &call.target.account, call.container()?)
+        .await?;
+    let conditions = Conditions::parse(&call.headers)?;
+    conditions.write(Some(current(&container.record)))?;
+    let mut record = container.record.clone();
+    record.metadata = metadata;
+    record.etag = blobs.new_etag();
+    record.last_modified = blobs.clock.now();
+    blobs.replace_container(&container, &record).await?;
+    let mut response = render::empty(StatusCode::OK);
+    render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+    Ok(response)
+}
+
+pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('c', "d")?;
+    let snapshot = blobs.ledger.snapshot().await?;
+    let container = blobs
+        .container(snapshot.as_ref(), &call.target.account, call.container()?)
+        .await?;
+    Conditions::parse(&call.headers)?.write(Some(current(&container.record)))?;
+    blobs.delete_container(&container).await?;
+    Ok(render::empty(StatusCode::ACCEPTED))
+}
+
+fn current(record: &crate::store::records::ContainerRecord) -> Current<'_> {
+    Current {
+        etag: &record.etag,
+        last_modified: date::whole_seconds(record.last_modified),
+    }
+}

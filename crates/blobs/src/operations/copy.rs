@@ -1,0 +1,110 @@
+//! Copy Blob, within an account: shares content by reference and finishes at once.
+
+use http::{Response, StatusCode, Uri};
+use http_semantics::Body;
+use ledger::Transaction;
+
+use crate::Blobs;
+use crate::auth::Access;
+use crate::error::{BlobsError, ErrorCode};
+use crate::operations::blob::{current, overtaken, permit_write, refuse_unserved};
+use crate::rules::conditions::Conditions;
+use crate::service::Call;
+use crate::store::keys;
+use crate::store::records::CopyRecord;
+use crate::wire::target::Target;
+use crate::wire::{headers, render};
+
+pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "cw")?;
+    refuse_unserved(&call)?;
+    let source_url =
+        headers::text(&call.headers, "x-ms-copy-source").ok_or(ErrorCode::MissingRequiredHeader)?;
+    let source = parse_source(blobs, source_url)?;
+    // A signature for the destination says nothing of the source.
+    if source.account != call.target.account || !matches!(call.access, Access::Key) {
+        let text = "Copies are served within an account and with its key.";
+        return Err(BlobsError::with(ErrorCode::CannotVerifyCopySource, text));
+    }
+    let missing = || BlobsError::from(ErrorCode::CannotVerifyCopySource);
+    let (source_container, source_blob) = (
+        source.container.as_deref().ok_or_else(missing)?,
+        source.blob.as_deref().ok_or_else(missing)?,
+    );
+    let metadata = headers::metadata(&call.headers)?;
+    let conditions = Conditions::parse(&call.headers)?;
+    for attempt in 1.. {
+        let snapshot = blobs.ledger.snapshot().await?;
+        let from = blobs
+            .container(snapshot.as_ref(), &source.account, source_container)
+            .await
+            .map_err(|error| {
+                if error.code == ErrorCode::ContainerNotFound {
+                    missing()
+                } else {
+                    error
+                }
+            })?;
+        let original = blobs
+            .blob(snapshot.as_ref(), &from, source_blob)
+            .await?
+            .ok_or_else(missing)?;
+        let container = blobs
+            .container(snapshot.as_ref(), &call.target.account, call.container()?)
+            .await?;
+        let before = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
+        conditions.write(before.as_ref().map(|before| current(&before.record)))?;
+        permit_write(&call, before.is_some())?;
+        let now = blobs.clock.now();
+        let mut record = original.record.clone();
+        record.name = call.blob()?.to_owned();
+        record.etag = blobs.new_etag();
+        record.created = before.as_ref().map_or(now, |before| before.record.created);
+        record.last_modified = now;
+        if !metadata.is_empty() {
+            record.metadata = metadata.clone();
+        }
+        let stripped = source_url.split('?').next().unwrap_or(source_url).to_owned();
+        let id = blobs.random.uuid().to_string();
+        record.copy = Some(CopyRecord {
+            id: id.clone(),
+            source: stripped,
+            completed: now,
+        });
+        let inline_key = keys::inline(&from.record.generation, &original.record.name);
+        let inline = snapshot.get(&inline_key).await?.map(|stored| stored.value);
+        let mut tx = Transaction::new();
+        from.require(&mut tx);
+        tx.require_version(
+            keys::blob(&from.record.generation, &original.record.name),
+            Some(original.version),
+        );
+        blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "copy")?;
+        match blobs.ledger.commit(tx).await {
+            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let mut response = render::empty(StatusCode::ACCEPTED);
+                let out = response.headers_mut();
+                render::set_state(out, &record.etag, record.last_modified);
+                render::set(out, "x-ms-copy-id", id);
+                render::set(out, "x-ms-copy-status", "success");
+                return Ok(response);
+            }
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}
+
+fn parse_source(blobs: &Blobs, url: &str) -> Result<Target, BlobsError> {
+    let uri: Uri = url.parse().map_err(|_| ErrorCode::InvalidHeaderValue)?;
+    if uri
+        .query()
+        .is_some_and(|query| query.contains("snapshot=") || query.contains("versionid="))
+    {
+        return Err(ErrorCode::NotImplemented.into());
+    }
+    let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+    Target::parse(&host, uri.path(), &blobs.settings.host_suffixes)
+        .map_err(|_| ErrorCode::CannotVerifyCopySource.into())
+}

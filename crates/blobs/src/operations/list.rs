@@ -1,0 +1,188 @@
+//! List Containers, List Blobs.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Response;
+use http_semantics::{Body, date};
+
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::limits::LIST_ENTRIES_MAX;
+use crate::service::Call;
+use crate::store::listing::{Line, Wanted};
+use crate::store::records::BlobRecord;
+use crate::wire::{render, xml};
+
+/// What a listing's request says, with its marker read.
+struct Page {
+    entries_max: usize,
+    from: Option<String>,
+}
+
+fn page(call: &Call) -> Result<Page, BlobsError> {
+    let entries_max = match call.parameter("maxresults") {
+        None => LIST_ENTRIES_MAX,
+        Some(text) => match text.parse::<u64>() {
+            Ok(0) => return Err(ErrorCode::OutOfRangeQueryParameterValue.into()),
+            Ok(number) => usize::try_from(number)
+                .unwrap_or(LIST_ENTRIES_MAX)
+                .min(LIST_ENTRIES_MAX),
+            Err(_) => return Err(ErrorCode::InvalidQueryParameterValue.into()),
+        },
+    };
+    let from = call
+        .parameter("marker")
+        .map(|marker| {
+            let bytes = URL_SAFE_NO_PAD
+                .decode(marker)
+                .map_err(|_| ErrorCode::InvalidQueryParameterValue)?;
+            String::from_utf8(bytes).map_err(|_| ErrorCode::InvalidQueryParameterValue)
+        })
+        .transpose()?;
+    Ok(Page { entries_max, from })
+}
+
+/// The parts before the entries.
+fn head(call: &Call, container: Option<&str>) -> String {
+    let endpoint = xml::escape(&format!("{}{}/", call.origin, call.target.base));
+    let container = container.map_or_else(String::new, |name| {
+        format!(" ContainerName=\"{}\"", xml::escape(name))
+    });
+    let mut out = format!(
+        "{}<EnumerationResults ServiceEndpoint=\"{endpoint}\"{container}>",
+        xml::DECLARATION
+    );
+    for (parameter, tag) in [
+        ("prefix", "Prefix"),
+        ("marker", "Marker"),
+        ("maxresults", "MaxResults"),
+        ("delimiter", "Delimiter"),
+    ] {
+        if let Some(value) = call.parameter(parameter) {
+            out.push_str(&xml::element(tag, value));
+        }
+    }
+    out
+}
+
+fn tail(next: Option<String>) -> String {
+    let marker = next.map(|name| URL_SAFE_NO_PAD.encode(name)).unwrap_or_default();
+    format!("<NextMarker>{marker}</NextMarker></EnumerationResults>")
+}
+
+fn includes(call: &Call, what: &str) -> bool {
+    call.parameter("include")
+        .is_some_and(|include| include.split(',').any(|part| part.trim() == what))
+}
+
+fn metadata_element(metadata: &std::collections::BTreeMap<String, String>) -> String {
+    let pairs: String = metadata
+        .iter()
+        .map(|(name, value)| xml::element(name, value))
+        .collect();
+    format!("<Metadata>{pairs}</Metadata>")
+}
+
+pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('s', "l")?;
+    let Page { entries_max, from } = page(&call)?;
+    let prefix = call.parameter("prefix").unwrap_or("");
+    let wanted = Wanted {
+        prefix,
+        delimiter: None,
+        from: from.as_deref(),
+        entries_max,
+    };
+    let snapshot = blobs.ledger.snapshot().await?;
+    let (records, next) = blobs
+        .list_containers(snapshot.as_ref(), &call.target.account, wanted)
+        .await?;
+    let mut out = head(&call, None);
+    out.push_str("<Containers>");
+    for record in records {
+        out.push_str("<Container>");
+        out.push_str(&xml::name(&record.name));
+        out.push_str(&format!(
+            "<Properties><Last-Modified>{}</Last-Modified><Etag>\"{}\"</Etag><LeaseStatus>unlocked</LeaseStatus>\
+             <LeaseState>available</LeaseState><HasImmutabilityPolicy>false</HasImmutabilityPolicy>\
+             <HasLegalHold>false</HasLegalHold></Properties>",
+            date::format(record.last_modified),
+            record.etag
+        ));
+        if includes(&call, "metadata") {
+            out.push_str(&metadata_element(&record.metadata));
+        }
+        out.push_str("</Container>");
+    }
+    out.push_str("</Containers>");
+    out.push_str(&tail(next));
+    Ok(render::document(out))
+}
+
+pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('c', "l")?;
+    let Page { entries_max, from } = page(&call)?;
+    let prefix = call.parameter("prefix").unwrap_or("");
+    let delimiter = call.parameter("delimiter");
+    let wanted = Wanted {
+        prefix,
+        delimiter,
+        from: from.as_deref(),
+        entries_max,
+    };
+    let snapshot = blobs.ledger.snapshot().await?;
+    let container = blobs
+        .container(snapshot.as_ref(), &call.target.account, call.container()?)
+        .await?;
+    let (lines, next) = blobs.list_blobs(snapshot.as_ref(), &container, wanted).await?;
+    let mut out = head(&call, Some(&container.record.name));
+    out.push_str("<Blobs>");
+    for line in lines {
+        match line {
+            Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
+            Line::Blob(record) => out.push_str(&blob_element(&record, includes(&call, "metadata"))),
+        }
+    }
+    out.push_str("</Blobs>");
+    out.push_str(&tail(next));
+    Ok(render::document(out))
+}
+
+fn blob_element(record: &BlobRecord, with_metadata: bool) -> String {
+    let headers = &record.headers;
+    let mut out = format!(
+        "<Blob>{}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
+         <Content-Length>{}</Content-Length>",
+        xml::name(&record.name),
+        date::format(record.created),
+        date::format(record.last_modified),
+        record.etag,
+        record.length
+    );
+    let content_type = Some(
+        headers
+            .content_type
+            .as_deref()
+            .unwrap_or("application/octet-stream"),
+    );
+    for (tag, value) in [
+        ("Content-Type", content_type),
+        ("Content-Encoding", headers.content_encoding.as_deref()),
+        ("Content-Language", headers.content_language.as_deref()),
+        ("Content-MD5", headers.content_md5.as_deref()),
+        ("Cache-Control", headers.cache_control.as_deref()),
+        ("Content-Disposition", headers.content_disposition.as_deref()),
+    ] {
+        out.push_str(&xml::element(tag, value.unwrap_or("")));
+    }
+    out.push_str(
+        "<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier><AccessTierInferred>true</AccessTierInferred>\
+         <LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>\
+         <ServerEncrypted>false</ServerEncrypted></Properties>",
+    );
+    if with_metadata {
+        out.push_str(&metadata_element(&record.metadata));
+    }
+    out.push_str("</Blob>");
+    out
+}

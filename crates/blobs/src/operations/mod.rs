@@ -1,0 +1,8 @@
+//! The protocol's operations, by the resource they are about.
+
+pub(crate) mod blob;
+pub(crate) mod block;
+pub(crate) mod container;
+pub(crate) mod copy;
+pub(crate) mod list;
+pub(crate) mod service;

@@ -1,0 +1,4 @@
+//! Decisions without I/O.
+
+pub mod block_list;
+pub mod conditions;

@@ -1,0 +1,230 @@
+//! The wire protocol's front: which operation a request means, who calls, what is answered.
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_semantics::{Body, RequestContext, Service};
+use parking_lot::Mutex;
+use percent_encoding::percent_decode_str;
+
+use crate::Blobs;
+use crate::auth::{Access, Evidence, Needs};
+use crate::error::{BlobsError, ErrorCode};
+use crate::operations::{blob, block, container, copy, list, service as account};
+use crate::wire::render::{self, Common};
+use crate::wire::target::Target;
+
+/// The version that is named where the client names none.
+const VERSION_DEFAULT: HeaderValue = HeaderValue::from_static("2021-12-02");
+
+/// A request as operations see it.
+pub(crate) struct Call {
+    pub(crate) target: Target,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: HeaderMap,
+    /// Taken once. Behind a lock because a body alone can't be shared between threads.
+    pub(crate) body: Mutex<Body>,
+    pub(crate) access: Access,
+    pub(crate) method: Method,
+    /// `scheme://host`, as the client named it.
+    pub(crate) origin: String,
+}
+
+impl Call {
+    /// A query parameter; `None` if it is absent or empty.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(found, _)| found == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Refuses what the caller's signature doesn't grant.
+    pub(crate) fn permit(&self, resource: char, any_of: &'static str) -> Result<(), BlobsError> {
+        self.access.permit(Needs { resource, any_of })
+    }
+
+    /// The body; empty when it was taken before.
+    pub(crate) fn take_body(&self) -> Body {
+        std::mem::take(&mut *self.body.lock())
+    }
+
+    pub(crate) fn container(&self) -> Result<&str, BlobsError> {
+        self.target
+            .container
+            .as_deref()
+            .ok_or_else(|| ErrorCode::InvalidUri.into())
+    }
+
+    pub(crate) fn blob(&self) -> Result<&str, BlobsError> {
+        self.target
+            .blob
+            .as_deref()
+            .ok_or_else(|| ErrorCode::InvalidUri.into())
+    }
+}
+
+#[async_trait]
+impl Service for Blobs {
+    async fn call(&self, request: Request<Body>) -> Response<Body> {
+        let context = request.extensions().get::<RequestContext>().cloned();
+        let request_id = context
+            .as_ref()
+            .map_or_else(|| self.random.uuid(), |context| context.request_id);
+        let common = Common {
+            request_id,
+            client_request_id: request.headers().get("x-ms-client-request-id").cloned(),
+            version: request
+                .headers()
+                .get("x-ms-version")
+                .cloned()
+                .unwrap_or(VERSION_DEFAULT),
+            now: self.clock.now(),
+            head: request.method() == Method::HEAD,
+        };
+        let outcome = match context {
+            Some(context) => self.serve(request, &context).await,
+            None => Err(ErrorCode::InternalError.into()),
+        };
+        render::finish(outcome, &common)
+    }
+}
+
+impl Blobs {
+    async fn serve(
+        &self,
+        request: Request<Body>,
+        context: &RequestContext,
+    ) -> Result<Response<Body>, BlobsError> {
+        let (parts, body) = request.into_parts();
+        let host = parts
+            .uri
+            .authority()
+            .map(ToString::to_string)
+            .or_else(|| {
+                parts
+                    .headers
+                    .get("host")
+                    .and_then(|host| host.to_str().ok())
+                    .map(str::to_owned)
+            })
+            .unwrap_or_default();
+        check_version(&parts.headers)?;
+        let target = Target::parse(&host, parts.uri.path(), &self.settings.host_suffixes)?;
+        let query = parse_query(parts.uri.query().unwrap_or_default())?;
+        let evidence = Evidence {
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
+            query: &query,
+            headers: &parts.headers,
+            secure: context.secure,
+            peer: context.peer.ip(),
+        };
+        let access = self.authenticate(&target, &evidence)?;
+        if target.secondary && !matches!(parts.method, Method::GET | Method::HEAD) {
+            return Err(ErrorCode::InsufficientAccountPermissions.into());
+        }
+        let origin = format!("{}://{host}", context.scheme());
+        let call = Call {
+            target,
+            query,
+            headers: parts.headers,
+            body: Mutex::new(body),
+            access,
+            method: parts.method,
+            origin,
+        };
+        self.dispatch(call).await
+    }
+
+    async fn dispatch(&self, call: Call) -> Result<Response<Body>, BlobsError> {
+        let method = call.method.as_str().to_owned();
+        let restype = call.parameter("restype").unwrap_or("").to_owned();
+        let comp = call.parameter("comp").unwrap_or("").to_owned();
+        // A state that doesn't exist here must not be taken for the current one.
+        if call.parameter("snapshot").is_some() || call.parameter("versionid").is_some() {
+            return Err(ErrorCode::NotImplemented.into());
+        }
+        if call.target.blob.is_some() && restype.is_empty() {
+            return self.dispatch_blob(&method, &comp, call).await;
+        }
+        match (
+            method.as_str(),
+            restype.as_str(),
+            comp.as_str(),
+            call.target.container.is_some(),
+        ) {
+            ("GET" | "HEAD", "account", "properties", _) => account::information(&call),
+            ("GET", "", "list", false) => list::containers(self, call).await,
+            ("GET", "service", "properties", false) => account::properties(&call),
+            ("PUT", "container", "", true) => container::create(self, call).await,
+            ("GET" | "HEAD", "container", "" | "metadata", true) => container::properties(self, call).await,
+            ("PUT", "container", "metadata", true) => container::set_metadata(self, call).await,
+            ("DELETE", "container", "", true) => container::delete(self, call).await,
+            ("GET", "container", "list", true) => list::blobs(self, call).await,
+            ("GET" | "HEAD" | "PUT" | "POST" | "DELETE" | "OPTIONS", ..) => {
+                Err(ErrorCode::NotImplemented.into())
+            }
+            _ => Err(ErrorCode::InvalidUri.into()),
+        }
+    }
+
+    async fn dispatch_blob(
+        &self,
+        method: &str,
+        comp: &str,
+        call: Call,
+    ) -> Result<Response<Body>, BlobsError> {
+        let copies = call.headers.contains_key("x-ms-copy-source");
+        match (method, comp) {
+            ("PUT", "") if copies && !call.headers.contains_key("x-ms-blob-type") => {
+                copy::copy(self, call).await
+            }
+            ("PUT", "") if !copies => blob::put(self, call).await,
+            ("GET", "") => blob::get(self, call).await,
+            ("HEAD", "") | ("GET" | "HEAD", "metadata") => blob::properties(self, call).await,
+            ("DELETE", "") => blob::delete(self, call).await,
+            ("PUT", "properties") => blob::set_properties(self, call).await,
+            ("PUT", "metadata") => blob::set_metadata(self, call).await,
+            ("PUT", "block") if !copies => block::put(self, call).await,
+            ("PUT", "blocklist") => block::put_list(self, call).await,
+            ("GET", "blocklist") => block::get_list(self, call).await,
+            _ => Err(ErrorCode::NotImplemented.into()),
+        }
+    }
+}
+
+/// A version is a date from 2009 on; newer ones than we know are taken as the newest.
+fn check_version(headers: &HeaderMap) -> Result<(), BlobsError> {
+    let Some(version) = headers.get("x-ms-version") else {
+        return Ok(());
+    };
+    let date = version
+        .to_str()
+        .ok()
+        .and_then(|version| version.parse::<jiff::civil::Date>().ok());
+    match date {
+        Some(date) if date.year() >= 2009 => Ok(()),
+        _ => Err(BlobsError::with(
+            ErrorCode::InvalidHeaderValue,
+            "x-ms-version is not a version.",
+        )),
+    }
+}
+
+/// Names in lower case, values decoded. A plus is a plus.
+fn parse_query(query: &str) -> Result<Vec<(String, String)>, BlobsError> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decode = |text: &str| {
+                percent_decode_str(text)
+                    .decode_utf8()
+                    .map(String::from)
+                    .map_err(|_| ErrorCode::InvalidUri)
+            };
+            Ok((decode(name)?.to_lowercase(), decode(value)?))
+        })
+        .collect()
+}

@@ -1,0 +1,196 @@
+//! Blobs in the ledger: staging a new state, removing one, reading content.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use content::ContentReader;
+use futures::stream;
+use http_semantics::{Body, BodyError};
+use ledger::{Sequence, Snapshot, Transaction};
+
+use crate::Blobs;
+use crate::error::BlobsError;
+use crate::store::containers::{Container, log_record};
+use crate::store::keys;
+use crate::store::records::{BlobHeaders, BlobRecord, Extent, decode, encode};
+use crate::store::staging::{Place, StagedContent};
+
+/// A blob as it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Blob {
+    pub(crate) record: BlobRecord,
+    pub(crate) version: Sequence,
+}
+
+impl Blobs {
+    pub(crate) async fn blob(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        name: &str,
+    ) -> Result<Option<Blob>, BlobsError> {
+        let found = snapshot
+            .get(&keys::blob(&container.record.generation, name))
+            .await?;
+        found
+            .map(|found| {
+                Ok(Blob {
+                    record: decode(&found)?,
+                    version: found.version,
+                })
+            })
+            .transpose()
+    }
+
+    /// Stages `record` in the place of `before`: record, inline content, references, and what the
+    /// old state no longer refers to.
+    pub(crate) fn stage_blob(
+        &self,
+        tx: &mut Transaction,
+        container: &Container,
+        before: Option<&Blob>,
+        record: &BlobRecord,
+        inline: Option<Bytes>,
+        op: &str,
+    ) -> Result<(), BlobsError> {
+        let generation = &container.record.generation;
+        let key = keys::blob(generation, &record.name);
+        container.require(tx);
+        tx.require_version(key.clone(), before.map(|before| before.version));
+        let keeps_inline = inline.is_none() && record.extents.iter().any(|extent| extent.content.is_none());
+        match inline {
+            Some(bytes) => tx.put(keys::inline(generation, &record.name), bytes),
+            None if keeps_inline => {}
+            None => tx.delete(keys::inline(generation, &record.name)),
+        }
+        for content in before.iter().flat_map(|before| before.record.contents()) {
+            if !record.contents().any(|kept| kept == content) {
+                tx.delete(keys::reference(content, &key));
+                tx.put(keys::dropped(content), Vec::new());
+            }
+        }
+        for content in record.contents() {
+            tx.put(keys::reference(content, &key), Vec::new());
+        }
+        tx.put(key, encode(record)?);
+        tx.record(log_record(
+            op,
+            &container.account,
+            &container.record.name,
+            Some(&record.name),
+        ));
+        Ok(())
+    }
+
+    /// Stages the removal of a blob.
+    pub(crate) fn stage_blob_removal(&self, tx: &mut Transaction, container: &Container, blob: &Blob) {
+        let generation = &container.record.generation;
+        let key = keys::blob(generation, &blob.record.name);
+        container.require(tx);
+        tx.require_version(key.clone(), Some(blob.version));
+        for content in blob.record.contents() {
+            tx.delete(keys::reference(content, &key));
+            tx.put(keys::dropped(content), Vec::new());
+        }
+        tx.delete(keys::inline(generation, &blob.record.name));
+        tx.delete(key);
+        tx.record(log_record(
+            "delete",
+            &container.account,
+            &container.record.name,
+            Some(&blob.record.name),
+        ));
+    }
+
+    /// The record of a blob that was put whole.
+    pub(crate) fn whole_record(
+        &self,
+        name: &str,
+        before: Option<&Blob>,
+        staged: &StagedContent,
+        headers: BlobHeaders,
+    ) -> (BlobRecord, Option<Bytes>) {
+        let now = self.clock.now();
+        let (content, inline) = match &staged.place {
+            Place::Inline(bytes) => (None, Some(bytes.clone())),
+            Place::Stored(id) => (Some((*id).into()), None),
+        };
+        let record = BlobRecord {
+            name: name.to_owned(),
+            etag: self.new_etag(),
+            created: before.map_or(now, |before| before.record.created),
+            last_modified: now,
+            length: staged.length_bytes,
+            headers,
+            metadata: std::collections::BTreeMap::new(),
+            extents: vec![Extent {
+                block: String::new(),
+                length: staged.length_bytes,
+                content,
+            }],
+            copy: None,
+        };
+        (record, inline)
+    }
+
+    /// `range` of a blob's content. Inline bytes are read now, from the record's own snapshot;
+    /// stored content is opened extent by extent as the client takes it.
+    pub(crate) async fn content_body(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        record: &BlobRecord,
+        range: Range<u64>,
+    ) -> Result<Body, BlobsError> {
+        let mut parts = Vec::new();
+        let mut begins = 0;
+        for extent in &record.extents {
+            let ends = begins + extent.length;
+            let (from, to) = (range.start.max(begins), range.end.min(ends));
+            if from < to {
+                parts.push((extent.content, from - begins..to - begins));
+            }
+            begins = ends;
+        }
+        if let [(None, part)] = parts.as_slice() {
+            let stored = snapshot
+                .get(&keys::inline(&container.record.generation, &record.name))
+                .await?;
+            let bytes = stored.map(|stored| stored.value).unwrap_or_default();
+            let at = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+            if bytes.len() < at(part.end) {
+                let cause = format!("the inline content of blob {:?} is missing or short", record.name);
+                return Err(ledger::LedgerError::Corrupt(cause).into());
+            }
+            return Ok(Body::full(bytes.slice(at(part.start)..at(part.end))));
+        }
+        let parts: Vec<_> = parts
+            .into_iter()
+            .filter_map(|(content, range)| content.map(|content| (content.id(), range)))
+            .collect();
+        let mut rest = parts.into_iter();
+        // The first part is opened now: content that is missing or damaged then has an answer of
+        // its own instead of a broken connection.
+        let first: Option<Box<dyn ContentReader>> = match rest.next() {
+            Some((id, range)) => Some(self.content.reader(id, range).await?),
+            None => None,
+        };
+        let state = (self.content.clone(), first, rest);
+        Ok(Body::stream(stream::try_unfold(
+            state,
+            |(store, mut reader, mut rest)| async move {
+                let source = |error: content::ContentError| BodyError::Source(error.to_string());
+                loop {
+                    let Some(open) = &mut reader else { return Ok(None) };
+                    if let Some(piece) = open.next().await.map_err(source)? {
+                        return Ok(Some((piece, (store, reader, rest))));
+                    }
+                    reader = match rest.next() {
+                        Some((id, range)) => Some(store.reader(id, range).await.map_err(source)?),
+                        None => None,
+                    };
+                }
+            },
+        )))
+    }
+}

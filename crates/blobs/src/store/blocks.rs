@@ -1,0 +1,93 @@
+//! Staged blocks in the ledger.
+
+use std::collections::HashMap;
+
+use ledger::{Direction, Entry, Scan, Snapshot, Transaction};
+
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::limits::BLOCKS_MAX;
+use crate::store::containers::Container;
+use crate::store::keys;
+use crate::store::records::{BlockRecord, StoredId, decode, encode};
+use crate::store::staging::{Place, StagedContent};
+
+/// A blob's staged blocks, by id, with the entries they were read from.
+pub(crate) struct Staged {
+    pub(crate) blocks: HashMap<String, BlockRecord>,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Blobs {
+    pub(crate) async fn staged_blocks(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        name: &str,
+    ) -> Result<Staged, BlobsError> {
+        let range = keys::blocks(&container.record.generation, name);
+        let mut scan = Scan::new(snapshot, range, Direction::Forward);
+        let mut staged = Staged {
+            blocks: HashMap::new(),
+            entries: Vec::new(),
+        };
+        while let Some(entry) = scan.next().await? {
+            if staged.entries.len() >= 2 * BLOCKS_MAX {
+                return Err(ErrorCode::BlockListTooLong.into());
+            }
+            let block: BlockRecord = decode(&entry.versioned)?;
+            staged.blocks.insert(block.id.clone(), block);
+            staged.entries.push(entry);
+        }
+        Ok(staged)
+    }
+
+    /// Stages a block in the place of one of the same id.
+    pub(crate) async fn put_block(
+        &self,
+        container: &Container,
+        name: &str,
+        id: &str,
+        content: &StagedContent,
+    ) -> Result<(), BlobsError> {
+        let Place::Stored(stored) = content.place else {
+            return Err(ErrorCode::InternalError.into());
+        };
+        let key = keys::block(&container.record.generation, name, id);
+        let snapshot = self.ledger.snapshot().await?;
+        let before = snapshot.get(&key).await?;
+        let mut tx = Transaction::new();
+        container.require(&mut tx);
+        tx.require_version(key.clone(), before.as_ref().map(|before| before.version));
+        if let Some(before) = &before {
+            let before: BlockRecord = decode(before)?;
+            tx.delete(keys::reference(before.content.id(), &key));
+            tx.put(keys::dropped(before.content.id()), Vec::new());
+        }
+        tx.put(keys::reference(stored, &key), Vec::new());
+        let record = BlockRecord {
+            id: id.to_owned(),
+            length: content.length_bytes,
+            content: StoredId::from(stored),
+        };
+        tx.put(key, encode(&record)?);
+        self.ledger.commit(tx).await?;
+        Ok(())
+    }
+
+    /// Stages the removal of every staged block; their contents go unless a blob took them over.
+    pub(crate) fn stage_block_removal(
+        &self,
+        tx: &mut Transaction,
+        staged: &Staged,
+    ) -> Result<(), BlobsError> {
+        for entry in &staged.entries {
+            let block: BlockRecord = decode(&entry.versioned)?;
+            tx.require_version(entry.key.clone(), Some(entry.versioned.version));
+            tx.delete(keys::reference(block.content.id(), &entry.key));
+            tx.put(keys::dropped(block.content.id()), Vec::new());
+            tx.delete(entry.key.clone());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Keys of the blob service. The first element tells the kind.
+//!
+//! A container has a generation, 16 random bytes, that its blobs' keys begin with: a container
+//! that is deleted and made anew is empty at once, and the old blobs are purged in the background.
+
+use content::ContentId;
+use ledger::{Key, KeyRange, KeyWriter, Keyspace};
+
+use crate::limits::BLOB_NAME_KEY_BYTES_MAX;
+
+/// A container's generation.
+pub(crate) type Generation = [u8; 16];
+
+const CONTAINER: u8 = 1;
+const BLOB: u8 = 2;
+const INLINE: u8 = 3;
+const BLOCK: u8 = 4;
+const REFERENCE: u8 = 6;
+const DROPPED: u8 = 7;
+const PURGE: u8 = 8;
+
+fn kind(tag: u8) -> KeyWriter {
+    KeyWriter::new(Keyspace::Blobs).u8(tag)
+}
+
+pub(crate) fn container(account: &str, name: &str) -> Key {
+    kind(CONTAINER).str(account).str(name).finish()
+}
+
+pub(crate) fn containers(account: &str, prefix: &str) -> KeyRange {
+    KeyRange::prefix(&open_ended(kind(CONTAINER).str(account), prefix))
+}
+
+pub(crate) fn all_containers() -> KeyRange {
+    KeyRange::prefix(&kind(CONTAINER).finish())
+}
+
+pub(crate) fn blob(generation: &Generation, name: &str) -> Key {
+    kind(BLOB)
+        .raw(generation)
+        .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX)
+        .finish()
+}
+
+/// Blobs whose name begins with `prefix`.
+pub(crate) fn blobs(generation: &Generation, prefix: &str) -> KeyRange {
+    KeyRange::prefix(&open_ended(kind(BLOB).raw(generation), prefix))
+}
+
+pub(crate) fn inline(generation: &Generation, name: &str) -> Key {
+    kind(INLINE)
+        .raw(generation)
+        .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX)
+        .finish()
+}
+
+pub(crate) fn block(generation: &Generation, name: &str, id: &str) -> Key {
+    kind(BLOCK)
+        .raw(generation)
+        .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX)
+        .str(id)
+        .finish()
+}
+
+/// Every staged block of a blob.
+pub(crate) fn blocks(generation: &Generation, name: &str) -> KeyRange {
+    KeyRange::prefix(
+        &kind(BLOCK)
+            .raw(generation)
+            .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX)
+            .finish(),
+    )
+}
+
+/// Everything of a container's generation: ranges of blobs, inline contents, blocks.
+pub(crate) fn generation(generation: &Generation) -> [KeyRange; 3] {
+    [BLOB, INLINE, BLOCK].map(|tag| KeyRange::prefix(&kind(tag).raw(generation).finish()))
+}
+
+/// `owner`'s reference to a content.
+pub(crate) fn reference(content: ContentId, owner: &Key) -> Key {
+    let owner = blake3::hash(owner.as_bytes());
+    let owner = owner.as_bytes().first_chunk::<16>().copied().unwrap_or_default();
+    kind(REFERENCE).raw(content.as_bytes()).raw(&owner).finish()
+}
+
+/// Every reference to a content.
+pub(crate) fn references(content: ContentId) -> KeyRange {
+    KeyRange::prefix(&kind(REFERENCE).raw(content.as_bytes()).finish())
+}
+
+/// A content that lost a reference and may be unreferenced now.
+pub(crate) fn dropped(content: ContentId) -> Key {
+    kind(DROPPED).raw(content.as_bytes()).finish()
+}
+
+pub(crate) fn all_dropped() -> KeyRange {
+    KeyRange::prefix(&kind(DROPPED).finish())
+}
+
+/// The content of a dropped key.
+pub(crate) fn dropped_content(key: &Key) -> Option<ContentId> {
+    let bytes = key.as_bytes().get(2..)?;
+    bytes.try_into().ok().map(ContentId::from_bytes)
+}
+
+/// A generation whose container is gone.
+pub(crate) fn purge(generation: &Generation) -> Key {
+    kind(PURGE).raw(generation).finish()
+}
+
+pub(crate) fn all_purges() -> KeyRange {
+    KeyRange::prefix(&kind(PURGE).finish())
+}
+
+/// The generation of a purge key.
+pub(crate) fn purged_generation(key: &Key) -> Option<Generation> {
+    key.as_bytes().get(2..)?.try_into().ok()
+}
+
+/// A key that every string beginning with `prefix` has as its own prefix.
+fn open_ended(before: KeyWriter, prefix: &str) -> Key {
+    let closed = before.str_bounded(prefix, BLOB_NAME_KEY_BYTES_MAX).finish();
+    let bytes = closed.to_bytes();
+    Key::from_encoded(bytes.slice(..bytes.len().saturating_sub(2)))
+}

@@ -1,0 +1,15 @@
+//! What lies in the ledger, and the transactions that change it.
+
+pub(crate) mod blobs;
+pub(crate) mod blocks;
+pub(crate) mod containers;
+pub(crate) mod keys;
+pub(crate) mod listing;
+pub(crate) mod records;
+pub(crate) mod staging;
+mod sweep;
+mod verify;
+
+pub use records::BlobHeaders;
+pub use staging::StagedContent;
+pub use sweep::SweepOutcome;

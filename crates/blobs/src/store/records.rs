@@ -1,0 +1,116 @@
+//! Records as they are stored: JSON, because what is in them grows with the protocol. Content is
+//! never in them, so a listing reads little.
+
+use std::collections::BTreeMap;
+
+use content::ContentId;
+use jiff::Timestamp;
+use ledger::{LedgerError, Versioned};
+use serde::{Deserialize, Serialize};
+
+use crate::store::keys::Generation;
+
+/// A container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ContainerRecord {
+    pub(crate) name: String,
+    pub(crate) generation: Generation,
+    pub(crate) etag: String,
+    pub(crate) last_modified: Timestamp,
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// Properties of a blob that a client sets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobHeaders {
+    /// `x-ms-blob-content-type`.
+    pub content_type: Option<String>,
+    /// `x-ms-blob-content-encoding`.
+    pub content_encoding: Option<String>,
+    /// `x-ms-blob-content-language`.
+    pub content_language: Option<String>,
+    /// `x-ms-blob-content-disposition`.
+    pub content_disposition: Option<String>,
+    /// `x-ms-blob-cache-control`.
+    pub cache_control: Option<String>,
+    /// `x-ms-blob-content-md5`, base64.
+    pub content_md5: Option<String>,
+}
+
+/// A committed part of a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Extent {
+    /// The block's id; empty for a blob that was put whole.
+    pub(crate) block: String,
+    pub(crate) length: u64,
+    /// Where its bytes are; `None`: under the blob's inline key.
+    pub(crate) content: Option<StoredId>,
+}
+
+/// A content id in a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredId(pub(crate) [u8; 16]);
+
+impl StoredId {
+    pub(crate) fn id(self) -> ContentId {
+        ContentId::from_bytes(self.0)
+    }
+}
+
+impl From<ContentId> for StoredId {
+    fn from(id: ContentId) -> Self {
+        Self(*id.as_bytes())
+    }
+}
+
+/// How a blob came from another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CopyRecord {
+    pub(crate) id: String,
+    pub(crate) source: String,
+    pub(crate) completed: Timestamp,
+}
+
+/// A blob.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BlobRecord {
+    pub(crate) name: String,
+    pub(crate) etag: String,
+    pub(crate) created: Timestamp,
+    pub(crate) last_modified: Timestamp,
+    pub(crate) length: u64,
+    pub(crate) headers: BlobHeaders,
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) extents: Vec<Extent>,
+    #[serde(default)]
+    pub(crate) copy: Option<CopyRecord>,
+}
+
+impl BlobRecord {
+    pub(crate) fn contents(&self) -> impl Iterator<Item = ContentId> + '_ {
+        self.extents
+            .iter()
+            .filter_map(|extent| extent.content.map(StoredId::id))
+    }
+}
+
+/// A staged block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlockRecord {
+    pub(crate) id: String,
+    pub(crate) length: u64,
+    pub(crate) content: StoredId,
+}
+
+/// The stored form.
+pub(crate) fn encode<R: Serialize>(record: &R) -> Result<Vec<u8>, LedgerError> {
+    serde_json::to_vec(record).map_err(|error| LedgerError::Corrupt(error.to_string()))
+}
+
+/// Reads the stored form.
+pub(crate) fn decode<R: for<'de> Deserialize<'de>>(stored: &Versioned) -> Result<R, LedgerError> {
+    serde_json::from_slice(&stored.value)
+        .map_err(|error| LedgerError::Corrupt(format!("a record of the blob service: {error}")))
+}

@@ -1,0 +1,109 @@
+//! Content on its way in: small content stays in memory for the ledger, larger goes to the
+//! content store piece by piece.
+//!
+//! Invariant: a body is never buffered beyond [`INLINE_BYTES_MAX`] and one piece; what is in the
+//! content store is synced when this returns, and nothing refers to it yet.
+
+use bytes::{Bytes, BytesMut};
+use content::ContentId;
+use http_semantics::Body;
+use md5::{Digest as _, Md5};
+
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::limits::INLINE_BYTES_MAX;
+
+/// Content that was taken in and waits for the commit that refers to it.
+#[derive(Debug, Clone)]
+pub struct StagedContent {
+    /// Its length.
+    pub length_bytes: u64,
+    /// Its MD5.
+    pub md5: [u8; 16],
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Inline(Bytes),
+    Stored(ContentId),
+}
+
+/// What a body must turn out to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Expected {
+    pub(crate) length: Option<u64>,
+    pub(crate) md5: Option<[u8; 16]>,
+    pub(crate) bytes_max: u64,
+    /// Whether small content may stay in memory.
+    pub(crate) inline: bool,
+}
+
+impl Blobs {
+    /// Takes a body in: durable when this returns, unless it is small enough for the ledger.
+    ///
+    /// # Errors
+    /// `RequestBodyTooLarge` past `bytes_max`; as the content store.
+    pub async fn write_content(&self, body: Body, bytes_max: u64) -> Result<StagedContent, BlobsError> {
+        self.take_in(
+            body,
+            Expected {
+                bytes_max,
+                inline: true,
+                ..Expected::default()
+            },
+        )
+        .await
+    }
+
+    pub(crate) async fn take_in(
+        &self,
+        mut body: Body,
+        expected: Expected,
+    ) -> Result<StagedContent, BlobsError> {
+        let mut md5 = Md5::new();
+        let mut length = 0_u64;
+        let mut small = BytesMut::new();
+        let mut writer = None;
+        while let Some(piece) = body.next_piece().await? {
+            length += piece.len() as u64;
+            if length > expected.bytes_max {
+                return Err(ErrorCode::RequestBodyTooLarge.into());
+            }
+            md5.update(&piece);
+            if writer.is_none() && (!expected.inline || small.len() + piece.len() > INLINE_BYTES_MAX) {
+                let mut opened = self.content.writer().await?;
+                if !small.is_empty() {
+                    opened.write(small.split().freeze()).await?;
+                }
+                writer = Some(opened);
+            }
+            match &mut writer {
+                Some(writer) => writer.write(piece).await?,
+                None => small.extend_from_slice(&piece),
+            }
+        }
+        if expected.length.is_some_and(|announced| announced != length) {
+            return Err(BlobsError::with(
+                ErrorCode::InvalidInput,
+                "The body is shorter than Content-Length says.",
+            ));
+        }
+        let md5: [u8; 16] = md5.finalize().into();
+        if expected.md5.is_some_and(|announced| announced != md5) {
+            return Err(ErrorCode::Md5Mismatch.into());
+        }
+        if writer.is_none() && !expected.inline {
+            writer = Some(self.content.writer().await?);
+        }
+        let place = match writer {
+            Some(writer) => Place::Stored(writer.finish().await?.id),
+            None => Place::Inline(small.freeze()),
+        };
+        Ok(StagedContent {
+            length_bytes: length,
+            md5,
+            place,
+        })
+    }
+}

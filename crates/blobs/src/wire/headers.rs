@@ -1,0 +1,75 @@
+//! Request headers that several operations read.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+
+use crate::error::{BlobsError, ErrorCode};
+use crate::limits::METADATA_BYTES_MAX;
+use crate::store::BlobHeaders;
+
+/// A header's text; `None` if it is absent, empty, or not text.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::trim)
+        .filter(|value| !value.is_empty())
+}
+
+/// `Content-Length`.
+pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, BlobsError> {
+    text(headers, "content-length")
+        .map(|value| value.parse().map_err(|_| ErrorCode::InvalidHeaderValue.into()))
+        .transpose()
+}
+
+/// An MD5 header.
+pub(crate) fn md5(headers: &HeaderMap, name: &str) -> Result<Option<[u8; 16]>, BlobsError> {
+    let Some(value) = text(headers, name) else {
+        return Ok(None);
+    };
+    let bytes = STANDARD
+        .decode(value)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.map(Some).ok_or_else(|| ErrorCode::InvalidMd5.into())
+}
+
+/// The `x-ms-blob-*` properties.
+pub(crate) fn blob_headers(headers: &HeaderMap) -> Result<BlobHeaders, BlobsError> {
+    let get = |name: &str| text(headers, name).map(str::to_owned);
+    md5(headers, "x-ms-blob-content-md5")?;
+    Ok(BlobHeaders {
+        content_type: get("x-ms-blob-content-type"),
+        content_encoding: get("x-ms-blob-content-encoding"),
+        content_language: get("x-ms-blob-content-language"),
+        content_disposition: get("x-ms-blob-content-disposition"),
+        cache_control: get("x-ms-blob-cache-control"),
+        content_md5: get("x-ms-blob-content-md5"),
+    })
+}
+
+/// The `x-ms-meta-*` pairs. Names are C# identifiers.
+pub(crate) fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>, BlobsError> {
+    let mut metadata = BTreeMap::new();
+    let mut bytes = 0;
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix("x-ms-meta-") else {
+            continue;
+        };
+        let value = value.to_str().map_err(|_| ErrorCode::InvalidMetadata)?;
+        let starts_well = name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');
+        if !starts_well || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+            return Err(ErrorCode::InvalidMetadata.into());
+        }
+        bytes += name.len() + value.len();
+        metadata.insert(name.to_owned(), value.to_owned());
+    }
+    if bytes > METADATA_BYTES_MAX {
+        return Err(ErrorCode::MetadataTooLarge.into());
+    }
+    Ok(metadata)
+}

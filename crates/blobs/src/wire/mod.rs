@@ -1,0 +1,6 @@
+//! What operations share: names, headers, XML.
+
+pub(crate) mod headers;
+pub(crate) mod render;
+pub(crate) mod target;
+pub(crate) mod xml;

@@ -1,0 +1,151 @@
+//! Answers: headers that all have, properties of blobs, errors.
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_semantics::{Body, date};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::error::{BlobsError, ErrorCode};
+use crate::store::records::BlobRecord;
+use crate::wire::xml;
+
+/// What every answer says.
+#[derive(Debug, Clone)]
+pub(crate) struct Common {
+    pub(crate) request_id: Uuid,
+    pub(crate) client_request_id: Option<HeaderValue>,
+    pub(crate) version: HeaderValue,
+    pub(crate) now: Timestamp,
+    pub(crate) head: bool,
+}
+
+/// Sets a header whose value comes from a client or from us; one that HTTP can't hold is left out.
+pub(crate) fn set(headers: &mut HeaderMap, name: &'static str, value: impl AsRef<str>) {
+    if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// An XML answer.
+pub(crate) fn document(body: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+}
+
+/// `ETag` and `Last-Modified`.
+pub(crate) fn set_state(headers: &mut HeaderMap, etag: &str, last_modified: Timestamp) {
+    set(headers, "etag", format!("\"{etag}\""));
+    set(headers, "last-modified", date::format(last_modified));
+}
+
+/// Every property of a blob, as Get Blob and Get Blob Properties give them.
+pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord) {
+    set_state(headers, &record.etag, record.last_modified);
+    let properties = &record.headers;
+    set(
+        headers,
+        "content-type",
+        properties
+            .content_type
+            .as_deref()
+            .unwrap_or("application/octet-stream"),
+    );
+    for (name, value) in [
+        ("content-encoding", &properties.content_encoding),
+        ("content-language", &properties.content_language),
+        ("content-disposition", &properties.content_disposition),
+        ("cache-control", &properties.cache_control),
+        ("content-md5", &properties.content_md5),
+    ] {
+        if let Some(value) = value {
+            set(headers, name, value);
+        }
+    }
+    for (name, value) in &record.metadata {
+        let name = HeaderName::from_bytes(format!("x-ms-meta-{name}").as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+    set(headers, "x-ms-blob-type", "BlockBlob");
+    set(headers, "x-ms-creation-time", date::format(record.created));
+    set(headers, "x-ms-lease-state", "available");
+    set(headers, "x-ms-lease-status", "unlocked");
+    set(headers, "x-ms-server-encrypted", "false");
+    set(headers, "x-ms-access-tier", "Hot");
+    set(headers, "x-ms-access-tier-inferred", "true");
+    set(headers, "accept-ranges", "bytes");
+    if let Some(copy) = &record.copy {
+        set(headers, "x-ms-copy-id", &copy.id);
+        set(headers, "x-ms-copy-source", &copy.source);
+        set(headers, "x-ms-copy-status", "success");
+        set(headers, "x-ms-copy-progress", format!("{0}/{0}", record.length));
+        set(headers, "x-ms-copy-completion-time", date::format(copy.completed));
+    }
+}
+
+/// Puts what every answer says onto one, and turns an error into its answer.
+pub(crate) fn finish(outcome: Result<Response<Body>, BlobsError>, common: &Common) -> Response<Body> {
+    let mut response = outcome.unwrap_or_else(|error| failure(&error, common));
+    let headers = response.headers_mut();
+    set(headers, "x-ms-request-id", common.request_id.to_string());
+    headers.insert(HeaderName::from_static("x-ms-version"), common.version.clone());
+    set(headers, "date", date::format(common.now));
+    set(headers, "server", "Stabbur-Blob/1.0");
+    if let Some(id) = &common.client_request_id {
+        headers.insert(HeaderName::from_static("x-ms-client-request-id"), id.clone());
+    }
+    response
+}
+
+fn failure(error: &BlobsError, common: &Common) -> Response<Body> {
+    let detail = error.detail.as_deref().unwrap_or(error.code.text());
+    let message = format!(
+        "{detail}\nRequestId:{}\nTime:{}",
+        common.request_id,
+        xml::timestamp(common.now)
+    );
+    let extra = if error.code == ErrorCode::AuthenticationFailed {
+        format!(
+            "<AuthenticationErrorDetail>{}</AuthenticationErrorDetail>",
+            xml::escape(detail)
+        )
+    } else {
+        String::new()
+    };
+    let body = format!(
+        "{}<Error><Code>{}</Code><Message>{}</Message>{extra}</Error>",
+        xml::DECLARATION,
+        error.code.name(),
+        xml::escape(&message)
+    );
+    let mut response = if common.head {
+        empty(StatusCode::OK)
+    } else {
+        document(body)
+    };
+    *response.status_mut() = error.code.status();
+    let headers = response.headers_mut();
+    set(headers, "x-ms-error-code", error.code.name());
+    if let Some(length) = error.length_bytes {
+        set(headers, "content-range", format!("bytes */{length}"));
+    }
+    if error.code == ErrorCode::NoAuthenticationInformation {
+        set(headers, "www-authenticate", "SharedKey");
+    }
+    if common.head {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    response
+}
