@@ -46,10 +46,10 @@ enum Command {
         #[arg(long)]
         long: bool,
     },
-    /// Starts an empty instance and walks through the life of an Altinn instance in it.
+    /// Starts on an empty folder and keeps a record and its attachments through both protocols.
     Tour {
-        /// Sends something wrong in this step (1 to 17), to see that the tour notices.
-        #[arg(long = "break", value_name = "STEP", value_parser = clap::value_parser!(u8).range(1..=17))]
+        /// Sends something wrong in this step (1 to 7), to see that the tour notices.
+        #[arg(long = "break", value_name = "STEP", value_parser = clap::value_parser!(u8).range(1..=7))]
         break_step: Option<u8>,
     },
     /// Measures against peers in the same run and writes docs/benchmarks.md.

@@ -47,15 +47,7 @@ impl Server {
         let ready = folder.join("ready.json");
         let started = now();
         let child = Command::new(context.binary())
-            .args([
-                "dev",
-                "--blobs-port",
-                "0",
-                "--documents-port",
-                "0",
-                "--platform-port",
-                "0",
-            ])
+            .args(["dev", "--blobs-port", "0", "--documents-port", "0"])
             .args(["--admin-port", "0", "--data"])
             .arg(folder.join("data"))
             .arg("--ready-file")

@@ -1,6 +1,5 @@
-//! The tour: an empty folder, one process, and the life of an Altinn instance in it, seen through
-//! three protocols. The steps themselves are those of the client tests
-//! (tests/clients/python/life_of_an_instance.py), so tour and test can't drift apart.
+//! The tour: an empty folder, one process, a record and its attachments kept through two protocols
+//! and read back through both (tests/clients/python/tour.py).
 
 use std::process::Command;
 
@@ -31,7 +30,7 @@ pub(crate) fn run(context: &Context, break_step: Option<u8>) -> Result<bool> {
     println!("idle memory (resident) {}", mebibytes(resident));
     println!("size of the stripped binary {}", mebibytes(size));
     let mut tour = Command::new(context.venv("python"));
-    tour.arg(context.root.join("tests/clients/python/life_of_an_instance.py"))
+    tour.arg(context.root.join("tests/clients/python/tour.py"))
         .arg("--ready-file")
         .arg(server.folder().join("ready.json"));
     if let Some(step) = break_step {

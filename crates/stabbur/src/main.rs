@@ -1,3 +1,117 @@
-//! See ARCHITECTURE.md.
+//! The binary: command line, configuration, wiring. No logic of the services is here.
 
-fn main() {}
+mod config;
+mod dev;
+mod ledger_commands;
+mod node;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// Keeps what a public digital service stores, behind the protocols its clients already speak.
+#[derive(Debug, Parser)]
+#[command(name = "stabbur", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// What is logged: a level, or filters such as `info,gateway=debug`.
+    #[arg(long, global = true, default_value = "info")]
+    log: String,
+    /// How it is logged.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything in one folder, on loopback, with the emulators' well-known keys.
+    Dev(dev::DevArguments),
+    /// For everything else: accounts, keys and TLS from a file.
+    Serve {
+        /// The configuration (TOML); docs/operate/running.md lists what it holds.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Looks into a ledger that no process has open.
+    Ledger {
+        #[command(subcommand)]
+        command: LedgerCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+struct DataArgument {
+    /// The data folder, as `dev` or `serve` was given it.
+    #[arg(long)]
+    data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Reads everything: checksums, the log's chain, the services' records against each other.
+    Verify(DataArgument),
+    /// Counters and sizes.
+    Stats(DataArgument),
+    /// The change log, a JSON line per record.
+    Log {
+        #[command(flatten)]
+        data: DataArgument,
+        /// Begins behind this sequence number.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = match EnvFilter::try_new(&arguments.log) {
+        Ok(filter) => filter,
+        Err(error) => return fail(&anyhow::anyhow!("--log {}: {error}", arguments.log)),
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => subscriber.with_ansi(false).init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            Command::Dev(arguments) => dev::run(arguments).await,
+            Command::Serve { config } => serve::run(&config).await,
+            Command::Ledger {
+                command: LedgerCommand::Verify(data),
+            } => ledger_commands::verify(&data.data).await,
+            Command::Ledger {
+                command: LedgerCommand::Stats(data),
+            } => ledger_commands::stats(&data.data).await,
+            Command::Ledger {
+                command: LedgerCommand::Log { data, after },
+            } => ledger_commands::log(&data.data, after).await,
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "a command line tool says why it failed")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

@@ -30,9 +30,9 @@ assert container.read_item("1", partition_key="a")["id"] == "1"
 client.delete_database("tls")
 """
 
-PLATFORM = """
+ANY = """
 import requests
-assert requests.get(sys.argv[1] + "/health").status_code == 200
+requests.get(sys.argv[1])
 """
 
 
@@ -43,7 +43,7 @@ def authority(server):
     return str(found[0])
 
 
-@pytest.mark.parametrize(("name", "script"), [("blobs", BLOBS), ("documents", DOCUMENTS), ("platform", PLATFORM)])
+@pytest.mark.parametrize(("name", "script"), [("blobs", BLOBS), ("documents", DOCUMENTS)])
 def test_over_tls(server, name, script):
     url = server.endpoints.tls(name)
     environment = {**os.environ, "REQUESTS_CA_BUNDLE": authority(server), "SSL_CERT_FILE": authority(server)}
@@ -54,6 +54,6 @@ def test_over_tls(server, name, script):
 
 def test_a_stranger_is_not_trusted(server):
     environment = {k: v for k, v in os.environ.items() if k not in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")}
-    run = subprocess.run([sys.executable, "-c", "import sys\n" + PLATFORM, server.endpoints.tls("platform")],
+    run = subprocess.run([sys.executable, "-c", "import sys\n" + ANY, server.endpoints.tls("documents")],
                          env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode != 0 and "CERTIFICATE_VERIFY_FAILED" in run.stderr

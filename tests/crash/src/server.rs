@@ -17,7 +17,7 @@ const STOP_SECONDS_MAX: u64 = 30;
 pub(crate) struct Endpoints {
     pub(crate) blobs: String,
     pub(crate) documents: String,
-    pub(crate) platform: String,
+    pub(crate) platform: Option<String>,
 }
 
 /// A running server.
@@ -41,15 +41,7 @@ impl Server {
             .context("the log file")?;
         let began = SystemClock.monotonic();
         let mut child = Command::new(binary)
-            .args([
-                "dev",
-                "--blobs-port",
-                "0",
-                "--documents-port",
-                "0",
-                "--platform-port",
-                "0",
-            ])
+            .args(["dev", "--blobs-port", "0", "--documents-port", "0"])
             .args(["--admin-port", "0", "--data"])
             .arg(folder.join("data"))
             .arg("--ready-file")
@@ -72,7 +64,8 @@ impl Server {
                         .trim_end_matches(&format!("/{}", crate::client::ACCOUNT))
                         .to_owned(),
                     documents: base("documents")?,
-                    platform: base("platform")?,
+                    // Absent as long as the binary doesn't serve Platform Storage.
+                    platform: base("platform").ok(),
                 };
                 let ready_after = SystemClock.monotonic().saturating_sub(began);
                 return Ok(Self {

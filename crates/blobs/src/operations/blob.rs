@@ -278,7 +278,7 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
     }
     let properties = headers::blob_headers(&call.headers)?;
     change(blobs, &call, "setProperties", |record| {
-        record.headers = properties.clone()
+        record.headers = properties.clone();
     })
     .await
 }
@@ -286,7 +286,7 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
 pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     let metadata = headers::metadata(&call.headers)?;
     change(blobs, &call, "setMetadata", |record| {
-        record.metadata = metadata.clone()
+        record.metadata = metadata.clone();
     })
     .await
 }

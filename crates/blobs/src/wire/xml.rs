@@ -67,7 +67,7 @@ pub(crate) fn block_list(body: &[u8]) -> Result<Vec<(Source, String)>, BlobsErro
                 open.push(tag);
             }
             Event::Empty(tag) if open.is_empty() && tag.name().as_ref() == "BlockList" && !seen => {
-                seen = true
+                seen = true;
             }
             Event::Text(part) => {
                 let part: &str = &part;

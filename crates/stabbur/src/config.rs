@@ -1,0 +1,151 @@
+//! The configuration of `stabbur serve`, and what it may not say.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use identity::SharedKey;
+use serde::Deserialize;
+
+use crate::dev;
+
+/// The file, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where everything is kept.
+    pub(crate) data_dir: PathBuf,
+    pub(crate) blobs: Service,
+    pub(crate) documents: Service,
+    pub(crate) admin: Admin,
+}
+
+/// A protocol's listener and accounts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Service {
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls: Option<TlsFiles>,
+    /// What comes behind `{account}.` in host names.
+    #[serde(default)]
+    pub(crate) host_suffixes: Vec<String>,
+    pub(crate) accounts: Vec<Account>,
+}
+
+/// The admin listener.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Admin {
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// Certificate chain and key, both PEM.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// An account; its keys are in files of their own, so that this file holds no secret.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Account {
+    pub(crate) name: String,
+    /// One or two files, each with one base64 key.
+    pub(crate) key_files: Vec<PathBuf>,
+}
+
+impl Config {
+    /// Reads the file. Errors name file, place and next step.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+        // The library's message holds line, column and key.
+        toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+    }
+}
+
+impl Account {
+    /// Reads the account's keys.
+    pub(crate) fn keys(&self) -> Result<Vec<SharedKey>> {
+        if !(1..=2).contains(&self.key_files.len()) {
+            bail!(
+                "account {}: key_files names {} files; give one or two",
+                self.name,
+                self.key_files.len()
+            );
+        }
+        self.key_files
+            .iter()
+            .map(|path| read_key(&self.name, path))
+            .collect()
+    }
+}
+
+fn read_key(account: &str, path: &Path) -> Result<SharedKey> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("account {account}: key file {}", path.display()))?;
+    let Some(key) = SharedKey::from_base64(&text) else {
+        bail!(
+            "account {account}: {} holds no base64 key; make one with `openssl rand -base64 64`",
+            path.display()
+        );
+    };
+    for known in [dev::BLOBS_KEY, dev::DOCUMENTS_KEY] {
+        if SharedKey::from_base64(known).is_some_and(|known| known.same_as(&key)) {
+            bail!(
+                "account {account}: {} holds an emulator's key, which everybody knows; make one with \
+                 `openssl rand -base64 64`",
+                path.display()
+            );
+        }
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(key: &str) -> (tempfile::TempDir, Account) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, key).unwrap();
+        (
+            folder,
+            Account {
+                name: "acme".to_owned(),
+                key_files: vec![path],
+            },
+        )
+    }
+
+    #[test]
+    fn well_known_and_malformed_keys_are_refused() {
+        for known in [dev::BLOBS_KEY, dev::DOCUMENTS_KEY] {
+            let (_folder, account) = account(&format!("{known}\n"));
+            let error = account.keys().unwrap_err().to_string();
+            assert!(
+                error.contains("everybody knows") && !error.contains(known),
+                "{error}"
+            );
+        }
+        let (_folder, bad) = account("not base64!");
+        assert!(bad.keys().unwrap_err().to_string().contains("openssl rand"));
+        let (_folder, good) = account("c2VjcmV0LWtleQ==");
+        assert_eq!(good.keys().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stabbur.toml");
+        std::fs::write(&path, "data_dir = \"/x\"\nunknown = 1\n").unwrap();
+        let error = Config::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("stabbur.toml") && error.contains("line 2") && error.contains("unknown"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! `stabbur dev`: an estate of its own in one folder, for developers and CI.
+//!
+//! Invariant: the well-known keys are known to everybody, so only loopback is listened on.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use blobs::Blobs;
+use clap::Args;
+use documents::{Documents, DocumentsService};
+use gateway::tls::Tls;
+use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, Transport};
+use identity::SharedKey;
+use ledger::{AdjustableClock, Clock, SystemClock};
+use tokio::sync::watch;
+
+use crate::node::{self, Stores, StoresHealth};
+
+/// The storage emulators' account and key (Microsoft's documentation of Azurite).
+pub(crate) const BLOBS_ACCOUNT: &str = "devstoreaccount1";
+/// See [`BLOBS_ACCOUNT`].
+pub(crate) const BLOBS_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// The Cosmos DB emulators' key (Microsoft's documentation of the emulator).
+pub(crate) const DOCUMENTS_KEY: &str =
+    "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArguments {
+    /// Where everything is kept.
+    #[arg(long, default_value = "stabbur-data")]
+    data: PathBuf,
+    /// The loopback address that is listened on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Azure Blob Storage; 0 takes a free port, here and below.
+    #[arg(long, default_value_t = 10_000)]
+    blobs_port: u16,
+    /// Cosmos DB for NoSQL.
+    #[arg(long, default_value_t = 8081)]
+    documents_port: u16,
+    /// Health, metrics, the development clock.
+    #[arg(long, default_value_t = 9090)]
+    admin_port: u16,
+    /// Written when everything listens: the addresses, as JSON.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+}
+
+pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
+    let began = SystemClock.monotonic();
+    if !arguments.host.is_loopback() {
+        bail!(
+            "--host {}: dev has well-known keys and listens on loopback only; use `stabbur serve` for other addresses",
+            arguments.host
+        );
+    }
+    let clock = Arc::new(AdjustableClock::over_system());
+    let stores = Stores::open(&arguments.data, clock.clone())?;
+    let (tls, authority) = Tls::development(&arguments.data.join("tls"), clock.now())?;
+    let tls = Arc::new(tls);
+    let key = |text: &str| SharedKey::from_base64(text).context("a well-known key is malformed");
+    let blobs = Blobs::new(
+        stores.ledger.clone(),
+        stores.content.clone(),
+        stores.clock.clone(),
+        stores.random.clone(),
+        blobs::Settings {
+            accounts: vec![blobs::Account {
+                name: BLOBS_ACCOUNT.to_owned(),
+                keys: vec![key(BLOBS_KEY)?],
+            }],
+            host_suffixes: vec!["blob.localhost".to_owned()],
+        },
+    );
+    let mut settings = documents::Settings::single("localhost", key(DOCUMENTS_KEY)?);
+    settings.development_certificate_pem = std::fs::read_to_string(&authority).ok();
+    let documents = Documents::new(
+        stores.ledger.clone(),
+        stores.clock.clone(),
+        stores.random.clone(),
+        settings,
+    );
+    let health = Arc::new(StoresHealth(stores.clone()));
+    let metrics = Arc::new(Metrics::new(vec![health.clone()]));
+    let admin = AdminService {
+        metrics: metrics.clone(),
+        health,
+        clock: Some(clock.clone()),
+        inner: None,
+    };
+    let gateway = Gateway {
+        metrics,
+        // Durations are real ones, however the development clock is moved.
+        clock: Arc::new(SystemClock),
+        random: stores.random.clone(),
+        stop_max: Duration::from_secs(node::STOP_SECONDS_MAX),
+    };
+    let listener =
+        |name: &str, port: u16, transport: Transport, service: Arc<dyn http_semantics::Service>| Listener {
+            name: name.into(),
+            address: SocketAddr::new(arguments.host, port),
+            transport,
+            service,
+            limits: ListenerLimits::default(),
+        };
+    let both = || Transport::Both(tls.clone());
+    let bound = gateway.bind(vec![
+        listener("blobs", arguments.blobs_port, both(), blobs.clone()),
+        listener(
+            "documents",
+            arguments.documents_port,
+            both(),
+            Arc::new(DocumentsService::new(documents.clone())),
+        ),
+        listener("admin", arguments.admin_port, Transport::Plain, Arc::new(admin)),
+    ])?;
+    let addresses = bound.addresses();
+    let [blobs_at, documents_at, admin_at] = addresses.as_slice() else {
+        bail!("a listener is missing")
+    };
+    let authority = std::fs::canonicalize(&authority).unwrap_or(authority);
+    let ready = SystemClock.monotonic().saturating_sub(began).as_millis();
+    say(&format!(
+        "blobs      http://{blobs_at}/{BLOBS_ACCOUNT}  (https on the same port)\n\
+         \x20          DefaultEndpointsProtocol=http;AccountName={BLOBS_ACCOUNT};AccountKey={BLOBS_KEY};\
+         BlobEndpoint=http://{blobs_at}/{BLOBS_ACCOUNT};\n\
+         documents  http://{documents_at}/  (https on the same port)\n\
+         \x20          AccountEndpoint=https://{documents_at}/;AccountKey={DOCUMENTS_KEY};\n\
+         admin      http://{admin_at}/health/ready  /metrics  POST /dev/clock\n\
+         trust      NODE_EXTRA_CA_CERTS={0}  REQUESTS_CA_BUNDLE={0}  SSL_CERT_FILE={0}\n\
+         ready in {ready} ms",
+        authority.display()
+    ));
+    if let Some(path) = &arguments.ready_file {
+        let text = serde_json::json!({
+            "blobs": format!("http://{blobs_at}/{BLOBS_ACCOUNT}"),
+            "documents": format!("http://{documents_at}"),
+            "admin": format!("http://{admin_at}"),
+            "blobs_port": blobs_at.port(),
+            "documents_port": documents_at.port(),
+            "admin_port": admin_at.port(),
+            "ca": authority,
+            "ready_ms": u64::try_from(ready).unwrap_or(u64::MAX),
+        });
+        let temporary = path.with_extension("tmp");
+        std::fs::write(&temporary, text.to_string()).with_context(|| format!("{}", temporary.display()))?;
+        std::fs::rename(&temporary, path).with_context(|| format!("{}", path.display()))?;
+    }
+    let (stop, stopped) = watch::channel(false);
+    let work = node::background(blobs, documents, stopped);
+    node::run(bound, &stores, stop, work).await
+}
+
+#[allow(clippy::print_stdout, reason = "this is what the command prints for people")]
+fn say(text: &str) {
+    println!("{text}");
+}

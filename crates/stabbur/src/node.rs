@@ -1,0 +1,160 @@
+//! One node: stores opened, services wired, background work, listeners until a signal.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use async_trait::async_trait;
+use blobs::Blobs;
+use content::ContentStore;
+use content_local::LocalContent;
+use documents::Documents;
+use gateway::{Bound, HealthSource, Sample, StatsSource};
+use ledger::{Clock, Health, Ledger, Random, SystemRandom};
+use ledger_embedded::{EmbeddedLedger, Options};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How often the background work runs.
+const SWEEP_SECONDS: u64 = 5;
+
+/// How often content that no commit refers to is looked for.
+const ORPHANS_SECONDS: u64 = 24 * 3_600;
+
+/// Longest time that a stop waits for requests under way.
+pub(crate) const STOP_SECONDS_MAX: u64 = 30;
+
+/// The stores of a data folder.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) content: Arc<dyn ContentStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+}
+
+impl Stores {
+    /// Opens (or creates) `{data}/ledger` and `{data}/content`.
+    pub(crate) fn open(data: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        let ledger = EmbeddedLedger::open(&data.join("ledger"), clock.clone(), Options::default())?;
+        let now = clock.clone();
+        let content = LocalContent::open(
+            &data.join("content"),
+            Arc::new(move || now.now()),
+            Arc::new(|bytes: &mut [u8]| SystemRandom.fill(bytes)),
+        )?;
+        Ok(Self {
+            ledger: Arc::new(ledger),
+            content: Arc::new(content),
+            clock,
+            random: Arc::new(SystemRandom),
+        })
+    }
+
+    /// Opens a data folder that must already be one.
+    pub(crate) fn open_existing(data: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        if !data.join("ledger").join("FORMAT").is_file() {
+            bail!(
+                "{}: holds no ledger; give the folder that --data or data_dir names",
+                data.display()
+            );
+        }
+        Self::open(data, clock)
+    }
+}
+
+/// The background work of the services, until `stop`.
+pub(crate) fn background(
+    blobs: Arc<Blobs>,
+    documents: Arc<Documents>,
+    mut stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut rounds: u64 = 0;
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(Duration::from_secs(SWEEP_SECONDS)) => {}
+            }
+            if let Err(error) = blobs.sweep_once().await {
+                tracing::warn!(%error, "the blobs' sweep failed; it is tried again");
+            }
+            if let Err(error) = documents.sweep_once().await {
+                tracing::warn!(%error, "the documents' sweep failed; it is tried again");
+            }
+            rounds += 1;
+            if rounds.is_multiple_of(ORPHANS_SECONDS / SWEEP_SECONDS)
+                && let Err(error) = blobs.sweep_orphans().await
+            {
+                tracing::warn!(%error, "the sweep of unreferenced content failed; it is tried again");
+            }
+        }
+    })
+}
+
+/// Serves until SIGTERM or SIGINT, then ends what is under way and closes the ledger.
+pub(crate) async fn run(
+    bound: Bound,
+    stores: &Stores,
+    stop: watch::Sender<bool>,
+    work: JoinHandle<()>,
+) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let serving = tokio::spawn(bound.run(stop.subscribe()));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: no new connections, finishing what was accepted");
+    stop.send_replace(true);
+    let report = serving.await.context("the listeners ended badly")?;
+    if !report.complete {
+        tracing::warn!("some requests were still under way after {STOP_SECONDS_MAX} s and were cut");
+    }
+    work.await.context("the background work ended badly")?;
+    stores.ledger.close().await.context("closing the ledger")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Health and values of the stores, for the admin listener.
+pub(crate) struct StoresHealth(pub(crate) Stores);
+
+#[async_trait]
+impl HealthSource for StoresHealth {
+    async fn ready(&self) -> Result<(), String> {
+        match self.0.ledger.health() {
+            Health::Ready => Ok(()),
+            Health::ReadOnly(cause) => Err(format!("the ledger takes no writes: {cause}")),
+            Health::Unavailable(cause) => Err(format!("the ledger is unavailable: {cause}")),
+        }
+    }
+}
+
+#[async_trait]
+impl StatsSource for StoresHealth {
+    async fn samples(&self) -> Vec<Sample> {
+        let sample = |name: &str, value: u64| Sample {
+            name: name.to_owned(),
+            value: i64::try_from(value).unwrap_or(i64::MAX),
+        };
+        let mut samples = Vec::new();
+        if let Ok(stats) = self.0.ledger.stats().await {
+            samples.push(sample("ledger_head", stats.head));
+            samples.push(sample("ledger_commits", stats.commits));
+            samples.push(sample("ledger_conflicts", stats.conflicts));
+            samples.push(sample("ledger_groups", stats.groups));
+            samples.push(sample("ledger_syncs", stats.syncs));
+            samples.push(sample("ledger_disk_bytes", stats.disk_bytes));
+        }
+        if let Ok(stats) = self.0.content.stats().await {
+            samples.push(sample("content_contents", stats.contents));
+            samples.push(sample("content_disk_bytes", stats.disk_bytes));
+            samples.push(sample("content_corrupt_frames", stats.corrupt_frames));
+        }
+        samples
+    }
+}
