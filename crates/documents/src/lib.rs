@@ -9,11 +9,16 @@
 //! Inside: `rules` decides without I/O, `store` knows keys and transactions, `query` walks
 //! indexes, `operations` has a file per operation of the protocol, `wire` what they share.
 
+mod auth;
 pub mod error;
 pub mod limits;
+pub mod operation;
+mod operations;
 mod query;
 pub mod rules;
+mod service;
 mod store;
+mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,10 +27,12 @@ use identity::SharedKey;
 use ledger::{Clock, Ledger, Random};
 use parking_lot::Mutex;
 
+pub use auth::master_key::parse_authorization;
 pub use error::DocumentsError;
 pub use query::QueryPage;
 pub use rules::partition_key::{Component, PartitionKey, PartitionKeyDefinition};
-pub use store::{Container, ContainerSpec, Item, SweepReport};
+pub use service::DocumentsService;
+pub use store::{Container, ContainerSpec, Item, LOG_KIND_ITEM, SweepReport};
 
 /// An account: a name and the keys that sign for it.
 #[derive(Debug, Clone)]
@@ -55,7 +62,11 @@ impl Settings {
     #[must_use]
     pub fn single(name: impl Into<String>, key: SharedKey) -> Self {
         Self {
-            accounts: vec![Account { name: name.into(), keys: vec![key], hosts: Vec::new() }],
+            accounts: vec![Account {
+                name: name.into(),
+                keys: vec![key],
+                hosts: Vec::new(),
+            }],
             region: "Norway East".to_owned(),
             development_certificate_pem: None,
         }
@@ -76,7 +87,9 @@ pub struct Documents {
 
 impl std::fmt::Debug for Documents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Documents").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Documents")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 

@@ -56,7 +56,13 @@ impl FeedToken {
                 out.extend_from_slice(&number.to_be_bytes());
                 out.extend_from_slice(&rows.to_be_bytes());
             }
-            Self::Ordered { undefined, position, entries, number, rows } => {
+            Self::Ordered {
+                undefined,
+                position,
+                entries,
+                number,
+                rows,
+            } => {
                 out.push(2);
                 out.push(u8::from(*undefined));
                 out.extend_from_slice(&entries.to_be_bytes());
@@ -77,12 +83,27 @@ impl FeedToken {
         URL_SAFE_NO_PAD.encode(out)
     }
 
+    /// The name behind which a list of resources goes on.
+    ///
+    /// # Errors
+    /// As [`FeedToken::decode`].
+    pub(crate) fn decode_name(text: Option<&str>, hash: u64) -> Result<Option<String>, DocumentsError> {
+        match text.map(|text| Self::decode(text, hash)).transpose()? {
+            None => Ok(None),
+            Some(Self::AfterName(name)) => Ok(Some(name)),
+            Some(_) => Err(DocumentsError::bad_request(
+                "Invalid Continuation Token: it is of another kind.",
+            )),
+        }
+    }
+
     /// Reads a token that must belong to the query with this hash.
     ///
     /// # Errors
     /// 400 if it isn't a token of ours, or another query's.
     pub(crate) fn decode(text: &str, hash: u64) -> Result<Self, DocumentsError> {
-        let bad = || DocumentsError::bad_request("Invalid Continuation Token: it is damaged or of another query.");
+        let bad =
+            || DocumentsError::bad_request("Invalid Continuation Token: it is damaged or of another query.");
         if text.len() > CONTINUATION_BYTES_MAX {
             return Err(bad());
         }
@@ -118,7 +139,10 @@ impl Reader<'_> {
 
     fn token(&mut self) -> Option<FeedToken> {
         let token = match self.u8()? {
-            1 => FeedToken::ByNumber { number: self.u64()?, rows: self.u32()? },
+            1 => FeedToken::ByNumber {
+                number: self.u64()?,
+                rows: self.u32()?,
+            },
             2 => FeedToken::Ordered {
                 undefined: self.u8()? != 0,
                 entries: self.u32()?,
@@ -126,7 +150,10 @@ impl Reader<'_> {
                 rows: self.u32()?,
                 position: std::mem::take(&mut self.0).to_vec(),
             },
-            3 => FeedToken::Restart { ordered: self.u8()? != 0, rows: self.u64()? },
+            3 => FeedToken::Restart {
+                ordered: self.u8()? != 0,
+                rows: self.u64()?,
+            },
             4 => FeedToken::AfterName(String::from_utf8(std::mem::take(&mut self.0).to_vec()).ok()?),
             _ => return None,
         };
@@ -142,8 +169,17 @@ mod tests {
     fn tokens_round_trip_and_belong_to_their_query() {
         for token in [
             FeedToken::ByNumber { number: 7, rows: 2 },
-            FeedToken::Ordered { undefined: true, position: vec![1, 2], entries: 3, number: 4, rows: 5 },
-            FeedToken::Restart { rows: 100, ordered: true },
+            FeedToken::Ordered {
+                undefined: true,
+                position: vec![1, 2],
+                entries: 3,
+                number: 4,
+                rows: 5,
+            },
+            FeedToken::Restart {
+                rows: 100,
+                ordered: true,
+            },
             FeedToken::AfterName("æ".to_owned()),
         ] {
             let text = token.encode(42);

@@ -47,7 +47,12 @@ impl Posting {
     }
 
     /// The first number at or above `from`.
-    async fn seek(&mut self, snapshot: &dyn Snapshot, from: u64, read: &mut u64) -> Result<Option<u64>, LedgerError> {
+    async fn seek(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        from: u64,
+        read: &mut u64,
+    ) -> Result<Option<u64>, LedgerError> {
         loop {
             let rest = self.page.get(self.at..).unwrap_or_default();
             let skipped = rest.partition_point(|number| *number < from);
@@ -63,16 +68,26 @@ impl Posting {
                 Some(last) if *last >= from => ledger::KeyWriter::after(&self.prefix).u64(last + 1).finish(),
                 _ => start,
             };
-            let range = KeyRange { start, end: self.range.end.clone() };
+            let range = KeyRange {
+                start,
+                end: self.range.end.clone(),
+            };
             if range.is_empty() {
                 self.ended = true;
                 continue;
             }
-            let limit = ScanLimit { entries_max: self.page_entries, bytes_max: SCAN_PAGE_BYTES_MAX };
+            let limit = ScanLimit {
+                entries_max: self.page_entries,
+                bytes_max: SCAN_PAGE_BYTES_MAX,
+            };
             let page = snapshot.scan_page(&range, Direction::Forward, limit).await?;
             *read += page.entries.len() as u64;
             self.page_entries = (self.page_entries * 2).min(PAGE_ENTRIES_MAX);
-            self.page = page.entries.iter().filter_map(|entry| keys::ending_number(&entry.key)).collect();
+            self.page = page
+                .entries
+                .iter()
+                .filter_map(|entry| keys::ending_number(&entry.key))
+                .collect();
             self.at = 0;
             self.ended = page.rest.is_none();
         }
@@ -89,7 +104,9 @@ impl Numbers {
         read: &mut u64,
     ) -> Result<Option<Self>, LedgerError> {
         if condition.by_number && condition.ranges.len() <= POSTINGS_MAX {
-            return Ok(Some(Self::Postings(condition.ranges.iter().cloned().map(Posting::new).collect())));
+            return Ok(Some(Self::Postings(
+                condition.ranges.iter().cloned().map(Posting::new).collect(),
+            )));
         }
         let mut sorted = Vec::new();
         for range in &condition.ranges {
@@ -108,7 +125,12 @@ impl Numbers {
     }
 
     /// The first number at or above `from`.
-    async fn seek(&mut self, snapshot: &dyn Snapshot, from: u64, read: &mut u64) -> Result<Option<u64>, LedgerError> {
+    async fn seek(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        from: u64,
+        read: &mut u64,
+    ) -> Result<Option<u64>, LedgerError> {
         match self {
             Self::Postings(postings) => {
                 let mut least: Option<u64> = None;

@@ -24,7 +24,7 @@ use crate::rules::partition_key::PartitionKey;
 use crate::store::Container;
 
 pub(crate) use continuation::FeedToken;
-pub(crate) use page::{Counters, ItemsRequest, Rows};
+pub(crate) use page::{ItemsRequest, Rows};
 pub(crate) use plan::Scope;
 pub(crate) use resources::query_resources;
 
@@ -88,8 +88,13 @@ impl Documents {
             items_max: items_max.clamp(1, PAGE_ITEMS_MAX),
             continuation,
         };
-        let page = self.query_items(snapshot.as_ref(), &request, sql, parameters, Rows::values()).await?;
-        Ok(QueryPage { rows: page.rows.into_values(), continuation: page.continuation })
+        let page = self
+            .query_items(snapshot.as_ref(), &request, sql, parameters, Rows::values())
+            .await?;
+        Ok(QueryPage {
+            rows: page.rows.into_values(),
+            continuation: page.continuation,
+        })
     }
 }
 

@@ -89,7 +89,11 @@ impl<'a> OrderedSource<'a> {
         let mut phases = VecDeque::from([(Phase::Values, range)]);
         if undefined_too {
             let all = (Phase::Undefined, KeyRange::prefix(&keys::items(container.number)));
-            if descending { phases.push_back(all) } else { phases.push_front(all) }
+            if descending {
+                phases.push_back(all)
+            } else {
+                phases.push_front(all)
+            }
         }
         let mut source = Self {
             container,
@@ -110,13 +114,21 @@ impl<'a> OrderedSource<'a> {
     }
 
     fn resume(&mut self, position: &Position) {
-        let phase = if position.undefined { Phase::Undefined } else { Phase::Values };
+        let phase = if position.undefined {
+            Phase::Undefined
+        } else {
+            Phase::Values
+        };
         while self.phases.front().is_some_and(|(first, _)| *first != phase) {
             self.phases.pop_front();
         }
         self.skip = position.entries;
         let descending = self.descending;
-        let base = if position.undefined { keys::items(self.container.number) } else { self.prefix.clone() };
+        let base = if position.undefined {
+            keys::items(self.container.number)
+        } else {
+            self.prefix.clone()
+        };
         let at = ledger::KeyWriter::after(&base).raw(&position.bytes).finish();
         if let Some((_, range)) = self.phases.front_mut() {
             if descending {
@@ -133,7 +145,11 @@ impl<'a> OrderedSource<'a> {
     }
 
     fn direction(&self) -> Direction {
-        if self.descending { Direction::Backward } else { Direction::Forward }
+        if self.descending {
+            Direction::Backward
+        } else {
+            Direction::Forward
+        }
     }
 
     pub(super) async fn next(
@@ -150,7 +166,9 @@ impl<'a> OrderedSource<'a> {
                 }
                 return Ok(Step::Item(Box::new(item)));
             }
-            let Some((phase, range)) = self.phases.pop_front() else { return Ok(Step::End) };
+            let Some((phase, range)) = self.phases.pop_front() else {
+                return Ok(Step::End);
+            };
             if range.is_empty() {
                 continue;
             }
@@ -175,19 +193,28 @@ impl<'a> OrderedSource<'a> {
     /// Where to go on among the items without the property.
     fn pause(&self) -> Step {
         let boundary = self.phases.front().and_then(|(_, range)| {
-            let key = if self.descending { range.end.as_ref()? } else { &range.start };
+            let key = if self.descending {
+                range.end.as_ref()?
+            } else {
+                &range.start
+            };
             keys::read_item(key)
         });
         match boundary {
-            Some((_, number)) => {
-                Step::Pause(Position { undefined: true, bytes: number.to_be_bytes().to_vec(), entries: 0 })
-            }
+            Some((_, number)) => Step::Pause(Position {
+                undefined: true,
+                bytes: number.to_be_bytes().to_vec(),
+                entries: 0,
+            }),
             None => Step::End,
         }
     }
 
     fn limit(&self) -> ScanLimit {
-        ScanLimit { entries_max: self.batch, bytes_max: SCAN_PAGE_BYTES_MAX }
+        ScanLimit {
+            entries_max: self.batch,
+            bytes_max: SCAN_PAGE_BYTES_MAX,
+        }
     }
 
     async fn read_undefined(
@@ -198,13 +225,24 @@ impl<'a> OrderedSource<'a> {
     ) -> Result<Option<KeyRange>, DocumentsError> {
         let page = snapshot.scan_page(range, self.direction(), self.limit()).await?;
         for entry in page.entries {
-            let Some((_, number)) = keys::read_item(&entry.key) else { continue };
+            let Some((_, number)) = keys::read_item(&entry.key) else {
+                continue;
+            };
             let record = ItemRecord::decode(&entry.versioned.value)?;
             counters.loaded(record.text.len());
             let document = record.parse()?;
             if value_at(self.path, &document).is_none() {
-                let position = Position { undefined: true, bytes: number.to_be_bytes().to_vec(), entries: 0 };
-                self.buffer.push_back(OrderedItem { number, record, document, position });
+                let position = Position {
+                    undefined: true,
+                    bytes: number.to_be_bytes().to_vec(),
+                    entries: 0,
+                };
+                self.buffer.push_back(OrderedItem {
+                    number,
+                    record,
+                    document,
+                    position,
+                });
             }
         }
         Ok(page.rest)
@@ -218,7 +256,10 @@ impl<'a> OrderedSource<'a> {
     ) -> Result<Option<KeyRange>, DocumentsError> {
         let page = snapshot.scan_page(range, self.direction(), self.limit()).await?;
         counters.index_keys += page.entries.len() as u64;
-        let cut = page.entries.iter().position(|entry| self.value_of(entry).is_some_and(index_value::is_cut));
+        let cut = page
+            .entries
+            .iter()
+            .position(|entry| self.value_of(entry).is_some_and(index_value::is_cut));
         let Some(cut) = cut else {
             let items = self.fetch(snapshot, page.entries, counters).await?;
             self.buffer.extend(items.into_iter().flatten());
@@ -228,13 +269,23 @@ impl<'a> OrderedSource<'a> {
         let behind = entries.split_off(cut);
         let items = self.fetch(snapshot, entries, counters).await?;
         self.buffer.extend(items.into_iter().flatten());
-        let value = behind.first().and_then(|entry| self.value_of(entry)).unwrap_or_default().to_vec();
+        let value = behind
+            .first()
+            .and_then(|entry| self.value_of(entry))
+            .unwrap_or_default()
+            .to_vec();
         let group = KeyRange::prefix(&ledger::KeyWriter::after(&self.prefix).raw(&value).finish());
         self.read_cut_group(snapshot, &group, counters).await?;
         let rest = if self.descending {
-            KeyRange { start: range.start.clone(), end: Some(group.start) }
+            KeyRange {
+                start: range.start.clone(),
+                end: Some(group.start),
+            }
         } else {
-            KeyRange { start: group.end.unwrap_or(group.start), end: range.end.clone() }
+            KeyRange {
+                start: group.end.unwrap_or(group.start),
+                end: range.end.clone(),
+            }
         };
         Ok((!rest.is_empty()).then_some(rest))
     }
@@ -250,14 +301,24 @@ impl<'a> OrderedSource<'a> {
         let mut rest = Some(group.clone());
         let mut bytes = 0;
         while let Some(range) = rest.take() {
-            let page = snapshot.scan_page(&range, Direction::Forward, self.limit()).await?;
+            let page = snapshot
+                .scan_page(&range, Direction::Forward, self.limit())
+                .await?;
             counters.index_keys += page.entries.len() as u64;
-            for item in self.fetch(snapshot, page.entries, counters).await?.into_iter().flatten() {
+            for item in self
+                .fetch(snapshot, page.entries, counters)
+                .await?
+                .into_iter()
+                .flatten()
+            {
                 bytes += item.record.text.len();
                 found.push(item);
             }
             if bytes > QUERY_MEMORY_BYTES_MAX {
-                return Err(ExecError::MemoryExceeded { max_bytes: QUERY_MEMORY_BYTES_MAX }.into());
+                return Err(ExecError::MemoryExceeded {
+                    max_bytes: QUERY_MEMORY_BYTES_MAX,
+                }
+                .into());
             }
             rest = page.rest;
         }
@@ -291,21 +352,34 @@ impl<'a> OrderedSource<'a> {
         entries: Vec<Entry>,
         counters: &mut Counters,
     ) -> Result<Vec<Option<OrderedItem>>, DocumentsError> {
-        let numbers: Vec<u64> = entries.iter().filter_map(|entry| keys::ending_number(&entry.key)).collect();
-        let item_keys: Vec<_> =
-            numbers.iter().map(|number| keys::item(self.container.number, *number)).collect();
+        let numbers: Vec<u64> = entries
+            .iter()
+            .filter_map(|entry| keys::ending_number(&entry.key))
+            .collect();
+        let item_keys: Vec<_> = numbers
+            .iter()
+            .map(|number| keys::item(self.container.number, *number))
+            .collect();
         let found = snapshot.get_many(&item_keys).await?;
         let mut items = Vec::with_capacity(numbers.len());
         for ((entry, number), found) in entries.iter().zip(numbers).zip(found) {
-            let Some(value) = self.value_of(entry) else { continue };
+            let Some(value) = self.value_of(entry) else {
+                continue;
+            };
             let position = self.position(value, number);
             let Some(found) = found else { continue };
             let record = ItemRecord::decode(&found.value)?;
             counters.loaded(record.text.len());
             let document = record.parse()?;
             // Another path with the same hash, or an entry that verify would report.
-            let fits = value_at(self.path, &document).is_some_and(|found| index_value::encode(found) == value);
-            items.push(fits.then_some(OrderedItem { number, record, document, position }));
+            let fits =
+                value_at(self.path, &document).is_some_and(|found| index_value::encode(found) == value);
+            items.push(fits.then_some(OrderedItem {
+                number,
+                record,
+                document,
+                position,
+            }));
         }
         Ok(items)
     }
@@ -314,7 +388,11 @@ impl<'a> OrderedSource<'a> {
     fn position(&mut self, value: &[u8], number: u64) -> Position {
         if value.len() <= CONTINUATION_POSITION_BYTES_MAX {
             let bytes = [value, &number.to_be_bytes()].concat();
-            return Position { undefined: false, bytes, entries: 0 };
+            return Position {
+                undefined: false,
+                bytes,
+                entries: 0,
+            };
         }
         let beginning = value.get(..CONTINUATION_POSITION_BYTES_MAX).unwrap_or(value);
         if self.group == beginning {
@@ -323,7 +401,11 @@ impl<'a> OrderedSource<'a> {
             self.group = beginning.to_vec();
             self.group_entries = 0;
         }
-        Position { undefined: false, bytes: self.group.clone(), entries: self.group_entries }
+        Position {
+            undefined: false,
+            bytes: self.group.clone(),
+            entries: self.group_entries,
+        }
     }
 }
 

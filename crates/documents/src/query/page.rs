@@ -44,12 +44,22 @@ pub(crate) struct Rows {
 impl Rows {
     /// Keeps values.
     pub(crate) fn values() -> Self {
-        Self { values: Some(Vec::new()), text: Vec::new(), count: 0, bytes: 0 }
+        Self {
+            values: Some(Vec::new()),
+            text: Vec::new(),
+            count: 0,
+            bytes: 0,
+        }
     }
 
     /// Writes the elements of a JSON array, commas between them.
     pub(crate) fn text() -> Self {
-        Self { values: None, text: Vec::with_capacity(4_096), count: 0, bytes: 0 }
+        Self {
+            values: None,
+            text: Vec::with_capacity(4_096),
+            count: 0,
+            bytes: 0,
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -155,7 +165,12 @@ impl Source<'_> {
             Self::ByNumber(source) => match source.next(snapshot, counters).await? {
                 Some((number, record)) => {
                     let document = record.parse()?;
-                    Ok(Next::Candidate(Candidate { number, record, document, position: None }))
+                    Ok(Next::Candidate(Candidate {
+                        number,
+                        record,
+                        document,
+                        position: None,
+                    }))
                 }
                 None => Ok(Next::End),
             },
@@ -199,10 +214,16 @@ impl Documents {
         let query = self.queries.parse(sql)?;
         let compiled = Compiled::compile(&query, parameters)?;
         let hash = request_hash(request, sql, parameters);
-        let token = request.continuation.map(|text| FeedToken::decode(text, hash)).transpose()?;
+        let token = request
+            .continuation
+            .map(|text| FeedToken::decode(text, hash))
+            .transpose()?;
         let access = compiled.access();
         let container = request.container;
-        let mut counters = Counters { started: self.clock.monotonic(), ..Counters::default() };
+        let mut counters = Counters {
+            started: self.clock.monotonic(),
+            ..Counters::default()
+        };
         let narrowing = narrowing(container, &request.scope, access);
 
         let conditions = open_conditions(snapshot, &narrowing, &mut counters).await?;
@@ -213,7 +234,9 @@ impl Documents {
             (Some(_), Some(_)) => false,
             (None, Some((path, _))) => {
                 !narrowing.nothing
-                    && self.prefers_index_order(snapshot, container, &narrowing, path, &mut counters).await?
+                    && self
+                        .prefers_index_order(snapshot, container, &narrowing, path, &mut counters)
+                        .await?
             }
         };
         // TOP, OFFSET and DISTINCT count from the first row on, so a later page starts over.
@@ -226,12 +249,26 @@ impl Documents {
             Some(FeedToken::ByNumber { number, rows }) if resumable && !ordered => {
                 (skip, resume_number, resume_from) = (u64::from(rows), Some(number), number);
             }
-            Some(FeedToken::Ordered { undefined, position, entries, number, rows }) if resumable && ordered => {
+            Some(FeedToken::Ordered {
+                undefined,
+                position,
+                entries,
+                number,
+                rows,
+            }) if resumable && ordered => {
                 (skip, resume_number) = (u64::from(rows), Some(number));
-                resume_position = Some(Position { undefined, bytes: position, entries });
+                resume_position = Some(Position {
+                    undefined,
+                    bytes: position,
+                    entries,
+                });
             }
             Some(FeedToken::Restart { rows, .. }) if !resumable => skip = rows,
-            Some(_) => return Err(DocumentsError::bad_request("Invalid Continuation Token: it is of another kind.")),
+            Some(_) => {
+                return Err(DocumentsError::bad_request(
+                    "Invalid Continuation Token: it is of another kind.",
+                ));
+            }
         }
 
         let mut source = match index_order.filter(|_| ordered) {
@@ -246,19 +283,35 @@ impl Documents {
                     resume_position.as_ref(),
                 ))
             }
-            None if narrowing.nothing || access.without_documents => Source::ByNumber(NumberSource::empty(container)),
+            None if narrowing.nothing || access.without_documents => {
+                Source::ByNumber(NumberSource::empty(container))
+            }
             None => Source::ByNumber(NumberSource::new(container, conditions, resume_from)),
         };
 
         let now = self.clock.now();
-        let context = EvalContext { now, random_seed: self.random.u64() };
-        let mode = if ordered { OrderMode::AlreadyOrdered } else { OrderMode::Sort };
+        let context = EvalContext {
+            now,
+            random_seed: self.random.u64(),
+        };
+        let mode = if ordered {
+            OrderMode::AlreadyOrdered
+        } else {
+            OrderMode::Sort
+        };
         let mut execution = compiled.execution(context, QUERY_MEMORY_BYTES_MAX, mode);
-        let mut page = Page { rows, continuation: None, counters };
+        let mut page = Page {
+            rows,
+            continuation: None,
+            counters,
+        };
         let mut pushed = 0u64;
         let mut skipped_before_page = skip;
         loop {
-            let candidate = match source.next(snapshot, &mut page.counters, self.clock.as_ref()).await? {
+            let candidate = match source
+                .next(snapshot, &mut page.counters, self.clock.as_ref())
+                .await?
+            {
                 Next::Candidate(candidate) => candidate,
                 Next::Pause(position) if resumable => {
                     page.continuation = Some(token_at(Some(&position), 0, 0).encode(hash));
@@ -276,7 +329,10 @@ impl Documents {
                     return Ok(page);
                 }
                 // The rows to leave away are those of the item at which the last page ended.
-                if resume_number.take().is_some_and(|number| number != candidate.number) {
+                if resume_number
+                    .take()
+                    .is_some_and(|number| number != candidate.number)
+                {
                     skipped_before_page = 0;
                 }
             } else if self.clock.monotonic().saturating_sub(page.counters.started)
@@ -288,7 +344,9 @@ impl Documents {
             if pushed.is_multiple_of(YIELD_EVERY) {
                 tokio::task::yield_now().await;
             }
-            if candidate.record.is_expired(container.default_ttl, now.as_second())
+            if candidate
+                .record
+                .is_expired(container.default_ttl, now.as_second())
                 || !request.scope.admits(container, &candidate.document)?
             {
                 continue;
@@ -305,7 +363,10 @@ impl Documents {
                     let token = if resumable {
                         token_at(candidate.position.as_ref(), candidate.number, rows_of_item)
                     } else {
-                        FeedToken::Restart { rows: skip + page.rows.count() as u64, ordered }
+                        FeedToken::Restart {
+                            rows: skip + page.rows.count() as u64,
+                            ordered,
+                        }
                     };
                     page.continuation = Some(token.encode(hash));
                     return Ok(page);
@@ -324,7 +385,10 @@ impl Documents {
                 continue;
             }
             if page.rows.is_full(request.items_max) {
-                let token = FeedToken::Restart { rows: skip + page.rows.count() as u64, ordered };
+                let token = FeedToken::Restart {
+                    rows: skip + page.rows.count() as u64,
+                    ordered,
+                };
                 page.continuation = Some(token.encode(hash));
                 return Ok(page);
             }
@@ -343,7 +407,10 @@ impl Documents {
         path: &documents_sql::Path,
         counters: &mut Counters,
     ) -> Result<bool, DocumentsError> {
-        let beside = narrowing.conditions.iter().any(|condition| condition.path.as_ref() != Some(path));
+        let beside = narrowing
+            .conditions
+            .iter()
+            .any(|condition| condition.path.as_ref() != Some(path));
         let exact = narrowing.conditions.iter().any(|condition| condition.by_number);
         if !beside && !exact {
             return Ok(true);
@@ -373,14 +440,29 @@ impl Documents {
         request: &ItemsRequest<'_>,
     ) -> Result<Page, DocumentsError> {
         let hash = request_hash(request, "", &[]);
-        let from = match request.continuation.map(|text| FeedToken::decode(text, hash)).transpose()? {
+        let from = match request
+            .continuation
+            .map(|text| FeedToken::decode(text, hash))
+            .transpose()?
+        {
             None => 0,
             Some(FeedToken::ByNumber { number, .. }) => number,
-            Some(_) => return Err(DocumentsError::bad_request("Invalid Continuation Token: it is of another kind.")),
+            Some(_) => {
+                return Err(DocumentsError::bad_request(
+                    "Invalid Continuation Token: it is of another kind.",
+                ));
+            }
         };
         let container = request.container;
-        let counters = Counters { started: self.clock.monotonic(), ..Counters::default() };
-        let mut page = Page { rows: Rows::text(), continuation: None, counters };
+        let counters = Counters {
+            started: self.clock.monotonic(),
+            ..Counters::default()
+        };
+        let mut page = Page {
+            rows: Rows::text(),
+            continuation: None,
+            counters,
+        };
         let narrowing = narrowing(container, &request.scope, &documents_sql::Access::default());
         let conditions = open_conditions(snapshot, &narrowing, &mut page.counters).await?;
         let mut source = if narrowing.nothing {
@@ -420,8 +502,16 @@ async fn open_conditions(
     }
     let mut opened = Vec::new();
     for by_number in [true, false] {
-        for condition in narrowing.conditions.iter().filter(|condition| condition.by_number == by_number) {
-            let gathered_max = if opened.is_empty() { RANGE_NUMBERS_MAX } else { RANGE_NUMBERS_BESIDE_MAX };
+        for condition in narrowing
+            .conditions
+            .iter()
+            .filter(|condition| condition.by_number == by_number)
+        {
+            let gathered_max = if opened.is_empty() {
+                RANGE_NUMBERS_MAX
+            } else {
+                RANGE_NUMBERS_BESIDE_MAX
+            };
             opened.extend(Numbers::open(snapshot, condition, gathered_max, &mut counters.index_keys).await?);
         }
     }
@@ -449,5 +539,7 @@ fn request_hash(request: &ItemsRequest<'_>, sql: &str, parameters: &[(String, Va
         }
     }
     let hash = hasher.finalize();
-    hash.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    hash.as_bytes()
+        .first_chunk::<8>()
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

@@ -56,16 +56,25 @@ impl Scope {
     fn condition(&self, container: &Container) -> Option<Condition> {
         match self {
             Self::Whole => None,
-            Self::Key(key) => Some(Condition::point(keys::partition(container.number, &container.place(key)))),
+            Self::Key(key) => Some(Condition::point(keys::partition(
+                container.number,
+                &container.place(key),
+            ))),
             Self::Prefix(key) => {
                 let start = container.partition_key.effective(key);
                 // Each level's first byte is at most 3F.
                 let end = [start.as_slice(), &[0xFF]].concat();
-                Some(Condition::range(keys::partition_range(container.number, &start, &end)))
+                Some(Condition::range(keys::partition_range(
+                    container.number,
+                    &start,
+                    &end,
+                )))
             }
-            Self::Effective(start, end) => {
-                Some(Condition::range(keys::partition_range(container.number, start, end)))
-            }
+            Self::Effective(start, end) => Some(Condition::range(keys::partition_range(
+                container.number,
+                start,
+                end,
+            ))),
         }
     }
 }
@@ -82,11 +91,19 @@ pub(super) struct Condition {
 
 impl Condition {
     fn point(prefix: Key) -> Self {
-        Self { ranges: vec![KeyRange::prefix(&prefix)], by_number: true, path: None }
+        Self {
+            ranges: vec![KeyRange::prefix(&prefix)],
+            by_number: true,
+            path: None,
+        }
     }
 
     fn range(range: KeyRange) -> Self {
-        Self { ranges: vec![range], by_number: false, path: None }
+        Self {
+            ranges: vec![range],
+            by_number: false,
+            path: None,
+        }
     }
 }
 
@@ -108,7 +125,9 @@ pub(super) fn narrowing(container: &Container, scope: &Scope, access: &Access) -
             }
         }
     }
-    let nothing = conditions.iter().any(|condition| condition.ranges.iter().all(KeyRange::is_empty));
+    let nothing = conditions
+        .iter()
+        .any(|condition| condition.ranges.iter().all(KeyRange::is_empty));
     Narrowing { conditions, nothing }
 }
 
@@ -117,8 +136,9 @@ fn merge(conditions: &mut Vec<Condition>, condition: Condition) {
     if !condition.by_number
         && condition.path.is_some()
         && let [range] = condition.ranges.as_slice()
-        && let Some(earlier) =
-            conditions.iter_mut().find(|earlier| !earlier.by_number && earlier.path == condition.path)
+        && let Some(earlier) = conditions
+            .iter_mut()
+            .find(|earlier| !earlier.by_number && earlier.path == condition.path)
         && let [earlier] = earlier.ranges.as_mut_slice()
     {
         *earlier = intersect(earlier, range);
@@ -133,37 +153,62 @@ pub(super) fn intersect(a: &KeyRange, b: &KeyRange) -> KeyRange {
         (None, end) | (end, None) => end.clone(),
         (Some(a), Some(b)) => Some(a.min(b).clone()),
     };
-    KeyRange { start: a.start.clone().max(b.start.clone()), end }
+    KeyRange {
+        start: a.start.clone().max(b.start.clone()),
+        end,
+    }
 }
 
 fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> {
     match predicate {
         Predicate::Compare { path, op, value } => {
             let range = compare_range(container, path, *op, value)?;
-            Some(Condition { ranges: vec![range], by_number: *op == CompareOp::Equal, path: scalar_path(path) })
+            Some(Condition {
+                ranges: vec![range],
+                by_number: *op == CompareOp::Equal,
+                path: scalar_path(path),
+            })
         }
         Predicate::In { path, values } => {
-            let ranges: Option<Vec<_>> =
-                values.iter().map(|value| compare_range(container, path, CompareOp::Equal, value)).collect();
+            let ranges: Option<Vec<_>> = values
+                .iter()
+                .map(|value| compare_range(container, path, CompareOp::Equal, value))
+                .collect();
             let mut ranges = ranges?;
             ranges.sort_by(|a, b| a.start.cmp(&b.start));
             ranges.dedup();
             // An IN of nothing still needs its path to be indexed to say so.
-            path_included(&container.policy, path).then_some(Condition { ranges, by_number: true, path: None })
+            path_included(&container.policy, path).then_some(Condition {
+                ranges,
+                by_number: true,
+                path: None,
+            })
         }
         Predicate::StartsWith { path, prefix } => {
             let term = term(container, path, &index_value::encode_string_prefix(prefix))?;
-            Some(Condition { ranges: vec![KeyRange::prefix(&term)], by_number: false, path: scalar_path(path) })
+            Some(Condition {
+                ranges: vec![KeyRange::prefix(&term)],
+                by_number: false,
+                path: scalar_path(path),
+            })
         }
         Predicate::Defined { path } => {
             let term = term(container, path, &[])?;
-            Some(Condition { ranges: vec![KeyRange::prefix(&term)], by_number: false, path: scalar_path(path) })
+            Some(Condition {
+                ranges: vec![KeyRange::prefix(&term)],
+                by_number: false,
+                path: scalar_path(path),
+            })
         }
         Predicate::ArrayContains { path, value } => {
             let mut path = path.clone();
             path.push(PathStep::Element);
             let range = compare_range(container, &path, CompareOp::Equal, value)?;
-            Some(Condition { ranges: vec![range], by_number: true, path: None })
+            Some(Condition {
+                ranges: vec![range],
+                by_number: true,
+                path: None,
+            })
         }
         Predicate::Or(branches) => {
             let mut ranges = Vec::new();
@@ -178,13 +223,19 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
             }
             ranges.sort_by(|a, b| a.start.cmp(&b.start));
             ranges.dedup();
-            Some(Condition { ranges, by_number, path: None })
+            Some(Condition {
+                ranges,
+                by_number,
+                path: None,
+            })
         }
     }
 }
 
 fn scalar_path(path: &Path) -> Option<Path> {
-    path.iter().all(|step| matches!(step, PathStep::Name(_))).then(|| path.clone())
+    path.iter()
+        .all(|step| matches!(step, PathStep::Name(_)))
+        .then(|| path.clone())
 }
 
 /// The key prefix of a path's entries whose encoded values begin with `value`; `None` if the
@@ -218,7 +269,9 @@ fn compare_range(container: &Container, path: &[PathStep], op: CompareOp, value:
 pub(super) fn index_order<'a>(container: &Container, access: &'a Access) -> Option<(&'a Path, bool)> {
     match access.order_by.as_deref() {
         Some([(path, descending)])
-            if container.index_complete && path_included(&container.policy, path) && scalar_path(path).is_some() =>
+            if container.index_complete
+                && path_included(&container.policy, path)
+                && scalar_path(path).is_some() =>
         {
             Some((path, *descending))
         }
@@ -231,7 +284,8 @@ pub(super) fn index_order<'a>(container: &Container, access: &'a Access) -> Opti
 pub(super) fn order_range(container: &Container, path: &Path, narrowing: &Narrowing) -> (KeyRange, bool) {
     let whole = KeyRange::prefix(&keys::index_term(container.index, &PathHash::of(path).to_bytes()));
     let mut range = whole;
-    let mut undefined_too = !matches!(path.as_slice(), [PathStep::Name(name)] if name == "id" || name == "_ts");
+    let mut undefined_too =
+        !matches!(path.as_slice(), [PathStep::Name(name)] if name == "id" || name == "_ts");
     for condition in &narrowing.conditions {
         if condition.path.as_ref() == Some(path)
             && let [only] = condition.ranges.as_slice()

@@ -16,7 +16,10 @@ pub(crate) fn query_resources(
 ) -> Result<Vec<Value>, DocumentsError> {
     let query = documents.queries.parse(sql)?;
     let compiled = Compiled::compile(&query, parameters)?;
-    let context = EvalContext { now: documents.clock.now(), random_seed: documents.random.u64() };
+    let context = EvalContext {
+        now: documents.clock.now(),
+        random_seed: documents.random.u64(),
+    };
     let mut execution = compiled.execution(context, QUERY_MEMORY_BYTES_MAX, OrderMode::Sort);
     for (order, resource) in (0u64..).zip(resources) {
         execution.push(resource, order)?;

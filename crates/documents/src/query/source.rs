@@ -29,12 +29,22 @@ pub(super) struct NumberSource<'a> {
 
 impl<'a> NumberSource<'a> {
     pub(super) fn new(container: &'a Container, conditions: Vec<Numbers>, from: u64) -> Self {
-        Self { container, conditions, next: from, ended: false, batch: BATCH_FIRST, buffer: VecDeque::new() }
+        Self {
+            container,
+            conditions,
+            next: from,
+            ended: false,
+            batch: BATCH_FIRST,
+            buffer: VecDeque::new(),
+        }
     }
 
     /// A walk that finds nothing.
     pub(super) fn empty(container: &'a Container) -> Self {
-        Self { ended: true, ..Self::new(container, Vec::new(), 0) }
+        Self {
+            ended: true,
+            ..Self::new(container, Vec::new(), 0)
+        }
     }
 
     pub(super) async fn next(
@@ -60,21 +70,38 @@ impl<'a> NumberSource<'a> {
     async fn read_items(&mut self, snapshot: &dyn Snapshot) -> Result<(), DocumentsError> {
         let prefix = keys::items(self.container.number);
         let range = KeyRange::prefix_from(&prefix, keys::item(self.container.number, self.next));
-        let limit = ScanLimit { entries_max: self.batch, bytes_max: SCAN_PAGE_BYTES_MAX };
+        let limit = ScanLimit {
+            entries_max: self.batch,
+            bytes_max: SCAN_PAGE_BYTES_MAX,
+        };
         let page = snapshot.scan_page(&range, Direction::Forward, limit).await?;
         self.ended = page.rest.is_none();
         for entry in page.entries {
-            let Some((_, number)) = keys::read_item(&entry.key) else { continue };
+            let Some((_, number)) = keys::read_item(&entry.key) else {
+                continue;
+            };
             self.next = number.saturating_add(1);
-            self.buffer.push_back((number, ItemRecord::decode(&entry.versioned.value)?));
+            self.buffer
+                .push_back((number, ItemRecord::decode(&entry.versioned.value)?));
         }
         Ok(())
     }
 
-    async fn read_matches(&mut self, snapshot: &dyn Snapshot, counters: &mut Counters) -> Result<(), DocumentsError> {
+    async fn read_matches(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        counters: &mut Counters,
+    ) -> Result<(), DocumentsError> {
         let mut numbers = Vec::with_capacity(self.batch);
         while numbers.len() < self.batch {
-            match seek_all(snapshot, &mut self.conditions, self.next, &mut counters.index_keys).await? {
+            match seek_all(
+                snapshot,
+                &mut self.conditions,
+                self.next,
+                &mut counters.index_keys,
+            )
+            .await?
+            {
                 None => {
                     self.ended = true;
                     break;
@@ -85,8 +112,10 @@ impl<'a> NumberSource<'a> {
                 }
             }
         }
-        let item_keys: Vec<_> =
-            numbers.iter().map(|number| keys::item(self.container.number, *number)).collect();
+        let item_keys: Vec<_> = numbers
+            .iter()
+            .map(|number| keys::item(self.container.number, *number))
+            .collect();
         let found = snapshot.get_many(&item_keys).await?;
         for (number, found) in numbers.into_iter().zip(found) {
             // An index entry without its item is a fault that verify reports, not an answer.

@@ -62,32 +62,48 @@ pub fn default_policy() -> Value {
 /// # Errors
 /// 400 for an unknown mode, a bad path, a path in both lists, or `/*` in neither.
 pub fn normalise(policy: Option<&Value>) -> Result<Value, DocumentsError> {
-    let Some(policy) = policy.filter(|policy| !policy.is_null()) else { return Ok(default_policy()) };
-    let given = policy.as_object().ok_or_else(|| bad("indexingPolicy must be an object"))?;
+    let Some(policy) = policy.filter(|policy| !policy.is_null()) else {
+        return Ok(default_policy());
+    };
+    let given = policy
+        .as_object()
+        .ok_or_else(|| bad("indexingPolicy must be an object"))?;
     let mut object = Map::new();
     let mode = match given.get("indexingMode").and_then(Value::as_str) {
         None => "consistent",
         Some(mode) if mode.eq_ignore_ascii_case("consistent") => "consistent",
         Some(mode) if mode.eq_ignore_ascii_case("none") => "none",
-        Some(mode) => return Err(bad(&format!("indexingMode {mode} is not supported; use consistent or none"))),
+        Some(mode) => {
+            return Err(bad(&format!(
+                "indexingMode {mode} is not supported; use consistent or none"
+            )));
+        }
     };
     object.insert("indexingMode".to_owned(), json!(mode));
-    let automatic = given.get("automatic").cloned().unwrap_or_else(|| json!(mode == "consistent"));
+    let automatic = given
+        .get("automatic")
+        .cloned()
+        .unwrap_or_else(|| json!(mode == "consistent"));
     object.insert("automatic".to_owned(), automatic);
     let list = |name: &str| given.get(name).cloned().unwrap_or_else(|| json!([]));
     let (mut included, mut excluded) = (list("includedPaths"), list("excludedPaths"));
     if mode == "consistent" {
         let mentions = |list: &Value, path: &str| {
-            list.as_array().is_some_and(|list| list.iter().any(|entry| path_of(entry) == Some(path)))
+            list.as_array()
+                .is_some_and(|list| list.iter().any(|entry| path_of(entry) == Some(path)))
         };
         if included.as_array().is_some_and(Vec::is_empty) && !mentions(&excluded, "/*") {
             included = json!([{"path": "/*"}]);
         }
         if !mentions(&included, "/*") && !mentions(&excluded, "/*") {
-            return Err(bad("the special mandatory indexing path \"/*\" is in neither includedPaths nor excludedPaths"));
+            return Err(bad(
+                "the special mandatory indexing path \"/*\" is in neither includedPaths nor excludedPaths",
+            ));
         }
         if let Some(list) = excluded.as_array_mut()
-            && !list.iter().any(|entry| path_of(entry).is_some_and(|path| path.contains("_etag")))
+            && !list
+                .iter()
+                .any(|entry| path_of(entry).is_some_and(|path| path.contains("_etag")))
         {
             list.push(json!({"path": "/\"_etag\"/?"}));
         }
@@ -122,15 +138,26 @@ impl IndexPolicy {
         let mut root = PolicyNode::default();
         for (list, include) in [("includedPaths", true), ("excludedPaths", false)] {
             let Some(entries) = policy.get(list) else { continue };
-            let entries = entries.as_array().ok_or_else(|| bad(&format!("{list} must be an array")))?;
+            let entries = entries
+                .as_array()
+                .ok_or_else(|| bad(&format!("{list} must be an array")))?;
             if entries.len() > INDEX_PATHS_MAX {
-                return Err(bad(&format!("{list} has {} paths, at most {INDEX_PATHS_MAX}", entries.len())));
+                return Err(bad(&format!(
+                    "{list} has {} paths, at most {INDEX_PATHS_MAX}",
+                    entries.len()
+                )));
             }
             for entry in entries {
                 let path = path_of(entry).ok_or_else(|| bad(&format!("an entry of {list} has no path")))?;
-                for (steps, scalar) in parse_rule(path).ok_or_else(|| bad(&format!("the path {path} can't be read")))? {
+                for (steps, scalar) in
+                    parse_rule(path).ok_or_else(|| bad(&format!("the path {path} can't be read")))?
+                {
                     let node = steps.into_iter().fold(&mut root, PolicyNode::descend);
-                    let place = if scalar { &mut node.scalar } else { &mut node.subtree };
+                    let place = if scalar {
+                        &mut node.scalar
+                    } else {
+                        &mut node.subtree
+                    };
                     if place.is_some_and(|earlier| earlier != include) {
                         return Err(bad(&format!("the path {path} is both included and excluded")));
                     }
@@ -144,7 +171,10 @@ impl IndexPolicy {
     /// The place of a document's root.
     #[must_use]
     pub fn root(&self) -> PolicyPlace<'_> {
-        PolicyPlace { node: Some(&self.root), inherited: self.root.subtree.unwrap_or(false) }
+        PolicyPlace {
+            node: Some(&self.root),
+            inherited: self.root.subtree.unwrap_or(false),
+        }
     }
 }
 
@@ -171,7 +201,10 @@ impl<'p> PolicyPlace<'p> {
     }
 
     fn below(self, node: Option<&'p PolicyNode>) -> Self {
-        Self { node, inherited: node.and_then(|node| node.subtree).unwrap_or(self.inherited) }
+        Self {
+            node,
+            inherited: node.and_then(|node| node.subtree).unwrap_or(self.inherited),
+        }
     }
 
     /// Whether a value here is in the index.
@@ -228,7 +261,13 @@ fn parse_step(rest: &str) -> Option<(Vec<Vec<Step>>, &str)> {
         let (names, after) = tuple.split_once('}')?;
         let alternatives = names
             .split(',')
-            .map(|name| name.trim().trim_matches('"').split('/').map(name_or_element).collect())
+            .map(|name| {
+                name.trim()
+                    .trim_matches('"')
+                    .split('/')
+                    .map(name_or_element)
+                    .collect()
+            })
             .collect();
         return Some((alternatives, after));
     }
@@ -238,7 +277,11 @@ fn parse_step(rest: &str) -> Option<(Vec<Vec<Step>>, &str)> {
 }
 
 fn name_or_element(name: &str) -> Step {
-    if name == "[]" { Step::Element } else { Step::Name(name.to_owned()) }
+    if name == "[]" {
+        Step::Element
+    } else {
+        Step::Name(name.to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -248,7 +291,11 @@ mod tests {
     fn included(policy: &IndexPolicy, path: &str) -> bool {
         let mut place = policy.root();
         for step in path.split('/').filter(|step| !step.is_empty()) {
-            place = if step == "[]" { place.element() } else { place.name(step) };
+            place = if step == "[]" {
+                place.element()
+            } else {
+                place.name(step)
+            };
         }
         place.included()
     }
@@ -262,11 +309,20 @@ mod tests {
     #[test]
     fn deeper_wins_then_scalar() {
         let all = policy(&["/*"], &["/a/*", "/b/?"]);
-        let table = [("/x", true), ("/a", false), ("/a/b", false), ("/b", false), ("/b/c", true)];
+        let table = [
+            ("/x", true),
+            ("/a", false),
+            ("/a/b", false),
+            ("/b", false),
+            ("/b/c", true),
+        ];
         for (path, wanted) in table {
             assert_eq!(included(&all, path), wanted, "{path}");
         }
-        let some = policy(&["/a/?", "/c/*", "/d/[]/{x,y/z}/?", "/\"odd name\"/?"], &["/*", "/c/secret/*"]);
+        let some = policy(
+            &["/a/?", "/c/*", "/d/[]/{x,y/z}/?", "/\"odd name\"/?"],
+            &["/*", "/c/secret/*"],
+        );
         let table = [
             ("/x", false),
             ("/a", true),

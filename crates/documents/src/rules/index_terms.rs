@@ -88,7 +88,10 @@ pub fn terms(policy: &IndexPolicy, document: &Value, ts: i64) -> Result<Vec<Vec<
     if !policy.enabled {
         return Ok(Vec::new());
     }
-    let mut walk = Walk { terms: Vec::with_capacity(32), has_elements: false };
+    let mut walk = Walk {
+        terms: Vec::with_capacity(32),
+        has_elements: false,
+    };
     let root = policy.root();
     if let Value::Object(object) = document {
         for (name, value) in object {
@@ -210,7 +213,8 @@ mod tests {
         assert!(path_included(&policy, &[name("a")]));
         assert!(path_included(&policy, &[name("id")]));
         assert!(!path_included(&policy, &[name("b")]));
-        let none = IndexPolicy::from_value(&normalise(Some(&json!({"indexingMode": "none"}))).unwrap()).unwrap();
+        let none =
+            IndexPolicy::from_value(&normalise(Some(&json!({"indexingMode": "none"}))).unwrap()).unwrap();
         assert!(terms(&none, &json!({"id": "1"}), 5).unwrap().is_empty());
         assert!(!path_included(&none, &[name("id")]));
     }

@@ -110,7 +110,10 @@ fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
 }
 
 fn write_number(out: &mut Vec<u8>, number: &Number) {
-    let exact = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    let exact = number
+        .as_i64()
+        .map(i128::from)
+        .or_else(|| number.as_u64().map(i128::from));
     // Minus zero is zero.
     let double = number.as_f64().unwrap_or_default() + 0.0;
     let bits = double.to_bits();
@@ -122,7 +125,10 @@ fn write_number(out: &mut Vec<u8>, number: &Number) {
     out.extend_from_slice(&difference.to_be_bytes());
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a double made from an integer of 64 bits")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a double made from an integer of 64 bits"
+)]
 fn whole(double: f64) -> i128 {
     double as i128
 }
@@ -171,7 +177,12 @@ mod tests {
         ];
         for pair in ascending.windows(2) {
             assert!(encode(&pair[0]) < encode(&pair[1]), "{} < {}", pair[0], pair[1]);
-            assert!(compare_values(Some(&pair[0]), Some(&pair[1])).is_lt(), "{} < {}", pair[0], pair[1]);
+            assert!(
+                compare_values(Some(&pair[0]), Some(&pair[1])).is_lt(),
+                "{} < {}",
+                pair[0],
+                pair[1]
+            );
         }
         assert_eq!(encode(&json!(1)), encode(&json!(1.0)));
         assert_eq!(encode(&json!(0)), encode(&json!(-0.0)));
@@ -201,7 +212,8 @@ mod tests {
         leaf.prop_recursive(2, 8, 3, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                prop::collection::hash_map("[ab]", inner, 0..3).prop_map(|map| Value::Object(map.into_iter().collect())),
+                prop::collection::hash_map("[ab]", inner, 0..3)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
     }

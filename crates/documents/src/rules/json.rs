@@ -28,15 +28,21 @@ pub fn parse(text: &[u8]) -> Result<Parsed, DocumentsError> {
     let mut repeated_names = false;
     // The parser itself stops at a depth of 128, long before its own stack ends.
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Seed { repeated_names: &mut repeated_names, depth: 0 }
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| {
-            DocumentsError::bad_request(format!(
-                "The request body is not valid JSON, or nested deeper than {DOCUMENT_DEPTH_MAX}: {error}."
-            ))
-        })?;
-    Ok(Parsed { value, repeated_names })
+    let value = Seed {
+        repeated_names: &mut repeated_names,
+        depth: 0,
+    }
+    .deserialize(&mut deserializer)
+    .and_then(|value| deserializer.end().map(|()| value))
+    .map_err(|error| {
+        DocumentsError::bad_request(format!(
+            "The request body is not valid JSON, or nested deeper than {DOCUMENT_DEPTH_MAX}: {error}."
+        ))
+    })?;
+    Ok(Parsed {
+        value,
+        repeated_names,
+    })
 }
 
 struct Seed<'a> {
@@ -46,7 +52,10 @@ struct Seed<'a> {
 
 impl Seed<'_> {
     fn deeper(&mut self) -> Seed<'_> {
-        Seed { repeated_names: self.repeated_names, depth: self.depth + 1 }
+        Seed {
+            repeated_names: self.repeated_names,
+            depth: self.depth + 1,
+        }
     }
 
     fn check_depth<E: serde::de::Error>(&self) -> Result<(), E> {
@@ -89,7 +98,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number out of range"))
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("a number out of range"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -110,7 +121,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
-        self.check_depth().map_err(|error: A::Error| A::Error::custom(error))?;
+        self.check_depth()
+            .map_err(|error: A::Error| A::Error::custom(error))?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             let value = members.next_value_seed(self.deeper())?;
@@ -140,7 +152,15 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_json_or_too_deep() {
-        for bad in ["", "{", "{\"a\":}", "{} {}", "{\"a\":1e999}", "nul", "\"\\ud800\""] {
+        for bad in [
+            "",
+            "{",
+            "{\"a\":}",
+            "{} {}",
+            "{\"a\":1e999}",
+            "nul",
+            "\"\\ud800\"",
+        ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(parse(&[0xFF, 0xFE]).is_err());

@@ -1,5 +1,8 @@
 //! Pure decisions: values in, values out, no storage, no clock.
 
+pub(crate) mod batch;
+pub mod binary_json;
+pub(crate) mod charge;
 pub mod effective_partition_key;
 pub mod index_policy;
 pub mod index_terms;
@@ -7,4 +10,5 @@ pub mod index_value;
 pub mod json;
 pub(crate) mod names;
 pub mod partition_key;
+pub mod patch;
 pub mod resource_id;

@@ -96,13 +96,17 @@ impl PartitionKey {
         if text.len() > PARTITION_KEY_BYTES_MAX * 8 {
             return Err(bad());
         }
-        let Ok(Value::Array(values)) = serde_json::from_str::<Value>(text) else { return Err(bad()) };
+        let Ok(Value::Array(values)) = serde_json::from_str::<Value>(text) else {
+            return Err(bad());
+        };
         if values.len() > PARTITION_KEY_PATHS_MAX {
             return Err(bad());
         }
         // An empty array is what clients send for "no partition key" of old containers.
-        let components: Option<Vec<_>> =
-            values.iter().map(|value| Component::from_value(Some(value))).collect();
+        let components: Option<Vec<_>> = values
+            .iter()
+            .map(|value| Component::from_value(Some(value)))
+            .collect();
         let key = Self(components.ok_or_else(bad)?);
         key.check_length()?;
         Ok(key)
@@ -167,9 +171,16 @@ impl PartitionKeyDefinition {
     /// # Errors
     /// 400 if it is missing or malformed.
     pub fn from_value(value: Option<&Value>) -> Result<Self, DocumentsError> {
-        let bad = |why: &str| DocumentsError::bad_request(format!("The partition key definition is invalid: {why}."));
-        let definition = value.and_then(Value::as_object).ok_or_else(|| bad("partitionKey is missing"))?;
-        let paths = definition.get("paths").and_then(Value::as_array).ok_or_else(|| bad("paths is missing"))?;
+        let bad = |why: &str| {
+            DocumentsError::bad_request(format!("The partition key definition is invalid: {why}."))
+        };
+        let definition = value
+            .and_then(Value::as_object)
+            .ok_or_else(|| bad("partitionKey is missing"))?;
+        let paths = definition
+            .get("paths")
+            .and_then(Value::as_array)
+            .ok_or_else(|| bad("paths is missing"))?;
         let kind = match definition.get("kind").and_then(Value::as_str) {
             None | Some("Hash") => PartitionKeyKind::Hash,
             Some("MultiHash") => PartitionKeyKind::MultiHash,
@@ -181,7 +192,11 @@ impl PartitionKeyDefinition {
             Some(Some(2)) => 2,
             Some(_) => return Err(bad("version must be 1 or 2")),
         };
-        let allowed = if kind == PartitionKeyKind::Hash { 1 } else { PARTITION_KEY_PATHS_MAX };
+        let allowed = if kind == PartitionKeyKind::Hash {
+            1
+        } else {
+            PARTITION_KEY_PATHS_MAX
+        };
         if paths.is_empty() || paths.len() > allowed {
             return Err(bad(&format!("{} paths, at most {allowed}", paths.len())));
         }
@@ -258,14 +273,21 @@ mod tests {
         let parse = PartitionKey::from_header;
         assert_eq!(parse(r#"["a"]"#).unwrap(), PartitionKey::string("a"));
         assert_eq!(parse("[null]").unwrap(), PartitionKey::new(vec![Component::Null]));
-        assert_eq!(parse("[{}]").unwrap(), PartitionKey::new(vec![Component::Undefined]));
+        assert_eq!(
+            parse("[{}]").unwrap(),
+            PartitionKey::new(vec![Component::Undefined])
+        );
         assert_eq!(parse("[5, true]").unwrap().to_json(), json!([5, true]));
         assert_eq!(parse("[-0.0]").unwrap(), parse("[0]").unwrap());
         for bad in ["", "a", "{}", "[[1]]", r#"[{"a":1}]"#, "[1,2,3,4]", "[1"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse(&format!("[\"{}\"]", "a".repeat(2_049))).is_err());
-        assert!(parse(r#"["a"]"#).unwrap().is_prefix_of(&parse(r#"["a","b"]"#).unwrap()));
+        assert!(
+            parse(r#"["a"]"#)
+                .unwrap()
+                .is_prefix_of(&parse(r#"["a","b"]"#).unwrap())
+        );
     }
 
     #[test]

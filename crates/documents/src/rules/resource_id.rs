@@ -53,7 +53,9 @@ fn container_bytes(database: u32, container: u32) -> [u8; 8] {
 pub fn child(database: u32, container: u32, kind: Kind, number: u64) -> String {
     let mut bytes = [0; 16];
     let number = (number & NUMBER_MAX) | (u64::from(kind as u8) << KIND_SHIFT);
-    let whole = container_bytes(database, container).into_iter().chain(number.to_le_bytes());
+    let whole = container_bytes(database, container)
+        .into_iter()
+        .chain(number.to_le_bytes());
     for (to, from) in bytes.iter_mut().zip(whole) {
         *to = from;
     }
@@ -108,7 +110,11 @@ mod tests {
         let item = child(u32::MAX, 9, Kind::Document, 12);
         assert_eq!(parse_item(&item), Some((u32::MAX, 9, 12)));
         assert!(!item.contains('/'));
-        assert_eq!(parse_item(&child(1, 9, Kind::PartitionKeyRange, 0)), None, "another kind");
+        assert_eq!(
+            parse_item(&child(1, 9, Kind::PartitionKeyRange, 0)),
+            None,
+            "another kind"
+        );
         for bad in ["", "a", "abc", "AAAA", "AAAAAAAAAAA=", "????", &"A".repeat(40)] {
             assert_eq!(parse_item(bad), None);
             assert_eq!(parse_container(bad), None, "{bad}");

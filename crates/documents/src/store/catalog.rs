@@ -70,7 +70,11 @@ impl Catalog {
 
     fn numbers(&self, container: u32) -> Arc<Numbers> {
         let mut inner = self.inner.write();
-        inner.numbers.entry(container).or_insert_with(|| Arc::new(Numbers::new(container))).clone()
+        inner
+            .numbers
+            .entry(container)
+            .or_insert_with(|| Arc::new(Numbers::new(container)))
+            .clone()
     }
 
     fn keep(&self, container: &Arc<Container>, generation: u64) {
@@ -85,19 +89,26 @@ impl Catalog {
     pub(crate) fn forget(&self, container: &Container) {
         let mut inner = self.inner.write();
         inner.generation += 1;
-        inner.containers.remove(&name(&container.account, &container.database, &container.id));
+        inner
+            .containers
+            .remove(&name(&container.account, &container.database, &container.id));
     }
 
     pub(super) fn forget_database(&self, account: &str, database: &str) {
         let mut inner = self.inner.write();
         inner.generation += 1;
-        inner.containers.retain(|_, container| container.account != account || container.database != database);
+        inner
+            .containers
+            .retain(|_, container| container.account != account || container.database != database);
     }
 }
 
 impl Documents {
     /// Commits; `None` if a precondition failed.
-    pub(crate) async fn commit_or_conflict(&self, tx: Transaction) -> Result<Option<Committed>, DocumentsError> {
+    pub(crate) async fn commit_or_conflict(
+        &self,
+        tx: Transaction,
+    ) -> Result<Option<Committed>, DocumentsError> {
         match self.ledger.commit(tx).await {
             Ok(committed) => Ok(Some(committed)),
             Err(LedgerError::Conflict(_)) => Ok(None),
@@ -113,7 +124,11 @@ impl Documents {
     pub async fn ensure_container(&self, spec: &ContainerSpec) -> Result<Arc<Container>, DocumentsError> {
         let mut resource = Map::new();
         resource.insert("id".to_owned(), json!(spec.container));
-        let kind = if spec.partition_key_paths.len() > 1 { "MultiHash" } else { "Hash" };
+        let kind = if spec.partition_key_paths.len() > 1 {
+            "MultiHash"
+        } else {
+            "Hash"
+        };
         resource.insert(
             "partitionKey".to_owned(),
             json!({"paths": spec.partition_key_paths, "kind": kind, "version": 2}),
@@ -126,8 +141,14 @@ impl Documents {
         }
         let resource = Value::Object(resource);
         for _ in 0..COMMIT_ATTEMPTS_MAX {
-            match self.container(&spec.account, &spec.database, &spec.container).await {
-                Ok(found) if found.resource.pointer("/partitionKey/paths") == resource.pointer("/partitionKey/paths") => {
+            match self
+                .container(&spec.account, &spec.database, &spec.container)
+                .await
+            {
+                Ok(found)
+                    if found.resource.pointer("/partitionKey/paths")
+                        == resource.pointer("/partitionKey/paths") =>
+                {
                     return Ok(found);
                 }
                 Ok(_) => return Err(exists("Container", &spec.container)),
@@ -135,13 +156,20 @@ impl Documents {
                 Err(error) => return Err(error),
             }
             let snapshot = self.ledger.snapshot().await?;
-            if self.database(snapshot.as_ref(), &spec.account, &spec.database).await?.is_none() {
+            if self
+                .database(snapshot.as_ref(), &spec.account, &spec.database)
+                .await?
+                .is_none()
+            {
                 match self.create_database(&spec.account, &spec.database, None).await {
                     Ok(_) | Err(DocumentsError::Conflict(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
-            match self.create_container(&spec.account, &spec.database, &resource, None).await {
+            match self
+                .create_container(&spec.account, &spec.database, &resource, None)
+                .await
+            {
                 Ok(container) => return Ok(container),
                 Err(DocumentsError::Conflict(_)) => {}
                 Err(error) => return Err(error),
@@ -158,7 +186,11 @@ impl Documents {
         throughput: Option<Throughput>,
     ) -> Result<Arc<Container>, DocumentsError> {
         let resource = complete_resource(resource)?;
-        let id = resource.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let id = resource
+            .get("id")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let range = reserve(self.ledger.as_ref(), &keys::numbers_counter(), 2).await?;
         let number = small(range.start)?;
         let record = ContainerRecord {
@@ -173,15 +205,25 @@ impl Documents {
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             let generation = self.catalog.generation();
             let snapshot = self.ledger.snapshot().await?;
-            let owner = self.database(snapshot.as_ref(), account, database).await?.ok_or_else(|| no_database(database))?;
+            let owner = self
+                .database(snapshot.as_ref(), account, database)
+                .await?
+                .ok_or_else(|| no_database(database))?;
             let numbers = self.catalog.numbers(number);
             // Works everything out, and so checks it, before anything is stored.
-            let container = Container::new(account, database, owner.record.number, record.clone(), 0, numbers)?;
+            let container =
+                Container::new(account, database, owner.record.number, record.clone(), 0, numbers)?;
             if snapshot.get(&container.key).await?.is_some() {
                 return Err(exists("Container", &id));
             }
             let (present, more) = self
-                .list_containers(snapshot.as_ref(), account, &owner, None, CONTAINERS_PER_DATABASE_MAX - 1)
+                .list_containers(
+                    snapshot.as_ref(),
+                    account,
+                    &owner,
+                    None,
+                    CONTAINERS_PER_DATABASE_MAX - 1,
+                )
                 .await?;
             if more {
                 return Err(DocumentsError::Forbidden(format!(
@@ -189,7 +231,10 @@ impl Documents {
                     present.len() + 1
                 )));
             }
-            let back = NumberRecord { owner: owner.record.number.to_string(), id: id.clone() };
+            let back = NumberRecord {
+                owner: owner.record.number.to_string(),
+                id: id.clone(),
+            };
             let database_key = keys::database(account, database);
             let mut tx = Transaction::new();
             tx.require_absent(container.key.clone());
@@ -198,7 +243,10 @@ impl Documents {
             tx.put(container.key.clone(), encode(&record)?);
             tx.put(keys::container_number(number), encode(&back)?);
             if let Some(committed) = self.commit_or_conflict(tx).await? {
-                let container = Arc::new(Container { version: committed.sequence, ..container });
+                let container = Arc::new(Container {
+                    version: committed.sequence,
+                    ..container
+                });
                 self.catalog.keep(&container, generation);
                 return Ok(container);
             }
@@ -218,11 +266,20 @@ impl Documents {
         }
         let generation = self.catalog.generation();
         let snapshot = self.ledger.snapshot().await?;
-        let owner = self.database(snapshot.as_ref(), account, database).await?.ok_or_else(|| no_database(database))?;
+        let owner = self
+            .database(snapshot.as_ref(), account, database)
+            .await?
+            .ok_or_else(|| no_database(database))?;
         let container = self
             .read_container(snapshot.as_ref(), account, &owner, id)
             .await?
-            .ok_or_else(|| DocumentsError::OwnerNotFound(format!("No container {} in database {}.", json!(id), json!(database))))?;
+            .ok_or_else(|| {
+                DocumentsError::OwnerNotFound(format!(
+                    "No container {} in database {}.",
+                    json!(id),
+                    json!(database)
+                ))
+            })?;
         self.catalog.keep(&container, generation);
         Ok(container)
     }
@@ -235,7 +292,9 @@ impl Documents {
         id: &str,
     ) -> Result<Option<Arc<Container>>, DocumentsError> {
         let found = snapshot.get(&keys::container(owner.record.number, id)).await?;
-        found.map(|found| self.decode_container(account, owner, &found)).transpose()
+        found
+            .map(|found| self.decode_container(account, owner, &found))
+            .transpose()
     }
 
     fn decode_container(
@@ -247,7 +306,14 @@ impl Documents {
         let record: ContainerRecord = decode(&found.value, "a container's record")?;
         let numbers = self.catalog.numbers(record.number);
         let owner = &owner.record;
-        Ok(Arc::new(Container::new(account, &owner.id, owner.number, record, found.version, numbers)?))
+        Ok(Arc::new(Container::new(
+            account,
+            &owner.id,
+            owner.number,
+            record,
+            found.version,
+            numbers,
+        )?))
     }
 
     /// The id of the container with this number, if it is in database `database`.
@@ -257,7 +323,9 @@ impl Documents {
         database: u32,
         number: u32,
     ) -> Result<Option<String>, DocumentsError> {
-        let Some(found) = snapshot.get(&keys::container_number(number)).await? else { return Ok(None) };
+        let Some(found) = snapshot.get(&keys::container_number(number)).await? else {
+            return Ok(None);
+        };
         let record: NumberRecord = decode(&found.value, "a container's number")?;
         Ok((record.owner == database.to_string()).then_some(record.id))
     }
@@ -275,7 +343,9 @@ impl Documents {
         let prefix = keys::containers(owner.record.number);
         let range = match after {
             None => KeyRange::prefix(&prefix),
-            Some(after) => KeyRange::prefix_from(&prefix, keys::container(owner.record.number, after).successor()),
+            Some(after) => {
+                KeyRange::prefix_from(&prefix, keys::container(owner.record.number, after).successor())
+            }
         };
         let mut scan = Scan::new(snapshot, range, Direction::Forward);
         let mut found = Vec::new();
@@ -302,7 +372,9 @@ impl Documents {
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             let current = self.container(account, database, id).await?;
             if expected.is_some_and(|expected| !expected.matches(&current.etag)) {
-                return Err(DocumentsError::PreconditionFailed("The container's etag is another one.".to_owned()));
+                return Err(DocumentsError::PreconditionFailed(
+                    "The container's etag is another one.".to_owned(),
+                ));
             }
             check_replacement(&current.resource, &resource)?;
             let mut record = current.record();
@@ -318,14 +390,22 @@ impl Documents {
                 record.index_complete = false;
             }
             // Checked before it is stored.
-            Container::new(account, database, current.database_number, record.clone(), 0, current.numbers.clone())?;
+            Container::new(
+                account,
+                database,
+                current.database_number,
+                record.clone(),
+                0,
+                current.numbers.clone(),
+            )?;
             tx.put(current.key.clone(), encode(&record)?);
             let committed = self.commit_or_conflict(tx).await?;
             self.catalog.forget(&current);
             if committed.is_some() {
                 let replaced = self.container(account, database, id).await?;
                 if !replaced.index_complete {
-                    self.build_index(&replaced, std::time::Duration::from_secs(5)).await?;
+                    self.build_index(&replaced, std::time::Duration::from_secs(5))
+                        .await?;
                 }
                 return self.container(account, database, id).await;
             }
@@ -366,7 +446,9 @@ impl Documents {
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             let current = self.container(account, database, id).await?;
             if expected.is_some_and(|expected| !expected.matches(&current.etag)) {
-                return Err(DocumentsError::PreconditionFailed("The container's etag is another one.".to_owned()));
+                return Err(DocumentsError::PreconditionFailed(
+                    "The container's etag is another one.".to_owned(),
+                ));
             }
             let mut tx = Transaction::new();
             tx.require_version(current.key.clone(), Some(current.version));
@@ -382,9 +464,12 @@ impl Documents {
 }
 
 fn small(number: u64) -> Result<u32, DocumentsError> {
-    u32::try_from(number).ok().filter(|number| number >> 31 == 0).ok_or_else(|| {
-        DocumentsError::Forbidden("Every number for containers and indexes has been used.".to_owned())
-    })
+    u32::try_from(number)
+        .ok()
+        .filter(|number| number >> 31 == 0)
+        .ok_or_else(|| {
+            DocumentsError::Forbidden("Every number for containers and indexes has been used.".to_owned())
+        })
 }
 
 fn no_database(id: &str) -> DocumentsError {
@@ -406,23 +491,32 @@ fn complete_resource(resource: &Value) -> Result<Value, DocumentsError> {
         .filter(|(name, value)| !name.starts_with('_') && !value.is_null())
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    object.insert("indexingPolicy".to_owned(), index_policy::normalise(given.get("indexingPolicy"))?);
+    object.insert(
+        "indexingPolicy".to_owned(),
+        index_policy::normalise(given.get("indexingPolicy"))?,
+    );
     if let Some(Value::Object(key)) = object.get_mut("partitionKey")
         && !key.contains_key("kind")
     {
         key.insert("kind".to_owned(), json!("Hash"));
     }
-    object.entry("uniqueKeyPolicy").or_insert_with(|| json!({"uniqueKeys": []}));
+    object
+        .entry("uniqueKeyPolicy")
+        .or_insert_with(|| json!({"uniqueKeys": []}));
     object.entry("conflictResolutionPolicy").or_insert_with(|| {
         json!({"mode": "LastWriterWins", "conflictResolutionPath": "/_ts", "conflictResolutionProcedure": ""})
     });
-    object.entry("geospatialConfig").or_insert_with(|| json!({"type": "Geography"}));
+    object
+        .entry("geospatialConfig")
+        .or_insert_with(|| json!({"type": "Geography"}));
     Ok(Value::Object(object))
 }
 
 fn check_replacement(current: &Value, next: &Value) -> Result<(), DocumentsError> {
     if current.get("id") != next.get("id") {
-        return Err(DocumentsError::bad_request("Replacing a container can't change its id."));
+        return Err(DocumentsError::bad_request(
+            "Replacing a container can't change its id.",
+        ));
     }
     let parts = [
         ("/partitionKey/paths", Value::Null),

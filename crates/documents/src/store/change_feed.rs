@@ -29,17 +29,24 @@ pub(crate) async fn read_changes(
     let prefix = keys::feed(container.number);
     let range = KeyRange::prefix_from(&prefix, keys::feed_after(container.number, after));
     let mut scan = Scan::new(snapshot, range, Direction::Forward);
-    let mut page = ChangePage { items: Vec::new(), through: after };
+    let mut page = ChangePage {
+        items: Vec::new(),
+        through: after,
+    };
     let mut bytes = 0;
     while let Some(entry) = scan.next().await? {
-        let Some((sequence, number)) = keys::read_feed_entry(&entry.key) else { break };
+        let Some((sequence, number)) = keys::read_feed_entry(&entry.key) else {
+            break;
+        };
         let full = page.items.len() >= items_max || bytes >= PAGE_BYTES_MAX;
         if full && sequence > page.through {
             return Ok(page);
         }
         page.through = sequence;
         // Gone if the same commit created and deleted it.
-        let Some(found) = snapshot.get(&keys::item(container.number, number)).await? else { continue };
+        let Some(found) = snapshot.get(&keys::item(container.number, number)).await? else {
+            continue;
+        };
         if found.version != sequence {
             continue;
         }

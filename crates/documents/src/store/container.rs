@@ -9,7 +9,7 @@ use super::keys::{self, PartitionPlace};
 use super::numbers::Numbers;
 use super::records::{ContainerRecord, Throughput};
 use crate::error::DocumentsError;
-use crate::limits::{UNIQUE_KEYS_MAX, UNIQUE_KEY_PATHS_MAX};
+use crate::limits::{UNIQUE_KEY_PATHS_MAX, UNIQUE_KEYS_MAX};
 use crate::rules::index_policy::IndexPolicy;
 use crate::rules::partition_key::{PartitionKey, PartitionKeyDefinition, parse_path};
 use crate::rules::resource_id;
@@ -50,7 +50,11 @@ impl Container {
         numbers: Arc<Numbers>,
     ) -> Result<Self, DocumentsError> {
         let resource = record.resource;
-        let id = resource.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let id = resource
+            .get("id")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         Ok(Self {
             account: account.to_owned(),
             database: database.to_owned(),
@@ -132,11 +136,20 @@ impl Container {
     }
 
     pub(crate) fn self_link(&self) -> String {
-        format!("dbs/{}/colls/{}/", resource_id::database(self.database_number), self.rid)
+        format!(
+            "dbs/{}/colls/{}/",
+            resource_id::database(self.database_number),
+            self.rid
+        )
     }
 
     pub(crate) fn item_rid(&self, number: u64) -> String {
-        resource_id::child(self.database_number, self.number, resource_id::Kind::Document, number)
+        resource_id::child(
+            self.database_number,
+            self.number,
+            resource_id::Kind::Document,
+            number,
+        )
     }
 
     /// The resource as clients see it.
@@ -165,7 +178,9 @@ fn default_ttl(resource: &Value) -> Result<Option<i64>, DocumentsError> {
     match resource.get("defaultTtl") {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_i64() {
-            Some(seconds) if seconds == -1 || (1..=i64::from(i32::MAX)).contains(&seconds) => Ok(Some(seconds)),
+            Some(seconds) if seconds == -1 || (1..=i64::from(i32::MAX)).contains(&seconds) => {
+                Ok(Some(seconds))
+            }
             _ => Err(DocumentsError::bad_request(
                 "defaultTtl must be -1 or a number of seconds from 1 to 2147483647.",
             )),
@@ -178,14 +193,24 @@ fn unique_keys(resource: &Value) -> Result<Vec<Vec<Vec<String>>>, DocumentsError
     let Some(policy) = resource.get("uniqueKeyPolicy").filter(|policy| !policy.is_null()) else {
         return Ok(Vec::new());
     };
-    let Some(keys) = policy.get("uniqueKeys").filter(|keys| !keys.is_null()) else { return Ok(Vec::new()) };
-    let keys = keys.as_array().ok_or_else(|| bad("uniqueKeys must be an array"))?;
+    let Some(keys) = policy.get("uniqueKeys").filter(|keys| !keys.is_null()) else {
+        return Ok(Vec::new());
+    };
+    let keys = keys
+        .as_array()
+        .ok_or_else(|| bad("uniqueKeys must be an array"))?;
     if keys.len() > UNIQUE_KEYS_MAX {
-        return Err(bad(&format!("{} unique keys, at most {UNIQUE_KEYS_MAX}", keys.len())));
+        return Err(bad(&format!(
+            "{} unique keys, at most {UNIQUE_KEYS_MAX}",
+            keys.len()
+        )));
     }
     let mut read = Vec::with_capacity(keys.len());
     for key in keys {
-        let paths = key.get("paths").and_then(Value::as_array).ok_or_else(|| bad("a key without paths"))?;
+        let paths = key
+            .get("paths")
+            .and_then(Value::as_array)
+            .ok_or_else(|| bad("a key without paths"))?;
         if paths.is_empty() || paths.len() > UNIQUE_KEY_PATHS_MAX {
             return Err(bad(&format!("a key has 1 to {UNIQUE_KEY_PATHS_MAX} paths")));
         }

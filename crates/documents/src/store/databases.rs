@@ -59,14 +59,20 @@ impl Documents {
                 ts: self.clock.now().as_second(),
                 throughput,
             };
-            let number = NumberRecord { owner: account.to_owned(), id: id.to_owned() };
+            let number = NumberRecord {
+                owner: account.to_owned(),
+                id: id.to_owned(),
+            };
             let mut tx = Transaction::new();
             tx.require_absent(key.clone());
             tx.require_absent(keys::database_number(record.number));
             tx.put(key.clone(), encode(&record)?);
             tx.put(keys::database_number(record.number), encode(&number)?);
             if let Some(committed) = self.commit_or_conflict(tx).await? {
-                return Ok(Database { record, version: committed.sequence });
+                return Ok(Database {
+                    record,
+                    version: committed.sequence,
+                });
             }
         }
         Err(DocumentsError::RetryWith)
@@ -79,9 +85,14 @@ impl Documents {
         account: &str,
         id: &str,
     ) -> Result<Option<Database>, DocumentsError> {
-        let Some(found) = snapshot.get(&keys::database(account, id)).await? else { return Ok(None) };
+        let Some(found) = snapshot.get(&keys::database(account, id)).await? else {
+            return Ok(None);
+        };
         let record = decode(&found.value, "a database's record")?;
-        Ok(Some(Database { record, version: found.version }))
+        Ok(Some(Database {
+            record,
+            version: found.version,
+        }))
     }
 
     /// The id of the database with this number, if the account has it.
@@ -91,7 +102,9 @@ impl Documents {
         account: &str,
         number: u32,
     ) -> Result<Option<String>, DocumentsError> {
-        let Some(found) = snapshot.get(&keys::database_number(number)).await? else { return Ok(None) };
+        let Some(found) = snapshot.get(&keys::database_number(number)).await? else {
+            return Ok(None);
+        };
         let record: NumberRecord = decode(&found.value, "a database's number")?;
         Ok((record.owner == account).then_some(record.id))
     }
@@ -117,9 +130,42 @@ impl Documents {
                 return Ok((found, true));
             }
             let record = decode(&entry.versioned.value, "a database's record")?;
-            found.push(Database { record, version: entry.versioned.version });
+            found.push(Database {
+                record,
+                version: entry.versioned.version,
+            });
         }
         Ok((found, false))
+    }
+
+    /// Stores another throughput for a database.
+    pub(crate) async fn set_database_throughput(
+        &self,
+        account: &str,
+        id: &str,
+        throughput: Throughput,
+    ) -> Result<Database, DocumentsError> {
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            let snapshot = self.ledger.snapshot().await?;
+            let Some(database) = self.database(snapshot.as_ref(), account, id).await? else {
+                return Err(DocumentsError::NotFound(format!("No database {}.", json!(id))));
+            };
+            let record = DatabaseRecord {
+                throughput: Some(throughput),
+                ..database.record
+            };
+            let key = keys::database(account, id);
+            let mut tx = Transaction::new();
+            tx.require_version(key.clone(), Some(database.version));
+            tx.put(key, encode(&record)?);
+            if let Some(committed) = self.commit_or_conflict(tx).await? {
+                return Ok(Database {
+                    record,
+                    version: committed.sequence,
+                });
+            }
+        }
+        Err(DocumentsError::RetryWith)
     }
 
     /// Deletes a database with its containers in one commit; their items are swept later.
@@ -135,14 +181,22 @@ impl Documents {
                 return Err(DocumentsError::NotFound(format!("No database {}.", json!(id))));
             };
             if expected.is_some_and(|expected| !expected.matches(&database.record.etag)) {
-                return Err(DocumentsError::PreconditionFailed("The database's etag is another one.".to_owned()));
+                return Err(DocumentsError::PreconditionFailed(
+                    "The database's etag is another one.".to_owned(),
+                ));
             }
             let key = keys::database(account, id);
             let mut tx = Transaction::new();
             tx.require_version(key.clone(), Some(database.version));
             tx.delete(key);
             tx.delete(keys::database_number(database.record.number));
-            let containers = self.list_containers(snapshot.as_ref(), account, &database, None, CONTAINERS_PER_DATABASE_MAX);
+            let containers = self.list_containers(
+                snapshot.as_ref(),
+                account,
+                &database,
+                None,
+                CONTAINERS_PER_DATABASE_MAX,
+            );
             let (containers, _) = containers.await?;
             for container in &containers {
                 tx.require_version(container.key.clone(), Some(container.version));
@@ -164,7 +218,12 @@ pub(super) fn stage_container_removal(
 ) -> Result<(), DocumentsError> {
     tx.delete(container.key.clone());
     tx.delete(keys::container_number(container.number));
-    tx.put(keys::purge(container.number), encode(&PurgeRecord::Container { index: container.index })?);
+    tx.put(
+        keys::purge(container.number),
+        encode(&PurgeRecord::Container {
+            index: container.index,
+        })?,
+    );
     Ok(())
 }
 

@@ -10,8 +10,8 @@ use ledger::{Direction, KeyRange, LedgerError, Scan, Transaction};
 
 use super::container::Container;
 use super::items::read_number;
-use super::records::{ItemRecord, encode};
 use super::keys;
+use super::records::{ItemRecord, encode};
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{INDEX_BUILD_ITEMS_PER_COMMIT_MAX, INDEX_ENTRIES_PER_ITEM_MAX};
@@ -57,7 +57,9 @@ impl Documents {
         tx.require_version(container.key.clone(), Some(container.version));
         let (mut items, mut entries) = (0, 0);
         while let Some(entry) = scan.next().await? {
-            let Some((_, number)) = keys::read_item(&entry.key) else { break };
+            let Some((_, number)) = keys::read_item(&entry.key) else {
+                break;
+            };
             if items >= INDEX_BUILD_ITEMS_PER_COMMIT_MAX || entries > INDEX_ENTRIES_PER_ITEM_MAX {
                 tx.put(position_key, number.to_be_bytes().to_vec());
                 self.ledger.commit(tx).await?;

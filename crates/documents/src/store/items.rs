@@ -17,7 +17,7 @@ use super::keys::{self, PartitionPlace};
 use super::records::{ItemRecord, etag_text};
 use crate::Documents;
 use crate::error::DocumentsError;
-use crate::limits::ITEM_BYTES_MAX;
+use crate::limits::{DOCUMENT_DEPTH_MAX, ITEM_BYTES_MAX};
 use crate::rules::partition_key::PartitionKey;
 use crate::rules::{index_terms, index_value, json as json_rules, names};
 
@@ -49,7 +49,9 @@ pub(crate) struct NewDocument {
 impl NewDocument {
     pub(crate) fn from_text(text: Bytes) -> Result<Self, DocumentsError> {
         let parsed = json_rules::parse(&text)?;
-        let has_system = SYSTEM_PROPERTIES.iter().any(|name| parsed.value.get(name).is_some());
+        let has_system = SYSTEM_PROPERTIES
+            .iter()
+            .any(|name| parsed.value.get(name).is_some());
         let mut new = Self::from_value(parsed.value)?;
         if !parsed.repeated_names && !has_system {
             check_size(text.len())?;
@@ -78,6 +80,7 @@ impl NewDocument {
         if SYSTEM_PROPERTIES.iter().any(|name| object.contains_key(*name)) {
             object.retain(|name, _| !SYSTEM_PROPERTIES.contains(&name.as_str()));
         }
+        check_depth(&value, DOCUMENT_DEPTH_MAX)?;
         Ok(Self { value, text: None })
     }
 
@@ -90,14 +93,32 @@ impl NewDocument {
     }
 
     fn ttl(&self, container: &Container) -> Result<Option<i64>, DocumentsError> {
-        let Some(ttl) = self.value.get("ttl") else { return Ok(None) };
-        let valid = ttl.as_i64().filter(|seconds| *seconds == -1 || (1..=i64::from(i32::MAX)).contains(seconds));
+        let Some(ttl) = self.value.get("ttl") else {
+            return Ok(None);
+        };
+        let valid = ttl
+            .as_i64()
+            .filter(|seconds| *seconds == -1 || (1..=i64::from(i32::MAX)).contains(seconds));
         if valid.is_none() && container.default_ttl.is_some() {
             return Err(DocumentsError::bad_request(
                 "The ttl must be -1 or a number of seconds from 1 to 2147483647.",
             ));
         }
         Ok(valid)
+    }
+}
+
+/// What is stored must be readable again: patches and callers can nest deeper than texts.
+fn check_depth(value: &Value, levels: usize) -> Result<(), DocumentsError> {
+    let Some(levels) = levels.checked_sub(1) else {
+        return Err(DocumentsError::bad_request(format!(
+            "The item is nested deeper than {DOCUMENT_DEPTH_MAX} levels."
+        )));
+    };
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| check_depth(item, levels)),
+        Value::Object(object) => object.values().try_for_each(|member| check_depth(member, levels)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
 }
 
@@ -122,7 +143,6 @@ pub(crate) struct Current {
 /// An item as it will be.
 #[derive(Debug, Clone)]
 pub(crate) struct Staged {
-    pub(crate) number: u64,
     pub(crate) etag: String,
     pub(crate) text: Bytes,
     /// How many index entries were added or removed.
@@ -132,7 +152,11 @@ pub(crate) struct Staged {
 impl Staged {
     fn into_item(self) -> Result<Item, DocumentsError> {
         let document = super::records::decode(&self.text, "a staged item")?;
-        Ok(Item { document, etag: self.etag, version: 0 })
+        Ok(Item {
+            document,
+            etag: self.etag,
+            version: 0,
+        })
     }
 }
 
@@ -159,7 +183,9 @@ impl Documents {
         partition_key: &PartitionKey,
         id: &str,
     ) -> Result<Option<Item>, DocumentsError> {
-        let found = self.find(&Transaction::new(), snapshot, container, partition_key, id).await?;
+        let found = self
+            .find(&Transaction::new(), snapshot, container, partition_key, id)
+            .await?;
         let Some(current) = found else { return Ok(None) };
         Ok(Some(Item {
             document: current.record.parse()?,
@@ -199,7 +225,10 @@ impl Documents {
         let container = self.latest(container).await?;
         let new = NewDocument::from_value(document)?;
         let key = container.partition_key.extract(new.value())?;
-        self.upsert_in(tx, snapshot, &container, &new, &key, None).await?.0.into_item()
+        self.upsert_in(tx, snapshot, &container, &new, &key, None)
+            .await?
+            .0
+            .into_item()
     }
 
     /// Stages the replacement of an item, whose present version becomes a precondition.
@@ -222,7 +251,9 @@ impl Documents {
             .await?
             .ok_or_else(|| not_found(new.id()))?;
         check_etag(&current, expected_etag)?;
-        self.replace_in(tx, &container, &new, &key, &current).await?.into_item()
+        self.replace_in(tx, &container, &new, &key, &current)
+            .await?
+            .into_item()
     }
 
     /// Stages the removal of an item, whose present version becomes a precondition.
@@ -257,21 +288,21 @@ impl Documents {
         key: &PartitionKey,
         id: &str,
     ) -> Result<Option<Current>, DocumentsError> {
-        let place = container.place(key);
-        let current = self.find_even_expired(tx, snapshot, container, &place, id).await?;
+        let current = self.find_even_expired(tx, snapshot, container, key, id).await?;
         let now = self.clock.now().as_second();
         Ok(current.filter(|current| !current.record.is_expired(container.default_ttl, now)))
     }
 
-    async fn find_even_expired(
+    /// As [`Documents::find`], also if the item's time to live is over.
+    pub(crate) async fn find_even_expired(
         &self,
         tx: &Transaction,
         snapshot: &dyn Snapshot,
         container: &Container,
-        place: &PartitionPlace,
+        key: &PartitionKey,
         id: &str,
     ) -> Result<Option<Current>, DocumentsError> {
-        let id_key = keys::id(container.number, place, id);
+        let id_key = keys::id(container.number, &container.place(key), id);
         let pointer = match tx.staged(&id_key) {
             Some(Write::Delete) => return Ok(None),
             Some(Write::Put(pointer)) => pointer.clone(),
@@ -287,12 +318,19 @@ impl Documents {
             Some(Write::Put(value)) => (value.clone(), None),
             None => {
                 let found = snapshot.get(&item_key).await?.ok_or_else(|| {
-                    DocumentsError::Damaged(format!("the id of item {number} of {} leads nowhere", container.rid))
+                    DocumentsError::Damaged(format!(
+                        "the id of item {number} of {} leads nowhere",
+                        container.rid
+                    ))
                 })?;
                 (found.value, Some(found.version))
             }
         };
-        Ok(Some(Current { number, record: ItemRecord::decode(&value)?, version }))
+        Ok(Some(Current {
+            number,
+            record: ItemRecord::decode(&value)?,
+            version,
+        }))
     }
 
     /// Stages a creation without reading: if the item exists, the commit fails.
@@ -334,7 +372,8 @@ impl Documents {
             }
             // Without an item there is no etag that could differ: the service ignores If-Match.
             None => {
-                self.remove_expired(tx, snapshot, container, key, new.id()).await?;
+                self.remove_expired(tx, snapshot, container, key, new.id())
+                    .await?;
                 Ok((self.create_in(tx, container, new, key).await?, true))
             }
         }
@@ -353,9 +392,8 @@ impl Documents {
         if container.default_ttl.is_none() {
             return Ok(false);
         }
-        let place = container.place(key);
         let now = self.clock.now().as_second();
-        match self.find_even_expired(tx, snapshot, container, &place, id).await? {
+        match self.find_even_expired(tx, snapshot, container, key, id).await? {
             Some(current) if current.record.is_expired(container.default_ttl, now) => {
                 self.delete_in(tx, container, key, id, &current)?;
                 Ok(true)
@@ -376,7 +414,10 @@ impl Documents {
         self.put(tx, container, new, key, &place, current.number, Some(current))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "all of them are what a write is made of")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "all of them are what a write is made of"
+    )]
     fn put(
         &self,
         tx: &mut Transaction,
@@ -402,8 +443,14 @@ impl Documents {
                 for term in &new_terms {
                     tx.put(keys::index_entry(container.index, term, number), Bytes::new());
                 }
-                tx.put(keys::id(container.number, place, new.id()), number.to_be_bytes().to_vec());
-                tx.put(keys::partition_item(container.number, place, number), Bytes::new());
+                tx.put(
+                    keys::id(container.number, place, new.id()),
+                    number.to_be_bytes().to_vec(),
+                );
+                tx.put(
+                    keys::partition_item(container.number, place, number),
+                    Bytes::new(),
+                );
                 stage_unique_keys(tx, container, place, number, None, Some(&new.value))?;
                 new_terms.len()
             }
@@ -416,11 +463,25 @@ impl Documents {
             }
         };
         if current.is_none_or(|current| current.version.is_some()) {
-            tx.put_sequenced(keys::feed(container.number), number.to_be_bytes().to_vec(), Bytes::new());
+            tx.put_sequenced(
+                keys::feed(container.number),
+                number.to_be_bytes().to_vec(),
+                Bytes::new(),
+            );
         }
         tx.put(item_key, record);
-        log(tx, container, if current.is_some() { "replace" } else { "create" }, new.id(), key)?;
-        Ok(Staged { number, etag: etag_text(&etag), text, index_changes })
+        log(
+            tx,
+            container,
+            if current.is_some() { "replace" } else { "create" },
+            new.id(),
+            key,
+        )?;
+        Ok(Staged {
+            etag: etag_text(&etag),
+            text,
+            index_changes,
+        })
     }
 
     /// Stages a removal; answers how many index entries go.
@@ -452,7 +513,9 @@ impl Documents {
 
     /// Makes a container that the caller may have held for long current again.
     pub(crate) async fn latest(&self, container: &Container) -> Result<Arc<Container>, DocumentsError> {
-        let latest = self.container(&container.account, &container.database, &container.id).await?;
+        let latest = self
+            .container(&container.account, &container.database, &container.id)
+            .await?;
         if latest.number != container.number {
             return Err(DocumentsError::OwnerNotFound(format!(
                 "Container {} was deleted and another one of its name created.",
@@ -488,7 +551,11 @@ fn compose(
         }
     };
     // An object with at least its id: what ends it is `}`, and a comma belongs in its place.
-    let body = text.trim_ascii().strip_suffix(b"}").unwrap_or(text).trim_ascii_end();
+    let body = text
+        .trim_ascii()
+        .strip_suffix(b"}")
+        .unwrap_or(text)
+        .trim_ascii_end();
     let mut record = ItemRecord::begin(etag, ts, ttl, body.len() + 1 + system.len());
     record.extend_from_slice(body);
     record.push(b',');
@@ -504,7 +571,11 @@ pub(crate) fn read_number(pointer: &[u8]) -> Result<u64, DocumentsError> {
 }
 
 fn require_container(tx: &mut Transaction, container: &Container) {
-    if !tx.preconditions().iter().any(|precondition| precondition.key == container.key) {
+    if !tx
+        .preconditions()
+        .iter()
+        .any(|precondition| precondition.key == container.key)
+    {
         tx.require_version(container.key.clone(), Some(container.version));
     }
 }
@@ -560,7 +631,10 @@ pub(crate) fn unique_hashes(container: &Container, document: &Value) -> Vec<[u8;
     let hash = |paths: &Vec<Vec<String>>| {
         let mut hasher = blake3::Hasher::new();
         for path in paths {
-            let value = path.iter().try_fold(document, |value, name| value.get(name)).unwrap_or(&Value::Null);
+            let value = path
+                .iter()
+                .try_fold(document, |value, name| value.get(name))
+                .unwrap_or(&Value::Null);
             // Numbers compare by value (1 is 1.0); strings must not be cut as in the index.
             let bytes = match value {
                 Value::Number(_) => index_value::encode(value),
@@ -588,7 +662,8 @@ fn stage_unique_keys(
     let hashes = |document: Option<&Value>| document.map(|document| unique_hashes(container, document));
     let (old, new) = (hashes(old), hashes(new));
     for which in 0..container.unique_keys.len() {
-        let at = |hashes: &Option<Vec<[u8; 32]>>| hashes.as_ref().and_then(|hashes| hashes.get(which)).copied();
+        let at =
+            |hashes: &Option<Vec<[u8; 32]>>| hashes.as_ref().and_then(|hashes| hashes.get(which)).copied();
         let (old, new) = (at(&old), at(&new));
         if old == new {
             continue;
@@ -626,7 +701,11 @@ fn log(
         id,
         partition_key: key.to_json(),
     })?;
-    tx.record(LogRecord { keyspace: Keyspace::Documents, kind: LOG_KIND_ITEM, payload: payload.into() });
+    tx.record(LogRecord {
+        keyspace: Keyspace::Documents,
+        kind: LOG_KIND_ITEM,
+        payload: payload.into(),
+    });
     Ok(())
 }
 
@@ -655,6 +734,7 @@ pub(crate) fn id_conflict() -> DocumentsError {
 
 pub(crate) fn unique_conflict() -> DocumentsError {
     DocumentsError::Conflict(
-        "Unique index constraint violation: another item of the same partition key has these values.".to_owned(),
+        "Unique index constraint violation: another item of the same partition key has these values."
+            .to_owned(),
     )
 }

@@ -54,7 +54,9 @@ pub(crate) fn databases(account: &str) -> Key {
 }
 
 pub(crate) fn database(account: &str, id: &str) -> Key {
-    KeyWriter::after(&databases(account)).str_bounded(id, NAME_BYTES_MAX).finish()
+    KeyWriter::after(&databases(account))
+        .str_bounded(id, NAME_BYTES_MAX)
+        .finish()
 }
 
 pub(crate) fn containers(database: u32) -> Key {
@@ -67,7 +69,9 @@ pub(crate) fn all_containers() -> Key {
 }
 
 pub(crate) fn container(database: u32, id: &str) -> Key {
-    KeyWriter::after(&containers(database)).str_bounded(id, NAME_BYTES_MAX).finish()
+    KeyWriter::after(&containers(database))
+        .str_bounded(id, NAME_BYTES_MAX)
+        .finish()
 }
 
 pub(crate) fn database_number(number: u32) -> Key {
@@ -144,7 +148,10 @@ impl PartitionPlace {
         for (to, from) in apart.iter_mut().zip(hash.as_bytes()) {
             *to = *from;
         }
-        Self { effective: definition.effective(key), apart }
+        Self {
+            effective: definition.effective(key),
+            apart,
+        }
     }
 
     fn write(&self, writer: KeyWriter) -> KeyWriter {
@@ -157,7 +164,10 @@ pub(crate) fn ids(container: u32) -> Key {
 }
 
 pub(crate) fn id(container: u32, place: &PartitionPlace, id: &str) -> Key {
-    place.write(tagged(ID).u32(container)).str_bounded(id, ITEM_ID_KEY_BYTES_MAX).finish()
+    place
+        .write(tagged(ID).u32(container))
+        .str_bounded(id, ITEM_ID_KEY_BYTES_MAX)
+        .finish()
 }
 
 pub(crate) fn partitions(container: u32) -> Key {
@@ -209,7 +219,9 @@ pub(crate) fn read_index_entry(key: &Key, index: u32) -> Option<(&[u8], u64)> {
 
 /// The item number that ends an index or partition key.
 pub(crate) fn ending_number(key: &Key) -> Option<u64> {
-    key.as_bytes().last_chunk::<8>().map(|number| u64::from_be_bytes(*number))
+    key.as_bytes()
+        .last_chunk::<8>()
+        .map(|number| u64::from_be_bytes(*number))
 }
 
 pub(crate) fn uniques(container: u32) -> Key {
@@ -217,7 +229,11 @@ pub(crate) fn uniques(container: u32) -> Key {
 }
 
 pub(crate) fn unique(container: u32, place: &PartitionPlace, which: u8, values: &[u8; 32]) -> Key {
-    place.write(tagged(UNIQUE).u32(container)).u8(which).raw(values).finish()
+    place
+        .write(tagged(UNIQUE).u32(container))
+        .u8(which)
+        .raw(values)
+        .finish()
 }
 
 pub(crate) fn feed(container: u32) -> Key {
@@ -230,7 +246,10 @@ pub(crate) fn feed_entry(container: u32, sequence: Sequence, number: u64) -> Key
 
 /// The first feed key behind commit `sequence`.
 pub(crate) fn feed_after(container: u32, sequence: Sequence) -> Key {
-    tagged(FEED).u32(container).u64(sequence.saturating_add(1)).finish()
+    tagged(FEED)
+        .u32(container)
+        .u64(sequence.saturating_add(1))
+        .finish()
 }
 
 /// The commit and item number of a feed key.

@@ -14,5 +14,5 @@ mod verify;
 
 pub use catalog::ContainerSpec;
 pub use container::Container;
-pub use items::Item;
+pub use items::{Item, LOG_KIND_ITEM};
 pub use sweep::SweepReport;

@@ -44,7 +44,11 @@ impl Numbers {
 }
 
 /// Reserves `count` numbers of a counter.
-pub(crate) async fn reserve(ledger: &dyn Ledger, counter: &Key, count: u64) -> Result<Range<u64>, DocumentsError> {
+pub(crate) async fn reserve(
+    ledger: &dyn Ledger,
+    counter: &Key,
+    count: u64,
+) -> Result<Range<u64>, DocumentsError> {
     let mut last = None;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
         let stored = ledger.snapshot().await?.get(counter).await?;

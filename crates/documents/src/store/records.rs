@@ -141,7 +141,9 @@ impl ItemRecord {
 
     /// Whether time to live has run out at `now` (seconds) in a container of this default.
     pub(crate) fn is_expired(&self, default_ttl: Option<i64>, now: i64) -> bool {
-        let Some(default_ttl) = default_ttl else { return false };
+        let Some(default_ttl) = default_ttl else {
+            return false;
+        };
         let ttl = self.ttl.unwrap_or(default_ttl);
         ttl > 0 && self.ts.saturating_add(ttl) <= now
     }
@@ -162,7 +164,15 @@ mod tests {
             let mut bytes = ItemRecord::begin(&[7; 16], 99, ttl, 2);
             bytes.extend_from_slice(b"{}");
             let record = ItemRecord::decode(&bytes.into()).unwrap();
-            assert_eq!(record, ItemRecord { etag: [7; 16], ts: 99, ttl, text: Bytes::from_static(b"{}") });
+            assert_eq!(
+                record,
+                ItemRecord {
+                    etag: [7; 16],
+                    ts: 99,
+                    ttl,
+                    text: Bytes::from_static(b"{}")
+                }
+            );
         }
         assert!(ItemRecord::decode(&Bytes::from_static(b"\x01short")).is_err());
         assert!(ItemRecord::decode(&Bytes::from(vec![9; 40])).is_err());
@@ -170,7 +180,12 @@ mod tests {
 
     #[test]
     fn expiry() {
-        let record = |ttl| ItemRecord { etag: [0; 16], ts: 100, ttl, text: Bytes::new() };
+        let record = |ttl| ItemRecord {
+            etag: [0; 16],
+            ts: 100,
+            ttl,
+            text: Bytes::new(),
+        };
         let table = [
             (None, None, 1_000, false),
             (Some(5), None, 1_000, false),
@@ -181,7 +196,11 @@ mod tests {
             (Some(-1), Some(10), 1_000, false),
         ];
         for (ttl, default, now, expired) in table {
-            assert_eq!(record(ttl).is_expired(default, now), expired, "{ttl:?} {default:?} {now}");
+            assert_eq!(
+                record(ttl).is_expired(default, now),
+                expired,
+                "{ttl:?} {default:?} {now}"
+            );
         }
     }
 }

@@ -40,7 +40,11 @@ impl Documents {
         let mut report = SweepReport::default();
         self.purge_some(&mut report).await?;
         let snapshot = self.ledger.snapshot().await?;
-        let mut scan = Scan::new(snapshot.as_ref(), KeyRange::prefix(&keys::all_containers()), Direction::Forward);
+        let mut scan = Scan::new(
+            snapshot.as_ref(),
+            KeyRange::prefix(&keys::all_containers()),
+            Direction::Forward,
+        );
         let mut items_left = SWEEP_ITEMS_MAX;
         while let Some(entry) = scan.next().await? {
             let record: ContainerRecord = decode(&entry.versioned.value, "a container's record")?;
@@ -48,14 +52,17 @@ impl Documents {
             if record.index_complete && !has_ttl {
                 continue;
             }
-            let Some(container) = self.container_of(snapshot.as_ref(), &entry.key, &record).await? else { continue };
+            let Some(container) = self.container_of(snapshot.as_ref(), &entry.key, &record).await? else {
+                continue;
+            };
             if !container.index_complete {
                 let complete = self.build_index(&container, BUILD_TIME_MAX).await?;
                 report.indexes_completed += u64::from(complete);
                 report.more |= !complete;
             }
             if has_ttl {
-                self.expire_some(snapshot.as_ref(), &container, &mut items_left, &mut report).await?;
+                self.expire_some(snapshot.as_ref(), &container, &mut items_left, &mut report)
+                    .await?;
             }
         }
         Ok(report)
@@ -68,10 +75,18 @@ impl Documents {
         key: &Key,
         record: &ContainerRecord,
     ) -> Result<Option<Arc<Container>>, DocumentsError> {
-        let Some(database) = keys::read_container(key) else { return Ok(None) };
-        let Some(owner) = snapshot.get(&keys::database_number(database)).await? else { return Ok(None) };
+        let Some(database) = keys::read_container(key) else {
+            return Ok(None);
+        };
+        let Some(owner) = snapshot.get(&keys::database_number(database)).await? else {
+            return Ok(None);
+        };
         let owner: NumberRecord = decode(&owner.value, "a database's number")?;
-        let id = record.resource.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let id = record
+            .resource
+            .get("id")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
         match self.container(&owner.owner, &owner.id, id).await {
             Ok(container) if container.number == record.number => Ok(Some(container)),
             Ok(_) => Ok(None),
@@ -87,12 +102,22 @@ impl Documents {
         items_left: &mut usize,
         report: &mut SweepReport,
     ) -> Result<(), DocumentsError> {
-        let start = self.sweep_positions.lock().get(&container.number).copied().unwrap_or(0);
-        let range = KeyRange::prefix_from(&keys::items(container.number), keys::item(container.number, start));
+        let start = self
+            .sweep_positions
+            .lock()
+            .get(&container.number)
+            .copied()
+            .unwrap_or(0);
+        let range = KeyRange::prefix_from(
+            &keys::items(container.number),
+            keys::item(container.number, start),
+        );
         let mut scan = Scan::new(snapshot, range, Direction::Forward);
         let now = self.clock.now().as_second();
         while let Some(entry) = scan.next().await? {
-            let Some((_, number)) = keys::read_item(&entry.key) else { break };
+            let Some((_, number)) = keys::read_item(&entry.key) else {
+                break;
+            };
             if *items_left == 0 {
                 self.sweep_positions.lock().insert(container.number, number);
                 report.more = true;
@@ -115,12 +140,20 @@ impl Documents {
             Err(error) => return Err(error),
         };
         let snapshot = self.ledger.snapshot().await?;
-        let Some(found) = snapshot.get(&keys::item(container.number, number)).await? else { return Ok(false) };
+        let Some(found) = snapshot.get(&keys::item(container.number, number)).await? else {
+            return Ok(false);
+        };
         let document = ItemRecord::decode(&found.value)?.parse()?;
         let key = container.partition_key.extract(&document)?;
-        let id = document.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let id = document
+            .get("id")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
         let mut tx = Transaction::new();
-        if !self.remove_expired(&mut tx, snapshot.as_ref(), &container, &key, id).await? {
+        if !self
+            .remove_expired(&mut tx, snapshot.as_ref(), &container, &key, id)
+            .await?
+        {
             return Ok(false);
         }
         match self.commit_or_conflict(tx).await? {
@@ -134,9 +167,15 @@ impl Documents {
 
     async fn purge_some(&self, report: &mut SweepReport) -> Result<(), DocumentsError> {
         let snapshot = self.ledger.snapshot().await?;
-        let mut scan = Scan::new(snapshot.as_ref(), KeyRange::prefix(&keys::purges()), Direction::Forward);
+        let mut scan = Scan::new(
+            snapshot.as_ref(),
+            KeyRange::prefix(&keys::purges()),
+            Direction::Forward,
+        );
         while let Some(entry) = scan.next().await? {
-            let Some(number) = keys::read_purge(&entry.key) else { break };
+            let Some(number) = keys::read_purge(&entry.key) else {
+                break;
+            };
             let record: PurgeRecord = decode(&entry.versioned.value, "a purge record")?;
             let mut ranges = Vec::new();
             match record {

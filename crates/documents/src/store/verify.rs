@@ -27,8 +27,16 @@ impl Documents {
     ///
     /// # Errors
     /// The ledger's.
-    pub async fn verify(&self, snapshot: &dyn Snapshot, report: &mut VerifyReport) -> Result<(), LedgerError> {
-        let mut scan = Scan::new(snapshot, KeyRange::prefix(&keys::all_containers()), Direction::Forward);
+    pub async fn verify(
+        &self,
+        snapshot: &dyn Snapshot,
+        report: &mut VerifyReport,
+    ) -> Result<(), LedgerError> {
+        let mut scan = Scan::new(
+            snapshot,
+            KeyRange::prefix(&keys::all_containers()),
+            Direction::Forward,
+        );
         while let Some(entry) = scan.next().await? {
             report.records += 1;
             let checked = self.verify_record(snapshot, &entry, report).await;
@@ -51,7 +59,10 @@ impl Documents {
         match self.container_of(snapshot, &entry.key, &record).await? {
             Some(container) => self.verify_container(snapshot, &container, report).await,
             None => {
-                report.fault(format!("documents, container {:?}: its database doesn't exist", entry.key));
+                report.fault(format!(
+                    "documents, container {:?}: its database doesn't exist",
+                    entry.key
+                ));
                 Ok(())
             }
         }
@@ -73,7 +84,11 @@ impl Documents {
                 if let DocumentsError::Ledger(error) = error {
                     return Err(error.into());
                 }
-                report.fault(format!("documents, {}, {:?}: {error}", container.name_path(), entry.key));
+                report.fault(format!(
+                    "documents, {}, {:?}: {error}",
+                    container.name_path(),
+                    entry.key
+                ));
             }
         }
         let counted = |prefix: Key| async move { count(snapshot, &prefix).await };
@@ -124,7 +139,10 @@ async fn verify_item(
     let document = record.parse()?;
     let key = container.partition_key.extract(&document)?;
     let partition = container.place(&key);
-    let id = document.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let id = document
+        .get("id")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default();
     let pointer = snapshot.get(&keys::id(container.number, &partition, id)).await?;
     let points_here = match pointer {
         Some(pointer) => read_number(&pointer.value)? == number,
@@ -145,7 +163,11 @@ async fn verify_item(
     if container.index_complete {
         let terms = index_terms::terms(&container.policy, &document, record.ts)?;
         wanted.index += terms.len() as u64;
-        expected.extend(terms.iter().map(|term| keys::index_entry(container.index, term, number)));
+        expected.extend(
+            terms
+                .iter()
+                .map(|term| keys::index_entry(container.index, term, number)),
+        );
     }
     let found = snapshot.get_many(&expected).await?;
     for (key, _) in expected.iter().zip(found).filter(|(_, found)| found.is_none()) {
@@ -191,7 +213,11 @@ async fn verify_feed(
     container: &Container,
     report: &mut VerifyReport,
 ) -> Result<(), DocumentsError> {
-    let mut scan = Scan::new(snapshot, KeyRange::prefix(&keys::feed(container.number)), Direction::Forward);
+    let mut scan = Scan::new(
+        snapshot,
+        KeyRange::prefix(&keys::feed(container.number)),
+        Direction::Forward,
+    );
     while let Some(entry) = scan.next().await? {
         let sound = match keys::read_feed_entry(&entry.key) {
             None => false,
@@ -201,7 +227,11 @@ async fn verify_feed(
                 .is_none_or(|item| item.version == sequence),
         };
         if !sound {
-            report.fault(format!("documents, {}: feed entry {:?} is stale", container.name_path(), entry.key));
+            report.fault(format!(
+                "documents, {}: feed entry {:?} is stale",
+                container.name_path(),
+                entry.key
+            ));
         }
     }
     Ok(())

@@ -1,0 +1,3 @@
+//! Who sent a request.
+
+pub(crate) mod master_key;

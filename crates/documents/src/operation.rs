@@ -1,0 +1,206 @@
+//! Every public operation of the original protocol, served or not: the table behind routing's
+//! refusals and behind `docs/compat/documents.md`.
+
+use std::fmt::Write as _;
+
+/// Whether an operation is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// Entirely.
+    Yes,
+    /// In part: what is missing or different.
+    Partial(&'static str),
+    /// Not: why, or what to do instead.
+    No(&'static str),
+}
+
+/// What is known of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperationInfo {
+    /// Its name in the REST reference, or in the clients where that is silent.
+    pub name: &'static str,
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path, names in braces.
+    pub path: &'static str,
+    /// Headers that tell it apart from others of the same method and path.
+    pub headers: &'static str,
+    /// Page of the documentation below [`DOC_BASE`].
+    pub doc: &'static str,
+    /// Whether it is served.
+    pub support: Support,
+}
+
+/// Where the documentation pages are.
+pub const DOC_BASE: &str = "https://learn.microsoft.com/";
+
+macro_rules! operations {
+    ($($variant:ident: $method:literal $path:literal [$headers:literal] $name:literal, $doc:literal, $support:expr;)*) => {
+        /// An operation of the protocol.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "the table's name column says what each is")]
+        pub enum Operation { $($variant,)* }
+
+        impl Operation {
+            /// Every operation, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// What is known of it.
+            #[must_use]
+            pub fn info(self) -> OperationInfo {
+                match self {
+                    $(Self::$variant => OperationInfo {
+                        name: $name, method: $method, path: $path, headers: $headers, doc: $doc,
+                        support: $support,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+use Support::{No, Partial, Yes};
+
+const SCRIPTS: &str =
+    "server-side JavaScript is not run; do the work in the client, atomically with a transactional batch";
+const PRINCIPALS: &str =
+    "users, permissions and resource tokens are not kept; clients sign with the account's key";
+const CONFLICTS: &str = "there is one write region, so no conflict arises";
+const ATTACHMENTS: &str = "attachments ended with the original's API version 2018-12-31; use blobs";
+
+operations! {
+    GetDatabaseAccount: "GET" "/" [""] "Get Database Account", "rest/api/cosmos-db/get-database-account", Yes;
+
+    CreateDatabase: "POST" "/dbs" [""] "Create Database", "rest/api/cosmos-db/create-a-database", Yes;
+    ListDatabases: "GET" "/dbs" [""] "List Databases", "rest/api/cosmos-db/list-databases", Yes;
+    QueryDatabases: "POST" "/dbs" ["x-ms-documentdb-isquery"] "Query Databases", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("over the first 1,000 databases, in one page");
+    GetDatabase: "GET" "/dbs/{db}" [""] "Get Database", "rest/api/cosmos-db/get-a-database", Yes;
+    DeleteDatabase: "DELETE" "/dbs/{db}" [""] "Delete Database", "rest/api/cosmos-db/delete-a-database", Yes;
+
+    CreateCollection: "POST" "/dbs/{db}/colls" [""] "Create Collection", "rest/api/cosmos-db/create-a-collection", Partial("vector, full-text, spatial and composite indexes and computed properties are kept with the container but not used; any ORDER BY is served without a composite index");
+    ListCollections: "GET" "/dbs/{db}/colls" [""] "List Collections", "rest/api/cosmos-db/list-collections", Yes;
+    QueryCollections: "POST" "/dbs/{db}/colls" ["x-ms-documentdb-isquery"] "Query Collections", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("in one page");
+    GetCollection: "GET" "/dbs/{db}/colls/{coll}" [""] "Get Collection", "rest/api/cosmos-db/get-a-collection", Partial("x-ms-documentdb-populatequotainfo is ignored");
+    ReplaceCollection: "PUT" "/dbs/{db}/colls/{coll}" [""] "Replace Collection", "rest/api/cosmos-db/replace-a-collection", Yes;
+    DeleteCollection: "DELETE" "/dbs/{db}/colls/{coll}" [""] "Delete Collection", "rest/api/cosmos-db/delete-a-collection", Yes;
+    GetPartitionKeyRanges: "GET" "/dbs/{db}/colls/{coll}/pkranges" ["A-IM"] "Get Partition Key Ranges", "rest/api/cosmos-db/get-partition-key-ranges", Partial("a container has one range, which never splits");
+
+    CreateDocument: "POST" "/dbs/{db}/colls/{coll}/docs" [""] "Create Document", "rest/api/cosmos-db/create-a-document", Partial("triggers named in the request are refused; x-ms-indexing-directive is ignored");
+    UpsertDocument: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-documentdb-is-upsert"] "Upsert Document", "rest/api/cosmos-db/create-a-document", Partial("as Create Document");
+    ListDocuments: "GET" "/dbs/{db}/colls/{coll}/docs" [""] "List Documents", "rest/api/cosmos-db/list-documents", Yes;
+    GetDocument: "GET" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Get Document", "rest/api/cosmos-db/get-a-document", Yes;
+    ReplaceDocument: "PUT" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Replace Document", "rest/api/cosmos-db/replace-a-document", Partial("as Create Document");
+    PatchDocument: "PATCH" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Patch Document", "rest/api/cosmos-db/patch-a-document", Yes;
+    DeleteDocument: "DELETE" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Delete Document", "rest/api/cosmos-db/delete-a-document", Yes;
+    QueryDocuments: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-documentdb-isquery"] "Query Documents", "rest/api/cosmos-db/query-documents", Partial("see the query language's own table; index metrics and query metrics are not reported");
+    GetQueryPlan: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-cosmos-is-query-plan-request"] "Get Query Plan", "rest/api/cosmos-db/query-documents", Partial("always the empty plan, which is right while a container has one range: the server runs the whole query");
+    ExecuteBatch: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-cosmos-is-batch-request, x-ms-cosmos-batch-atomic: true"] "Execute Transactional Batch", "azure/cosmos-db/transactional-batch", Partial("JSON bodies (Python, JavaScript, Rust, Java); the HybridRow bodies of .NET are refused");
+    ExecuteBulk: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-cosmos-is-batch-request, x-ms-cosmos-batch-atomic: false"] "Execute Bulk", "azure/cosmos-db/nosql/how-to-dotnet-bulk-import-data", Partial("as Execute Transactional Batch");
+    ReadChangeFeed: "GET" "/dbs/{db}/colls/{coll}/docs" ["A-IM: Incremental Feed"] "Read Change Feed, latest version", "azure/cosmos-db/change-feed", Partial("wire format 2021-09-15 answers documents as without it");
+    ReadFullFidelityFeed: "GET" "/dbs/{db}/colls/{coll}/docs" ["A-IM: Full-Fidelity Feed"] "Read Change Feed, all versions and deletes", "azure/cosmos-db/nosql/change-feed-modes", No("only the latest version of each item is kept");
+    DeleteByPartitionKey: "POST" "/dbs/{db}/colls/{coll}/operations/partitionkeydelete" [""] "Delete Items By Partition Key", "azure/cosmos-db/nosql/how-to-delete-by-partition-key", Partial("done when it is answered, not in the background");
+
+    ListConflicts: "GET" "/dbs/{db}/colls/{coll}/conflicts" [""] "List Conflicts", "azure/cosmos-db/nosql/how-to-manage-conflicts", Partial("always empty: there is one write region");
+    GetConflict: "GET" "/dbs/{db}/colls/{coll}/conflicts/{conflict}" [""] "Get Conflict", "azure/cosmos-db/nosql/how-to-manage-conflicts", No(CONFLICTS);
+    DeleteConflict: "DELETE" "/dbs/{db}/colls/{coll}/conflicts/{conflict}" [""] "Delete Conflict", "azure/cosmos-db/nosql/how-to-manage-conflicts", No(CONFLICTS);
+
+    CreateAttachment: "POST" "/dbs/{db}/colls/{coll}/docs/{doc}/attachments" [""] "Create Attachment", "rest/api/cosmos-db/create-an-attachment", No(ATTACHMENTS);
+    ListAttachments: "GET" "/dbs/{db}/colls/{coll}/docs/{doc}/attachments" [""] "List Attachments", "rest/api/cosmos-db/list-attachments", No(ATTACHMENTS);
+    GetAttachment: "GET" "/dbs/{db}/colls/{coll}/docs/{doc}/attachments/{id}" [""] "Get Attachment", "rest/api/cosmos-db/get-an-attachment", No(ATTACHMENTS);
+    ReplaceAttachment: "PUT" "/dbs/{db}/colls/{coll}/docs/{doc}/attachments/{id}" [""] "Replace Attachment", "rest/api/cosmos-db/replace-an-attachment", No(ATTACHMENTS);
+    DeleteAttachment: "DELETE" "/dbs/{db}/colls/{coll}/docs/{doc}/attachments/{id}" [""] "Delete Attachment", "rest/api/cosmos-db/delete-an-attachment", No(ATTACHMENTS);
+
+    CreateStoredProcedure: "POST" "/dbs/{db}/colls/{coll}/sprocs" [""] "Create Stored Procedure", "rest/api/cosmos-db/create-a-stored-procedure", No(SCRIPTS);
+    ListStoredProcedures: "GET" "/dbs/{db}/colls/{coll}/sprocs" [""] "List Stored Procedures", "rest/api/cosmos-db/list-stored-procedures", No(SCRIPTS);
+    GetStoredProcedure: "GET" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Get Stored Procedure", "rest/api/cosmos-db/stored-procedures", No(SCRIPTS);
+    ReplaceStoredProcedure: "PUT" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Replace Stored Procedure", "rest/api/cosmos-db/replace-a-stored-procedure", No(SCRIPTS);
+    DeleteStoredProcedure: "DELETE" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Delete Stored Procedure", "rest/api/cosmos-db/delete-a-stored-procedure", No(SCRIPTS);
+    ExecuteStoredProcedure: "POST" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Execute Stored Procedure", "rest/api/cosmos-db/execute-a-stored-procedure", No(SCRIPTS);
+    CreateTrigger: "POST" "/dbs/{db}/colls/{coll}/triggers" [""] "Create Trigger", "rest/api/cosmos-db/create-a-trigger", No(SCRIPTS);
+    ListTriggers: "GET" "/dbs/{db}/colls/{coll}/triggers" [""] "List Triggers", "rest/api/cosmos-db/list-triggers", No(SCRIPTS);
+    GetTrigger: "GET" "/dbs/{db}/colls/{coll}/triggers/{trigger}" [""] "Get Trigger", "rest/api/cosmos-db/triggers", No(SCRIPTS);
+    ReplaceTrigger: "PUT" "/dbs/{db}/colls/{coll}/triggers/{trigger}" [""] "Replace Trigger", "rest/api/cosmos-db/replace-a-trigger", No(SCRIPTS);
+    DeleteTrigger: "DELETE" "/dbs/{db}/colls/{coll}/triggers/{trigger}" [""] "Delete Trigger", "rest/api/cosmos-db/delete-a-trigger", No(SCRIPTS);
+    CreateUserDefinedFunction: "POST" "/dbs/{db}/colls/{coll}/udfs" [""] "Create User Defined Function", "rest/api/cosmos-db/create-a-user-defined-function", No(SCRIPTS);
+    ListUserDefinedFunctions: "GET" "/dbs/{db}/colls/{coll}/udfs" [""] "List User Defined Functions", "rest/api/cosmos-db/list-user-defined-functions", No(SCRIPTS);
+    GetUserDefinedFunction: "GET" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Get User Defined Function", "rest/api/cosmos-db/user-defined-functions", No(SCRIPTS);
+    ReplaceUserDefinedFunction: "PUT" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Replace User Defined Function", "rest/api/cosmos-db/replace-a-user-defined-function", No(SCRIPTS);
+    DeleteUserDefinedFunction: "DELETE" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Delete User Defined Function", "rest/api/cosmos-db/delete-a-user-defined-function", No(SCRIPTS);
+
+    CreateUser: "POST" "/dbs/{db}/users" [""] "Create User", "rest/api/cosmos-db/create-a-user", No(PRINCIPALS);
+    ListUsers: "GET" "/dbs/{db}/users" [""] "List Users", "rest/api/cosmos-db/list-users", No(PRINCIPALS);
+    GetUser: "GET" "/dbs/{db}/users/{user}" [""] "Get User", "rest/api/cosmos-db/get-a-user", No(PRINCIPALS);
+    ReplaceUser: "PUT" "/dbs/{db}/users/{user}" [""] "Replace User", "rest/api/cosmos-db/replace-a-user", No(PRINCIPALS);
+    DeleteUser: "DELETE" "/dbs/{db}/users/{user}" [""] "Delete User", "rest/api/cosmos-db/delete-a-user", No(PRINCIPALS);
+    CreatePermission: "POST" "/dbs/{db}/users/{user}/permissions" [""] "Create Permission", "rest/api/cosmos-db/create-a-permission", No(PRINCIPALS);
+    ListPermissions: "GET" "/dbs/{db}/users/{user}/permissions" [""] "List Permissions", "rest/api/cosmos-db/list-permissions", No(PRINCIPALS);
+    GetPermission: "GET" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Get Permission", "rest/api/cosmos-db/get-a-permission", No(PRINCIPALS);
+    ReplacePermission: "PUT" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Replace Permission", "rest/api/cosmos-db/replace-a-permission", No(PRINCIPALS);
+    DeletePermission: "DELETE" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Delete Permission", "rest/api/cosmos-db/delete-a-permission", No(PRINCIPALS);
+
+    ListOffers: "GET" "/offers" [""] "List Offers", "rest/api/cosmos-db/list-offers", Yes;
+    QueryOffers: "POST" "/offers" ["x-ms-documentdb-isquery"] "Query Offers", "rest/api/cosmos-db/querying-offers", Yes;
+    GetOffer: "GET" "/offers/{offer}" [""] "Get Offer", "rest/api/cosmos-db/get-an-offer", Yes;
+    ReplaceOffer: "PUT" "/offers/{offer}" [""] "Replace Offer", "rest/api/cosmos-db/replace-an-offer", Partial("the throughput is kept and shown, but requests are never throttled");
+
+    ReadAddresses: "GET" "/addresses" [""] "Read Addresses (Direct mode)", "azure/cosmos-db/nosql/sdk-connection-modes", No("Direct mode is not served; set the client's connection mode to Gateway");
+    ClientEncryptionKeys: "any" "/dbs/{db}/clientencryptionkeys" [""] "Client Encryption Keys", "azure/cosmos-db/how-to-always-encrypted", No("client-side encryption keys are not kept");
+}
+
+/// The compatibility table as it is checked in at `docs/compat/documents.md`.
+#[must_use]
+pub fn compat_markdown() -> String {
+    let mut out = String::from(
+        "# Documents: operations of Azure Cosmos DB for NoSQL\n\n\
+         Generated from `crates/documents/src/operation.rs`; a test compares the two. To write it anew:\n\
+         `STABBUR_BLESS=1 cargo test -p documents compat`.\n\n\
+         An operation that is not served answers 501 with the reason given here. Clients must use Gateway\n\
+         mode. Any query is run whole by the server, whatever the client asks it to split.\n\n\
+         | operation | method | path | told apart by | served |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for operation in Operation::ALL {
+        let info = operation.info();
+        let served = match info.support {
+            Yes => "yes".to_owned(),
+            Partial(how) => format!("partly: {how}"),
+            No(why) => format!("no: {why}"),
+        };
+        let headers = if info.headers.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", info.headers)
+        };
+        // Writing to a String doesn't fail.
+        let _ = writeln!(
+            out,
+            "| [{}]({DOC_BASE}{}) | {} | `{}` | {headers} | {served} |",
+            info.name, info.doc, info.method, info.path
+        );
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compat_page_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compat/documents.md");
+        let wanted = compat_markdown();
+        if std::env::var_os("STABBUR_BLESS").is_some() {
+            std::fs::write(path, &wanted).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            found == wanted,
+            "docs/compat/documents.md is old: run STABBUR_BLESS=1 cargo test -p documents compat"
+        );
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: std::collections::HashSet<_> = Operation::ALL.iter().map(|o| o.info().name).collect();
+        assert_eq!(names.len(), Operation::ALL.len());
+    }
+}

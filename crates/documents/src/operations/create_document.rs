@@ -1,0 +1,24 @@
+//! Create Document.
+
+use super::item_action::{self, Action, ItemAction};
+use crate::error::DocumentsError;
+use crate::store::items::NewDocument;
+use crate::wire::answer::Answer;
+use crate::wire::call::Call;
+
+pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
+    call.refuse_triggers()?;
+    let container = call.container().await?;
+    let new = NewDocument::from_text(call.body_text()?)?;
+    let key = call.document_key(&container, new.value())?;
+    let id = new.id().to_owned();
+    let item = ItemAction {
+        action: Action::Create(new),
+        id,
+        key,
+        if_match: None,
+        if_none_match: None,
+    };
+    let (result, sequence) = item_action::run(call.documents, container.clone(), &item).await?;
+    Ok(result.into_answer(&container, sequence, call.wants_minimal()))
+}

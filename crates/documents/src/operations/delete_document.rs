@@ -1,0 +1,23 @@
+//! Delete Document.
+
+use super::item_action::{self, Action, ItemAction};
+use crate::error::DocumentsError;
+use crate::wire::answer::Answer;
+use crate::wire::call::Call;
+
+pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
+    call.refuse_triggers()?;
+    let container = call.container().await?;
+    let key = call.item_key(&container)?;
+    let id = call.segment(5).to_owned();
+    let if_match = call.if_match();
+    let item = ItemAction {
+        action: Action::Delete,
+        id,
+        key,
+        if_match,
+        if_none_match: None,
+    };
+    let (result, sequence) = item_action::run(call.documents, container.clone(), &item).await?;
+    Ok(result.into_answer(&container, sequence, false))
+}

@@ -1,0 +1,28 @@
+//! Get Collection (container).
+
+use http::StatusCode;
+
+use crate::error::DocumentsError;
+use crate::wire::answer::Answer;
+use crate::wire::call::Call;
+
+pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
+    let snapshot = call.snapshot().await?;
+    let container = call.container().await?;
+    let answer = if call
+        .if_none_match()
+        .is_some_and(|tags| tags.matches(&container.etag))
+    {
+        Answer::new(StatusCode::NOT_MODIFIED, "", 1.0)
+    } else {
+        let progress = if container.index_complete { "100" } else { "0" };
+        Answer::json(StatusCode::OK, &container.to_resource(), 1.0).with(
+            "x-ms-documentdb-collection-index-transformation-progress",
+            progress,
+        )
+    };
+    Ok(answer
+        .with_etag(&container.etag)
+        .with_session(snapshot.sequence())
+        .with_owner(&container))
+}

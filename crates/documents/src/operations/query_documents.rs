@@ -1,0 +1,30 @@
+//! Query Documents. Whatever the client asks to be split or merged by itself, the server runs the
+//! whole text over everything that the request covers.
+
+use crate::error::DocumentsError;
+use crate::query::Rows;
+use crate::rules::charge;
+use crate::wire::answer::Answer;
+use crate::wire::call::Call;
+
+pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
+    let (sql, parameters) = call.query_body()?;
+    let snapshot = call.snapshot().await?;
+    let container = call.container().await?;
+    let request = call.items_request(&container)?;
+    let page = call
+        .documents
+        .query_items(snapshot.as_ref(), &request, &sql, &parameters, Rows::text())
+        .await?;
+    let charge = charge::page(
+        page.counters.bytes_loaded,
+        page.counters.items_loaded,
+        page.counters.index_keys,
+    );
+    let count = page.rows.count();
+    let answer = Answer::documents(&container.rid, &page.rows.into_text(), count, charge);
+    Ok(answer
+        .with_continuation(page.continuation)
+        .with_session(snapshot.sequence())
+        .with_owner(&container))
+}

@@ -1,0 +1,226 @@
+//! A query gives the same rows in the same order whether an index serves it or every item is
+//! read, whatever the page size.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "test code"
+)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Fixture, fixture};
+use documents::{Container, ContainerSpec, PartitionKey};
+use ledger::Transaction;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+async fn container(f: &Fixture, name: &str, policy: Option<Value>) -> Arc<Container> {
+    let spec = ContainerSpec {
+        account: "test".to_owned(),
+        database: "d".to_owned(),
+        container: name.to_owned(),
+        partition_key_paths: vec!["/pk".to_owned()],
+        default_ttl: None,
+        indexing_policy: policy,
+    };
+    f.documents.ensure_container(&spec).await.unwrap()
+}
+
+async fn all_rows(
+    f: &Fixture,
+    container: &Container,
+    sql: &str,
+    key: Option<&PartitionKey>,
+    page: usize,
+) -> Vec<Value> {
+    let mut rows = Vec::new();
+    let mut continuation: Option<String> = None;
+    loop {
+        let parameters = [("@p".to_owned(), json!("a"))];
+        let found = f
+            .documents
+            .query(container, sql, &parameters, key, page, continuation.as_deref())
+            .await;
+        let found = found.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert!(found.rows.len() <= page);
+        rows.extend(found.rows);
+        match found.continuation {
+            Some(next) => continuation = Some(next),
+            None => return rows,
+        }
+    }
+}
+
+fn scalar() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        3 => (0i64..5).prop_map(Value::from),
+        1 => Just(json!(1.5)),
+        1 => Just(json!(9_007_199_254_740_993_i64)),
+        3 => "[ab]{0,2}".prop_map(Value::from),
+        1 => "[ab]".prop_map(|end| Value::from(format!("{}{end}", "x".repeat(1_100)))),
+        1 => "[ab]".prop_map(|end| Value::from(format!("{}{end}", "x".repeat(500)))),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        6 => scalar(),
+        1 => prop::collection::vec(scalar(), 0..3).prop_map(Value::from),
+        1 => scalar().prop_map(|x| json!({"x": x})),
+    ]
+}
+
+fn document() -> impl Strategy<Value = Value> {
+    (
+        prop::option::of(value()),
+        prop::option::of(value()),
+        prop::collection::vec(scalar(), 0..3),
+        prop::option::of(scalar()),
+        "[ab]",
+    )
+        .prop_map(|(a, b, tags, x, pk)| {
+            let mut document = json!({"pk": pk, "tags": tags, "list": []});
+            if let Some(a) = a {
+                document["a"] = a;
+            }
+            if let Some(b) = b {
+                document["b"] = b;
+            }
+            if let Some(x) = x {
+                document["n"] = json!({"x": x});
+                document["list"] = json!([{"v": x}, {"v": 3}]);
+            }
+            document
+        })
+}
+
+fn condition() -> impl Strategy<Value = String> {
+    let path = prop_oneof![
+        Just("c.a"),
+        Just("c.b"),
+        Just("c.n.x"),
+        Just("c.pk"),
+        Just("c.id")
+    ];
+    let constant = prop_oneof![
+        (0i64..5).prop_map(|n| n.to_string()),
+        "[ab]{0,2}".prop_map(|s| format!("'{s}'")),
+        "[ab]".prop_map(|s| format!("'{}{s}'", "x".repeat(1_100))),
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("1.5".to_owned()),
+        Just("9007199254740993".to_owned()),
+        Just("@p".to_owned()),
+    ];
+    let simple =
+        (path, constant.clone(), constant, 0usize..12).prop_map(|(path, one, two, kind)| match kind {
+            0 | 1 => format!("{path} = {one}"),
+            2 => format!("{path} < {one}"),
+            3 => format!("{path} >= {one}"),
+            4 => format!("{path} > {one} AND {path} <= {two}"),
+            5 => format!("{path} IN ({one}, {two})"),
+            6 => format!("STARTSWITH({path}, 'a')"),
+            7 => format!("ARRAY_CONTAINS(c.tags, {one})"),
+            8 => format!("IS_DEFINED({path})"),
+            9 => format!("EXISTS(SELECT VALUE l FROM l IN c.list WHERE l.v = {one})"),
+            10 => format!("{path} != {one}"),
+            _ => format!("NOT IS_DEFINED({path})"),
+        });
+    prop_oneof![
+        3 => simple.clone(),
+        2 => (simple.clone(), simple.clone()).prop_map(|(x, y)| format!("({x}) AND ({y})")),
+        1 => (simple.clone(), simple).prop_map(|(x, y)| format!("({x}) OR ({y})")),
+    ]
+}
+
+fn query() -> impl Strategy<Value = String> {
+    let order = prop_oneof![
+        2 => Just(String::new()),
+        1 => Just(" ORDER BY c.a".to_owned()),
+        1 => Just(" ORDER BY c.a DESC".to_owned()),
+        1 => Just(" ORDER BY c.id DESC".to_owned()),
+        1 => Just(" ORDER BY c.n.x".to_owned()),
+        1 => Just(" ORDER BY c.a, c.b DESC".to_owned()),
+    ];
+    let limit = prop_oneof![3 => Just(""), 1 => Just(" OFFSET 1 LIMIT 4")];
+    (prop::option::of(condition()), order, limit, 0usize..6).prop_map(|(condition, order, limit, kind)| {
+        let filter = condition.map(|c| format!(" WHERE {c}")).unwrap_or_default();
+        match kind {
+            0 if order.is_empty() => format!("SELECT VALUE COUNT(1) FROM c{filter}"),
+            1 if order.is_empty() => format!("SELECT c.pk, COUNT(1) AS n FROM c{filter} GROUP BY c.pk"),
+            2 if limit.is_empty() => format!("SELECT c.id, t FROM c JOIN t IN c.tags{filter}{order}"),
+            3 if limit.is_empty() => format!("SELECT TOP 3 c.id FROM c{filter}{order}"),
+            4 if order.is_empty() => format!("SELECT DISTINCT VALUE c.pk FROM c{filter}{limit}"),
+            _ => format!("SELECT c.id, c.a FROM c{filter}{order}{limit}"),
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn index_and_full_scan_agree(
+        documents in prop::collection::vec(document(), 0..30),
+        queries in prop::collection::vec(query(), 12),
+        page in 1usize..8,
+        changes in prop::collection::vec((0usize..30, prop::option::of(document())), 0..6),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let f = fixture();
+            let indexed = container(&f, "indexed", None).await;
+            let some = json!({"includedPaths": [{"path": "/a/?"}, {"path": "/tags/*"}], "excludedPaths": [{"path": "/*"}]});
+            let partly = container(&f, "partly", Some(some)).await;
+            let plain = container(&f, "plain", Some(json!({"indexingMode": "none"}))).await;
+            for c in [&indexed, &partly, &plain] {
+                for (id, document) in documents.iter().enumerate() {
+                    let mut document = document.clone();
+                    document["id"] = json!(format!("{id:03}"));
+                    let mut tx = Transaction::new();
+                    f.documents.stage_create(&mut tx, c, document).await.unwrap();
+                    f.ledger.commit(tx).await.unwrap();
+                }
+                for (id, change) in &changes {
+                    let Some(old) = documents.get(*id) else { continue };
+                    let snapshot = f.ledger.snapshot().await.unwrap();
+                    let key = PartitionKey::string(old["pk"].as_str().unwrap());
+                    let name = format!("{id:03}");
+                    let mut tx = Transaction::new();
+                    let staged = match change {
+                        None => f.documents.stage_delete(&mut tx, snapshot.as_ref(), c, &key, &name, None).await,
+                        Some(new) => {
+                            let mut new = new.clone();
+                            new["id"] = json!(name);
+                            new["pk"] = old["pk"].clone();
+                            f.documents.stage_replace(&mut tx, snapshot.as_ref(), c, new, None).await.map(|_| ())
+                        }
+                    };
+                    match staged {
+                        Ok(()) => { f.ledger.commit(tx).await.unwrap(); }
+                        Err(error) => assert!(error.is_not_found(), "{error}"),
+                    }
+                }
+            }
+            f.verify().await;
+            for sql in &queries {
+                for key in [None, Some(PartitionKey::string("a"))] {
+                    let wanted = all_rows(&f, &plain, sql, key.as_ref(), 1_000).await;
+                    for c in [&indexed, &partly, &plain] {
+                        let found = all_rows(&f, c, sql, key.as_ref(), page).await;
+                        assert_eq!(found, wanted, "{sql} in {} by {page}, key {key:?}", c.id());
+                    }
+                }
+            }
+        });
+    }
+}
