@@ -31,6 +31,10 @@ pub type Chance = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
 const FORMAT: &str = "stabbur-content-local 1\n";
 
+/// Free disk bytes under which no content is taken. Larger than the ledger's own reserve, so that
+/// a disk full of content still has room for the commits that delete some of it.
+const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
 /// File operations at once: a disk gains little beyond, and each holds a thread.
 const OPERATIONS_MAX: usize = 64;
 
@@ -64,6 +68,13 @@ impl Folder {
 
     pub(crate) fn unfinished(&self, id: ContentId) -> PathBuf {
         self.root.join("tmp").join(id.to_string())
+    }
+
+    /// Refuses to fill the disk to its last byte.
+    pub(crate) fn check_room(&self) -> Result<(), ContentError> {
+        let disk = rustix::fs::statvfs(&self.root).map_err(|error| failed(&error.into()))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < RESERVE_BYTES { Err(ContentError::Full) } else { Ok(()) }
     }
 
     pub(crate) fn now(&self) -> jiff::Timestamp {

@@ -79,6 +79,11 @@ impl LocalWriter {
     }
 
     async fn write_frames(&mut self, bytes: Vec<u8>) -> Result<(), ContentError> {
+        if let Err(error) = self.folder.check_room() {
+            self.open = None;
+            self.frames = self.frames.max(1);
+            return Err(error);
+        }
         let (id, first) = (self.id, self.frames);
         self.frames += bytes.len().div_ceil(FRAME_BYTES) as u64;
         self.work(move |mut unfinished| {

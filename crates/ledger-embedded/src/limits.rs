@@ -19,7 +19,7 @@ pub const JOURNALS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Default for [`crate::Options::reserve_bytes`]: room for one memtable's flush and a compaction
 /// step while writes are already refused, so the store itself never meets a full disk.
-pub const RESERVE_BYTES: u64 = 128 * 1024 * 1024;
+pub const RESERVE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What a group may take on disk per byte staged: journal and table, with their headers.
 pub const GROUP_DISK_FACTOR: u64 = 3;

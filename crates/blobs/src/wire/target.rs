@@ -54,6 +54,9 @@ impl Target {
         if let Some(container) = &container {
             check_container(container)?;
         }
+        if blob.as_ref().is_some_and(|blob| blob.contains('\0')) {
+            return Err(ErrorCode::InvalidUri.into());
+        }
         if blob
             .as_ref()
             .is_some_and(|blob| blob.chars().count() > BLOB_NAME_CHARACTERS_MAX)
