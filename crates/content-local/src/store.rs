@@ -74,7 +74,11 @@ impl Folder {
     pub(crate) fn check_room(&self) -> Result<(), ContentError> {
         let disk = rustix::fs::statvfs(&self.root).map_err(|error| failed(&error.into()))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free < RESERVE_BYTES { Err(ContentError::Full) } else { Ok(()) }
+        if free < RESERVE_BYTES {
+            Err(ContentError::Full)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn now(&self) -> jiff::Timestamp {

@@ -15,7 +15,7 @@ let server, service, container;
 before(async () => {
   server = await startServer();
   service = new BlobServiceClient(server.blobs, credential, { retryOptions: { maxTries: 1 } });
-  container = service.getContainerClient("js");
+  container = service.getContainerClient("js-box");
   await container.create();
 });
 
@@ -24,11 +24,11 @@ after(async () => {
 });
 
 test("containers are created, listed and deleted", async () => {
-  const other = service.getContainerClient("js-other");
+  const other = service.getContainerClient("js-box-other");
   await other.create({ metadata: { purpose: "test" } });
   const found = [];
-  for await (const entry of service.listContainers({ prefix: "js", includeMetadata: true })) found.push(entry);
-  assert.deepEqual(found.map((entry) => entry.name), ["js", "js-other"]);
+  for await (const entry of service.listContainers({ prefix: "js-box", includeMetadata: true })) found.push(entry);
+  assert.deepEqual(found.map((entry) => entry.name), ["js-box", "js-box-other"]);
   assert.deepEqual(found[1].metadata, { purpose: "test" });
   await assert.rejects(other.create(), { code: "ContainerAlreadyExists", statusCode: 409 });
   await other.delete();
@@ -86,7 +86,7 @@ test("signed addresses: read, not write, and only in time", async () => {
   const blob = container.getBlockBlobClient("signed");
   await blob.upload("x", 1);
   const sign = (minutes) => generateBlobSASQueryParameters({
-    containerName: "js", blobName: "signed", permissions: BlobSASPermissions.parse("r"),
+    containerName: "js-box", blobName: "signed", permissions: BlobSASPermissions.parse("r"),
     expiresOn: new Date(Date.now() + minutes * 60_000),
   }, credential).toString();
   const open = (sas) => new ContainerClient(`${server.blobs}/js?${sas}`, undefined, { retryOptions: { maxTries: 1 } })
@@ -99,5 +99,5 @@ test("signed addresses: read, not write, and only in time", async () => {
 test("another key is refused", async () => {
   const wrong = new StorageSharedKeyCredential(BLOBS_ACCOUNT, Buffer.from("wrong").toString("base64"));
   const stranger = new BlobServiceClient(server.blobs, wrong, { retryOptions: { maxTries: 1 } });
-  await assert.rejects(stranger.getContainerClient("js").getProperties(), { statusCode: 403 });
+  await assert.rejects(stranger.getContainerClient("js-box").getProperties(), { statusCode: 403 });
 });
