@@ -89,7 +89,7 @@ test("signed addresses: read, not write, and only in time", async () => {
     containerName: "js-box", blobName: "signed", permissions: BlobSASPermissions.parse("r"),
     expiresOn: new Date(Date.now() + minutes * 60_000),
   }, credential).toString();
-  const open = (sas) => new ContainerClient(`${server.blobs}/js?${sas}`, undefined, { retryOptions: { maxTries: 1 } })
+  const open = (sas) => new ContainerClient(`${server.blobs}/js-box?${sas}`, undefined, { retryOptions: { maxTries: 1 } })
     .getBlockBlobClient("signed");
   assert.equal((await open(sign(5)).downloadToBuffer()).toString(), "x");
   await assert.rejects(open(sign(5)).upload("y", 1), { code: "AuthorizationPermissionMismatch", statusCode: 403 });
