@@ -173,7 +173,9 @@ impl DataElement {
     /// Whether it waits for its removal.
     #[must_use]
     pub fn is_hard_deleted(&self) -> bool {
-        self.delete_status.as_ref().is_some_and(|status| status.is_hard_deleted)
+        self.delete_status
+            .as_ref()
+            .is_some_and(|status| status.is_hard_deleted)
     }
 
     /// Whether it was generated from task `task`.
@@ -181,7 +183,9 @@ impl DataElement {
     pub fn is_generated_from(&self, task: &str) -> bool {
         self.references.iter().flatten().any(|reference| {
             let says = |field: &Option<String>, wanted: &str| {
-                field.as_deref().is_some_and(|text| text.eq_ignore_ascii_case(wanted))
+                field
+                    .as_deref()
+                    .is_some_and(|text| text.eq_ignore_ascii_case(wanted))
             };
             says(&reference.relation, "GeneratedFrom")
                 && says(&reference.value_type, "Task")

@@ -171,7 +171,10 @@ impl Instance {
     /// The bare guid, in the document's form and on the wire.
     #[must_use]
     pub fn guid(&self) -> Option<Uuid> {
-        let text = self.id.rsplit_once('/').map_or(self.id.as_str(), |(_, guid)| guid);
+        let text = self
+            .id
+            .rsplit_once('/')
+            .map_or(self.id.as_str(), |(_, guid)| guid);
         Uuid::parse_str(text).ok()
     }
 
@@ -184,7 +187,9 @@ impl Instance {
     /// The app's name without its org.
     #[must_use]
     pub fn app(&self) -> &str {
-        self.app_id.split_once('/').map_or(self.app_id.as_str(), |(_, app)| app)
+        self.app_id
+            .split_once('/')
+            .map_or(self.app_id.as_str(), |(_, app)| app)
     }
 
     /// The task it is in.
@@ -196,7 +201,10 @@ impl Instance {
     /// When `org` confirmed it.
     #[must_use]
     pub fn confirmed_by(&self, org: &str) -> Option<&CompleteConfirmation> {
-        self.complete_confirmations.iter().flatten().find(|confirmation| confirmation.stakeholder_id == org)
+        self.complete_confirmations
+            .iter()
+            .flatten()
+            .find(|confirmation| confirmation.stakeholder_id == org)
     }
 
     /// Stamps a change by `who`; the stamp is above the one before.

@@ -16,7 +16,8 @@ pub use application::{Application, DataType};
 pub use data_element::{DataElement, DeleteStatus, FileScanResult, KeyValueEntry, Reference};
 pub use event::{InstanceEvent, PlatformUser};
 pub use instance::{
-    CompleteConfirmation, Instance, InstanceOwner, InstanceStatus, ReadStatus, ResourceLinks, Substatus, Texts,
+    CompleteConfirmation, Instance, InstanceOwner, InstanceStatus, ReadStatus, ResourceLinks, Substatus,
+    Texts,
 };
 pub use moment::Moment;
 pub use process::{ProcessElement, ProcessHistoryItem, ProcessState, ValidationStatus};

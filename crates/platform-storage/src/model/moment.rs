@@ -27,7 +27,9 @@ impl Moment {
             Err(_) => TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok()?,
         };
         let nanoseconds = at.as_nanosecond();
-        Timestamp::from_nanosecond(nanoseconds - nanoseconds.rem_euclid(100)).ok().map(Self)
+        Timestamp::from_nanosecond(nanoseconds - nanoseconds.rem_euclid(100))
+            .ok()
+            .map(Self)
     }
 
     /// The timestamp.

@@ -6,7 +6,10 @@
 //! the same reason they must not use `#[serde(flatten)]`, which hides the names.
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess,
+    Visitor,
+};
 use serde_json::{Error, Value};
 
 /// Reads `value` as a `T`.
@@ -111,7 +114,8 @@ impl<'de> Deserializer<'de> for Relaxed {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
             Value::Object(object) => {
-                let mut entries = MapDeserializer::new(object.into_iter().map(|(name, value)| (name, Self(value))));
+                let mut entries =
+                    MapDeserializer::new(object.into_iter().map(|(name, value)| (name, Self(value))));
                 let value = visitor.visit_map(&mut entries)?;
                 entries.end()?;
                 Ok(value)
@@ -138,7 +142,8 @@ impl<'de> Deserializer<'de> for Relaxed {
                     renamed.into_iter().map(|(name, value)| (name, Self(value))),
                 ))
             }
-            value => value.deserialize_struct(name, fields, visitor),
+            // serde_json would take an array for a struct, field by field; JSON's readers don't.
+            _ => Err(de::Error::custom(format!("an object was expected for {name}"))),
         }
     }
 
@@ -150,12 +155,16 @@ impl<'de> Deserializer<'de> for Relaxed {
     ) -> Result<V::Value, Error> {
         match self.0 {
             Value::String(sent) => {
-                let known = variants.iter().find(|variant| variant.eq_ignore_ascii_case(&sent));
+                let known = variants
+                    .iter()
+                    .find(|variant| variant.eq_ignore_ascii_case(&sent));
                 visitor.visit_enum(UnitVariant(known.map_or(sent, |variant| (*variant).to_owned())))
             }
             // The original also writes members of enumerations as their numbers.
             Value::Number(number) => {
-                let known = number.as_u64().and_then(|at| variants.get(usize::try_from(at).ok()?));
+                let known = number
+                    .as_u64()
+                    .and_then(|at| variants.get(usize::try_from(at).ok()?));
                 match known {
                     Some(variant) => visitor.visit_enum(UnitVariant((*variant).to_owned())),
                     None => Err(de::Error::custom(format!("{number} is no {name}"))),
@@ -248,9 +257,21 @@ mod tests {
         .unwrap();
         assert_eq!(read.party_id.as_deref(), Some("50"));
         assert_eq!(read.size, 7);
-        assert_eq!(read.inner, Some(Inner { some_flag: true, kind: Some(Kind::Second) }));
+        assert_eq!(
+            read.inner,
+            Some(Inner {
+                some_flag: true,
+                kind: Some(Kind::Second)
+            })
+        );
         assert_eq!(read.words.len(), 2);
-        assert_eq!(read.list, [Inner { some_flag: true, kind: Some(Kind::First) }]);
+        assert_eq!(
+            read.list,
+            [Inner {
+                some_flag: true,
+                kind: Some(Kind::First)
+            }]
+        );
     }
 
     #[test]

@@ -19,12 +19,17 @@ pub fn instance_is_due(instance: &Instance, now: Moment) -> bool {
 /// Whether an element may be removed at `now`.
 #[must_use]
 pub fn element_is_due(element: &DataElement, instance: &Instance, now: Moment) -> bool {
-    element.delete_status.as_ref().is_some_and(|status| status.is_hard_deleted && is_old(status.hard_deleted, now))
+    element
+        .delete_status
+        .as_ref()
+        .is_some_and(|status| status.is_hard_deleted && is_old(status.hard_deleted, now))
         && confirmation_is_old(instance, now)
 }
 
 fn confirmation_is_old(instance: &Instance, now: Moment) -> bool {
-    instance.confirmed_by(&instance.org).is_some_and(|confirmation| is_old(confirmation.confirmed_on, now))
+    instance
+        .confirmed_by(&instance.org)
+        .is_some_and(|confirmation| is_old(confirmation.confirmed_on, now))
 }
 
 fn is_old(since: Option<Moment>, now: Moment) -> bool {
@@ -41,12 +46,18 @@ mod tests {
     }
 
     fn instance(archived: bool, deleted: Option<i64>, confirmed: Option<(&str, i64)>) -> Instance {
-        let mut instance = Instance { org: "ttd".to_owned(), ..Instance::default() };
+        let mut instance = Instance {
+            org: "ttd".to_owned(),
+            ..Instance::default()
+        };
         instance.status.is_archived = archived;
         instance.status.is_hard_deleted = deleted.is_some();
         instance.status.hard_deleted = deleted.map(day);
         instance.complete_confirmations = confirmed.map(|(org, on)| {
-            vec![CompleteConfirmation { stakeholder_id: org.to_owned(), confirmed_on: Some(day(on)) }]
+            vec![CompleteConfirmation {
+                stakeholder_id: org.to_owned(),
+                confirmed_on: Some(day(on)),
+            }]
         });
         instance
     }
@@ -65,20 +76,31 @@ mod tests {
             (true, None, Some(("ttd", 0)), false),
         ] {
             let instance = instance(archived, deleted, confirmed);
-            assert_eq!(instance_is_due(&instance, day(8)), due, "{archived} {deleted:?} {confirmed:?}");
+            assert_eq!(
+                instance_is_due(&instance, day(8)),
+                due,
+                "{archived} {deleted:?} {confirmed:?}"
+            );
         }
     }
 
     #[test]
     fn elements() {
         let element = |deleted: Option<i64>| DataElement {
-            delete_status: deleted.map(|on| DeleteStatus { is_hard_deleted: true, hard_deleted: Some(day(on)) }),
+            delete_status: deleted.map(|on| DeleteStatus {
+                is_hard_deleted: true,
+                hard_deleted: Some(day(on)),
+            }),
             ..DataElement::default()
         };
         let confirmed = instance(true, None, Some(("ttd", 0)));
         assert!(element_is_due(&element(Some(0)), &confirmed, day(8)));
         assert!(!element_is_due(&element(Some(2)), &confirmed, day(8)));
         assert!(!element_is_due(&element(None), &confirmed, day(8)));
-        assert!(!element_is_due(&element(Some(0)), &instance(true, None, None), day(8)));
+        assert!(!element_is_due(
+            &element(Some(0)),
+            &instance(true, None, None),
+            day(8)
+        ));
     }
 }

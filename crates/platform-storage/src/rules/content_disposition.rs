@@ -8,7 +8,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::limits::FILENAME_CHARS_MAX;
 
 /// What RFC 8187 (attr-char) leaves unescaped, cut to what every client agrees on.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// The file name in a header's raw value: UTF-8 if it is that, else Latin-1.
 #[must_use]
@@ -23,7 +27,11 @@ pub fn filename(header: &[u8]) -> Option<String> {
         if name.eq_ignore_ascii_case("filename*") && extended.is_none() {
             extended = decode_extended(&value);
         } else if name.eq_ignore_ascii_case("filename") && plain.is_none() {
-            plain = Some(percent_decode_str(&value).decode_utf8().map_or(value.clone(), std::borrow::Cow::into_owned));
+            plain = Some(
+                percent_decode_str(&value)
+                    .decode_utf8()
+                    .map_or(value.clone(), std::borrow::Cow::into_owned),
+            );
         }
     }
     let name = clean(&extended.or(plain)?);
@@ -33,9 +41,20 @@ pub fn filename(header: &[u8]) -> Option<String> {
 /// The header for a download under `name`.
 #[must_use]
 pub fn attachment(name: &str) -> String {
-    let fallback: String =
-        name.chars().map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') || c == ' ' { c } else { '_' }).collect();
-    format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{}", utf8_percent_encode(name, ESCAPED))
+    let fallback: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') || c == ' ' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    format!(
+        "attachment; filename=\"{fallback}\"; filename*=UTF-8''{}",
+        utf8_percent_encode(name, ESCAPED)
+    )
 }
 
 /// Characters that the original replaces: what Windows or Linux refuses in a file name.
@@ -43,7 +62,13 @@ fn clean(name: &str) -> String {
     name.trim()
         .chars()
         .take(FILENAME_CHARS_MAX)
-        .map(|c| if c.is_control() || matches!(c, '"' | '<' | '>' | '|' | ':' | '*' | '?' | '\\' | '/') { '_' } else { c })
+        .map(|c| {
+            if c.is_control() || matches!(c, '"' | '<' | '>' | '|' | ':' | '*' | '?' | '\\' | '/') {
+                '_'
+            } else {
+                c
+            }
+        })
         .collect()
 }
 
@@ -110,17 +135,35 @@ mod tests {
     #[test]
     fn reads_names_as_the_original() {
         for (header, name) in [
-            ("attachment; filename*=UTF-8''bl%C3%A5b%C3%A6r%20%C3%B8.pdf", Some("blåbær ø.pdf")),
+            (
+                "attachment; filename*=UTF-8''bl%C3%A5b%C3%A6r%20%C3%B8.pdf",
+                Some("blåbær ø.pdf"),
+            ),
             ("attachment; filename=\"two words.pdf\"", Some("two words.pdf")),
             ("attachment; filename=plain.pdf", Some("plain.pdf")),
             ("attachment; filename=a+b.pdf", Some("a+b.pdf")),
             ("attachment; filename=%C3%A6.pdf", Some("æ.pdf")),
             ("attachment; filename=100%.pdf", Some("100%.pdf")),
-            ("attachment; filename=\"../../etc/passwd\"", Some(".._.._etc_passwd")),
-            ("attachment; filename=\"old.pdf\"; filename*=UTF-8''new.pdf", Some("new.pdf")),
-            ("attachment; filename*=UTF-8''new.pdf; filename=\"old.pdf\"", Some("new.pdf")),
-            ("attachment; filename*=KOI8-R''x; filename=\"old.pdf\"", Some("old.pdf")),
-            ("attachment; filename=\"say \\\"hi\\\"; now.pdf\"", Some("say _hi_; now.pdf")),
+            (
+                "attachment; filename=\"../../etc/passwd\"",
+                Some(".._.._etc_passwd"),
+            ),
+            (
+                "attachment; filename=\"old.pdf\"; filename*=UTF-8''new.pdf",
+                Some("new.pdf"),
+            ),
+            (
+                "attachment; filename*=UTF-8''new.pdf; filename=\"old.pdf\"",
+                Some("new.pdf"),
+            ),
+            (
+                "attachment; filename*=KOI8-R''x; filename=\"old.pdf\"",
+                Some("old.pdf"),
+            ),
+            (
+                "attachment; filename=\"say \\\"hi\\\"; now.pdf\"",
+                Some("say _hi_; now.pdf"),
+            ),
             ("attachment; FILENAME = \"a.pdf\" ; x=y", Some("a.pdf")),
             ("attachment", None),
             ("attachment; filename=", None),
@@ -128,7 +171,10 @@ mod tests {
         ] {
             assert_eq!(filename(header.as_bytes()).as_deref(), name, "{header}");
         }
-        assert_eq!(filename(b"attachment; filename=\"\xe6.pdf\"").as_deref(), Some("æ.pdf"));
+        assert_eq!(
+            filename(b"attachment; filename=\"\xe6.pdf\"").as_deref(),
+            Some("æ.pdf")
+        );
     }
 
     proptest! {

@@ -8,7 +8,9 @@ use crate::model::{InstanceEvent, ProcessHistoryItem};
 pub fn fold(events: &[InstanceEvent]) -> Vec<ProcessHistoryItem> {
     let mut items: Vec<ProcessHistoryItem> = Vec::new();
     for event in events {
-        let Some(kind) = event.event_type.as_deref() else { continue };
+        let Some(kind) = event.event_type.as_deref() else {
+            continue;
+        };
         let process = event.process_info.as_ref();
         let task = process.and_then(|process| process.current_task.as_ref()?.element_id.clone());
         match kind {
@@ -38,7 +40,11 @@ pub fn fold(events: &[InstanceEvent]) -> Vec<ProcessHistoryItem> {
             }
             kind::START_EVENT | kind::END_EVENT => {
                 let element_id = process.and_then(|process| {
-                    if kind == kind::START_EVENT { process.start_event.clone() } else { process.end_event.clone() }
+                    if kind == kind::START_EVENT {
+                        process.start_event.clone()
+                    } else {
+                        process.end_event.clone()
+                    }
                 });
                 items.push(ProcessHistoryItem {
                     event_type: Some(kind.to_owned()),
@@ -71,11 +77,17 @@ mod tests {
         InstanceEvent {
             event_type: Some(kind.to_owned()),
             created: jiff::Timestamp::from_second(second).ok().map(Moment::stamped),
-            user: Some(PlatformUser { user_id: Some(7), ..PlatformUser::default() }),
+            user: Some(PlatformUser {
+                user_id: Some(7),
+                ..PlatformUser::default()
+            }),
             process_info: Some(ProcessState {
                 start_event: Some("Start".to_owned()),
                 end_event: Some("End".to_owned()),
-                current_task: Some(ProcessElement { element_id: Some(task.to_owned()), ..ProcessElement::default() }),
+                current_task: Some(ProcessElement {
+                    element_id: Some(task.to_owned()),
+                    ..ProcessElement::default()
+                }),
                 ..ProcessState::default()
             }),
             ..InstanceEvent::default()
@@ -97,7 +109,13 @@ mod tests {
         let second = |moment: Option<Moment>| moment.map(|moment| moment.timestamp().as_second());
         let lines: Vec<_> = items
             .iter()
-            .map(|item| (item.element_id.as_deref().unwrap_or(""), second(item.started), second(item.ended)))
+            .map(|item| {
+                (
+                    item.element_id.as_deref().unwrap_or(""),
+                    second(item.started),
+                    second(item.ended),
+                )
+            })
             .collect();
         assert_eq!(
             lines,
@@ -110,6 +128,9 @@ mod tests {
             ]
         );
         assert_eq!(items.first().and_then(|item| second(item.occured)), Some(1));
-        assert_eq!(items.get(1).and_then(|item| item.performed_by.as_deref()), Some("7"));
+        assert_eq!(
+            items.get(1).and_then(|item| item.performed_by.as_deref()),
+            Some("7")
+        );
     }
 }

@@ -44,7 +44,10 @@ impl TimeCondition {
             "lte" => Comparison::LessOrEqual,
             _ => return None,
         };
-        Some(Self { comparison, microseconds: Moment::parse(date)?.microseconds() })
+        Some(Self {
+            comparison,
+            microseconds: Moment::parse(date)?.microseconds(),
+        })
     }
 
     /// Whether `time` passes; an absent one never does.
@@ -74,7 +77,10 @@ impl Continuation {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (time, guid) = text.split_once(';')?;
-        Some(Self { last_changed: time.parse().ok()?, guid: Uuid::parse_str(guid).ok()? })
+        Some(Self {
+            last_changed: time.parse().ok()?,
+            guid: Uuid::parse_str(guid).ok()?,
+        })
     }
 
     /// Writes a token.
@@ -148,7 +154,9 @@ impl ListQuery {
         let times = |name: &str| {
             let sent = query.all(name);
             if sent.len() > REPEATED_PARAMETERS_MAX {
-                return Err(format!("{name} is given more than {REPEATED_PARAMETERS_MAX} times."));
+                return Err(format!(
+                    "{name} is given more than {REPEATED_PARAMETERS_MAX} times."
+                ));
             }
             sent.into_iter()
                 .map(|text| {
@@ -160,7 +168,10 @@ impl ListQuery {
         };
         let version = |name: &str| match query.get(name) {
             None | Some("") => Ok(None),
-            Some(text) => text.parse::<i64>().map(Some).map_err(|_| format!("{name} must be a number.")),
+            Some(text) => text
+                .parse::<i64>()
+                .map(Some)
+                .map_err(|_| format!("{name} must be a number.")),
         };
         let size = match query.get("size") {
             None | Some("") => LIST_SIZE_DEFAULT,
@@ -173,9 +184,12 @@ impl ListQuery {
         };
         let continuation = match query.get("continuationToken") {
             None | Some("") => None,
-            Some(token) => Some(Continuation::parse(token).ok_or("continuationToken isn't one of this server's.")?),
+            Some(token) => {
+                Some(Continuation::parse(token).ok_or("continuationToken isn't one of this server's.")?)
+            }
         };
-        let excludes_this_version = version("mainVersionInclude")?.is_some_and(|version| version != MAIN_VERSION)
+        let excludes_this_version = version("mainVersionInclude")?
+            .is_some_and(|version| version != MAIN_VERSION)
             || version("mainVersionExclude")? == Some(MAIN_VERSION);
         Ok(Self {
             org: text("org"),
@@ -208,21 +222,32 @@ impl ListQuery {
     #[must_use]
     pub fn takes_row(&self, row: &Row, last_changed: i64, guid: &Uuid) -> bool {
         let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
-        let all = |conditions: &[TimeCondition], time| conditions.iter().all(|condition| condition.holds(time));
+        let all =
+            |conditions: &[TimeCondition], time| conditions.iter().all(|condition| condition.holds(time));
         let flag = |wanted: Option<bool>, is: bool| wanted.is_none_or(|wanted| wanted == is);
         !self.excludes_this_version
             && same(&self.org, row.org())
             && same(&self.app_id, &row.app_id)
             && same(&self.party, &row.party)
-            && self.task.as_deref().is_none_or(|task| row.task.as_deref() == Some(task))
+            && self
+                .task
+                .as_deref()
+                .is_none_or(|task| row.task.as_deref() == Some(task))
             && self.is_complete.is_none_or(|complete| {
-                if complete { row.ended.is_some() } else { row.ended.is_none() && row.task.is_some() }
+                if complete {
+                    row.ended.is_some()
+                } else {
+                    row.ended.is_none() && row.task.is_some()
+                }
             })
             && flag(self.is_archived, row.is_archived)
             && flag(self.is_soft_deleted, row.is_soft_deleted)
             && flag(self.is_hard_deleted, row.is_hard_deleted)
             && flag(self.confirmed, row.is_confirmed())
-            && !self.exclude_confirmed_by.as_ref().is_some_and(|org| row.confirmed_by.contains(org))
+            && !self
+                .exclude_confirmed_by
+                .as_ref()
+                .is_some_and(|org| row.confirmed_by.contains(org))
             && all(&self.ended, row.ended)
             && all(&self.created, row.created)
             && all(&self.last_changed, Some(last_changed))
@@ -232,14 +257,21 @@ impl ListQuery {
                 .archive_reference
                 .as_ref()
                 .is_none_or(|wanted| row.archive_reference.as_ref() == Some(wanted))
-            && self.reference.as_ref().is_none_or(|wanted| guid.to_string().ends_with(wanted.as_str()))
+            && self
+                .reference
+                .as_ref()
+                .is_none_or(|wanted| guid.to_string().ends_with(wanted.as_str()))
     }
 
     /// Whether the instance's texts pass.
     #[must_use]
     pub fn takes_texts(&self, instance: &Instance) -> bool {
         self.search.as_ref().is_none_or(|search| {
-            instance.presentation_texts.iter().flatten().any(|(_, text)| text.to_lowercase().contains(search))
+            instance
+                .presentation_texts
+                .iter()
+                .flatten()
+                .any(|(_, text)| text.to_lowercase().contains(search))
         })
     }
 
@@ -279,17 +311,34 @@ mod tests {
     fn dates() {
         for (text, comparison, second) in [
             ("gt:2020-01-01", Comparison::Greater, 1_577_836_800),
-            ("GTE:2020-01-01T00:00:00", Comparison::GreaterOrEqual, 1_577_836_800),
+            (
+                "GTE:2020-01-01T00:00:00",
+                Comparison::GreaterOrEqual,
+                1_577_836_800,
+            ),
             ("lt:2020-01-01T02:00:00+02:00", Comparison::Less, 1_577_836_800),
             ("lte:2020-01-01T00:00:00Z", Comparison::LessOrEqual, 1_577_836_800),
             ("eq:2020-01-01T00:00:00.0Z", Comparison::Equal, 1_577_836_800),
         ] {
-            let expected = TimeCondition { comparison, microseconds: second * 1_000_000 };
+            let expected = TimeCondition {
+                comparison,
+                microseconds: second * 1_000_000,
+            };
             assert_eq!(TimeCondition::parse(text), Some(expected), "{text}");
         }
-        for bad in ["", "gt:", "gt:never", "about:2020-01-01", "2020", "2020-01-01T00:00:00Z"] {
+        for bad in [
+            "",
+            "gt:",
+            "gt:never",
+            "about:2020-01-01",
+            "2020",
+            "2020-01-01T00:00:00Z",
+        ] {
             assert_eq!(TimeCondition::parse(bad), None, "{bad}");
-            assert!(parse(&format!("created={bad}")).is_err() || bad.is_empty(), "{bad}");
+            assert!(
+                parse(&format!("created={bad}")).is_err() || bad.is_empty(),
+                "{bad}"
+            );
         }
     }
 
@@ -344,19 +393,27 @@ mod tests {
             ("mainVersionInclude=2", false),
             ("mainVersionExclude=3", false),
         ] {
-            assert_eq!(parse(text).unwrap().takes_row(&row, 7_000_000, &guid), takes, "{text}");
+            assert_eq!(
+                parse(text).unwrap().takes_row(&row, 7_000_000, &guid),
+                takes,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn bounds_agree_with_the_conditions() {
-        let query = parse("lastChanged=gt:1970-01-01T00:00:01Z&lastChanged=lte:1970-01-01T00:00:03Z").unwrap();
+        let query =
+            parse("lastChanged=gt:1970-01-01T00:00:01Z&lastChanged=lte:1970-01-01T00:00:03Z").unwrap();
         assert_eq!(query.last_changed_bounds(), (1_000_001, 3_000_000));
     }
 
     #[test]
     fn tokens_travel() {
-        let token = Continuation { last_changed: -5, guid: Uuid::from_u128(7) };
+        let token = Continuation {
+            last_changed: -5,
+            guid: Uuid::from_u128(7),
+        };
         assert_eq!(Continuation::parse(&token.write()), Some(token));
     }
 }

@@ -54,7 +54,10 @@ impl LockToken {
     /// A new token.
     #[must_use]
     pub fn new(id: Uuid, secret: [u8; LOCK_SECRET_BYTES]) -> Self {
-        Self { id, secret: Secret::new(secret.to_vec()) }
+        Self {
+            id,
+            secret: Secret::new(secret.to_vec()),
+        }
     }
 
     /// Reads a token; `None` if it is none.
@@ -66,21 +69,32 @@ impl LockToken {
         }
         let wire: Wire = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let secret = STANDARD.decode(&wire.secret).ok()?;
-        (secret.len() == LOCK_SECRET_BYTES).then(|| Self { id: wire.id, secret: Secret::new(secret) })
+        (secret.len() == LOCK_SECRET_BYTES).then(|| Self {
+            id: wire.id,
+            secret: Secret::new(secret),
+        })
     }
 
     /// As its holder gets it.
     #[must_use]
     pub fn write(&self) -> String {
         // The holder needs the secret: this is the answer that gives it out.
-        let wire = Wire { id: self.id, secret: STANDARD.encode(self.secret.expose()) };
+        let wire = Wire {
+            id: self.id,
+            secret: STANDARD.encode(self.secret.expose()),
+        };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).unwrap_or_default())
     }
 
     /// What is kept of it.
     #[must_use]
     pub fn record(&self, expires: Moment, locked_by: &str) -> LockRecord {
-        LockRecord { id: self.id, secret_sha256: self.hash(), expires, locked_by: locked_by.to_owned() }
+        LockRecord {
+            id: self.id,
+            secret_sha256: self.hash(),
+            expires,
+            locked_by: locked_by.to_owned(),
+        }
     }
 
     fn hash(&self) -> String {
@@ -104,12 +118,18 @@ pub enum Verdict {
 /// Judges `token` at `now`.
 #[must_use]
 pub fn judge(record: Option<&LockRecord>, token: &LockToken, now: Moment) -> Verdict {
-    let Some(record) = record.filter(|record| record.id == token.id) else { return Verdict::NotFound };
+    let Some(record) = record.filter(|record| record.id == token.id) else {
+        return Verdict::NotFound;
+    };
     // Compared as secrets are: in time that doesn't tell how much of it fits.
     if !Secret::new(record.secret_sha256.clone().into_bytes()).equals(token.hash().as_bytes()) {
         return Verdict::Mismatch;
     }
-    if record.is_held(now) { Verdict::Holds } else { Verdict::Expired }
+    if record.is_held(now) {
+        Verdict::Holds
+    } else {
+        Verdict::Expired
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +157,8 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused() {
-        let short = URL_SAFE_NO_PAD.encode(br#"{"id":"00000000-0000-0000-0000-000000000001","secret":"AAAA"}"#);
+        let short =
+            URL_SAFE_NO_PAD.encode(br#"{"id":"00000000-0000-0000-0000-000000000001","secret":"AAAA"}"#);
         for bad in ["", "nonsense", "e30", &short, &"A".repeat(4096)] {
             assert!(LockToken::parse(bad).is_none(), "{bad}");
         }

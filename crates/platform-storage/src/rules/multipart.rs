@@ -38,7 +38,9 @@ pub fn boundary(content_type: &str) -> Option<String> {
     }
     let value = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"').to_owned())
+        name.trim()
+            .eq_ignore_ascii_case("boundary")
+            .then(|| value.trim().trim_matches('"').to_owned())
     })?;
     (!value.is_empty() && value.len() <= BOUNDARY_BYTES_MAX).then_some(value)
 }
@@ -66,12 +68,19 @@ impl Source {
 /// # Errors
 /// [`MultipartError`].
 pub async fn first_part(body: Body, boundary: &str) -> Result<(PartHeaders, Body), MultipartError> {
-    let mut source = Source { body, buffer: BytesMut::new() };
+    let mut source = Source {
+        body,
+        buffer: BytesMut::new(),
+    };
     let dash_boundary = format!("--{boundary}");
     // A preamble, ended by the first delimiter at the beginning of a line.
     loop {
         if let Some(at) = position(&source.buffer, dash_boundary.as_bytes())
-            && (at == 0 || source.buffer.get(..at).is_some_and(|before| before.ends_with(b"\n")))
+            && (at == 0
+                || source
+                    .buffer
+                    .get(..at)
+                    .is_some_and(|before| before.ends_with(b"\n")))
         {
             source.buffer.advance(at + dash_boundary.len());
             break;
@@ -97,10 +106,14 @@ pub async fn first_part(body: Body, boundary: &str) -> Result<(PartHeaders, Body
             }
         }
         if source.buffer.len() > PART_HEADERS_BYTES_MAX {
-            return Err(MultipartError::Malformed("the headers of its first part are longer than 16 KiB"));
+            return Err(MultipartError::Malformed(
+                "the headers of its first part are longer than 16 KiB",
+            ));
         }
         if !source.more().await? {
-            return Err(MultipartError::Malformed("it ends within the headers of its first part"));
+            return Err(MultipartError::Malformed(
+                "it ends within the headers of its first part",
+            ));
         }
     };
     let delimiter = Bytes::from(format!("\r\n--{boundary}"));
@@ -131,7 +144,9 @@ async fn next_content(source: &mut Source, delimiter: &[u8]) -> Result<Option<By
             return Ok(Some(source.buffer.split_to(certain).freeze()));
         }
         if !source.more().await? {
-            return Err(BodyError::Truncated("no delimiter behind the first part".to_owned()));
+            return Err(BodyError::Truncated(
+                "no delimiter behind the first part".to_owned(),
+            ));
         }
     }
 }
@@ -159,7 +174,9 @@ fn parse_headers(block: &[u8]) -> PartHeaders {
     let mut headers = PartHeaders::default();
     for line in block.split(|byte| *byte == b'\n') {
         let line = line.trim_ascii();
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
         if name.eq_ignore_ascii_case(b"content-type") {
@@ -171,8 +188,19 @@ fn parse_headers(block: &[u8]) -> PartHeaders {
     headers
 }
 
+/// Where `needle` begins. Looks for its first byte before it compares: content is long, and
+/// delimiters are rare in it.
 fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    let first = *needle.first()?;
+    let mut from = 0;
+    loop {
+        let rest = haystack.get(from..)?;
+        let at = from + rest.iter().position(|byte| *byte == first)?;
+        if haystack.get(at..)?.starts_with(needle) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
 }
 
 #[cfg(test)]
@@ -182,12 +210,16 @@ mod tests {
     use super::*;
 
     fn body(bytes: &[u8], piece: usize) -> Body {
-        let pieces: Vec<_> = bytes.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let pieces: Vec<_> = bytes
+            .chunks(piece)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+            .collect();
         Body::stream(futures::stream::iter(pieces))
     }
 
     fn read(bytes: &[u8], piece: usize) -> Result<(PartHeaders, Bytes), MultipartError> {
-        futures::executor::block_on(async {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
             let (headers, content) = first_part(body(bytes, piece), "b").await?;
             Ok((headers, content.read_bounded(1 << 20).await?))
         })
@@ -195,9 +227,20 @@ mod tests {
 
     #[test]
     fn boundaries() {
-        assert_eq!(boundary("multipart/form-data; boundary=abc").as_deref(), Some("abc"));
-        assert_eq!(boundary("Multipart/Mixed; x=y; Boundary=\"a b\"").as_deref(), Some("a b"));
-        for bad in ["", "multipart/form-data", "text/plain; boundary=x", "multipart/form-data; boundary="] {
+        assert_eq!(
+            boundary("multipart/form-data; boundary=abc").as_deref(),
+            Some("abc")
+        );
+        assert_eq!(
+            boundary("Multipart/Mixed; x=y; Boundary=\"a b\"").as_deref(),
+            Some("a b")
+        );
+        for bad in [
+            "",
+            "multipart/form-data",
+            "text/plain; boundary=x",
+            "multipart/form-data; boundary=",
+        ] {
             assert_eq!(boundary(bad), None, "{bad}");
         }
     }

@@ -14,7 +14,10 @@ impl AppId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (org, app) = text.split_once('/')?;
-        (is_org(org) && is_app(app)).then(|| Self { org: org.to_owned(), app: app.to_owned() })
+        (is_org(org) && is_app(app)).then(|| Self {
+            org: org.to_owned(),
+            app: app.to_owned(),
+        })
     }
 }
 
@@ -43,7 +46,9 @@ pub fn is_org(text: &str) -> bool {
 #[must_use]
 pub fn is_app(text: &str) -> bool {
     text.starts_with(is_letter)
-        && text.chars().all(|c| is_letter(c) || c.is_ascii_digit() || c == '-')
+        && text
+            .chars()
+            .all(|c| is_letter(c) || c.is_ascii_digit() || c == '-')
         && text.chars().count() <= NAME_CHARS_MAX
 }
 
@@ -73,7 +78,9 @@ mod tests {
     fn app_ids() {
         assert!(AppId::parse("ttd/my-app2").is_some());
         assert!(AppId::parse("brønnøysund/årsregnskap").is_some());
-        for bad in ["ttd", "TTD/app", "ttd/APP", "ttd/a b", "ttd/1a/x", "ttd/1a", "t-d/a", "/a", "ttd/", "ttd/../x"] {
+        for bad in [
+            "ttd", "TTD/app", "ttd/APP", "ttd/a b", "ttd/1a/x", "ttd/1a", "t-d/a", "/a", "ttd/", "ttd/../x",
+        ] {
             assert_eq!(AppId::parse(bad), None, "{bad}");
         }
     }

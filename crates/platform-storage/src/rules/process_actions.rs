@@ -32,7 +32,9 @@ pub fn of_task_type(kind: &str) -> Vec<String> {
 /// What is asked before texts, data values and locks change: the task's actions or reject.
 #[must_use]
 pub fn for_task(instance: &Instance) -> Question {
-    let kind = instance.current_task().and_then(|task| task.altinn_task_type.as_deref());
+    let kind = instance
+        .current_task()
+        .and_then(|task| task.altinn_task_type.as_deref());
     let mut actions = kind.map_or_else(|| vec!["write".to_owned()], of_task_type);
     actions.push("reject".to_owned());
     Question { actions, task: None }
@@ -45,16 +47,26 @@ pub fn for_next(instance: &Instance, next: &ProcessState) -> Option<Question> {
     let entering = next.current_task.as_ref();
     let flow = entering.and_then(|task| task.flow_type.as_deref());
     Some(match (flow, entering) {
-        (Some(ABANDON), _) => Question { actions: vec!["reject".to_owned()], task: None },
-        (Some(flow), Some(entering)) if flow != COMPLETE => {
-            Question { actions: of_element(entering), task: entering.element_id.clone() }
-        }
-        _ => Question { actions: of_element(current), task: None },
+        (Some(ABANDON), _) => Question {
+            actions: vec!["reject".to_owned()],
+            task: None,
+        },
+        (Some(flow), Some(entering)) if flow != COMPLETE => Question {
+            actions: of_element(entering),
+            task: entering.element_id.clone(),
+        },
+        _ => Question {
+            actions: of_element(current),
+            task: None,
+        },
     })
 }
 
 fn of_element(element: &ProcessElement) -> Vec<String> {
-    element.altinn_task_type.as_deref().map_or_else(|| vec!["write".to_owned()], of_task_type)
+    element
+        .altinn_task_type
+        .as_deref()
+        .map_or_else(|| vec!["write".to_owned()], of_task_type)
 }
 
 #[cfg(test)]
@@ -74,7 +86,10 @@ mod tests {
     }
 
     fn instance(process: Option<ProcessState>) -> Instance {
-        Instance { process, ..Instance::default() }
+        Instance {
+            process,
+            ..Instance::default()
+        }
     }
 
     #[test]
@@ -87,7 +102,11 @@ mod tests {
             ("signing", vec!["sign", "write", "reject"]),
             ("review", vec!["review", "reject"]),
         ] {
-            assert_eq!(for_task(&instance(Some(process(Some(kind), "T", None)))).actions, actions, "{kind}");
+            assert_eq!(
+                for_task(&instance(Some(process(Some(kind), "T", None)))).actions,
+                actions,
+                "{kind}"
+            );
         }
         assert_eq!(for_task(&instance(None)).actions, ["write", "reject"]);
     }
@@ -95,15 +114,25 @@ mod tests {
     #[test]
     fn next_asks_about_the_task_that_counts() {
         let now = instance(Some(process(Some("data"), "Task_1", None)));
-        let ask = |next: &ProcessState| for_next(&now, next).map(|question| (question.actions, question.task));
+        let ask =
+            |next: &ProcessState| for_next(&now, next).map(|question| (question.actions, question.task));
         let complete = process(Some("signing"), "Task_2", Some(COMPLETE));
         assert_eq!(ask(&complete), Some((vec!["write".to_owned()], None)));
         let abandon = process(Some("signing"), "Task_2", Some(ABANDON));
         assert_eq!(ask(&abandon), Some((vec!["reject".to_owned()], None)));
         let jump = process(Some("confirmation"), "Task_2", Some("Jump"));
-        assert_eq!(ask(&jump), Some((vec!["confirm".to_owned()], Some("Task_2".to_owned()))));
-        assert_eq!(ask(&ProcessState::default()), Some((vec!["write".to_owned()], None)));
+        assert_eq!(
+            ask(&jump),
+            Some((vec!["confirm".to_owned()], Some("Task_2".to_owned())))
+        );
+        assert_eq!(
+            ask(&ProcessState::default()),
+            Some((vec!["write".to_owned()], None))
+        );
         assert_eq!(for_next(&instance(None), &complete), None);
-        assert_eq!(for_next(&instance(Some(ProcessState::default())), &complete), None);
+        assert_eq!(
+            for_next(&instance(Some(ProcessState::default())), &complete),
+            None
+        );
     }
 }

@@ -31,14 +31,37 @@ mod tests {
 
     #[test]
     fn only_what_was_read_becomes_unread() {
-        let element = |is_read| DataElement { is_read, ..DataElement::default() };
+        let element = |is_read| DataElement {
+            is_read,
+            ..DataElement::default()
+        };
         let (read, unread) = (vec![element(true), element(false)], vec![element(false)]);
         for (before, change, elements, after) in [
-            (ReadStatus::Read, Change::OwnerAdded, &read, ReadStatus::UpdatedSinceLastReview),
+            (
+                ReadStatus::Read,
+                Change::OwnerAdded,
+                &read,
+                ReadStatus::UpdatedSinceLastReview,
+            ),
             (ReadStatus::Unread, Change::OwnerAdded, &read, ReadStatus::Unread),
-            (ReadStatus::Read, Change::ReplacedOrDeleted, &read, ReadStatus::Read),
-            (ReadStatus::Read, Change::ReplacedOrDeleted, &unread, ReadStatus::Unread),
-            (ReadStatus::Read, Change::ReplacedOrDeleted, &Vec::new(), ReadStatus::Unread),
+            (
+                ReadStatus::Read,
+                Change::ReplacedOrDeleted,
+                &read,
+                ReadStatus::Read,
+            ),
+            (
+                ReadStatus::Read,
+                Change::ReplacedOrDeleted,
+                &unread,
+                ReadStatus::Unread,
+            ),
+            (
+                ReadStatus::Read,
+                Change::ReplacedOrDeleted,
+                &Vec::new(),
+                ReadStatus::Unread,
+            ),
             (
                 ReadStatus::UpdatedSinceLastReview,
                 Change::ReplacedOrDeleted,

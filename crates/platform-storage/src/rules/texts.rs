@@ -23,21 +23,32 @@ mod tests {
     use super::*;
 
     fn changes(pairs: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned)))
+            .collect()
     }
 
     // Upstream merges twice, so a removed text comes back (issue 545 of altinn-storage).
     #[test]
     fn s545_a_text_can_be_removed() {
         let mut texts = None;
-        assert!(merge(&mut texts, changes(&[("a", Some("1")), ("b", Some("2")), ("c", Some("3"))])));
-        assert!(merge(&mut texts, changes(&[("a", Some("")), ("b", None), ("d", None), ("c", Some("4"))])));
+        assert!(merge(
+            &mut texts,
+            changes(&[("a", Some("1")), ("b", Some("2")), ("c", Some("3"))])
+        ));
+        assert!(merge(
+            &mut texts,
+            changes(&[("a", Some("")), ("b", None), ("d", None), ("c", Some("4"))])
+        ));
         assert_eq!(texts, Some(Texts::from([("c".to_owned(), "4".to_owned())])));
     }
 
     #[test]
     fn too_many_are_refused() {
-        let many = (0..=TEXTS_MAX).map(|n| (n.to_string(), Some("x".to_owned()))).collect();
+        let many = (0..=TEXTS_MAX)
+            .map(|n| (n.to_string(), Some("x".to_owned())))
+            .collect();
         assert!(!merge(&mut None, many));
     }
 }

@@ -1,5 +1,3 @@
-//! What operations share: queries, links, answers.
+//! What operations share.
 
 pub mod query;
-pub mod links;
-pub mod answer;

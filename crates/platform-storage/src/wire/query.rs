@@ -5,8 +5,14 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Escapes what would mean something in a query; `;` and `:` of our own values stay readable.
-const ESCAPED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':').remove(b'/').remove(b';');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'/')
+    .remove(b';');
 
 /// Parameters that are looked at; more are ignored.
 const PARAMETERS_MAX: usize = 1_000;
@@ -19,7 +25,11 @@ impl Query {
     /// Reads what stands behind the `?`.
     #[must_use]
     pub fn parse(text: Option<&str>) -> Self {
-        let pairs = text.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).take(PARAMETERS_MAX);
+        let pairs = text
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .take(PARAMETERS_MAX);
         Self(
             pairs
                 .map(|pair| {
@@ -33,14 +43,20 @@ impl Query {
     /// The first value of a parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(sent, _)| sent.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// Every value of a repeated parameter, empty ones left out.
     #[must_use]
     pub fn all(&self, name: &str) -> Vec<&str> {
         let named = self.0.iter().filter(|(sent, _)| sent.eq_ignore_ascii_case(name));
-        named.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()).collect()
+        named
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+            .collect()
     }
 
     /// A boolean in any case.
@@ -60,9 +76,17 @@ impl Query {
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(sent, _)| !sent.eq_ignore_ascii_case(name));
-        let pairs = kept.map(|(name, value)| (name.as_str(), value.as_str())).chain([(name, value)]);
+        let pairs = kept
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .chain([(name, value)]);
         let pairs: Vec<String> = pairs
-            .map(|(name, value)| format!("{}={}", utf8_percent_encode(name, ESCAPED), utf8_percent_encode(value, ESCAPED)))
+            .map(|(name, value)| {
+                format!(
+                    "{}={}",
+                    utf8_percent_encode(name, ESCAPED),
+                    utf8_percent_encode(value, ESCAPED)
+                )
+            })
             .collect();
         pairs.join("&")
     }
