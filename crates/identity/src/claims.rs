@@ -67,13 +67,13 @@ mod tests {
 
     use super::*;
 
-    fn claims(value: Value) -> Claims {
+    fn claims(value: &Value) -> Claims {
         Claims::new(value.as_object().cloned().unwrap())
     }
 
     #[test]
     fn numbers_and_strings_are_read_alike() {
-        let claims = claims(json!({"a": 7, "b": "7", "c": "", "d": null, "e": [1]}));
+        let claims = claims(&json!({"a": 7, "b": "7", "c": "", "d": null, "e": [1]}));
         assert_eq!(claims.integer("a"), Some(7));
         assert_eq!(claims.integer("b"), Some(7));
         assert_eq!(claims.text("a").as_deref(), Some("7"));
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn words_are_whole() {
-        let claims = claims(json!({"scope": "a:b  c/d", "list": ["x y", "z"], "n": 4}));
+        let claims = claims(&json!({"scope": "a:b  c/d", "list": ["x y", "z"], "n": 4}));
         assert_eq!(claims.words("scope"), ["a:b", "c/d"]);
         assert_eq!(claims.words("list"), ["x", "y", "z"]);
         assert!(claims.words("n").is_empty());
