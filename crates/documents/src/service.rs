@@ -140,7 +140,7 @@ fn split_path(path: &str) -> Result<Vec<String>, DocumentsError> {
         .map(|segment| {
             let decoded = percent_decode_str(segment).decode_utf8();
             decoded
-                .map(|decoded| decoded.into_owned())
+                .map(std::borrow::Cow::into_owned)
                 .map_err(|_| DocumentsError::bad_request("The path is not UTF-8 after percent-decoding."))
         })
         .collect()

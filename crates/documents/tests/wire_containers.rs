@@ -10,12 +10,12 @@
     reason = "test code"
 )]
 
-mod common;
+mod signed;
 
-use common::fixture;
 use http::Request;
 use http_semantics::Body;
 use serde_json::{Value, json};
+use signed::fixture;
 
 const DOCS: &str = "/dbs/d/colls/c/docs";
 const ISQUERY: (&str, &str) = ("x-ms-documentdb-isquery", "True");
@@ -65,7 +65,7 @@ async fn who_may_not() {
     let old = f.date();
     f.clock.advance_seconds(901);
     f.raw(request(Some(good), Some(old))).await.expect(403);
-    let other = common::fixture();
+    let other = signed::fixture();
     let foreign = identity::SharedKey::from_base64("AAAA").unwrap();
     let signature = foreign.sign(&format!("get\ndbs\n\n{}\n\n", other.date().to_lowercase()));
     let header = format!(

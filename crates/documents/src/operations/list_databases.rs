@@ -2,6 +2,7 @@
 
 use crate::error::DocumentsError;
 use crate::query::FeedToken;
+use crate::store::databases::Database;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 
@@ -25,7 +26,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
         .last()
         .map(|database| database.record.id.clone())
         .filter(|_| more);
-    let resources: Vec<_> = databases.iter().map(|database| database.to_resource()).collect();
+    let resources: Vec<_> = databases.iter().map(Database::to_resource).collect();
     let continuation = last.map(|id| FeedToken::AfterName(id).encode(FEED));
     Ok(Answer::feed("", "Databases", &resources, 2.0).with_continuation(continuation))
 }

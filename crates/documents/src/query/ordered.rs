@@ -90,9 +90,9 @@ impl<'a> OrderedSource<'a> {
         if undefined_too {
             let all = (Phase::Undefined, KeyRange::prefix(&keys::items(container.number)));
             if descending {
-                phases.push_back(all)
+                phases.push_back(all);
             } else {
-                phases.push_front(all)
+                phases.push_front(all);
             }
         }
         let mut source = Self {

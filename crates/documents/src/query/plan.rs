@@ -56,7 +56,7 @@ impl Scope {
     fn condition(&self, container: &Container) -> Option<Condition> {
         match self {
             Self::Whole => None,
-            Self::Key(key) => Some(Condition::point(keys::partition(
+            Self::Key(key) => Some(Condition::point(&keys::partition(
                 container.number,
                 &container.place(key),
             ))),
@@ -90,9 +90,9 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    fn point(prefix: Key) -> Self {
+    fn point(prefix: &Key) -> Self {
         Self {
-            ranges: vec![KeyRange::prefix(&prefix)],
+            ranges: vec![KeyRange::prefix(prefix)],
             by_number: true,
             path: None,
         }

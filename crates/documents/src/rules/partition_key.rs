@@ -186,7 +186,7 @@ impl PartitionKeyDefinition {
             Some("MultiHash") => PartitionKeyKind::MultiHash,
             Some(_) => return Err(bad("kind must be Hash or MultiHash")),
         };
-        let version = match definition.get("version").map(|version| version.as_u64()) {
+        let version = match definition.get("version").map(Value::as_u64) {
             None => 1,
             Some(Some(1)) => 1,
             Some(Some(2)) => 2,

@@ -13,19 +13,19 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::container::Container;
+pub(crate) use super::item_index::unique_hashes;
+use super::item_index::{stage_index_difference, stage_unique_keys};
 use super::keys::{self, PartitionPlace};
+pub(crate) use super::new_document::NewDocument;
+use super::new_document::check_size;
 use super::records::{ItemRecord, etag_text};
 use crate::Documents;
 use crate::error::DocumentsError;
-use crate::limits::{DOCUMENT_DEPTH_MAX, ITEM_BYTES_MAX};
+use crate::rules::index_terms;
 use crate::rules::partition_key::PartitionKey;
-use crate::rules::{index_terms, index_value, json as json_rules, names};
 
 /// The kind of this service's item records in the log.
 pub const LOG_KIND_ITEM: u8 = 1;
-
-/// Properties that the service sets; what a client sends for them is dropped.
-const SYSTEM_PROPERTIES: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// An item as its readers see it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,99 +36,6 @@ pub struct Item {
     pub etag: String,
     /// The commit that wrote it; 0 while it is only staged.
     pub version: Sequence,
-}
-
-/// A document on its way in: an object with a good id and without system properties.
-#[derive(Debug, Clone)]
-pub(crate) struct NewDocument {
-    value: Value,
-    /// The text it came as, if that may be stored as it is.
-    text: Option<Bytes>,
-}
-
-impl NewDocument {
-    pub(crate) fn from_text(text: Bytes) -> Result<Self, DocumentsError> {
-        let parsed = json_rules::parse(&text)?;
-        let has_system = SYSTEM_PROPERTIES
-            .iter()
-            .any(|name| parsed.value.get(name).is_some());
-        let mut new = Self::from_value(parsed.value)?;
-        if !parsed.repeated_names && !has_system {
-            check_size(text.len())?;
-            new.text = Some(text);
-        }
-        Ok(new)
-    }
-
-    pub(crate) fn from_value(mut value: Value) -> Result<Self, DocumentsError> {
-        let object = value
-            .as_object_mut()
-            .ok_or_else(|| DocumentsError::bad_request("The item must be a JSON object."))?;
-        match object.get("id") {
-            Some(Value::String(id)) => names::check_item_id(id)?,
-            Some(_) => {
-                return Err(DocumentsError::bad_request(
-                    "The input content is invalid because the required property 'id' is not a string.",
-                ));
-            }
-            None => {
-                return Err(DocumentsError::bad_request(
-                    "The input content is invalid because the required properties - 'id; ' - are missing.",
-                ));
-            }
-        }
-        if SYSTEM_PROPERTIES.iter().any(|name| object.contains_key(*name)) {
-            object.retain(|name, _| !SYSTEM_PROPERTIES.contains(&name.as_str()));
-        }
-        check_depth(&value, DOCUMENT_DEPTH_MAX)?;
-        Ok(Self { value, text: None })
-    }
-
-    pub(crate) fn id(&self) -> &str {
-        self.value.get("id").and_then(Value::as_str).unwrap_or_default()
-    }
-
-    pub(crate) fn value(&self) -> &Value {
-        &self.value
-    }
-
-    fn ttl(&self, container: &Container) -> Result<Option<i64>, DocumentsError> {
-        let Some(ttl) = self.value.get("ttl") else {
-            return Ok(None);
-        };
-        let valid = ttl
-            .as_i64()
-            .filter(|seconds| *seconds == -1 || (1..=i64::from(i32::MAX)).contains(seconds));
-        if valid.is_none() && container.default_ttl.is_some() {
-            return Err(DocumentsError::bad_request(
-                "The ttl must be -1 or a number of seconds from 1 to 2147483647.",
-            ));
-        }
-        Ok(valid)
-    }
-}
-
-/// What is stored must be readable again: patches and callers can nest deeper than texts.
-fn check_depth(value: &Value, levels: usize) -> Result<(), DocumentsError> {
-    let Some(levels) = levels.checked_sub(1) else {
-        return Err(DocumentsError::bad_request(format!(
-            "The item is nested deeper than {DOCUMENT_DEPTH_MAX} levels."
-        )));
-    };
-    match value {
-        Value::Array(items) => items.iter().try_for_each(|item| check_depth(item, levels)),
-        Value::Object(object) => object.values().try_for_each(|member| check_depth(member, levels)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-    }
-}
-
-fn check_size(bytes: usize) -> Result<(), DocumentsError> {
-    if bytes > ITEM_BYTES_MAX {
-        return Err(DocumentsError::TooLarge(format!(
-            "Request size is too large: the item has {bytes} bytes, at most {ITEM_BYTES_MAX} are allowed."
-        )));
-    }
-    Ok(())
 }
 
 /// An item as it is before an operation.
@@ -585,105 +492,6 @@ fn require_item(tx: &mut Transaction, container: &Container, item_key: &Key, cur
         tx.require_version(item_key.clone(), Some(version));
         tx.delete(keys::feed_entry(container.number, version, current.number));
     }
-}
-
-/// Adds what only the new document has and removes what only the old one had.
-fn stage_index_difference(
-    tx: &mut Transaction,
-    index: u32,
-    number: u64,
-    old: &[Vec<u8>],
-    new: &[Vec<u8>],
-) -> usize {
-    let mut changes = 0;
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return changes,
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some(a), Some(b)) => a.cmp(b),
-        };
-        if order.is_eq() {
-            old.next();
-            // An earlier staging of this transaction may have removed the entry.
-            if let Some(term) = new.next() {
-                let key = keys::index_entry(index, term, number);
-                if tx.staged(&key).is_some() {
-                    tx.put(key, Bytes::new());
-                }
-            }
-            continue;
-        }
-        changes += 1;
-        if order.is_lt() {
-            if let Some(term) = old.next() {
-                tx.delete(keys::index_entry(index, term, number));
-            }
-        } else if let Some(term) = new.next() {
-            tx.put(keys::index_entry(index, term, number), Bytes::new());
-        }
-    }
-}
-
-/// The values of each unique key, hashed; missing is null.
-pub(crate) fn unique_hashes(container: &Container, document: &Value) -> Vec<[u8; 32]> {
-    let hash = |paths: &Vec<Vec<String>>| {
-        let mut hasher = blake3::Hasher::new();
-        for path in paths {
-            let value = path
-                .iter()
-                .try_fold(document, |value, name| value.get(name))
-                .unwrap_or(&Value::Null);
-            // Numbers compare by value (1 is 1.0); strings must not be cut as in the index.
-            let bytes = match value {
-                Value::Number(_) => index_value::encode(value),
-                other => other.to_string().into_bytes(),
-            };
-            hasher.update(&(bytes.len() as u64).to_be_bytes());
-            hasher.update(&bytes);
-        }
-        *hasher.finalize().as_bytes()
-    };
-    container.unique_keys.iter().map(hash).collect()
-}
-
-fn stage_unique_keys(
-    tx: &mut Transaction,
-    container: &Container,
-    place: &PartitionPlace,
-    number: u64,
-    old: Option<&Value>,
-    new: Option<&Value>,
-) -> Result<(), DocumentsError> {
-    if container.unique_keys.is_empty() {
-        return Ok(());
-    }
-    let hashes = |document: Option<&Value>| document.map(|document| unique_hashes(container, document));
-    let (old, new) = (hashes(old), hashes(new));
-    for which in 0..container.unique_keys.len() {
-        let at =
-            |hashes: &Option<Vec<[u8; 32]>>| hashes.as_ref().and_then(|hashes| hashes.get(which)).copied();
-        let (old, new) = (at(&old), at(&new));
-        if old == new {
-            continue;
-        }
-        // At most limits::UNIQUE_KEYS_MAX.
-        let tag = u8::try_from(which).unwrap_or(u8::MAX);
-        if let Some(old) = old {
-            tx.delete(keys::unique(container.number, place, tag, &old));
-        }
-        if let Some(new) = new {
-            let key = keys::unique(container.number, place, tag, &new);
-            match tx.staged(&key) {
-                Some(Write::Put(_)) => return Err(unique_conflict()),
-                Some(Write::Delete) => {}
-                None => tx.require_absent(key.clone()),
-            }
-            tx.put(key, number.to_be_bytes().to_vec());
-        }
-    }
-    Ok(())
 }
 
 fn log(

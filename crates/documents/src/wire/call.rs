@@ -352,7 +352,7 @@ pub(crate) fn autoscale(settings: &Value) -> Result<Throughput, DocumentsError> 
 fn parse_hex(text: &str) -> Result<Vec<u8>, DocumentsError> {
     let bad =
         || DocumentsError::bad_request(format!("The effective partition key {text} is not hexadecimal."));
-    if text.len() > PARTITION_KEY_BYTES_MAX || text.len() % 2 != 0 {
+    if text.len() > PARTITION_KEY_BYTES_MAX || !text.len().is_multiple_of(2) {
         return Err(bad());
     }
     let (pairs, _) = text.as_bytes().as_chunks::<2>();
