@@ -315,9 +315,9 @@ async fn flipped_bytes_are_refused_reported_or_harmless() {
                     Ok(false) => {
                         let faults = ledger.verify(&|_| {}).await.unwrap().faults;
                         if faults.is_empty() {
-                            harmless += 1
+                            harmless += 1;
                         } else {
-                            verified += 1
+                            verified += 1;
                         }
                     }
                     Err(wrong) => {
