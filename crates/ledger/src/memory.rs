@@ -1,4 +1,4 @@
-//! An engine in memory: for tests and as the conformance suite's model. It keeps nothing when
+//! An engine in memory: for tests. It keeps nothing when
 //! the process ends, so `dev` and `serve` never use it.
 //!
 //! Snapshots are whole persistent copies behind an `Arc` that are made on the first commit after
