@@ -42,5 +42,8 @@ pub const WRITE_ATTEMPTS_MAX: usize = 16;
 /// Records that one step of the sweep removes.
 pub const SWEEP_STEP_ENTRIES_MAX: usize = 256;
 
+/// Steps of one round of the sweep.
+pub const SWEEP_STEPS_MAX: usize = 64;
+
 /// Content that no commit refers to is kept this long: an upload may still be under way.
 pub const SWEEP_GRACE_SECONDS: u64 = 24 * 3_600;

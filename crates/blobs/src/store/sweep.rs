@@ -10,11 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use content::ContentId;
 use content::sweep::{References, SweepReport, sweep};
-use ledger::{Direction, Entry, KeyRange, LedgerError, Scan, Transaction};
+use ledger::{Direction, Entry, Key, KeyRange, LedgerError, Scan, Transaction};
 
 use crate::Blobs;
 use crate::error::BlobsError;
-use crate::limits::{SWEEP_GRACE_SECONDS, SWEEP_STEP_ENTRIES_MAX};
+use crate::limits::{SWEEP_GRACE_SECONDS, SWEEP_STEP_ENTRIES_MAX, SWEEP_STEPS_MAX};
 use crate::store::keys;
 use crate::store::records::{BlobRecord, BlockRecord, decode};
 
@@ -34,41 +34,64 @@ impl Blobs {
     /// As the ledger and the content store; the next round goes on.
     pub async fn sweep_once(&self) -> Result<SweepOutcome, BlobsError> {
         let mut outcome = SweepOutcome::default();
-        let snapshot = self.ledger.snapshot().await?;
         for entry in self.step(keys::all_purges()).await? {
             let Some(generation) = keys::purged_generation(&entry.key) else {
                 continue;
             };
             let mut tx = Transaction::new();
-            for range in keys::generation(&generation) {
-                for entry in self.step(range).await? {
-                    self.stage_purge(&mut tx, &entry)?;
-                    outcome.purged_records += 1;
-                }
+            let [blobs, inline, blocks] = keys::generation(&generation);
+            for entry in self.step(blobs).await? {
+                let record: BlobRecord = decode(&entry.versioned)?;
+                stage_purge(&mut tx, &entry.key, record.contents());
+                outcome.purged_records += 1;
+            }
+            for entry in self.step(inline).await? {
+                stage_purge(&mut tx, &entry.key, std::iter::empty());
+            }
+            for entry in self.step(blocks).await? {
+                let block: BlockRecord = decode(&entry.versioned)?;
+                stage_purge(&mut tx, &entry.key, std::iter::once(block.content.id()));
+                outcome.purged_records += 1;
             }
             if tx.is_empty() {
                 tx.delete(entry.key);
             }
             self.ledger.commit(tx).await?;
         }
-        drop(snapshot);
-        for entry in self.step(keys::all_dropped()).await? {
+        for _ in 0..SWEEP_STEPS_MAX {
+            let dropped = self.step(keys::all_dropped()).await?;
+            let complete = dropped.len() < SWEEP_STEP_ENTRIES_MAX;
+            outcome.removed_contents += self.remove_dropped(dropped).await?;
+            if complete {
+                break;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Removes the contents that these entries queued, but for those that are referred to; then
+    /// the entries, in one commit. One that was queued anew meanwhile is left for the next round.
+    async fn remove_dropped(&self, dropped: Vec<Entry>) -> Result<u64, BlobsError> {
+        let mut removed = 0;
+        let mut tx = Transaction::new();
+        for entry in dropped {
             let Some(id) = keys::dropped_content(&entry.key) else {
                 continue;
             };
             if !self.is_referenced(id).await.map_err(LedgerError::Unavailable)? {
                 self.content.delete(id).await?;
-                outcome.removed_contents += 1;
+                removed += 1;
             }
-            let mut tx = Transaction::new();
             tx.require_version(entry.key.clone(), Some(entry.versioned.version));
             tx.delete(entry.key);
-            match self.ledger.commit(tx).await {
-                Ok(_) | Err(LedgerError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
         }
-        Ok(outcome)
+        if tx.is_empty() {
+            return Ok(removed);
+        }
+        match self.ledger.commit(tx).await {
+            Ok(_) | Err(LedgerError::Conflict(_)) => Ok(removed),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Walks the whole content store for content that no commit ever referred to: call it daily.
@@ -91,22 +114,15 @@ impl Blobs {
         }
         Ok(entries)
     }
+}
 
-    fn stage_purge(&self, tx: &mut Transaction, entry: &Entry) -> Result<(), BlobsError> {
-        let contents: Vec<ContentId> = if let Ok(record) = decode::<BlobRecord>(&entry.versioned) {
-            record.contents().collect()
-        } else if let Ok(block) = decode::<BlockRecord>(&entry.versioned) {
-            vec![block.content.id()]
-        } else {
-            Vec::new()
-        };
-        for content in contents {
-            tx.delete(keys::reference(content, &entry.key));
-            tx.put(keys::dropped(content), Vec::new());
-        }
-        tx.delete(entry.key.clone());
-        Ok(())
+/// Removes a record of a deleted container; what it referred to is queued.
+fn stage_purge(tx: &mut Transaction, key: &Key, contents: impl Iterator<Item = ContentId>) {
+    for content in contents {
+        tx.delete(keys::reference(content, key));
+        tx.put(keys::dropped(content), Vec::new());
     }
+    tx.delete(key.clone());
 }
 
 #[async_trait]
