@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{Response, StatusCode};
 use http_semantics::range::ByteRange;
 use http_semantics::{Body, date};
-use ledger::{LedgerError, Transaction};
+use ledger::{LedgerError, Snapshot, Transaction};
 use md5::{Digest as _, Md5};
 
 use crate::Blobs;
@@ -81,7 +81,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     }
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;
-        let (container, before) = look_up(blobs, &call).await?;
+        let (container, before) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
         conditions.write(before.as_ref().map(|before| current(&before.record)))?;
         permit_write(&call, before.is_some())?;
         let (mut record, inline) =
@@ -132,12 +132,22 @@ pub(crate) fn refuse_unserved(call: &Call) -> Result<(), BlobsError> {
     }
 }
 
+/// Container and blob as they are in a snapshot of their own.
 pub(crate) async fn look_up(blobs: &Blobs, call: &Call) -> Result<(Container, Option<Blob>), BlobsError> {
     let snapshot = blobs.ledger.snapshot().await?;
+    look_up_in(blobs, snapshot.as_ref(), call).await
+}
+
+/// Container and blob as they are in `snapshot`.
+pub(crate) async fn look_up_in(
+    blobs: &Blobs,
+    snapshot: &dyn Snapshot,
+    call: &Call,
+) -> Result<(Container, Option<Blob>), BlobsError> {
     let container = blobs
-        .container(snapshot.as_ref(), &call.target.account, call.container()?)
+        .container(snapshot, &call.target.account, call.container()?)
         .await?;
-    let blob = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
+    let blob = blobs.blob(snapshot, &container, call.blob()?).await?;
     Ok((container, blob))
 }
 

@@ -11,7 +11,7 @@ use ledger::Transaction;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_ID_BYTES_MAX, BLOCK_LIST_BYTES_MAX};
-use crate::operations::blob::{current, look_up, overtaken, permit_write, refuse_unserved};
+use crate::operations::blob::{current, look_up, look_up_in, overtaken, permit_write, refuse_unserved};
 use crate::rules::block_list::merge;
 use crate::rules::conditions::Conditions;
 use crate::service::Call;
@@ -44,18 +44,13 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         return Err(ErrorCode::RequestBodyTooLarge.into());
     }
     let md5 = headers::md5(&call.headers, "content-md5")?;
-    let (container, blob) = look_up(blobs, &call).await?;
-    permit_write(&call, blob.is_some())?;
     let snapshot = blobs.ledger.snapshot().await?;
+    let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
+    permit_write(&call, blob.is_some())?;
     let staged = blobs
-        .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
+        .a_staged_block(snapshot.as_ref(), &container, call.blob()?)
         .await?;
-    if staged
-        .blocks
-        .keys()
-        .next()
-        .is_some_and(|other| other.len() != id.len())
-    {
+    if staged.is_some_and(|staged| staged.id.len() != id.len()) {
         return Err(ErrorCode::InvalidBlobOrBlock.into());
     }
     let expected = Expected {
@@ -65,7 +60,17 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         inline: false,
     };
     let content = blobs.take_in(call.take_body(), expected).await?;
-    blobs.put_block(&container, call.blob()?, &id, &content).await?;
+    let no_conditions = Conditions::default();
+    for attempt in 1.. {
+        // Read anew: the container may have been changed while the body came in.
+        let (container, blob) = look_up(blobs, &call).await?;
+        permit_write(&call, blob.is_some())?;
+        match blobs.put_block(&container, call.blob()?, &id, &content).await? {
+            Err(error) if overtaken(&error, &no_conditions, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => break,
+        }
+    }
     let mut response = render::empty(StatusCode::CREATED);
     render::set(
         response.headers_mut(),

@@ -5,8 +5,10 @@ use http_semantics::{Body, date};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
+use crate::operations::blob::overtaken;
 use crate::rules::conditions::{Conditions, Current};
 use crate::service::Call;
+use crate::store::containers::Container;
 use crate::wire::{headers, render};
 
 pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -53,31 +55,48 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
 pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('c', "w")?;
     let metadata = headers::metadata(&call.headers)?;
-    let snapshot = blobs.ledger.snapshot().await?;
-    let container = blobs
-        .container(snapshot.as_ref(), &call.target.account, call.container()?)
-        .await?;
     let conditions = Conditions::parse(&call.headers)?;
-    conditions.write(Some(current(&container.record)))?;
-    let mut record = container.record.clone();
-    record.metadata = metadata;
-    record.etag = blobs.new_etag();
-    record.last_modified = blobs.clock.now();
-    blobs.replace_container(&container, &record).await?;
-    let mut response = render::empty(StatusCode::OK);
-    render::set_state(response.headers_mut(), &record.etag, record.last_modified);
-    Ok(response)
+    for attempt in 1.. {
+        let container = look_up(blobs, &call, &conditions).await?;
+        let mut record = container.record.clone();
+        record.metadata = metadata.clone();
+        record.etag = blobs.new_etag();
+        record.last_modified = blobs.clock.now();
+        match blobs.replace_container(&container, &record).await? {
+            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let mut response = render::empty(StatusCode::OK);
+                render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+                return Ok(response);
+            }
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
 }
 
 pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('c', "d")?;
+    let conditions = Conditions::parse(&call.headers)?;
+    for attempt in 1.. {
+        let container = look_up(blobs, &call, &conditions).await?;
+        match blobs.delete_container(&container).await {
+            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(render::empty(StatusCode::ACCEPTED)),
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}
+
+/// The container as it is now, if the conditions hold of it.
+async fn look_up(blobs: &Blobs, call: &Call, conditions: &Conditions) -> Result<Container, BlobsError> {
     let snapshot = blobs.ledger.snapshot().await?;
     let container = blobs
         .container(snapshot.as_ref(), &call.target.account, call.container()?)
         .await?;
-    Conditions::parse(&call.headers)?.write(Some(current(&container.record)))?;
-    blobs.delete_container(&container).await?;
-    Ok(render::empty(StatusCode::ACCEPTED))
+    conditions.write(Some(current(&container.record)))?;
+    Ok(container)
 }
 
 fn current(record: &crate::store::records::ContainerRecord) -> Current<'_> {

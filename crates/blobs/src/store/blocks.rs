@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ledger::{Direction, Entry, Scan, Snapshot, Transaction};
+use ledger::{Committed, Direction, Entry, LedgerError, Scan, ScanLimit, Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
@@ -42,14 +42,35 @@ impl Blobs {
         Ok(staged)
     }
 
-    /// Stages a block in the place of one of the same id.
+    /// One of a blob's staged blocks, if there is any.
+    pub(crate) async fn a_staged_block(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        name: &str,
+    ) -> Result<Option<BlockRecord>, BlobsError> {
+        let range = keys::blocks(&container.record.generation, name);
+        let limit = ScanLimit {
+            entries_max: 1,
+            bytes_max: 1,
+        };
+        let page = snapshot.scan_page(&range, Direction::Forward, limit).await?;
+        Ok(page
+            .entries
+            .first()
+            .map(|entry| decode(&entry.versioned))
+            .transpose()?)
+    }
+
+    /// Stages a block in the place of one of the same id. The inner result is the commit's own:
+    /// the caller decides whether to try again.
     pub(crate) async fn put_block(
         &self,
         container: &Container,
         name: &str,
         id: &str,
         content: &StagedContent,
-    ) -> Result<(), BlobsError> {
+    ) -> Result<Result<Committed, LedgerError>, BlobsError> {
         let Place::Stored(stored) = content.place else {
             return Err(ErrorCode::InternalError.into());
         };
@@ -71,8 +92,7 @@ impl Blobs {
             content: StoredId::from(stored),
         };
         tx.put(key, encode(&record)?);
-        self.ledger.commit(tx).await?;
-        Ok(())
+        Ok(self.ledger.commit(tx).await)
     }
 
     /// Stages the removal of every staged block; their contents go unless a blob took them over.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{LedgerError, LogRecord, Sequence, Snapshot, Transaction};
+use ledger::{Committed, LedgerError, LogRecord, Sequence, Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
@@ -107,7 +107,7 @@ impl Blobs {
         &self,
         container: &Container,
         record: &ContainerRecord,
-    ) -> Result<(), BlobsError> {
+    ) -> Result<Result<Committed, LedgerError>, BlobsError> {
         let mut tx = Transaction::new();
         container.require(&mut tx);
         tx.put(keys::container(&container.account, &record.name), encode(record)?);
@@ -117,12 +117,11 @@ impl Blobs {
             &record.name,
             None,
         ));
-        self.ledger.commit(tx).await?;
-        Ok(())
+        Ok(self.ledger.commit(tx).await)
     }
 
     /// Removes a container; its blobs are purged by the sweep.
-    pub(crate) async fn delete_container(&self, container: &Container) -> Result<(), BlobsError> {
+    pub(crate) async fn delete_container(&self, container: &Container) -> Result<Committed, LedgerError> {
         let mut tx = Transaction::new();
         container.require(&mut tx);
         tx.delete(keys::container(&container.account, &container.record.name));
@@ -133,7 +132,6 @@ impl Blobs {
             &container.record.name,
             None,
         ));
-        self.ledger.commit(tx).await?;
-        Ok(())
+        self.ledger.commit(tx).await
     }
 }
