@@ -137,7 +137,11 @@ pub const OPERATIONS: &[Operation] = &[
         "no CRC64; blocks are kept until they are committed or replaced",
     ),
     no("Put Block from URL", "PUT /c/b?comp=block + x-ms-copy-source"),
-    partial("Put Block List", "PUT /c/b?comp=blocklist", "no tags, tiers"),
+    partial(
+        "Put Block List",
+        "PUT /c/b?comp=blocklist",
+        "no tags, tiers; a list past what a record of 4 MiB holds (about 25,000 to 40,000 blocks, by the length of their ids) is refused",
+    ),
     yes("Get Block List", "GET /c/b?comp=blocklist"),
     no(
         "Put Page, Put Page from URL, Get Page Ranges, Incremental Copy Blob",

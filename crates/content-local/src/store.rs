@@ -158,7 +158,7 @@ impl LocalContent {
             disk_bytes: AtomicU64::new(0),
             corrupt_frames: AtomicU64::new(0),
         };
-        for (_, path) in names(&folder.root, None).map_err(io("listing"))? {
+        for (_, path) in names(&folder.root, None, usize::MAX).map_err(io("listing"))? {
             folder.contents.fetch_add(1, Ordering::Relaxed);
             let length = fs::metadata(&path).map_err(io("listing"))?.len();
             folder.disk_bytes.fetch_add(length, Ordering::Relaxed);
@@ -181,29 +181,41 @@ impl LocalContent {
     }
 }
 
-/// Ids and files of finished contents above `after`, by id.
-fn names(root: &Path, after: Option<ContentId>) -> std::io::Result<Vec<(ContentId, PathBuf)>> {
-    let after_digits = after.map(|id| id.to_string());
-    let mut found = Vec::new();
+/// Ids and files of finished contents above `after`, by id. Ids begin with their folder's name, so
+/// folders are read one after the other, and no further than `entries_max` asks.
+fn names(
+    root: &Path,
+    after: Option<ContentId>,
+    entries_max: usize,
+) -> std::io::Result<Vec<(ContentId, PathBuf)>> {
+    let first = after.map(|id| id.to_string().chars().take(2).collect::<String>());
+    let mut folders = Vec::new();
     for entry in fs::read_dir(root)? {
         let entry = entry?;
-        let prefix = entry.file_name().to_string_lossy().into_owned();
-        let relevant = after_digits
-            .as_ref()
-            .is_none_or(|after| after.starts_with(&prefix) || prefix > *after);
-        if prefix.len() != 2 || !relevant || !entry.file_type()?.is_dir() {
-            continue;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.len() == 2 && first.as_ref().is_none_or(|first| name >= *first) && entry.file_type()?.is_dir()
+        {
+            folders.push(entry.path());
         }
-        for file in fs::read_dir(entry.path())? {
+    }
+    folders.sort_unstable();
+    let mut found = Vec::new();
+    for folder in folders {
+        let mut here = Vec::new();
+        for file in fs::read_dir(folder)? {
             let file = file?;
             if let Some(id) = ContentId::parse(&file.file_name().to_string_lossy())
                 && after.is_none_or(|after| id > after)
             {
-                found.push((id, file.path()));
+                here.push((id, file.path()));
             }
         }
+        here.sort_unstable();
+        found.append(&mut here);
+        if found.len() >= entries_max {
+            break;
+        }
     }
-    found.sort_unstable();
     Ok(found)
 }
 
@@ -279,7 +291,7 @@ impl ContentStore for LocalContent {
     ) -> Result<Vec<ContentInfo>, ContentError> {
         self.blocking(move |folder| {
             let mut infos = Vec::new();
-            for (id, path) in names(&folder.root, after).map_err(|error| failed(&error))? {
+            for (id, path) in names(&folder.root, after, entries_max).map_err(|error| failed(&error))? {
                 if infos.len() >= entries_max {
                     break;
                 }

@@ -24,6 +24,8 @@ pub(crate) struct LocalWriter {
     length_bytes: u64,
     frames: u64,
     open: Option<Unfinished>,
+    /// Whether a write failed: the content can't be finished then.
+    failed: bool,
 }
 
 /// The file in `tmp/`; removed when dropped without having got its name.
@@ -52,6 +54,7 @@ impl LocalWriter {
             length_bytes: 0,
             frames: 0,
             open: None,
+            failed: false,
         }
     }
 
@@ -78,12 +81,19 @@ impl LocalWriter {
         Ok(answer)
     }
 
-    async fn write_frames(&mut self, bytes: Vec<u8>) -> Result<(), ContentError> {
-        if let Err(error) = self.folder.check_room() {
-            self.open = None;
-            self.frames = self.frames.max(1);
-            return Err(error);
+    fn check_sound(&self) -> Result<(), ContentError> {
+        if self.failed {
+            return Err(ContentError::Io(
+                "an earlier write of this content failed".to_owned(),
+            ));
         }
+        Ok(())
+    }
+
+    async fn write_frames(&mut self, bytes: Vec<u8>) -> Result<(), ContentError> {
+        // Until it has succeeded, it has failed: also where its future is dropped half-way.
+        self.failed = true;
+        self.folder.check_room()?;
         let (id, first) = (self.id, self.frames);
         self.frames += bytes.len().div_ceil(FRAME_BYTES) as u64;
         self.work(move |mut unfinished| {
@@ -95,7 +105,9 @@ impl LocalWriter {
             }
             Ok((unfinished, ()))
         })
-        .await
+        .await?;
+        self.failed = false;
+        Ok(())
     }
 }
 
@@ -113,11 +125,7 @@ fn create(path: &Path, id: ContentId) -> io::Result<Unfinished> {
 #[async_trait]
 impl ContentWriter for LocalWriter {
     async fn write(&mut self, piece: Bytes) -> Result<(), ContentError> {
-        if self.frames > 0 && self.open.is_none() {
-            return Err(ContentError::Io(
-                "an earlier write of this content failed".to_owned(),
-            ));
-        }
+        self.check_sound()?;
         self.length_bytes += piece.len() as u64;
         let mut rest = piece;
         while self.filling.len() + rest.len() >= FRAME_BYTES {
@@ -131,11 +139,7 @@ impl ContentWriter for LocalWriter {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<ContentInfo, ContentError> {
-        if self.frames > 0 && self.open.is_none() {
-            return Err(ContentError::Io(
-                "an earlier write of this content failed".to_owned(),
-            ));
-        }
+        self.check_sound()?;
         if !self.filling.is_empty() {
             let frame = std::mem::take(&mut self.filling);
             self.write_frames(frame).await?;

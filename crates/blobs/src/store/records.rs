@@ -48,19 +48,35 @@ pub(crate) struct Extent {
     pub(crate) content: Option<StoredId>,
 }
 
-/// A content id in a record.
+/// A content id in a record: its 32 digits, half of what a list of numbers would take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StoredId(pub(crate) [u8; 16]);
+#[serde(into = "String", try_from = "String")]
+pub(crate) struct StoredId(ContentId);
 
 impl StoredId {
     pub(crate) fn id(self) -> ContentId {
-        ContentId::from_bytes(self.0)
+        self.0
     }
 }
 
 impl From<ContentId> for StoredId {
     fn from(id: ContentId) -> Self {
-        Self(*id.as_bytes())
+        Self(id)
+    }
+}
+
+impl From<StoredId> for String {
+    fn from(id: StoredId) -> Self {
+        id.0.to_string()
+    }
+}
+
+impl TryFrom<String> for StoredId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let id = ContentId::parse(&text);
+        id.map(Self).ok_or_else(|| format!("not a content id: {text}"))
     }
 }
 
