@@ -23,6 +23,9 @@ const SWEEP_SECONDS: u64 = 5;
 /// How often content that no commit refers to is looked for.
 const ORPHANS_SECONDS: u64 = 24 * 3_600;
 
+/// When it is first looked for after a start: a process that is restarted daily does it, too.
+const ORPHANS_FIRST_SECONDS: u64 = 600;
+
 /// Longest time that a stop waits for requests under way.
 pub(crate) const STOP_SECONDS_MAX: u64 = 30;
 
@@ -85,7 +88,7 @@ pub(crate) fn background(
                 tracing::warn!(%error, "the documents' sweep failed; it is tried again");
             }
             rounds += 1;
-            if rounds.is_multiple_of(ORPHANS_SECONDS / SWEEP_SECONDS)
+            if rounds % (ORPHANS_SECONDS / SWEEP_SECONDS) == ORPHANS_FIRST_SECONDS / SWEEP_SECONDS
                 && let Err(error) = blobs.sweep_orphans().await
             {
                 tracing::warn!(%error, "the sweep of unreferenced content failed; it is tried again");
