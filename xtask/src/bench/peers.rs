@@ -232,7 +232,7 @@ impl Postgres {
     pub(crate) fn parameters(&self) -> String {
         format!(
             "host={} user={} dbname=postgres",
-            self.peer.folder.display(),
+            self.socket.display(),
             self.user
         )
     }
@@ -256,6 +256,7 @@ impl Drop for Postgres {
         let _ = Command::new("kill")
             .args(["-INT", &self.pid.to_string()])
             .status();
+        let _ = std::fs::remove_dir_all(&self.socket);
     }
 }
 
