@@ -154,7 +154,8 @@ pub(crate) fn postgres_programs() -> Result<PathBuf> {
 /// PostgreSQL with its defaults, on a private socket only.
 #[derive(Debug)]
 pub(crate) struct Postgres {
-    peer: Peer,
+    /// Held for its end: dropping it stops the process and removes the folder.
+    _peer: Peer,
     pid: u32,
     programs: PathBuf,
     user: String,
@@ -211,7 +212,7 @@ impl Postgres {
             .spawn()
             .context("can't start PostgreSQL")?;
         let mut postgres = Self {
-            peer: Peer { child, folder },
+            _peer: Peer { child, folder },
             pid: 0,
             programs,
             user,
