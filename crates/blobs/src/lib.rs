@@ -27,7 +27,7 @@ use identity::SharedKey;
 use ledger::{Clock, Ledger, Random};
 
 pub use error::{BlobsError, ErrorCode};
-pub use store::{BlobHeaders, StagedContent};
+pub use store::{BlobHeaders, OpenBlob, StagedContent};
 
 /// A storage account: a name and the keys that sign for it.
 #[derive(Debug, Clone)]

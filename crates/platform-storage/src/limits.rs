@@ -90,3 +90,6 @@ pub const DEVELOPMENT_TOKEN_SECONDS: i64 = 24 * 60 * 60;
 
 /// Longest lifetime of development tokens: ten years.
 pub const DEVELOPMENT_TOKEN_SECONDS_MAX: i64 = 10 * 365 * 24 * 60 * 60;
+
+/// Most elements of a policy (Altinn's largest have about 5,000).
+pub const POLICY_ELEMENTS_MAX: usize = 50_000;

@@ -17,7 +17,32 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) blobs: Service,
     pub(crate) documents: Service,
+    pub(crate) platform: Option<PlatformConfig>,
     pub(crate) admin: Admin,
+}
+
+/// Altinn's Platform Storage.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlatformConfig {
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls: Option<TlsFiles>,
+    /// The environment's name, a part of the containers' names.
+    pub(crate) environment: String,
+    /// The documents' account that holds the database `Storage`.
+    pub(crate) documents_account: String,
+    /// The blobs' account that holds the orgs' containers.
+    pub(crate) blobs_account: String,
+    /// The keys that verify tokens (a JSON Web Key Set), read again when the file changes.
+    pub(crate) token_keys: PathBuf,
+    /// `{org}/{app}/policy.xml` each.
+    pub(crate) policies: PathBuf,
+    /// Who is who and holds which roles.
+    pub(crate) register: PathBuf,
+    /// Where clients reach the platform, `https://platform.example.org`.
+    pub(crate) platform_url: Option<String>,
+    /// Where clients reach apps, `https://{org}.apps.example.org`.
+    pub(crate) apps_url: Option<String>,
 }
 
 /// A protocol's listener and accounts.

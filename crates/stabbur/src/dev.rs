@@ -13,8 +13,12 @@ use clap::Args;
 use documents::{Documents, DocumentsService};
 use gateway::tls::Tls;
 use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, Transport};
-use identity::SharedKey;
+use identity::{SharedKey, TokenIssuer, TokenVerifier};
 use ledger::{AdjustableClock, Clock, SystemClock};
+use platform_storage::{
+    Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register,
+    RegisterSource,
+};
 use tokio::sync::watch;
 
 use crate::node::{self, Stores, StoresHealth};
@@ -24,6 +28,8 @@ pub(crate) const BLOBS_ACCOUNT: &str = "devstoreaccount1";
 /// See [`BLOBS_ACCOUNT`].
 pub(crate) const BLOBS_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// What the one account of documents is called; clients don't name it.
+const DOCUMENTS_ACCOUNT: &str = "localhost";
 /// The Cosmos DB emulators' key (Microsoft's documentation of the emulator).
 pub(crate) const DOCUMENTS_KEY: &str =
     "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
@@ -42,7 +48,13 @@ pub(crate) struct DevArguments {
     /// Cosmos DB for NoSQL.
     #[arg(long, default_value_t = 8081)]
     documents_port: u16,
-    /// Health, metrics, the development clock.
+    /// Altinn's Platform Storage.
+    #[arg(long, default_value_t = 5101)]
+    platform_port: u16,
+    /// Who is who and holds which roles, JSON; without it Altinn's test people.
+    #[arg(long)]
+    register: Option<PathBuf>,
+    /// Health, metrics, the development clock, Platform Storage's internal routes.
     #[arg(long, default_value_t = 9090)]
     admin_port: u16,
     /// Written when everything listens: the addresses, as JSON.
@@ -76,7 +88,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             host_suffixes: vec!["blob.localhost".to_owned()],
         },
     );
-    let mut settings = documents::Settings::single("localhost", key(DOCUMENTS_KEY)?);
+    let mut settings = documents::Settings::single(DOCUMENTS_ACCOUNT, key(DOCUMENTS_KEY)?);
     settings.development_certificate_pem = std::fs::read_to_string(&authority).ok();
     let documents = Documents::new(
         stores.ledger.clone(),
@@ -84,13 +96,15 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         stores.random.clone(),
         settings,
     );
+    let (platform, development) = platform(&stores, &documents, &blobs, &arguments);
+    node::prepare(&platform).await?;
     let health = Arc::new(StoresHealth(stores.clone()));
     let metrics = Arc::new(Metrics::new(vec![health.clone()]));
     let admin = AdminService {
         metrics: metrics.clone(),
         health,
         clock: Some(clock.clone()),
-        inner: None,
+        inner: Some(Arc::new(InternalService::new(platform.clone()))),
     };
     let gateway = Gateway {
         metrics,
@@ -116,10 +130,16 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             both(),
             Arc::new(DocumentsService::new(documents.clone())),
         ),
+        listener(
+            "platform",
+            arguments.platform_port,
+            both(),
+            Arc::new(PlatformService::new(platform.clone(), Some(development))),
+        ),
         listener("admin", arguments.admin_port, Transport::Plain, Arc::new(admin)),
     ])?;
     let addresses = bound.addresses();
-    let [blobs_at, documents_at, admin_at] = addresses.as_slice() else {
+    let [blobs_at, documents_at, platform_at, admin_at] = addresses.as_slice() else {
         bail!("a listener is missing")
     };
     let authority = std::fs::canonicalize(&authority).unwrap_or(authority);
@@ -130,6 +150,9 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
          BlobEndpoint=http://{blobs_at}/{BLOBS_ACCOUNT};\n\
          documents  http://{documents_at}/  (https on the same port)\n\
          \x20          AccountEndpoint=https://{documents_at}/;AccountKey={DOCUMENTS_KEY};\n\
+         platform   http://{platform_at}/storage/api/v1/  (https on the same port)\n\
+         \x20          PlatformSettings__ApiStorageEndpoint=http://{platform_at}/storage/api/v1/\n\
+         \x20          tokens: GET http://{platform_at}/Home/GetTestUserToken/1337, /Home/GetTestOrgToken/ttd\n\
          admin      http://{admin_at}/health/ready  /metrics  POST /dev/clock\n\
          trust      NODE_EXTRA_CA_CERTS={0}  REQUESTS_CA_BUNDLE={0}  SSL_CERT_FILE={0}\n\
          ready in {ready} ms",
@@ -139,9 +162,11 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         let text = serde_json::json!({
             "blobs": format!("http://{blobs_at}/{BLOBS_ACCOUNT}"),
             "documents": format!("http://{documents_at}"),
+            "platform": format!("http://{platform_at}"),
             "admin": format!("http://{admin_at}"),
             "blobs_port": blobs_at.port(),
             "documents_port": documents_at.port(),
+            "platform_port": platform_at.port(),
             "admin_port": admin_at.port(),
             "ca": authority,
             "ready_ms": u64::try_from(ready).unwrap_or(u64::MAX),
@@ -151,8 +176,46 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         std::fs::rename(&temporary, path).with_context(|| format!("{}", path.display()))?;
     }
     let (stop, stopped) = watch::channel(false);
-    let work = node::background(blobs, documents, stopped);
+    let work = node::background(blobs, documents, Some(platform), stopped);
     node::run(bound, &stores, stop, work).await
+}
+
+/// Platform Storage as developers use it: tokens for whoever asks, apps without a policy open to
+/// those whom they concern.
+fn platform(
+    stores: &Stores,
+    documents: &Arc<Documents>,
+    blobs: &Arc<Blobs>,
+    arguments: &DevArguments,
+) -> (Arc<Platform>, Development) {
+    let issuer = Arc::new(TokenIssuer::new(
+        stores.ledger.clone(),
+        stores.clock.clone(),
+        "development",
+    ));
+    let register = Arc::new(match &arguments.register {
+        Some(path) => RegisterSource::file(path.clone(), Register::default()),
+        None => RegisterSource::fixed(Register::development()),
+    });
+    let policies = arguments.data.join("policies");
+    let foundation = Foundation {
+        ledger: stores.ledger.clone(),
+        documents: documents.clone(),
+        blobs: blobs.clone(),
+        clock: stores.clock.clone(),
+        random: stores.random.clone(),
+        verifier: TokenVerifier::new(issuer.clone(), stores.clock.clone()),
+        decision: Arc::new(EmbeddedDecisionPoint::new(policies, register.clone(), true)),
+        register: register.clone(),
+    };
+    let settings = platform_storage::Settings {
+        documents_account: DOCUMENTS_ACCOUNT.to_owned(),
+        blobs_account: BLOBS_ACCOUNT.to_owned(),
+        environment: "dev".to_owned(),
+        platform_url: None,
+        apps_url: None,
+    };
+    (Platform::new(foundation, settings), Development::new(issuer, register))
 }
 
 #[allow(clippy::print_stdout, reason = "this is what the command prints for people")]

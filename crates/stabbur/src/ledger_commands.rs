@@ -8,8 +8,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use blobs::Blobs;
 use documents::Documents;
+use identity::{FileKeys, TokenVerifier};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{SystemClock, VerifyReport};
+use platform_storage::{EmbeddedDecisionPoint, Foundation, Platform, Register, RegisterSource, Settings};
 
 use crate::node::Stores;
 
@@ -48,8 +50,24 @@ pub(crate) async fn verify(data: &Path) -> Result<()> {
         region: String::new(),
         development_certificate_pem: None,
     };
-    let documents = Documents::new(stores.ledger.clone(), clock, random, nobody);
+    let documents = Documents::new(stores.ledger.clone(), clock.clone(), random.clone(), nobody);
     documents.verify(snapshot.as_ref(), &mut services).await?;
+    let register = Arc::new(RegisterSource::fixed(Register::default()));
+    let keys = Arc::new(FileKeys::new(data.join("no-keys")));
+    let foundation = Foundation {
+        ledger: stores.ledger.clone(),
+        documents,
+        blobs,
+        clock: clock.clone(),
+        random,
+        verifier: TokenVerifier::new(keys, clock),
+        decision: Arc::new(EmbeddedDecisionPoint::new(data.to_owned(), register.clone(), false)),
+        register,
+    };
+    if let Some(settings) = Settings::stored(snapshot.as_ref()).await? {
+        let platform = Platform::new(foundation, settings);
+        platform.verify(&mut services).await?;
+    }
     bar.finish_and_clear();
     report.faults.append(&mut services.faults);
     for fault in &report.faults {

@@ -13,6 +13,7 @@ use documents::Documents;
 use gateway::{Bound, HealthSource, Sample, StatsSource};
 use ledger::{Clock, Health, Ledger, Random, SystemRandom};
 use ledger_embedded::{EmbeddedLedger, Options};
+use platform_storage::{Platform, PlatformError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -68,10 +69,23 @@ impl Stores {
     }
 }
 
+/// Makes what Platform Storage needs to be there. A store that takes no writes for now doesn't
+/// keep the server from reading.
+pub(crate) async fn prepare(platform: &Platform) -> Result<()> {
+    match platform.prepare().await {
+        Err(error @ (PlatformError::Full | PlatformError::Unavailable(_))) => {
+            tracing::warn!(%error, "Platform Storage's containers can't be made; its first request tries again");
+            Ok(())
+        }
+        other => other.context("platform storage"),
+    }
+}
+
 /// The background work of the services, until `stop`.
 pub(crate) fn background(
     blobs: Arc<Blobs>,
     documents: Arc<Documents>,
+    platform: Option<Arc<Platform>>,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -86,6 +100,11 @@ pub(crate) fn background(
             }
             if let Err(error) = documents.sweep_once().await {
                 tracing::warn!(%error, "the documents' sweep failed; it is tried again");
+            }
+            if let Some(platform) = &platform
+                && let Err(error) = platform.run_due_jobs().await
+            {
+                tracing::warn!(%error, "a clean-up job failed; it runs again tomorrow, or when it is called");
             }
             rounds += 1;
             if rounds % (ORPHANS_SECONDS / SWEEP_SECONDS) == ORPHANS_FIRST_SECONDS / SWEEP_SECONDS

@@ -11,10 +11,14 @@ use documents::{Documents, DocumentsService};
 use gateway::tls::Tls;
 use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, Transport};
 use http_semantics::Service;
+use identity::{FileKeys, TokenVerifier};
 use ledger::SystemClock;
+use platform_storage::{
+    EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register, RegisterSource,
+};
 use tokio::sync::watch;
 
-use crate::config::{Config, TlsFiles};
+use crate::config::{Config, PlatformConfig, TlsFiles};
 use crate::node::{self, Stores, StoresHealth};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
@@ -62,13 +66,22 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             development_certificate_pem: None,
         },
     );
+    let platform = config
+        .platform
+        .as_ref()
+        .map(|config| platform(&stores, &documents, &blobs, config));
+    if let Some(platform) = &platform {
+        node::prepare(platform).await?;
+    }
     let health = Arc::new(StoresHealth(stores.clone()));
     let metrics = Arc::new(Metrics::new(vec![health.clone()]));
     let admin = AdminService {
         metrics: metrics.clone(),
         health,
         clock: None,
-        inner: None,
+        inner: platform.as_ref().map(|platform| -> Arc<dyn Service> {
+            Arc::new(InternalService::new(platform.clone()))
+        }),
     };
     let gateway = Gateway {
         metrics,
@@ -76,7 +89,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         random: stores.random.clone(),
         stop_max: Duration::from_secs(node::STOP_SECONDS_MAX),
     };
-    let listeners = vec![
+    let mut listeners = vec![
         listener(
             "blobs",
             config.blobs.listen,
@@ -96,16 +109,57 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             Arc::new(admin),
         )?,
     ];
+    let mut names = vec!["blobs", "documents", "admin"];
+    if let (Some(config), Some(platform)) = (&config.platform, &platform) {
+        names.push("platform");
+        listeners.push(listener(
+            "platform",
+            config.listen,
+            config.tls.as_ref(),
+            Arc::new(PlatformService::new(platform.clone(), None)),
+        )?);
+    }
     for listener in &listeners {
         listener.check_plaintext()?;
     }
     let bound = gateway.bind(listeners)?;
-    for (name, address) in ["blobs", "documents", "admin"].iter().zip(bound.addresses()) {
+    for (name, address) in names.iter().zip(bound.addresses()) {
         tracing::info!(listener = name, %address, "listening");
     }
     let (stop, stopped) = watch::channel(false);
-    let work = node::background(blobs, documents, stopped);
+    let work = node::background(blobs, documents, platform, stopped);
     node::run(bound, &stores, stop, work).await
+}
+
+/// Platform Storage: tokens by the keys in a file, decisions by policies; an app without one is
+/// closed.
+fn platform(
+    stores: &Stores,
+    documents: &Arc<Documents>,
+    blobs: &Arc<Blobs>,
+    config: &PlatformConfig,
+) -> Arc<Platform> {
+    let keys = Arc::new(FileKeys::new(config.token_keys.clone()));
+    let register = Arc::new(RegisterSource::file(config.register.clone(), Register::default()));
+    let policies = config.policies.clone();
+    let foundation = Foundation {
+        ledger: stores.ledger.clone(),
+        documents: documents.clone(),
+        blobs: blobs.clone(),
+        clock: stores.clock.clone(),
+        random: stores.random.clone(),
+        verifier: TokenVerifier::new(keys, stores.clock.clone()),
+        decision: Arc::new(EmbeddedDecisionPoint::new(policies, register.clone(), false)),
+        register,
+    };
+    let settings = platform_storage::Settings {
+        documents_account: config.documents_account.clone(),
+        blobs_account: config.blobs_account.clone(),
+        environment: config.environment.clone(),
+        platform_url: config.platform_url.clone(),
+        apps_url: config.apps_url.clone(),
+    };
+    Platform::new(foundation, settings)
 }
 
 fn listener(

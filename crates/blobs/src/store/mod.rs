@@ -3,6 +3,7 @@
 pub(crate) mod blobs;
 pub(crate) mod blocks;
 pub(crate) mod containers;
+mod in_process;
 pub(crate) mod keys;
 pub(crate) mod listing;
 pub(crate) mod records;
@@ -10,6 +11,7 @@ pub(crate) mod staging;
 mod sweep;
 mod verify;
 
+pub use in_process::OpenBlob;
 pub use records::BlobHeaders;
 pub use staging::StagedContent;
 pub use sweep::SweepOutcome;

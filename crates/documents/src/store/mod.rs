@@ -10,6 +10,7 @@ pub(crate) mod items;
 pub(crate) mod keys;
 mod new_document;
 mod numbers;
+mod partition_items;
 pub(crate) mod records;
 mod sweep;
 mod verify;

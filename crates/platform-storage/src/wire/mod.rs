@@ -1,3 +1,5 @@
 //! What operations share.
 
+pub(crate) mod answer;
+pub(crate) mod links;
 pub mod query;

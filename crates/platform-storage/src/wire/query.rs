@@ -72,24 +72,32 @@ impl Query {
         }
     }
 
+    /// The query as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        join(self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
     /// The query with `name` replaced by `value`, as text.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(sent, _)| !sent.eq_ignore_ascii_case(name));
-        let pairs = kept
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .chain([(name, value)]);
-        let pairs: Vec<String> = pairs
-            .map(|(name, value)| {
-                format!(
-                    "{}={}",
-                    utf8_percent_encode(name, ESCAPED),
-                    utf8_percent_encode(value, ESCAPED)
-                )
-            })
-            .collect();
-        pairs.join("&")
+        let pairs = kept.map(|(name, value)| (name.as_str(), value.as_str()));
+        join(pairs.chain([(name, value)]))
     }
+}
+
+fn join<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs: Vec<String> = pairs
+        .map(|(name, value)| {
+            format!(
+                "{}={}",
+                utf8_percent_encode(name, ESCAPED),
+                utf8_percent_encode(value, ESCAPED)
+            )
+        })
+        .collect();
+    pairs.join("&")
 }
 
 fn decode(text: &str) -> String {

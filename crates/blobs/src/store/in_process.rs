@@ -1,0 +1,87 @@
+//! Blobs for services above: staged into a transaction of theirs, read from a snapshot of theirs.
+
+use http_semantics::Body;
+use ledger::{Snapshot, Transaction};
+
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::store::records::BlobHeaders;
+use crate::store::staging::StagedContent;
+
+/// A blob's content on its way out.
+#[derive(Debug)]
+pub struct OpenBlob {
+    /// Its length.
+    pub length_bytes: u64,
+    /// The bytes, checked as they are read.
+    pub body: Body,
+}
+
+impl Blobs {
+    /// Stages a blob that was taken in with [`Blobs::write_content`], in the place of the one that
+    /// is there. The container and the blob as `snapshot` has them become preconditions.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`; the ledger's.
+    pub async fn stage_put(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        (account, container): (&str, &str),
+        name: &str,
+        staged: &StagedContent,
+        headers: BlobHeaders,
+    ) -> Result<(), BlobsError> {
+        let container = self.container(snapshot, account, container).await?;
+        let before = self.blob(snapshot, &container, name).await?;
+        let (record, inline) = self.whole_record(name, before.as_ref(), staged, headers);
+        self.stage_blob(tx, &container, before.as_ref(), &record, inline, "put")?;
+        let blocks = self.staged_blocks(snapshot, &container, name).await?;
+        self.stage_block_removal(tx, &blocks)
+    }
+
+    /// Stages the removal of a blob; false if there is none, also if there is no container.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn stage_delete(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        (account, container): (&str, &str),
+        name: &str,
+    ) -> Result<bool, BlobsError> {
+        let container = match self.container(snapshot, account, container).await {
+            Ok(container) => container,
+            Err(error) if error.code == ErrorCode::ContainerNotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let Some(blob) = self.blob(snapshot, &container, name).await? else {
+            return Ok(false);
+        };
+        self.stage_blob_removal(tx, &container, &blob);
+        Ok(true)
+    }
+
+    /// Opens a blob as `snapshot` has it.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`, `BlobNotFound`; content that is missing or damaged.
+    pub async fn open(
+        &self,
+        snapshot: &dyn Snapshot,
+        (account, container): (&str, &str),
+        name: &str,
+    ) -> Result<OpenBlob, BlobsError> {
+        let container = self.container(snapshot, account, container).await?;
+        let blob = self
+            .blob(snapshot, &container, name)
+            .await?
+            .ok_or(ErrorCode::BlobNotFound)?;
+        let length_bytes = blob.record.length;
+        let body = self
+            .content_body(snapshot, &container, &blob.record, 0..length_bytes)
+            .await?;
+        Ok(OpenBlob { length_bytes, body })
+    }
+}

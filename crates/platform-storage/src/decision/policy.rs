@@ -1,0 +1,262 @@
+//! Policies: the part of XACML 3.0 that Altinn's apps use, read and evaluated.
+//!
+//! A policy has rules; a rule permits (or denies) where its target matches; deny overrides. A
+//! target is an AND of ORs of ANDs of comparisons (section 7.7). What a policy says beyond that
+//! (conditions, variables, other functions) makes the whole policy unreadable: a part that is
+//! skipped would permit what it was written to deny.
+
+use super::attributes::{Attributes, Category};
+use super::policy_xml::{self, Element};
+
+/// Why a policy can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the policy can't be used: {0}")]
+pub struct PolicyError(pub String);
+
+/// What a policy says to a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Yes, if the obligations are met.
+    Permit(Obligations),
+    /// No.
+    Deny,
+    /// No rule is about the question: a no.
+    NotApplicable,
+}
+
+/// What a permit asks of whoever enforces it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Obligations {
+    /// The least level that the caller must be identified with.
+    pub minimum_level: Option<i64>,
+    /// The least level that is enough for a service owner.
+    pub minimum_level_org: Option<i64>,
+}
+
+impl Obligations {
+    /// Whether a caller identified with `level` meets them.
+    #[must_use]
+    pub fn are_met(&self, level: i64, is_org: bool) -> bool {
+        self.minimum_level.is_none_or(|least| level >= least)
+            || (is_org && self.minimum_level_org.is_some_and(|least| level >= least))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Exact,
+    IgnoreCase,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Match {
+    comparison: Comparison,
+    value: String,
+    category: Category,
+    attribute: String,
+}
+
+/// AND of ORs of ANDs; an empty AND is true.
+type Target = Vec<Vec<Vec<Match>>>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    permits: bool,
+    target: Target,
+}
+
+/// A policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    target: Target,
+    rules: Vec<Rule>,
+    obligations: Obligations,
+}
+
+/// Elements that say nothing that decides.
+const SILENT: [&str; 4] = ["Description", "PolicyIssuer", "PolicyDefaults", "CombinerParameters"];
+
+impl Policy {
+    /// Reads a policy; `[ORG]` and `[APP]` stand for the app's own.
+    ///
+    /// # Errors
+    /// [`PolicyError`] says what can't be read or isn't understood.
+    pub fn parse(text: &str, org: &str, app: &str) -> Result<Self, PolicyError> {
+        let root = policy_xml::read(text)?;
+        if root.name != "Policy" {
+            return Err(PolicyError(format!("<Policy> was expected, <{}> found", root.name)));
+        }
+        let combining = root.required("RuleCombiningAlgId")?;
+        let known = combining.ends_with(":deny-overrides") || combining.ends_with(":ordered-deny-overrides");
+        if !known {
+            return Err(PolicyError(format!("rules are combined by {combining}; deny-overrides is understood")));
+        }
+        let mut policy = Self {
+            target: Vec::new(),
+            rules: Vec::new(),
+            obligations: Obligations::default(),
+        };
+        let own = Placeholders { org, app };
+        for child in &root.children {
+            match child.name.as_str() {
+                "Target" => policy.target = target(child, &own)?,
+                "Rule" => policy.rules.push(rule(child, &own)?),
+                "ObligationExpressions" => obligations(child, &mut policy.obligations)?,
+                name if SILENT.contains(&name) => {}
+                name => return Err(not_understood(name)),
+            }
+        }
+        Ok(policy)
+    }
+
+    /// What the policy says to a question.
+    #[must_use]
+    pub fn evaluate(&self, attributes: &Attributes) -> Outcome {
+        if !matches(&self.target, attributes) {
+            return Outcome::NotApplicable;
+        }
+        let mut permits = false;
+        for rule in self.rules.iter().filter(|rule| matches(&rule.target, attributes)) {
+            if !rule.permits {
+                return Outcome::Deny;
+            }
+            permits = true;
+        }
+        if permits {
+            Outcome::Permit(self.obligations.clone())
+        } else {
+            Outcome::NotApplicable
+        }
+    }
+}
+
+struct Placeholders<'a> {
+    org: &'a str,
+    app: &'a str,
+}
+
+fn matches(target: &Target, attributes: &Attributes) -> bool {
+    target.iter().all(|any_of| {
+        any_of
+            .iter()
+            .any(|all_of| all_of.iter().all(|one| holds(one, attributes)))
+    })
+}
+
+fn holds(one: &Match, attributes: &Attributes) -> bool {
+    attributes
+        .values(one.category, &one.attribute)
+        .any(|value| match one.comparison {
+            Comparison::Exact => value == one.value,
+            Comparison::IgnoreCase => value.to_lowercase() == one.value.to_lowercase(),
+        })
+}
+
+fn not_understood(name: &str) -> PolicyError {
+    PolicyError(format!("<{name}> isn't understood here"))
+}
+
+fn rule(element: &Element, own: &Placeholders<'_>) -> Result<Rule, PolicyError> {
+    let permits = match element.required("Effect")? {
+        "Permit" => true,
+        "Deny" => false,
+        other => return Err(PolicyError(format!("effect {other:?}"))),
+    };
+    let mut rule = Rule {
+        permits,
+        target: Vec::new(),
+    };
+    for child in &element.children {
+        match child.name.as_str() {
+            "Target" => rule.target = target(child, own)?,
+            "Description" => {}
+            name => return Err(not_understood(name)),
+        }
+    }
+    Ok(rule)
+}
+
+fn target(element: &Element, own: &Placeholders<'_>) -> Result<Target, PolicyError> {
+    nested(element, "AnyOf", |any_of| {
+        nested(any_of, "AllOf", |all_of| nested(all_of, "Match", |one| comparison(one, own)))
+    })
+}
+
+/// The children of `element`, all of which must be called `name`.
+fn nested<T>(
+    element: &Element,
+    name: &str,
+    read: impl Fn(&Element) -> Result<T, PolicyError>,
+) -> Result<Vec<T>, PolicyError> {
+    element
+        .children
+        .iter()
+        .map(|child| {
+            if child.name == name {
+                read(child)
+            } else {
+                Err(not_understood(&child.name))
+            }
+        })
+        .collect()
+}
+
+fn comparison(element: &Element, own: &Placeholders<'_>) -> Result<Match, PolicyError> {
+    let function = element.required("MatchId")?;
+    let comparison = match function.rsplit_once(':').map_or(function, |(_, name)| name) {
+        "string-equal" | "anyURI-equal" | "integer-equal" => Comparison::Exact,
+        "string-equal-ignore-case" => Comparison::IgnoreCase,
+        _ => return Err(PolicyError(format!("the function {function} isn't understood"))),
+    };
+    let mut value = None;
+    let mut designator = None;
+    for child in &element.children {
+        match child.name.as_str() {
+            "AttributeValue" if value.is_none() => value = Some(child.text.trim()),
+            "AttributeDesignator" if designator.is_none() => designator = Some(child),
+            name => return Err(not_understood(name)),
+        }
+    }
+    let (Some(value), Some(designator)) = (value, designator) else {
+        return Err(PolicyError("a <Match> needs a value and a designator".to_owned()));
+    };
+    let category = designator.required("Category")?;
+    Ok(Match {
+        comparison,
+        value: value.replace("[ORG]", own.org).replace("[APP]", own.app),
+        category: Category::parse(category)
+            .ok_or_else(|| PolicyError(format!("the category {category} isn't understood")))?,
+        attribute: designator.required("AttributeId")?.to_owned(),
+    })
+}
+
+/// Levels of authentication. An obligation that isn't understood can't be met.
+fn obligations(element: &Element, into: &mut Obligations) -> Result<(), PolicyError> {
+    for obligation in &element.children {
+        if obligation.name != "ObligationExpression" {
+            return Err(not_understood(&obligation.name));
+        }
+        if obligation.attribute("FulfillOn") == Some("Deny") {
+            continue;
+        }
+        for assignment in &obligation.children {
+            if assignment.name != "AttributeAssignmentExpression" {
+                return Err(not_understood(&assignment.name));
+            }
+            let category = assignment.required("Category")?;
+            let least = match category {
+                "urn:altinn:minimum-authenticationlevel" => &mut into.minimum_level,
+                "urn:altinn:minimum-authenticationlevel-org" => &mut into.minimum_level_org,
+                other => return Err(PolicyError(format!("the obligation {other} isn't understood"))),
+            };
+            let level = assignment
+                .children
+                .iter()
+                .find(|child| child.name == "AttributeValue")
+                .and_then(|value| value.text.trim().parse().ok())
+                .ok_or_else(|| PolicyError("an authentication level isn't a number".to_owned()))?;
+            *least = Some(least.map_or(level, |before: i64| before.max(level)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! How operations ask: by action, by the task an instance is in, before the process goes on.
+
+use super::Resource;
+use crate::Platform;
+use crate::auth::{Caller, SCOPE_SYNC_ADAPTER};
+use crate::error::PlatformError;
+use crate::model::Instance;
+use crate::rules::process_actions::Question;
+
+/// Actions that the inbox's synchroniser needs no permit for.
+const SYNC_ADAPTER_ACTIONS: [&str; 3] = ["read", "write", "delete"];
+
+impl Platform {
+    /// Whether the caller may do `action`.
+    pub(crate) async fn permits(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &Resource,
+    ) -> Result<bool, PlatformError> {
+        if SYNC_ADAPTER_ACTIONS.contains(&action) && caller.has_scope(SCOPE_SYNC_ADAPTER) {
+            return Ok(true);
+        }
+        self.decision.permits(caller, action, resource).await
+    }
+
+    /// Refuses the caller (403) unless it may do `action`.
+    pub(crate) async fn require(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &Resource,
+    ) -> Result<(), PlatformError> {
+        if self.permits(caller, action, resource).await? {
+            return Ok(());
+        }
+        Err(denied(&[action], resource))
+    }
+
+    /// Refuses the caller (403) unless it may do any of a question's actions.
+    pub(crate) async fn require_any(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        instance: &Instance,
+    ) -> Result<(), PlatformError> {
+        let mut resource = Resource::instance(instance);
+        if question.task.is_some() {
+            resource.task.clone_from(&question.task);
+            resource.end_event = None;
+        }
+        for action in &question.actions {
+            // Not `permits`: these actions are the process' own, whatever they are called.
+            if self.decision.permits(caller, action, &resource).await? {
+                return Ok(());
+            }
+        }
+        let actions: Vec<&str> = question.actions.iter().map(String::as_str).collect();
+        Err(denied(&actions, &resource))
+    }
+}
+
+fn denied(actions: &[&str], resource: &Resource) -> PlatformError {
+    PlatformError::Forbidden(format!(
+        "The policy of {}/{} doesn't permit {} to this caller.",
+        resource.org,
+        resource.app,
+        actions.join(" or ")
+    ))
+}

@@ -1,0 +1,298 @@
+//! The API's front: which operation a request means, who calls, what is answered.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_semantics::{Body, RequestContext, Service};
+
+use crate::auth::{self, Caller};
+use crate::development::Development;
+use crate::error::PlatformError;
+use crate::operations::instance_path::InstancePath;
+use crate::operations::{
+    applications, cleanup, data, data_content, data_elements, events, instance_state, instances, list_instances,
+    lock, process, sign, texts,
+};
+use crate::wire::answer;
+use crate::wire::links::{BASE_PATH, Links};
+use crate::wire::query::{self, Query};
+use crate::{Platform, operation};
+
+/// A request as operations see it, without its body.
+pub(crate) struct Call {
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) links: Links,
+    caller: Option<Caller>,
+}
+
+impl Call {
+    /// Who calls.
+    ///
+    /// # Errors
+    /// 401 on routes that take calls without a token, if there is none.
+    pub(crate) fn caller(&self) -> Result<&Caller, PlatformError> {
+        self.caller.as_ref().ok_or(PlatformError::Unauthorized)
+    }
+
+    /// A boolean of the query.
+    pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, PlatformError> {
+        self.query.boolean(name).map_err(PlatformError::BadRequest)
+    }
+}
+
+/// `scheme://host` as the client named it.
+pub(crate) fn origin<B>(request: &Request<B>) -> String {
+    let scheme = request
+        .extensions()
+        .get::<RequestContext>()
+        .map_or("http", RequestContext::scheme);
+    let named = request.uri().authority().map(ToString::to_string);
+    let host = named.or_else(|| Some(request.headers().get("host")?.to_str().ok()?.to_owned()));
+    format!("{scheme}://{}", host.unwrap_or_default())
+}
+
+/// The public API.
+#[derive(Debug)]
+pub struct PlatformService {
+    platform: Arc<Platform>,
+    development: Option<Development>,
+}
+
+impl PlatformService {
+    /// The API over `platform`; `development` adds what stands in for Altinn's other services.
+    #[must_use]
+    pub fn new(platform: Arc<Platform>, development: Option<Development>) -> Self {
+        Self {
+            platform,
+            development,
+        }
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Result<Response<Body>, PlatformError> {
+        let path = request.uri().path().to_owned();
+        if path.eq_ignore_ascii_case("/health") {
+            return Ok(answer::text(StatusCode::OK, "Healthy"));
+        }
+        let origin = origin(&request);
+        if let Some(development) = &self.development
+            && *request.method() == Method::GET
+            && let Some(response) = development.serve(&request.uri().clone(), &origin).await?
+        {
+            return Ok(response);
+        }
+        let Some(rest) = below_base(&path) else {
+            return Err(unknown_path());
+        };
+        let segments = segments(rest)?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let (parts, body) = request.into_parts();
+        let is_public = is_public(&parts.method, &segments);
+        let caller = if is_public {
+            None
+        } else {
+            Some(auth::authenticate(&self.platform.verifier, &parts.headers).await?)
+        };
+        let call = Call {
+            query: Query::parse(parts.uri.query()),
+            headers: parts.headers,
+            links: Links::new(&self.platform.settings, &origin),
+            caller,
+        };
+        dispatch(&self.platform, &parts.method, &segments, &call, body).await
+    }
+}
+
+#[async_trait]
+impl Service for PlatformService {
+    async fn call(&self, request: Request<Body>) -> Response<Body> {
+        self.serve(request).await.unwrap_or_else(|error| error.render())
+    }
+}
+
+/// What only operators may reach: the clean-up jobs, and what a decision point asks about a
+/// process. It has no authentication of its own; the admin listener is its place.
+#[derive(Debug)]
+pub struct InternalService(Arc<Platform>);
+
+impl InternalService {
+    /// The internal routes over `platform`.
+    #[must_use]
+    pub fn new(platform: Arc<Platform>) -> Self {
+        Self(platform)
+    }
+
+    async fn serve(&self, method: &Method, path: &str) -> Result<Response<Body>, PlatformError> {
+        let platform = &self.0;
+        let rest = below_base(path).ok_or_else(unknown_path)?;
+        let segments = segments(rest)?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let names = lower(&segments);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        match (method, names.as_slice(), segments.as_slice()) {
+            (&Method::DELETE, ["cleanup", "cleanupinstances"], _) => cleanup::instances(platform).await,
+            (&Method::DELETE, ["cleanup", "cleanupdataelements"], _) => cleanup::elements(platform).await,
+            (&Method::DELETE, ["cleanup", "cleanupinstancesforapp", ..], [_, _, org, app]) => {
+                cleanup::app(platform, org, app).await
+            }
+            (&Method::DELETE, ["cleanup", "cleanupinstancesforapp", ..], [_, _, id]) => {
+                let (org, app) = id.split_once('/').unwrap_or((id, ""));
+                cleanup::app(platform, org, app).await
+            }
+            (&Method::GET, ["instances", _, _, "process", "authinfo"], [_, party, guid, ..]) => {
+                let path = InstancePath::parse(party, guid).ok_or_else(unknown_path)?;
+                process::authinfo(platform, &path).await
+            }
+            _ => Err(unknown_path()),
+        }
+    }
+}
+
+#[async_trait]
+impl Service for InternalService {
+    async fn call(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, _) = request.into_parts();
+        let answered = self.serve(&parts.method, parts.uri.path()).await;
+        answered.unwrap_or_else(|error| error.render())
+    }
+}
+
+fn unknown_path() -> PlatformError {
+    PlatformError::not_found("There is nothing under this path.")
+}
+
+/// What is behind the API's path.
+fn below_base(path: &str) -> Option<&str> {
+    let (base, rest) = path.split_at_checked(BASE_PATH.len())?;
+    (base.eq_ignore_ascii_case(BASE_PATH) && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
+}
+
+/// The path's segments, decoded.
+fn segments(path: &str) -> Result<Vec<String>, PlatformError> {
+    path.split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| {
+            query::decode_segment(segment)
+                .map(std::borrow::Cow::into_owned)
+                .ok_or_else(|| PlatformError::bad_request("The path isn't UTF-8."))
+        })
+        .collect()
+}
+
+fn lower(segments: &[&str]) -> Vec<String> {
+    segments.iter().map(|segment| segment.to_ascii_lowercase()).collect()
+}
+
+/// Applications' metadata is read without a token.
+fn is_public(method: &Method, segments: &[&str]) -> bool {
+    *method == Method::GET
+        && segments.first().is_some_and(|first| first.eq_ignore_ascii_case("applications"))
+        && segments.len() <= 3
+}
+
+async fn dispatch(
+    platform: &Platform,
+    method: &Method,
+    segments: &[&str],
+    call: &Call,
+    body: Body,
+) -> Result<Response<Body>, PlatformError> {
+    let names = lower(segments);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let method = method.as_str();
+    match (method, names.as_slice(), segments) {
+        ("GET", ["applications"], _) => applications::list(platform, None).await,
+        ("GET", ["applications", _], [_, org]) => applications::list(platform, Some(org)).await,
+        ("GET", ["applications", _, _], [_, org, app]) => applications::get(platform, org, app).await,
+        ("POST", ["applications"], _) => applications::post(platform, call, body).await,
+        ("PUT", ["applications", _, _], [_, org, app]) => applications::put(platform, call, (org, app), body).await,
+        ("DELETE", ["applications", _, _], [_, org, app]) => applications::delete(platform, call, (org, app)).await,
+        ("POST", ["applications", _, _, "texts"], [_, org, app, ..]) => {
+            texts::post(platform, call, (org, app), body).await
+        }
+        ("GET", ["applications", _, _, "texts", _], [_, org, app, _, language]) => {
+            texts::get(platform, (org, app), language).await
+        }
+        ("PUT", ["applications", _, _, "texts", _], [_, org, app, _, language]) => {
+            texts::put(platform, call, (org, app), language, body).await
+        }
+        ("DELETE", ["applications", _, _, "texts", _], [_, org, app, _, language]) => {
+            texts::delete(platform, call, (org, app), language).await
+        }
+        ("GET", ["instances"], _) => list_instances::list(platform, call).await,
+        ("POST", ["instances"], _) => instances::post(platform, call, body).await,
+        ("GET", ["instances", _], [_, guid]) => instances::get_by_guid(platform, call, guid).await,
+        (_, ["instances", _, _, ..], [_, party, guid, ..]) => {
+            let path = InstancePath::parse(party, guid).ok_or_else(unknown_path)?;
+            let below = names.get(3..).unwrap_or_default();
+            let last = segments.last().copied().unwrap_or_default();
+            let id = segments.get(4).copied().unwrap_or(last);
+            below_instance(platform, method, below, call, &path, id, body).await
+        }
+        ("PUT", ["sbl", "instances", _, _, "undelete"], [_, _, party, guid, _]) => {
+            let path = InstancePath::parse(party, guid).ok_or_else(unknown_path)?;
+            instances::undelete(platform, call, &path).await
+        }
+        ("DELETE", ["sbl", "instances", _, _], [_, _, party, guid]) => {
+            let path = InstancePath::parse(party, guid).ok_or_else(unknown_path)?;
+            instances::delete_from_box(platform, call, &path).await
+        }
+        _ => Err(unserved(method, &names)),
+    }
+}
+
+/// Routes below an instance; `id` is the segment that names an element or event.
+async fn below_instance(
+    platform: &Platform,
+    method: &str,
+    below: &[&str],
+    call: &Call,
+    path: &InstancePath,
+    id: &str,
+    body: Body,
+) -> Result<Response<Body>, PlatformError> {
+    match (method, below) {
+        ("GET", []) => instances::get(platform, call, path).await,
+        ("DELETE", []) => instances::delete(platform, call, path).await,
+        ("POST", ["complete"]) => instance_state::complete(platform, call, path).await,
+        ("PUT", ["readstatus"]) => instance_state::read_status(platform, call, path).await,
+        ("PUT", ["substatus"]) => instance_state::substatus(platform, call, path, body).await,
+        ("PUT", ["presentationtexts"]) => instance_state::presentation_texts(platform, call, path, body).await,
+        ("PUT", ["datavalues"]) => instance_state::data_values(platform, call, path, body).await,
+        ("PUT", ["process"]) => process::put(platform, call, path, body).await,
+        ("PUT", ["process", "instanceandevents"]) => process::put_with_events(platform, call, path, body).await,
+        ("GET", ["process", "history"]) => process::get_history(platform, call, path).await,
+        ("POST", ["events"]) => events::post(platform, call, path, body).await,
+        ("GET", ["events"]) => events::list(platform, call, path).await,
+        ("GET", ["events", _]) => events::get(platform, call, path, id).await,
+        ("POST", ["sign"]) => sign::post(platform, call, path, body).await,
+        ("POST", ["lock"]) => lock::take(platform, call, path, body).await,
+        ("PATCH", ["lock"]) => lock::change(platform, call, path, &call.headers, body).await,
+        ("POST", ["data"]) => data::post(platform, call, path, body).await,
+        ("PUT", ["data", _]) => data::put(platform, call, path, id, body).await,
+        ("GET", ["data", _]) => data_content::get(platform, call, path, id).await,
+        ("DELETE", ["data", _]) => data::delete(platform, call, path, id).await,
+        ("PUT", ["data", _, "lock"]) => data_elements::lock(platform, call, path, id, true).await,
+        ("DELETE", ["data", _, "lock"]) => data_elements::lock(platform, call, path, id, false).await,
+        ("GET", ["dataelements"]) => data_elements::list(platform, call, path).await,
+        ("PUT", ["dataelements", _]) => data_elements::put(platform, call, path, id, body).await,
+        _ => {
+            let mut names = vec!["instances", "", ""];
+            names.extend_from_slice(below);
+            Err(unserved(method, &names))
+        }
+    }
+}
+
+/// What a path that isn't served is answered with: 501 if the original serves it, 405 if it serves
+/// it by another method, 404 if it doesn't know it.
+fn unserved(method: &str, names: &[&str]) -> PlatformError {
+    match operation::look_up(method, names) {
+        operation::Known::Unserved(name) => PlatformError::NotImplemented(format!(
+            "{name} isn't served by this server; docs/compat/platform-storage.md lists what is."
+        )),
+        operation::Known::OtherMethod => PlatformError::MethodNotAllowed,
+        operation::Known::No => unknown_path(),
+    }
+}

@@ -1,0 +1,146 @@
+//! The layout of the platform's keyspace. The only place that builds or reads its keys.
+//!
+//! | tag | elements | value |
+//! | --- | --- | --- |
+//! | 1 instance | guid | its party, text |
+//! | 2 list | which, name, last change, guid | [`crate::rules::row::Row`] |
+//! | 3 lock | guid | [`crate::rules::lock_token::LockRecord`] |
+//! | 4 hard-deleted instance | guid | its party, text |
+//! | 5 element to be removed | instance, element | the instance's party, text |
+//! | 6 place | | [`super::place::Place`] |
+
+use ledger::{Key, KeyRange, KeyReader, KeyWriter, Keyspace};
+use uuid::Uuid;
+
+const INSTANCE: u8 = 1;
+const LIST: u8 = 2;
+const LOCK: u8 = 3;
+const DELETED: u8 = 4;
+const ELEMENT: u8 = 5;
+const PLACE: u8 = 6;
+
+/// Longest encoded name in a key: an org's, an app's, a party's.
+const NAME_BYTES_MAX: usize = 512;
+
+fn tagged(tag: u8) -> KeyWriter {
+    KeyWriter::new(Keyspace::Platform).u8(tag)
+}
+
+/// Lists that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum List {
+    Org = 1,
+    App = 2,
+    Party = 3,
+    /// An org's instances that have ended and that it hasn't confirmed.
+    OrgUnconfirmed = 4,
+}
+
+impl List {
+    pub(crate) const ALL: [Self; 4] = [Self::Org, Self::App, Self::Party, Self::OrgUnconfirmed];
+}
+
+pub(crate) fn instance(guid: &Uuid) -> Key {
+    tagged(INSTANCE).raw(guid.as_bytes()).finish()
+}
+
+pub(crate) fn instances() -> KeyRange {
+    KeyRange::prefix(&tagged(INSTANCE).finish())
+}
+
+/// What the keys of one list begin with.
+pub(crate) fn list(list: List, name: &str) -> Key {
+    tagged(LIST)
+        .u8(list as u8)
+        .str_bounded(name, NAME_BYTES_MAX)
+        .finish()
+}
+
+pub(crate) fn lists() -> KeyRange {
+    KeyRange::prefix(&tagged(LIST).finish())
+}
+
+pub(crate) fn list_row(of: List, name: &str, last_changed: i64, guid: &Uuid) -> Key {
+    KeyWriter::after(&list(of, name))
+        .i64(last_changed)
+        .raw(guid.as_bytes())
+        .finish()
+}
+
+/// The first possible row of a last change.
+pub(crate) fn list_from(of: List, name: &str, last_changed: i64) -> Key {
+    KeyWriter::after(&list(of, name)).i64(last_changed).finish()
+}
+
+/// Last change and guid: the end of every row's key.
+pub(crate) fn read_list_row(key: &Key) -> Option<(i64, Uuid)> {
+    let bytes = key.as_bytes();
+    let tail = bytes.get(bytes.len().checked_sub(24)?..)?;
+    let (time, guid) = tail.split_first_chunk::<8>()?;
+    let time = (u64::from_be_bytes(*time) ^ (1 << 63)).cast_signed();
+    Some((time, Uuid::from_slice(guid).ok()?))
+}
+
+pub(crate) fn lock(guid: &Uuid) -> Key {
+    tagged(LOCK).raw(guid.as_bytes()).finish()
+}
+
+pub(crate) fn deleted(guid: &Uuid) -> Key {
+    tagged(DELETED).raw(guid.as_bytes()).finish()
+}
+
+pub(crate) fn all_deleted() -> KeyRange {
+    KeyRange::prefix(&tagged(DELETED).finish())
+}
+
+pub(crate) fn element(instance: &Uuid, element: &Uuid) -> Key {
+    tagged(ELEMENT)
+        .raw(instance.as_bytes())
+        .raw(element.as_bytes())
+        .finish()
+}
+
+pub(crate) fn all_elements() -> KeyRange {
+    KeyRange::prefix(&tagged(ELEMENT).finish())
+}
+
+pub(crate) fn place() -> Key {
+    tagged(PLACE).finish()
+}
+
+/// The guid behind the tag.
+pub(crate) fn read_guid(key: &Key) -> Option<Uuid> {
+    let mut reader = KeyReader::new(key, Keyspace::Platform)?;
+    reader.u8()?;
+    Uuid::from_slice(reader.raw(16)?).ok()
+}
+
+/// Instance and element of an element's key.
+pub(crate) fn read_element(key: &Key) -> Option<(Uuid, Uuid)> {
+    let mut reader = KeyReader::new(key, Keyspace::Platform)?;
+    reader.u8()?;
+    let instance = Uuid::from_slice(reader.raw(16)?).ok()?;
+    Some((instance, Uuid::from_slice(reader.raw(16)?).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_in_the_order_of_change_and_read_back() {
+        let guid = Uuid::from_u128(7);
+        let mut before = None;
+        for time in [i64::MIN, -1, 0, 1, i64::MAX] {
+            let key = list_row(List::App, "ttd/a", time, &guid);
+            assert_eq!(read_list_row(&key), Some((time, guid)));
+            assert!(key >= list_from(List::App, "ttd/a", time));
+            assert!(before.is_none_or(|before| before < key));
+            before = Some(key);
+        }
+        let other = Uuid::from_u128(8);
+        assert_eq!(read_element(&element(&guid, &other)), Some((guid, other)));
+        assert_eq!(read_guid(&lock(&guid)), Some(guid));
+    }
+}

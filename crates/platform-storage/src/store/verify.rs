@@ -1,0 +1,110 @@
+//! Checks that instances and what finds them agree, both ways, and that each element has its blob.
+
+use ledger::{Direction, KeyRange, LedgerError, Scan, Snapshot, VerifyReport};
+
+use super::{View, instances, keys};
+use crate::Platform;
+use crate::error::PlatformError;
+use crate::model::Instance;
+
+impl Platform {
+    /// Adds what is wrong to the report. An error is one of reading, not of what was read.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn verify(&self, report: &mut VerifyReport) -> Result<(), LedgerError> {
+        match self.verify_all(report).await {
+            Ok(()) => Ok(()),
+            Err(PlatformError::Unavailable(cause)) => Err(LedgerError::Unavailable(cause)),
+            Err(error) => {
+                report.fault(format!("platform storage: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    async fn verify_all(&self, report: &mut VerifyReport) -> Result<(), PlatformError> {
+        let view = self.view().await?;
+        let mut wanted_rows = 0_u64;
+        let mut scan = Scan::new(view.snapshot(), keys::instances(), Direction::Forward);
+        while let Some(entry) = scan.next().await? {
+            report.records += 1;
+            let party = String::from_utf8_lossy(&entry.versioned.value).into_owned();
+            let Some(guid) = keys::read_guid(&entry.key) else {
+                report.fault(format!("platform storage: the key {:?} is malformed", entry.key));
+                continue;
+            };
+            match self.stored_instance(&view, &party, &guid).await? {
+                None => report.fault(format!("platform storage: instance {party}/{guid} has no document")),
+                Some(stored) => {
+                    wanted_rows += self.verify_rows(&view, &stored.value, report).await?;
+                    self.verify_elements(&view, &stored.value, report).await?;
+                }
+            }
+        }
+        let found = count(view.snapshot(), keys::lists()).await?;
+        if found != wanted_rows {
+            report.fault(format!(
+                "platform storage: the lists have {found} rows, the instances ask for {wanted_rows}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the rows of an instance are there; how many it asks for.
+    async fn verify_rows(
+        &self,
+        view: &View,
+        instance: &Instance,
+        report: &mut VerifyReport,
+    ) -> Result<u64, PlatformError> {
+        let (keys, value) = instances::rows(instance)?;
+        for (key, found) in keys.iter().zip(view.snapshot.get_many(&keys).await?) {
+            report.records += 1;
+            if found.is_none_or(|found| found.value != value) {
+                report.fault(format!(
+                    "platform storage: a list row of instance {} is missing or differs ({key:?})",
+                    instance.id
+                ));
+            }
+        }
+        Ok(keys.len() as u64)
+    }
+
+    async fn verify_elements(
+        &self,
+        view: &View,
+        instance: &Instance,
+        report: &mut VerifyReport,
+    ) -> Result<(), PlatformError> {
+        let elements = self
+            .stored_elements(view, &instances::guid_of(instance)?)
+            .await?;
+        for element in elements {
+            report.records += 1;
+            let opened = self.open_content(view, instance, &element.value).await;
+            let fault = match opened {
+                Ok(content) if i64::try_from(content.length_bytes) == Ok(element.value.size) => continue,
+                Ok(content) => format!(
+                    "its blob has {} bytes, its document says {}",
+                    content.length_bytes, element.value.size
+                ),
+                Err(error) => error.to_string(),
+            };
+            report.fault(format!(
+                "platform storage: element {} of instance {}: {fault}",
+                element.value.id, instance.id
+            ));
+        }
+        Ok(())
+    }
+}
+
+async fn count(snapshot: &dyn Snapshot, range: KeyRange) -> Result<u64, PlatformError> {
+    let mut scan = Scan::new(snapshot, range, Direction::Forward);
+    let mut found = 0;
+    while scan.next().await?.is_some() {
+        found += 1;
+    }
+    Ok(found)
+}
