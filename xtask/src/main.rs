@@ -49,7 +49,7 @@ enum Command {
     /// Starts on an empty folder and keeps a record and its attachments through both protocols.
     Tour {
         /// Sends something wrong in this step (1 to 7), to see that the tour notices.
-        #[arg(long = "break", value_name = "STEP", value_parser = clap::value_parser!(u8).range(1..=7))]
+        #[arg(long = "break", value_name = "STEP", value_parser = clap::value_parser!(u8).range(1..=17))]
         break_step: Option<u8>,
     },
     /// Measures against peers in the same run and writes docs/benchmarks.md.

@@ -1,5 +1,5 @@
-//! The tour: an empty folder, one process, a record and its attachments kept through two protocols
-//! and read back through both (tests/clients/python/tour.py).
+//! The tour: an empty folder, one process, the life of an Altinn instance in 17 steps, and the same
+//! instance read as documents and as blobs (tests/clients/python/life_of_an_instance.py).
 
 use std::process::Command;
 
@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context, break_step: Option<u8>) -> Result<bool> {
     println!("idle memory (resident) {}", mebibytes(resident));
     println!("size of the stripped binary {}", mebibytes(size));
     let mut tour = Command::new(context.venv("python"));
-    tour.arg(context.root.join("tests/clients/python/tour.py"))
+    tour.arg(context.root.join("tests/clients/python/life_of_an_instance.py"))
         .arg("--ready-file")
         .arg(server.folder().join("ready.json"));
     if let Some(step) = break_step {

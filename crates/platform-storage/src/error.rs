@@ -135,9 +135,9 @@ impl From<DocumentsError> for PlatformError {
             DocumentsError::Ledger(error) => error.into(),
             DocumentsError::TooLarge(text) => Self::TooLarge(text),
             DocumentsError::BadRequest(text) => Self::BadRequest(text),
-            DocumentsError::Conflict(_) | DocumentsError::PreconditionFailed(_) | DocumentsError::RetryWith => {
-                Self::Conflict(error.to_string())
-            }
+            DocumentsError::Conflict(_)
+            | DocumentsError::PreconditionFailed(_)
+            | DocumentsError::RetryWith => Self::Conflict(error.to_string()),
             other => Self::Internal(other.to_string()),
         }
     }

@@ -54,7 +54,12 @@ pub const OPERATIONS: &[Operation] = &[
     row("POST", "/applications/{org}/{app}/texts", "studio", Yes),
     row("GET", "/applications/{org}/{app}/texts/{language}", "token", Yes),
     row("PUT", "/applications/{org}/{app}/texts/{language}", "studio", Yes),
-    row("DELETE", "/applications/{org}/{app}/texts/{language}", "studio", Yes),
+    row(
+        "DELETE",
+        "/applications/{org}/{app}/texts/{language}",
+        "studio",
+        Yes,
+    ),
     row("GET", "/instances", "owner with scope, or `read` of each", Yes),
     row("POST", "/instances", "`instantiate`", Yes),
     row("GET", "/instances/{guid}", "`read`", Yes),
@@ -66,15 +71,30 @@ pub const OPERATIONS: &[Operation] = &[
     row("PUT", "/instances/{party}/{guid}/presentationtexts", "task", Yes),
     row("PUT", "/instances/{party}/{guid}/datavalues", "task", Yes),
     row("PUT", "/instances/{party}/{guid}/process", "next", Yes),
-    row("PUT", "/instances/{party}/{guid}/process/instanceandevents", "next", Yes),
+    row(
+        "PUT",
+        "/instances/{party}/{guid}/process/instanceandevents",
+        "next",
+        Yes,
+    ),
     row("GET", "/instances/{party}/{guid}/process/history", "`read`", Yes),
-    row("GET", "/instances/{party}/{guid}/process/authinfo", "admin listener", Internal),
+    row(
+        "GET",
+        "/instances/{party}/{guid}/process/authinfo",
+        "admin listener",
+        Internal,
+    ),
     row("POST", "/instances/{party}/{guid}/events", "`read`", Yes),
     row("GET", "/instances/{party}/{guid}/events", "`read`", Yes),
     row("GET", "/instances/{party}/{guid}/events/{id}", "`read`", Yes),
     row("POST", "/instances/{party}/{guid}/sign", "`sign`", Yes),
     row("POST", "/instances/{party}/{guid}/lock", "task", Yes),
-    row("PATCH", "/instances/{party}/{guid}/lock", "token, and the lock's", Yes),
+    row(
+        "PATCH",
+        "/instances/{party}/{guid}/lock",
+        "token, and the lock's",
+        Yes,
+    ),
     row("POST", "/instances/{party}/{guid}/mutations", "", No),
     row(
         "POST",
@@ -91,11 +111,31 @@ pub const OPERATIONS: &[Operation] = &[
     row("GET", "/instances/{party}/{guid}/data/{id}", "`read`", Yes),
     row("DELETE", "/instances/{party}/{guid}/data/{id}", "`write`", Yes),
     row("PUT", "/instances/{party}/{guid}/data/{id}/lock", "task", Yes),
-    row("DELETE", "/instances/{party}/{guid}/data/{id}/lock", "`write`, `unlock` or `reject`", Yes),
+    row(
+        "DELETE",
+        "/instances/{party}/{guid}/data/{id}/lock",
+        "`write`, `unlock` or `reject`",
+        Yes,
+    ),
     row("GET", "/instances/{party}/{guid}/dataelements", "`read`", Yes),
-    row("PUT", "/instances/{party}/{guid}/dataelements/{id}", "`write`", Yes),
-    row("PUT", "/instances/{party}/{guid}/dataelements/{id}/filescanstatus", "app", No),
-    row("GET", "/instances/{party}/{guid}/dataelementexists/{id}", "app", No),
+    row(
+        "PUT",
+        "/instances/{party}/{guid}/dataelements/{id}",
+        "`write`",
+        Yes,
+    ),
+    row(
+        "PUT",
+        "/instances/{party}/{guid}/dataelements/{id}/filescanstatus",
+        "app",
+        No,
+    ),
+    row(
+        "GET",
+        "/instances/{party}/{guid}/dataelementexists/{id}",
+        "app",
+        No,
+    ),
     row("POST", "/sbl/instances/search", "token", No),
     row("GET", "/sbl/instances/{party}/{guid}", "`read`", No),
     row("GET", "/sbl/instances/{party}/{guid}/events", "`read`", No),
@@ -105,8 +145,18 @@ pub const OPERATIONS: &[Operation] = &[
     row("GET", "/studio/instances/{org}/{app}/{guid}", "studio", No),
     row("DELETE", "/studio/instances/{org}/{app}/{guid}", "studio", No),
     row("DELETE", "/cleanup/cleanupinstances", "admin listener", Internal),
-    row("DELETE", "/cleanup/cleanupdataelements", "admin listener", Internal),
-    row("DELETE", "/cleanup/cleanupinstancesforapp/{appId}", "admin listener", Internal),
+    row(
+        "DELETE",
+        "/cleanup/cleanupdataelements",
+        "admin listener",
+        Internal,
+    ),
+    row(
+        "DELETE",
+        "/cleanup/cleanupinstancesforapp/{appId}",
+        "admin listener",
+        Internal,
+    ),
     row("GET", "/metrics/**", "", No),
     row("GET", "/parties/{party}/instances", "", No),
     row("POST", "/sblbridge/**", "", No),
@@ -191,10 +241,22 @@ mod tests {
     #[test]
     fn paths_are_looked_up() {
         for (method, names, expected) in [
-            ("POST", vec!["sbl", "instances", "search"], Known::Unserved("/sbl/instances/search")),
-            ("GET", vec!["metrics", "instances", "x"], Known::Unserved("/metrics/**")),
+            (
+                "POST",
+                vec!["sbl", "instances", "search"],
+                Known::Unserved("/sbl/instances/search"),
+            ),
+            (
+                "GET",
+                vec!["metrics", "instances", "x"],
+                Known::Unserved("/metrics/**"),
+            ),
             ("PATCH", vec!["applications"], Known::OtherMethod),
-            ("DELETE", vec!["instances", "1", "2", "events"], Known::OtherMethod),
+            (
+                "DELETE",
+                vec!["instances", "1", "2", "events"],
+                Known::OtherMethod,
+            ),
             ("DELETE", vec!["cleanup", "cleanupinstances"], Known::No),
             ("GET", vec!["nothing"], Known::No),
         ] {
@@ -204,12 +266,18 @@ mod tests {
 
     #[test]
     fn compat_page_is_current() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compat/platform-storage.md");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/compat/platform-storage.md"
+        );
         let page = compat_page();
         if std::env::var_os("STABBUR_BLESS").is_some() {
             std::fs::write(path, &page).unwrap();
         }
         let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(kept, page, "docs/compat/platform-storage.md is out of date; run with STABBUR_BLESS=1");
+        assert_eq!(
+            kept, page,
+            "docs/compat/platform-storage.md is out of date; run with STABBUR_BLESS=1"
+        );
     }
 }

@@ -11,8 +11,8 @@ use crate::development::Development;
 use crate::error::PlatformError;
 use crate::operations::instance_path::InstancePath;
 use crate::operations::{
-    applications, cleanup, data, data_content, data_elements, events, instance_state, instances, list_instances,
-    lock, process, sign, texts,
+    applications, cleanup, data, data_content, data_elements, events, instance_state, instances,
+    list_instances, lock, process, sign, texts,
 };
 use crate::wire::answer;
 use crate::wire::links::{BASE_PATH, Links};
@@ -181,13 +181,18 @@ fn segments(path: &str) -> Result<Vec<String>, PlatformError> {
 }
 
 fn lower(segments: &[&str]) -> Vec<String> {
-    segments.iter().map(|segment| segment.to_ascii_lowercase()).collect()
+    segments
+        .iter()
+        .map(|segment| segment.to_ascii_lowercase())
+        .collect()
 }
 
 /// Applications' metadata is read without a token.
 fn is_public(method: &Method, segments: &[&str]) -> bool {
     *method == Method::GET
-        && segments.first().is_some_and(|first| first.eq_ignore_ascii_case("applications"))
+        && segments
+            .first()
+            .is_some_and(|first| first.eq_ignore_ascii_case("applications"))
         && segments.len() <= 3
 }
 
@@ -206,8 +211,12 @@ async fn dispatch(
         ("GET", ["applications", _], [_, org]) => applications::list(platform, Some(org)).await,
         ("GET", ["applications", _, _], [_, org, app]) => applications::get(platform, org, app).await,
         ("POST", ["applications"], _) => applications::post(platform, call, body).await,
-        ("PUT", ["applications", _, _], [_, org, app]) => applications::put(platform, call, (org, app), body).await,
-        ("DELETE", ["applications", _, _], [_, org, app]) => applications::delete(platform, call, (org, app)).await,
+        ("PUT", ["applications", _, _], [_, org, app]) => {
+            applications::put(platform, call, (org, app), body).await
+        }
+        ("DELETE", ["applications", _, _], [_, org, app]) => {
+            applications::delete(platform, call, (org, app)).await
+        }
         ("POST", ["applications", _, _, "texts"], [_, org, app, ..]) => {
             texts::post(platform, call, (org, app), body).await
         }
@@ -258,10 +267,14 @@ async fn below_instance(
         ("POST", ["complete"]) => instance_state::complete(platform, call, path).await,
         ("PUT", ["readstatus"]) => instance_state::read_status(platform, call, path).await,
         ("PUT", ["substatus"]) => instance_state::substatus(platform, call, path, body).await,
-        ("PUT", ["presentationtexts"]) => instance_state::presentation_texts(platform, call, path, body).await,
+        ("PUT", ["presentationtexts"]) => {
+            instance_state::presentation_texts(platform, call, path, body).await
+        }
         ("PUT", ["datavalues"]) => instance_state::data_values(platform, call, path, body).await,
         ("PUT", ["process"]) => process::put(platform, call, path, body).await,
-        ("PUT", ["process", "instanceandevents"]) => process::put_with_events(platform, call, path, body).await,
+        ("PUT", ["process", "instanceandevents"]) => {
+            process::put_with_events(platform, call, path, body).await
+        }
         ("GET", ["process", "history"]) => process::get_history(platform, call, path).await,
         ("POST", ["events"]) => events::post(platform, call, path, body).await,
         ("GET", ["events"]) => events::list(platform, call, path).await,

@@ -26,7 +26,7 @@ export async function startServer() {
   const child = spawn(
     binary,
     ["dev", "--data", path.join(folder, "data"), "--blobs-port", "0", "--documents-port", "0",
-      "--admin-port", "0", "--ready-file", ready],
+      "--platform-port", "0", "--admin-port", "0", "--ready-file", ready],
     { stdio: ["ignore", out, out] },
   );
   const ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));

@@ -8,9 +8,6 @@ import pytest
 import life_views
 from server import Endpoints, Server
 
-# Platform Storage isn't served yet (ARCHITECTURE.md, "What is absent"): its tests wait for it.
-collect_ignore = ["test_life.py", "test_platform.py"]
-
 
 def running(server):
     """Starts, lends and stops a server; a loud log is a failure."""

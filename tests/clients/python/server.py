@@ -36,8 +36,7 @@ class Endpoints:
         self.ready = ready
         self.blobs = ready["blobs"].rstrip("/")
         self.documents = ready["documents"].rstrip("/")
-        # Absent as long as the binary doesn't serve Platform Storage.
-        self.platform = ready.get("platform", "").rstrip("/")
+        self.platform = ready["platform"].rstrip("/")
         self.admin = ready["admin"].rstrip("/")
 
     @classmethod
@@ -92,7 +91,7 @@ class Server:
             self.process = subprocess.Popen(
                 [
                     binary, "dev", "--data", str(self.data), "--blobs-port", "0",
-                    "--documents-port", "0", "--admin-port", "0",
+                    "--documents-port", "0", "--platform-port", "0", "--admin-port", "0",
                     "--ready-file", str(ready),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,

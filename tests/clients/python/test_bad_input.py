@@ -267,7 +267,7 @@ def test_paths_that_lead_nowhere(endpoints, path):
 # Whatever a listener is told
 
 
-@pytest.mark.parametrize("name", ["blobs", "documents", "admin"])
+@pytest.mark.parametrize("name", ["blobs", "documents", "platform", "admin"])
 @pytest.mark.parametrize("sent", [
     b"NOT HTTP AT ALL\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nBad Header\r\n\r\n",
     b"\x00\x01\x02\x03", b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",

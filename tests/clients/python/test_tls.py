@@ -30,6 +30,16 @@ assert container.read_item("1", partition_key="a")["id"] == "1"
 client.delete_database("tls")
 """
 
+PLATFORM = """
+import requests
+token = requests.get(sys.argv[1] + "/Home/GetTestOrgToken/nobody", timeout=20).text
+keys = requests.get(sys.argv[1] + "/authentication/api/v1/openid/.well-known/openid-configuration", timeout=20).json()
+assert keys["jwks_uri"].startswith("https://"), keys
+listed = requests.get(sys.argv[1] + "/storage/api/v1/instances?org=nobody", timeout=20,
+                      headers={"Authorization": f"Bearer {token}"}).json()
+assert listed["self"].startswith("https://") and listed["instances"] == [], listed
+"""
+
 ANY = """
 import requests
 requests.get(sys.argv[1])
@@ -43,7 +53,7 @@ def authority(server):
     return str(found[0])
 
 
-@pytest.mark.parametrize(("name", "script"), [("blobs", BLOBS), ("documents", DOCUMENTS)])
+@pytest.mark.parametrize(("name", "script"), [("blobs", BLOBS), ("documents", DOCUMENTS), ("platform", PLATFORM)])
 def test_over_tls(server, name, script):
     url = server.endpoints.tls(name)
     environment = {**os.environ, "REQUESTS_CA_BUNDLE": authority(server), "SSL_CERT_FILE": authority(server)}

@@ -168,20 +168,15 @@ impl Client {
         headers.push(("authorization", format!("Bearer {token}")));
         self.send(
             method,
-            &format!("{}/storage/api/v1{path}", self.platform_base()?),
+            &format!("{}/storage/api/v1{path}", self.endpoints.platform),
             &headers,
             body,
         )
     }
 
-    fn platform_base(&self) -> Result<&str> {
-        let base = self.endpoints.platform.as_deref();
-        base.ok_or_else(|| anyhow::anyhow!("the ready file names no platform"))
-    }
-
     /// A development token.
     pub(crate) fn token(&self, path: &str) -> Result<String> {
-        let url = format!("{}/Home/{path}", self.platform_base()?);
+        let url = format!("{}/Home/{path}", self.endpoints.platform);
         let answer = self.send(&Method::GET, &url, &Vec::new(), None)?;
         anyhow::ensure!(answer.status == 200, "a token from {path}: {}", answer.status);
         Ok(String::from_utf8(answer.body)?.trim().to_owned())

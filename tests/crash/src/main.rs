@@ -36,12 +36,9 @@ struct Arguments {
     /// Longest time of load before a kill, in seconds.
     #[arg(long, default_value_t = 2)]
     load_seconds: u64,
-    /// Writers of each kind: documents, blobs, and platform if it is asked for.
+    /// Writers of each kind: documents, blobs, platform storage.
     #[arg(long, default_value_t = 3)]
     writers: u64,
-    /// Writes to Platform Storage as well: the server must serve it.
-    #[arg(long)]
-    platform: bool,
     /// Where the report goes, as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -67,7 +64,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         .data
         .clone()
         .unwrap_or_else(|| temporary.path().to_path_buf());
-    let mut writers = round::writers(arguments.writers, arguments.platform);
+    let mut writers = round::writers(arguments.writers);
     let mut report = report::Report::default();
     for number in 0..arguments.kills {
         let seed = arguments.seed.wrapping_add(u64::from(number));

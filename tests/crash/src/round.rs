@@ -31,14 +31,12 @@ pub(crate) trait Writer: Send {
 }
 
 /// `number` writers of each kind.
-pub(crate) fn writers(number: u64, platform: bool) -> Vec<Box<dyn Writer>> {
+pub(crate) fn writers(number: u64) -> Vec<Box<dyn Writer>> {
     let mut writers: Vec<Box<dyn Writer>> = Vec::new();
     for n in 0..number {
         writers.push(Box::new(Documents::new(n)));
         writers.push(Box::new(Blobs::new(n)));
-        if platform {
-            writers.push(Box::new(Platform::new(n)));
-        }
+        writers.push(Box::new(Platform::new(n)));
     }
     writers
 }

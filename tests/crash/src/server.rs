@@ -17,7 +17,7 @@ const STOP_SECONDS_MAX: u64 = 30;
 pub(crate) struct Endpoints {
     pub(crate) blobs: String,
     pub(crate) documents: String,
-    pub(crate) platform: Option<String>,
+    pub(crate) platform: String,
 }
 
 /// A running server.
@@ -42,7 +42,7 @@ impl Server {
         let began = SystemClock.monotonic();
         let mut child = Command::new(binary)
             .args(["dev", "--blobs-port", "0", "--documents-port", "0"])
-            .args(["--admin-port", "0", "--data"])
+            .args(["--platform-port", "0", "--admin-port", "0", "--data"])
             .arg(folder.join("data"))
             .arg("--ready-file")
             .arg(&ready)
@@ -64,8 +64,7 @@ impl Server {
                         .trim_end_matches(&format!("/{}", crate::client::ACCOUNT))
                         .to_owned(),
                     documents: base("documents")?,
-                    // Absent as long as the binary doesn't serve Platform Storage.
-                    platform: base("platform").ok(),
+                    platform: base("platform")?,
                 };
                 let ready_after = SystemClock.monotonic().saturating_sub(began);
                 return Ok(Self {

@@ -53,7 +53,11 @@ impl Caller {
         for (name, value) in claims.iter().filter(|(name, _)| name.starts_with("urn")) {
             match value {
                 Value::Array(items) => {
-                    attributes.extend(items.iter().filter_map(|item| Some((name.to_owned(), scalar(item)?))));
+                    attributes.extend(
+                        items
+                            .iter()
+                            .filter_map(|item| Some((name.to_owned(), scalar(item)?))),
+                    );
                 }
                 value => attributes.extend(scalar(value).map(|text| (name.to_owned(), text))),
             }
@@ -147,7 +151,9 @@ fn system_user(details: &Value) -> Option<SystemUser> {
         }
         other => other,
     };
-    let entries = details.as_array().map_or(std::slice::from_ref(details), Vec::as_slice);
+    let entries = details
+        .as_array()
+        .map_or(std::slice::from_ref(details), Vec::as_slice);
     entries.iter().find_map(|entry| {
         let id = entry.get("systemuser_id")?.get(0)?.as_str()?;
         let number = entry
@@ -173,10 +179,17 @@ mod tests {
 
     #[test]
     fn users_orgs_and_system_users() {
-        let user = caller(json!({"urn:altinn:userid": 1337, "urn:altinn:partyid": "501337", "urn:altinn:authlevel": "2"}));
-        assert_eq!((user.performed_by().as_str(), user.authentication_level), ("1337", 2));
+        let user = caller(
+            json!({"urn:altinn:userid": 1337, "urn:altinn:partyid": "501337", "urn:altinn:authlevel": "2"}),
+        );
+        assert_eq!(
+            (user.performed_by().as_str(), user.authentication_level),
+            ("1337", 2)
+        );
         assert!(user.is_user() && !user.is_owner("ttd"));
-        let org = caller(json!({"urn:altinn:org": "ttd", "urn:altinn:orgNumber": "991825827", "scope": "a:b a:b.c"}));
+        let org = caller(
+            json!({"urn:altinn:org": "ttd", "urn:altinn:orgNumber": "991825827", "scope": "a:b a:b.c"}),
+        );
         assert_eq!(org.performed_by(), "991825827");
         assert!(org.is_owner("ttd") && !org.is_owner("tt") && !org.is_user());
         assert!(org.has_scope("a:b") && org.has_scope("a:b.c") && !org.has_scope("a:"));
@@ -192,9 +205,16 @@ mod tests {
 
     #[test]
     fn only_urns_are_asked_with_and_lists_are_taken_apart() {
-        let caller = caller(json!({"urn:altinn:rolecode": ["A", "B"], "urn:altinn:authlevel": 3, "sub": "x"}));
-        let expected = [("urn:altinn:rolecode", "A"), ("urn:altinn:rolecode", "B"), ("urn:altinn:authlevel", "3")];
-        let expected: Vec<_> = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let caller =
+            caller(json!({"urn:altinn:rolecode": ["A", "B"], "urn:altinn:authlevel": 3, "sub": "x"}));
+        let expected = [
+            ("urn:altinn:rolecode", "A"),
+            ("urn:altinn:rolecode", "B"),
+            ("urn:altinn:authlevel", "3"),
+        ];
+        let expected: Vec<_> = expected
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
         let mut found = caller.attributes.clone();
         found.sort();
         let mut sorted = expected;

@@ -60,7 +60,11 @@ impl Attributes {
         } = resource;
         all.add(Category::Resource, "urn:altinn:org", org);
         all.add(Category::Resource, "urn:altinn:app", app);
-        all.add(Category::Resource, "urn:altinn:resource", &format!("app_{org}_{app}"));
+        all.add(
+            Category::Resource,
+            "urn:altinn:resource",
+            &format!("app_{org}_{app}"),
+        );
         let optional = [
             ("urn:altinn:partyid", party),
             ("urn:altinn:task", task),

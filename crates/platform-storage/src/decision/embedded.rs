@@ -130,7 +130,12 @@ impl EmbeddedDecisionPoint {
 #[async_trait]
 impl DecisionPoint for EmbeddedDecisionPoint {
     // Small local files, stated per question and read when they change: not worth a thread.
-    async fn permits(&self, caller: &Caller, action: &str, resource: &Resource) -> Result<bool, PlatformError> {
+    async fn permits(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &Resource,
+    ) -> Result<bool, PlatformError> {
         let register = self.register.current()?;
         let Some(policy) = self.policy(&resource.org, &resource.app)? else {
             return Ok(self.without_policy(caller, &register, resource));

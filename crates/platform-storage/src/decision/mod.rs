@@ -78,5 +78,10 @@ pub trait DecisionPoint: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`PlatformError::Internal`] if nothing can be decided.
-    async fn permits(&self, caller: &Caller, action: &str, resource: &Resource) -> Result<bool, PlatformError>;
+    async fn permits(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &Resource,
+    ) -> Result<bool, PlatformError>;
 }

@@ -74,7 +74,12 @@ pub struct Policy {
 }
 
 /// Elements that say nothing that decides.
-const SILENT: [&str; 4] = ["Description", "PolicyIssuer", "PolicyDefaults", "CombinerParameters"];
+const SILENT: [&str; 4] = [
+    "Description",
+    "PolicyIssuer",
+    "PolicyDefaults",
+    "CombinerParameters",
+];
 
 impl Policy {
     /// Reads a policy; `[ORG]` and `[APP]` stand for the app's own.
@@ -84,12 +89,17 @@ impl Policy {
     pub fn parse(text: &str, org: &str, app: &str) -> Result<Self, PolicyError> {
         let root = policy_xml::read(text)?;
         if root.name != "Policy" {
-            return Err(PolicyError(format!("<Policy> was expected, <{}> found", root.name)));
+            return Err(PolicyError(format!(
+                "<Policy> was expected, <{}> found",
+                root.name
+            )));
         }
         let combining = root.required("RuleCombiningAlgId")?;
         let known = combining.ends_with(":deny-overrides") || combining.ends_with(":ordered-deny-overrides");
         if !known {
-            return Err(PolicyError(format!("rules are combined by {combining}; deny-overrides is understood")));
+            return Err(PolicyError(format!(
+                "rules are combined by {combining}; deny-overrides is understood"
+            )));
         }
         let mut policy = Self {
             target: Vec::new(),
@@ -178,7 +188,9 @@ fn rule(element: &Element, own: &Placeholders<'_>) -> Result<Rule, PolicyError> 
 
 fn target(element: &Element, own: &Placeholders<'_>) -> Result<Target, PolicyError> {
     nested(element, "AnyOf", |any_of| {
-        nested(any_of, "AllOf", |all_of| nested(all_of, "Match", |one| comparison(one, own)))
+        nested(any_of, "AllOf", |all_of| {
+            nested(all_of, "Match", |one| comparison(one, own))
+        })
     })
 }
 

@@ -56,7 +56,9 @@ pub(crate) fn read(text: &str) -> Result<Element, PolicyError> {
                 close(element, &mut open, &mut root)?;
             }
             Event::End(_) => {
-                let element = open.pop().ok_or_else(|| PolicyError("an end without a start".to_owned()))?;
+                let element = open
+                    .pop()
+                    .ok_or_else(|| PolicyError("an end without a start".to_owned()))?;
                 close(element, &mut open, &mut root)?;
             }
             Event::Text(part) => add_text(&mut open, &part)?,

@@ -195,8 +195,16 @@ mod tests {
         assert!(register.roles(1337, "500000").contains(&"DAGL".to_owned()));
         assert!(register.roles(12_345, "501337").is_empty() && register.roles(12_345, "500000").is_empty());
         assert!(register.roles(7, "501337").is_empty() && register.roles(1337, "nonsense").is_empty());
-        assert_eq!(register.party_by_number("897069650").map(|party| party.party_id), Some(500_000));
-        assert_eq!(register.party_by_number("01039012345").map(|party| party.party_id), Some(501_337));
+        assert_eq!(
+            register.party_by_number("897069650").map(|party| party.party_id),
+            Some(500_000)
+        );
+        assert_eq!(
+            register
+                .party_by_number("01039012345")
+                .map(|party| party.party_id),
+            Some(501_337)
+        );
         assert_eq!(register.party_by_number(""), None);
     }
 
@@ -207,7 +215,11 @@ mod tests {
         let path = folder.join("register.json");
         let source = RegisterSource::file(path.clone(), Register::development());
         assert_eq!(source.current().unwrap().users.len(), 2);
-        std::fs::write(&path, r#"{"users": [{"userId": 1, "partyId": 2, "roles": {"3": ["DAGL"]}}]}"#).unwrap();
+        std::fs::write(
+            &path,
+            r#"{"users": [{"userId": 1, "partyId": 2, "roles": {"3": ["DAGL"]}}]}"#,
+        )
+        .unwrap();
         assert_eq!(source.current().unwrap().roles(1, "3"), ["DAGL"]);
         std::fs::write(&path, r#"{"user": []}"#).unwrap();
         assert!(source.current().is_err());

@@ -38,7 +38,11 @@ impl Development {
     }
 
     /// The answer to a GET, if its path is one of these conveniences.
-    pub(crate) async fn serve(&self, uri: &Uri, origin: &str) -> Result<Option<Response<Body>>, PlatformError> {
+    pub(crate) async fn serve(
+        &self,
+        uri: &Uri,
+        origin: &str,
+    ) -> Result<Option<Response<Body>>, PlatformError> {
         let issuer = format!("{origin}/authentication/api/v1/openid/");
         let path = uri.path();
         if path.eq_ignore_ascii_case(OPENID) {
@@ -59,7 +63,10 @@ impl Development {
             return answer::json(StatusCode::OK, keys.as_ref()).map(Some);
         }
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
-        if !segments.next().is_some_and(|first| first.eq_ignore_ascii_case("home")) {
+        if !segments
+            .next()
+            .is_some_and(|first| first.eq_ignore_ascii_case("home"))
+        {
             return Ok(None);
         }
         let kind = segments.next().unwrap_or_default().to_ascii_lowercase();

@@ -34,13 +34,21 @@ pub(super) fn ttl_seconds(query: &Query) -> Result<i64, PlatformError> {
     if (-limit..=limit).contains(&seconds) {
         return Ok(seconds);
     }
-    Err(PlatformError::bad_request(format!("ttlSeconds must be from -{limit} to {limit}.")))
+    Err(PlatformError::bad_request(format!(
+        "ttlSeconds must be from -{limit} to {limit}."
+    )))
 }
 
 /// A user of the register.
-pub(super) fn user(id: &str, query: &Query, register: &Register) -> Result<Map<String, Value>, PlatformError> {
+pub(super) fn user(
+    id: &str,
+    query: &Query,
+    register: &Register,
+) -> Result<Map<String, Value>, PlatformError> {
     let unknown = || PlatformError::not_found(format!("The register has no user {id:?}."));
-    let user = register.user(id.parse().map_err(|_| unknown())?).ok_or_else(unknown)?;
+    let user = register
+        .user(id.parse().map_err(|_| unknown())?)
+        .ok_or_else(unknown)?;
     let level = integer(query, "authenticationLevel", USER_LEVEL_DEFAULT)?;
     Ok(claims(json!({
         "nameid": user.user_id.to_string(),
@@ -57,7 +65,9 @@ pub(super) fn user(id: &str, query: &Query, register: &Register) -> Result<Map<S
 pub(super) fn org(org: &str, query: &Query) -> Result<Map<String, Value>, PlatformError> {
     let org = org.to_lowercase();
     if !names::is_org(&org) {
-        return Err(PlatformError::bad_request("An org's code has letters and digits only."));
+        return Err(PlatformError::bad_request(
+            "An org's code has letters and digits only.",
+        ));
     }
     let mut claims = claims(json!({
         "urn:altinn:org": org,

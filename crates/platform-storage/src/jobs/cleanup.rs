@@ -10,7 +10,9 @@ use uuid::Uuid;
 use crate::Platform;
 use crate::auth::Caller;
 use crate::error::PlatformError;
-use crate::limits::{CLEANUP_ELEMENTS_PER_COMMIT_MAX, CLEANUP_EVENTS_PER_COMMIT_MAX, CLEANUP_PAGE_ENTRIES, CLEANUP_SECONDS_MAX};
+use crate::limits::{
+    CLEANUP_ELEMENTS_PER_COMMIT_MAX, CLEANUP_EVENTS_PER_COMMIT_MAX, CLEANUP_PAGE_ENTRIES, CLEANUP_SECONDS_MAX,
+};
 use crate::model::Moment;
 use crate::rules::cleanup;
 use crate::rules::names::AppId;
@@ -124,7 +126,10 @@ impl Platform {
             page.push((entry.key, entry.versioned.value));
         }
         let start = page.last().map(|(key, _)| key.successor());
-        let rest = start.map(|start| KeyRange { start, end: range.end });
+        let rest = start.map(|start| KeyRange {
+            start,
+            end: range.end,
+        });
         Ok((page, rest))
     }
 
@@ -166,7 +171,12 @@ impl Platform {
             }
             if is_last {
                 self.stage_instance_removal(&mut tx, &view, &stored).await?;
-                log(&mut tx, "removeInstance", &format!("{party}/{guid}"), &Caller::default());
+                log(
+                    &mut tx,
+                    "removeInstance",
+                    &format!("{party}/{guid}"),
+                    &Caller::default(),
+                );
             }
             if self.commit(tx, &mut attempts).await? {
                 removed += elements.len().min(CLEANUP_ELEMENTS_PER_COMMIT_MAX) as u64;

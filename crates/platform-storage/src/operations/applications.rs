@@ -23,14 +23,13 @@ pub(crate) fn app_id(org: &str, app: &str) -> Result<AppId, PlatformError> {
     })
 }
 
-pub(crate) async fn list(
-    platform: &Platform,
-    org: Option<&str>,
-) -> Result<Response<Body>, PlatformError> {
+pub(crate) async fn list(platform: &Platform, org: Option<&str>) -> Result<Response<Body>, PlatformError> {
     if let Some(org) = org
         && (org.is_empty() || org.contains('-') || org.contains(' '))
     {
-        return Err(PlatformError::bad_request("An org's code has no hyphen and no blank."));
+        return Err(PlatformError::bad_request(
+            "An org's code has no hyphen and no blank.",
+        ));
     }
     let view = platform.view().await?;
     let applications = platform.stored_applications(&view, org).await?;
@@ -41,7 +40,10 @@ pub(crate) async fn get(platform: &Platform, org: &str, app: &str) -> Result<Res
     let unknown = || PlatformError::not_found(format!("There is no application {org}/{app}."));
     let id = AppId::parse(&format!("{org}/{app}")).ok_or_else(unknown)?;
     let view = platform.view().await?;
-    let stored = platform.stored_application(&view, &id).await?.ok_or_else(unknown)?;
+    let stored = platform
+        .stored_application(&view, &id)
+        .await?
+        .ok_or_else(unknown)?;
     answer::json(StatusCode::OK, &stored.object)
 }
 
@@ -60,7 +62,11 @@ async fn metadata(body: Body) -> Result<Map<String, Value>, PlatformError> {
 }
 
 /// POST: creates or replaces.
-pub(crate) async fn post(platform: &Platform, call: &Call, body: Body) -> Result<Response<Body>, PlatformError> {
+pub(crate) async fn post(
+    platform: &Platform,
+    call: &Call,
+    body: Body,
+) -> Result<Response<Body>, PlatformError> {
     require_studio(call)?;
     let id = call.query.get("appId").unwrap_or_default();
     let (org, app) = id.split_once('/').unwrap_or((id, ""));
@@ -81,7 +87,9 @@ pub(crate) async fn put(
     let object = metadata(body).await?;
     let says = |name: &str, wanted: &str| object.get(name).and_then(Value::as_str) == Some(wanted);
     if !says("id", &app.to_string()) || !says("org", &app.org) {
-        return Err(PlatformError::bad_request("The body's id and org must be those of the path."));
+        return Err(PlatformError::bad_request(
+            "The body's id and org must be those of the path.",
+        ));
     }
     write(platform, call, &app, object, StatusCode::OK, false).await
 }
@@ -101,26 +109,39 @@ async fn write(
         let view = platform.view().await?;
         let before = platform.stored_application(&view, app).await?;
         if before.is_none() && !may_create {
-            return Err(PlatformError::not_found(format!("There is no application {app}.")));
+            return Err(PlatformError::not_found(format!(
+                "There is no application {app}."
+            )));
         }
         let now = Moment::stamped(platform.clock.now()).to_string();
         let mut object = sent.clone();
         object.insert("id".to_owned(), app.to_string().into());
         object.insert("org".to_owned(), app.org.clone().into());
         let kept = |name: &str| before.as_ref()?.object.get(name).cloned();
-        object.insert("created".to_owned(), kept("created").unwrap_or_else(|| now.clone().into()));
-        object.insert("createdBy".to_owned(), kept("createdBy").unwrap_or_else(|| who.clone().into()));
+        object.insert(
+            "created".to_owned(),
+            kept("created").unwrap_or_else(|| now.clone().into()),
+        );
+        object.insert(
+            "createdBy".to_owned(),
+            kept("createdBy").unwrap_or_else(|| who.clone().into()),
+        );
         object.insert("lastChanged".to_owned(), now.clone().into());
         object.insert("lastChangedBy".to_owned(), who.clone().into());
         if !object.contains_key("validFrom") {
-            object.insert("validFrom".to_owned(), kept("validFrom").unwrap_or_else(|| now.into()));
+            object.insert(
+                "validFrom".to_owned(),
+                kept("validFrom").unwrap_or_else(|| now.into()),
+            );
         }
         if let Some(number) = kept("storageAccountNumber") {
             object.insert("storageAccountNumber".to_owned(), number);
         }
         // What this server looks at must be readable, now and not only when it is needed.
         crate::model::relaxed::from_value::<crate::model::Application>(Value::Object(object.clone()))
-            .map_err(|error| PlatformError::bad_request(format!("The metadata can't be understood: {error}.")))?;
+            .map_err(|error| {
+                PlatformError::bad_request(format!("The metadata can't be understood: {error}."))
+            })?;
         let mut tx = Transaction::new();
         platform
             .stage_application(&mut tx, &view, app, before.as_ref(), object.clone())
@@ -135,7 +156,11 @@ async fn write(
 /// Studio's tokens name no user: the app that they are of is who did it.
 fn who(call: &Call) -> Result<String, PlatformError> {
     let named = call.caller()?.performed_by();
-    Ok(if named.is_empty() { "studio.designer".to_owned() } else { named })
+    Ok(if named.is_empty() {
+        "studio.designer".to_owned()
+    } else {
+        named
+    })
 }
 
 /// DELETE: marks as no longer valid, or removes.
@@ -151,7 +176,8 @@ pub(crate) async fn delete(
     loop {
         let view = platform.view().await?;
         let stored = platform.stored_application(&view, &app).await?;
-        let stored = stored.ok_or_else(|| PlatformError::not_found(format!("There is no application {app}.")))?;
+        let stored =
+            stored.ok_or_else(|| PlatformError::not_found(format!("There is no application {app}.")))?;
         let mut tx = Transaction::new();
         let mut object = stored.object.clone();
         if hard {

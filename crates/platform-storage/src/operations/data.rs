@@ -18,7 +18,9 @@ use crate::decision::Resource;
 use crate::error::PlatformError;
 use crate::limits::{DATA_BYTES_MAX, REPEATED_PARAMETERS_MAX};
 use crate::model::event::kind;
-use crate::model::{Application, DataElement, DataType, DeleteStatus, FileScanResult, Instance, Moment, Reference};
+use crate::model::{
+    Application, DataElement, DataType, DeleteStatus, FileScanResult, Instance, Moment, Reference,
+};
 use crate::rules::read_status::{self, Change};
 use crate::rules::{content_disposition, multipart, names};
 use crate::service::Call;
@@ -48,7 +50,11 @@ async fn take_in(platform: &Platform, headers: &HeaderMap, body: Body) -> Result
         }
         None => {
             let disposition = headers.get(CONTENT_DISPOSITION);
-            (content_type, disposition.map(|value| value.as_bytes().to_vec()), body)
+            (
+                content_type,
+                disposition.map(|value| value.as_bytes().to_vec()),
+                body,
+            )
         }
     };
     let content = platform.blobs.write_content(body, DATA_BYTES_MAX).await?;
@@ -62,19 +68,29 @@ async fn take_in(platform: &Platform, headers: &HeaderMap, body: Body) -> Result
 /// The query's `refs`: guids, repeated or with commas.
 fn refs(call: &Call) -> Result<Option<Vec<Uuid>>, PlatformError> {
     let mut refs = Vec::new();
-    for text in call.query.all("refs").into_iter().flat_map(|text| text.split(',')) {
+    for text in call
+        .query
+        .all("refs")
+        .into_iter()
+        .flat_map(|text| text.split(','))
+    {
         let guid = Uuid::parse_str(text.trim())
             .map_err(|_| PlatformError::bad_request("refs must be the guids of data elements."))?;
         refs.push(guid);
     }
     if refs.len() > REPEATED_PARAMETERS_MAX {
-        return Err(PlatformError::bad_request(format!("At most {REPEATED_PARAMETERS_MAX} refs are taken.")));
+        return Err(PlatformError::bad_request(format!(
+            "At most {REPEATED_PARAMETERS_MAX} refs are taken."
+        )));
     }
     Ok((!refs.is_empty()).then_some(refs))
 }
 
 fn references(call: &Call) -> Option<Vec<Reference>> {
-    let task = call.query.get("generatedFromTask").filter(|task| !task.is_empty())?;
+    let task = call
+        .query
+        .get("generatedFromTask")
+        .filter(|task| !task.is_empty())?;
     Some(vec![Reference::generated_from_task(task)])
 }
 
@@ -86,9 +102,13 @@ async fn data_type(
     id: &str,
 ) -> Result<DataType, PlatformError> {
     let app: Option<Application> = platform.application_of(view, &instance.app_id).await?;
-    let app = app.ok_or_else(|| PlatformError::not_found(format!("There is no application {}.", instance.app_id)))?;
+    let app =
+        app.ok_or_else(|| PlatformError::not_found(format!("There is no application {}.", instance.app_id)))?;
     app.data_type(id).cloned().ok_or_else(|| {
-        PlatformError::bad_request(format!("The application {} has no data type {id:?}.", instance.app_id))
+        PlatformError::bad_request(format!(
+            "The application {} has no data type {id:?}.",
+            instance.app_id
+        ))
     })
 }
 
@@ -178,13 +198,20 @@ pub(crate) async fn post(
             read_status::apply(&mut instance, Change::OwnerAdded, &[]);
         }
         let mut tx = Transaction::new();
-        platform.stage_instance(&mut tx, &view, &stored, &instance).await?;
+        platform
+            .stage_instance(&mut tx, &view, &stored, &instance)
+            .await?;
         platform
             .stage_element_creation(&mut tx, &view, &instance, &element, &upload.content)
             .await?;
         let event = platform.event(kind::CREATED, &instance, Some(&element), caller);
         platform.stage_event(&mut tx, &view, &event).await?;
-        log(&mut tx, "postData", &format!("{}/data/{}", path.id(), element.id), caller);
+        log(
+            &mut tx,
+            "postData",
+            &format!("{}/data/{}", path.id(), element.id),
+            caller,
+        );
         if platform.commit(tx, &mut attempts).await? {
             return render(call, &instance, element, StatusCode::CREATED);
         }
@@ -199,7 +226,10 @@ pub(super) fn render(
     status: StatusCode,
 ) -> Result<Response<Body>, PlatformError> {
     let element = call.links.element(instance, element);
-    let location = element.self_links.as_ref().and_then(|links| links.platform.clone());
+    let location = element
+        .self_links
+        .as_ref()
+        .and_then(|links| links.platform.clone());
     let response = answer::json(status, &element)?;
     Ok(answer::with_location(response, location.as_ref()))
 }
@@ -248,7 +278,9 @@ pub(crate) async fn put(
     drop((view, stored, before));
     let upload = take_in(platform, &call.headers, body).await?;
     if upload.content.length_bytes == 0 {
-        return Err(PlatformError::Unprocessable("The content is empty; what was there is kept.".to_owned()));
+        return Err(PlatformError::Unprocessable(
+            "The content is empty; what was there is kept.".to_owned(),
+        ));
     }
     platform.ensure_content_container(&org).await?;
     let who = caller.performed_by();
@@ -278,7 +310,9 @@ pub(crate) async fn put(
             read_status::apply(&mut instance, Change::ReplacedOrDeleted, &left);
         }
         let mut tx = Transaction::new();
-        platform.stage_instance(&mut tx, &view, &stored, &instance).await?;
+        platform
+            .stage_instance(&mut tx, &view, &stored, &instance)
+            .await?;
         platform
             .stage_element(&mut tx, &view, &instance, &before, &element)
             .await?;
@@ -360,7 +394,9 @@ pub(crate) async fn delete(
         let changed = delay.then_some(&element);
         let left = elements_with(platform, &view, path, changed, &element.id).await?;
         read_status::apply(&mut instance, Change::ReplacedOrDeleted, &left);
-        platform.stage_instance(&mut tx, &view, &stored, &instance).await?;
+        platform
+            .stage_instance(&mut tx, &view, &stored, &instance)
+            .await?;
         let event = platform.event(kind::DELETED, &instance, Some(&element), caller);
         platform.stage_event(&mut tx, &view, &event).await?;
         log(&mut tx, "deleteData", &format!("{}/data/{id}", path.id()), caller);

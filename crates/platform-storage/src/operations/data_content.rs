@@ -29,12 +29,16 @@ pub(crate) async fn get(
     let element = element_of(platform, &view, path, id).await?.value;
     let is_owner = caller.is_owner(&instance.org);
     if element.is_hard_deleted() && !is_owner {
-        return Err(PlatformError::not_found(format!("The instance has no data element {id}.")));
+        return Err(PlatformError::not_found(format!(
+            "The instance has no data element {id}."
+        )));
     }
     let app = platform.application_of(&view, &instance.app_id).await?;
-    let action = app
-        .as_ref()
-        .and_then(|app| app.data_type(&element.data_type)?.action_required_to_read.as_deref());
+    let action = app.as_ref().and_then(|app| {
+        app.data_type(&element.data_type)?
+            .action_required_to_read
+            .as_deref()
+    });
     if let Some(action) = action.filter(|action| !action.is_empty()) {
         platform
             .require(caller, action, &Resource::instance(instance))
@@ -51,10 +55,17 @@ pub(crate) async fn get(
     let mut response = Response::new(content.body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(content.length_bytes));
-    let kind = element.content_type.as_deref().unwrap_or("application/octet-stream");
+    let kind = element
+        .content_type
+        .as_deref()
+        .unwrap_or("application/octet-stream");
     set(headers, CONTENT_TYPE, kind);
     if let Some(filename) = &element.filename {
-        set(headers, CONTENT_DISPOSITION, &content_disposition::attachment(filename));
+        set(
+            headers,
+            CONTENT_DISPOSITION,
+            &content_disposition::attachment(filename),
+        );
     }
     // What users upload must not be taken for a page of ours.
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));

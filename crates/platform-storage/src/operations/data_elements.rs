@@ -51,14 +51,18 @@ pub(crate) async fn put(
             .await?;
         let same = |text: &str, guid: &str| text.eq_ignore_ascii_case(guid);
         if !same(&sent.id, id) || !same(&sent.instance_guid, &path.guid.to_string()) {
-            return Err(PlatformError::bad_request("The body's id and instanceGuid must be those of the path."));
+            return Err(PlatformError::bad_request(
+                "The body's id and instanceGuid must be those of the path.",
+            ));
         }
         let before = element_of(platform, &view, path, id).await?;
         let app = platform.application_of(&view, &stored.value.app_id).await?;
         // By the data type that the element has, not by the one that the body claims.
-        let action = app
-            .as_ref()
-            .and_then(|app| app.data_type(&before.value.data_type)?.action_required_to_write.as_deref());
+        let action = app.as_ref().and_then(|app| {
+            app.data_type(&before.value.data_type)?
+                .action_required_to_write
+                .as_deref()
+        });
         if let Some(action) = action.filter(|action| !action.is_empty()) {
             platform
                 .require(caller, action, &Resource::instance(&stored.value))
@@ -74,14 +78,22 @@ pub(crate) async fn put(
             metadata: sent.metadata.clone(),
             delete_status: sent.delete_status.clone(),
             last_changed: sent.last_changed.or(Some(now)),
-            last_changed_by: sent.last_changed_by.clone().or_else(|| Some(caller.performed_by())),
+            last_changed_by: sent
+                .last_changed_by
+                .clone()
+                .or_else(|| Some(caller.performed_by())),
             ..before.value.clone()
         };
         let mut tx = Transaction::new();
         platform
             .stage_element(&mut tx, &view, &stored.value, &before, &element)
             .await?;
-        log(&mut tx, "putDataElement", &format!("{}/data/{id}", path.id()), caller);
+        log(
+            &mut tx,
+            "putDataElement",
+            &format!("{}/data/{id}", path.id()),
+            caller,
+        );
         if platform.commit(tx, &mut attempts).await? {
             return render(call, &stored.value, element, StatusCode::OK);
         }
@@ -125,7 +137,11 @@ pub(crate) async fn lock(
         let operation = if locked { "lockData" } else { "unlockData" };
         log(&mut tx, operation, &format!("{}/data/{id}", path.id()), caller);
         if platform.commit(tx, &mut attempts).await? {
-            let status = if locked { StatusCode::CREATED } else { StatusCode::OK };
+            let status = if locked {
+                StatusCode::CREATED
+            } else {
+                StatusCode::OK
+            };
             return render(call, &stored.value, element, status);
         }
     }

@@ -31,8 +31,13 @@ pub(crate) async fn post(
             .find_permitted(&view, path, Unknown::Forbidden, caller, "read")
             .await?;
         let mut event = sent.clone();
-        event.id = event.id.filter(|id| !id.is_nil()).or_else(|| Some(platform.random.uuid()));
-        event.created = event.created.or_else(|| Some(Moment::stamped(platform.clock.now())));
+        event.id = event
+            .id
+            .filter(|id| !id.is_nil())
+            .or_else(|| Some(platform.random.uuid()));
+        event.created = event
+            .created
+            .or_else(|| Some(Moment::stamped(platform.clock.now())));
         event.instance_id = Some(path.id());
         event
             .instance_owner_party_id

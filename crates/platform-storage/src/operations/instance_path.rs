@@ -6,8 +6,8 @@ use crate::Platform;
 use crate::auth::Caller;
 use crate::decision::Resource;
 use crate::error::PlatformError;
-use crate::store::{Stored, View};
 use crate::model::Instance;
+use crate::store::{Stored, View};
 
 /// `{party}/{guid}` of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,7 +34,9 @@ pub(crate) async fn complete(
             .find_permitted(&view, path, Unknown::Forbidden, caller, "complete")
             .await?;
         let Some(org) = &caller.org else {
-            return Err(PlatformError::forbidden("Only an org confirms that an instance is complete."));
+            return Err(PlatformError::forbidden(
+                "Only an org confirms that an instance is complete.",
+            ));
         };
         let mut instance = stored.value.clone();
         if instance.confirmed_by(org).is_some() {
@@ -84,7 +86,9 @@ pub(crate) async fn read_status(
         let mut instance = stored.value.clone();
         instance.status.read_status = wanted;
         let mut tx = Transaction::new();
-        platform.stage_instance(&mut tx, &view, &stored, &instance).await?;
+        platform
+            .stage_instance(&mut tx, &view, &stored, &instance)
+            .await?;
         log(&mut tx, "readStatus", &path.id(), caller);
         if platform.commit(tx, &mut attempts).await? {
             return render(platform, call, &view, &instance, StatusCode::OK).await;
@@ -151,7 +155,15 @@ pub(crate) async fn presentation_texts(
     let changes = sent
         .texts
         .ok_or_else(|| PlatformError::bad_request("texts is required."))?;
-    merge(platform, call, path, &changes, |instance| &mut instance.presentation_texts, "presentationTexts").await
+    merge(
+        platform,
+        call,
+        path,
+        &changes,
+        |instance| &mut instance.presentation_texts,
+        "presentationTexts",
+    )
+    .await
 }
 
 pub(crate) async fn data_values(
@@ -164,7 +176,15 @@ pub(crate) async fn data_values(
     let changes = sent
         .values
         .ok_or_else(|| PlatformError::bad_request("values is required."))?;
-    merge(platform, call, path, &changes, |instance| &mut instance.data_values, "dataValues").await
+    merge(
+        platform,
+        call,
+        path,
+        &changes,
+        |instance| &mut instance.data_values,
+        "dataValues",
+    )
+    .await
 }
 
 async fn merge(
@@ -186,10 +206,14 @@ async fn merge(
         }
         let mut instance = stored.value.clone();
         if !texts::merge(of(&mut instance), changes.clone()) {
-            return Err(PlatformError::bad_request(format!("At most {TEXTS_MAX} entries are kept.")));
+            return Err(PlatformError::bad_request(format!(
+                "At most {TEXTS_MAX} entries are kept."
+            )));
         }
         let mut tx = Transaction::new();
-        platform.stage_instance(&mut tx, &view, &stored, &instance).await?;
+        platform
+            .stage_instance(&mut tx, &view, &stored, &instance)
+            .await?;
         log(&mut tx, operation, &path.id(), caller);
         if platform.commit(tx, &mut attempts).await? {
             return render(platform, call, &view, &instance, StatusCode::OK).await;

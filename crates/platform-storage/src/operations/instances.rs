@@ -57,7 +57,11 @@ pub(crate) async fn get_by_guid(
     render(platform, call, &view, &stored.value, StatusCode::OK).await
 }
 
-pub(crate) async fn post(platform: &Platform, call: &Call, body: Body) -> Result<Response<Body>, PlatformError> {
+pub(crate) async fn post(
+    platform: &Platform,
+    call: &Call,
+    body: Body,
+) -> Result<Response<Body>, PlatformError> {
     let caller = call.caller()?;
     let sent: Instance = answer::read_json(body).await?;
     let app_id = match call.query.get("appId") {
@@ -66,14 +70,23 @@ pub(crate) async fn post(platform: &Platform, call: &Call, body: Body) -> Result
     };
     let party = sent.party().to_owned();
     if party.parse::<i32>().is_err() {
-        return Err(PlatformError::bad_request("instanceOwner.partyId must be a party's number."));
+        return Err(PlatformError::bad_request(
+            "instanceOwner.partyId must be a party's number.",
+        ));
     }
     let view = platform.view().await?;
     let no_app = || PlatformError::not_found(format!("There is no application {app_id}."));
     let app = AppId::parse(&app_id).ok_or_else(no_app)?;
-    platform.stored_application(&view, &app).await?.ok_or_else(no_app)?;
     platform
-        .require(caller, "instantiate", &Resource::app(&app.org, &app.app, Some(&party)))
+        .stored_application(&view, &app)
+        .await?
+        .ok_or_else(no_app)?;
+    platform
+        .require(
+            caller,
+            "instantiate",
+            &Resource::app(&app.org, &app.app, Some(&party)),
+        )
         .await?;
     let who = caller.performed_by();
     let mut attempts = Attempts::default();
@@ -102,7 +115,12 @@ pub(crate) async fn post(platform: &Platform, call: &Call, body: Body) -> Result
             .await?;
         let event = platform.event(kind::CREATED, &instance, None, caller);
         platform.stage_event(&mut tx, &view, &event).await?;
-        log(&mut tx, "createInstance", &format!("{party}/{}", instance.id), caller);
+        log(
+            &mut tx,
+            "createInstance",
+            &format!("{party}/{}", instance.id),
+            caller,
+        );
         if platform.commit(tx, &mut attempts).await? {
             let made = call.links.instance(Instance {
                 data: Some(Vec::new()),
@@ -139,7 +157,18 @@ pub(crate) async fn delete(
             status.is_hard_deleted = true;
             status.hard_deleted = status.hard_deleted.or(Some(now));
         }
-        if change(platform, call, &view, &stored, &mut instance, kind::DELETED, "deleteInstance", &mut attempts).await? {
+        if change(
+            platform,
+            call,
+            &view,
+            &stored,
+            &mut instance,
+            kind::DELETED,
+            "deleteInstance",
+            &mut attempts,
+        )
+        .await?
+        {
             return render(platform, call, &view, &instance, StatusCode::OK).await;
         }
     }
@@ -155,10 +184,12 @@ async fn check_retention(
     let app = platform.application_of(view, &instance.app_id).await?;
     let days = app.and_then(|app| app.prevent_instance_deletion_for_days);
     match (days, instance.status.archived) {
-        (Some(days), Some(archived)) if now < archived.plus_days(days) => Err(PlatformError::Forbidden(format!(
-            "The instance can be deleted from {} on: the application keeps it for {days} days.",
-            archived.plus_days(days)
-        ))),
+        (Some(days), Some(archived)) if now < archived.plus_days(days) => {
+            Err(PlatformError::Forbidden(format!(
+                "The instance can be deleted from {} on: the application keeps it for {days} days.",
+                archived.plus_days(days)
+            )))
+        }
         _ => Ok(()),
     }
 }
@@ -185,7 +216,18 @@ pub(crate) async fn undelete(
         let mut instance = stored.value.clone();
         instance.status.is_soft_deleted = false;
         instance.status.soft_deleted = None;
-        if change(platform, call, &view, &stored, &mut instance, kind::UNDELETED, "undeleteInstance", &mut attempts).await? {
+        if change(
+            platform,
+            call,
+            &view,
+            &stored,
+            &mut instance,
+            kind::UNDELETED,
+            "undeleteInstance",
+            &mut attempts,
+        )
+        .await?
+        {
             return answer::json(StatusCode::OK, &true);
         }
     }
@@ -202,7 +244,10 @@ pub(crate) async fn delete_from_box(
 }
 
 /// Stamps and commits a changed instance with an event; false if others were quicker.
-#[allow(clippy::too_many_arguments, reason = "what a change is made of, named at each call")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "what a change is made of, named at each call"
+)]
 pub(crate) async fn change(
     platform: &Platform,
     call: &Call,
@@ -219,6 +264,11 @@ pub(crate) async fn change(
     platform.stage_instance(&mut tx, view, before, instance).await?;
     let event = platform.event(event, instance, None, caller);
     platform.stage_event(&mut tx, view, &event).await?;
-    log(&mut tx, operation, event.instance_id.as_deref().unwrap_or_default(), caller);
+    log(
+        &mut tx,
+        operation,
+        event.instance_id.as_deref().unwrap_or_default(),
+        caller,
+    );
     platform.commit(tx, attempts).await
 }

@@ -115,7 +115,9 @@ async fn walk(platform: &Platform, caller: &Caller, query: &ListQuery) -> Result
     let by_app = || query.app_id.clone().map(|app| (List::App, app));
     if let Some(own) = &caller.org {
         if !caller.has_scope(SCOPE_INSTANCES_READ) && !caller.has_scope(SCOPE_SYNC_ADAPTER) {
-            return Err(PlatformError::Forbidden(format!("The scope {SCOPE_INSTANCES_READ} is required.")));
+            return Err(PlatformError::Forbidden(format!(
+                "The scope {SCOPE_INSTANCES_READ} is required."
+            )));
         }
         let app = query.app_id.as_deref().map(AppId::parse);
         let asked = match (&query.org, app) {
@@ -126,8 +128,16 @@ async fn walk(platform: &Platform, caller: &Caller, query: &ListQuery) -> Result
         };
         let is_owner = asked == *own && query.org.as_ref().is_none_or(|org| org == own);
         if !is_owner && !caller.has_scope(SCOPE_SYNC_ADAPTER) {
-            let foreign = || PlatformError::forbidden("Another org's instances are listed by app, if its policy permits it.");
-            let app = query.app_id.as_deref().and_then(AppId::parse).ok_or_else(foreign)?;
+            let foreign = || {
+                PlatformError::forbidden(
+                    "Another org's instances are listed by app, if its policy permits it.",
+                )
+            };
+            let app = query
+                .app_id
+                .as_deref()
+                .and_then(AppId::parse)
+                .ok_or_else(foreign)?;
             platform
                 .require(caller, "read", &Resource::app(&app.org, &app.app, None))
                 .await?;
@@ -156,5 +166,7 @@ async fn walk(platform: &Platform, caller: &Caller, query: &ListQuery) -> Result
             asks: true,
         });
     }
-    Err(PlatformError::bad_request("The token names neither an org nor a user."))
+    Err(PlatformError::bad_request(
+        "The token names neither an org nor a user.",
+    ))
 }

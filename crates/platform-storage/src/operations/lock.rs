@@ -90,7 +90,9 @@ pub(crate) async fn change(
     let token = headers
         .get(TOKEN_HEADER)
         .and_then(|token| LockToken::parse(token.to_str().ok()?))
-        .ok_or_else(|| PlatformError::bad_request("Altinn-Storage-Lock-Token is required, as the lock was answered."))?;
+        .ok_or_else(|| {
+            PlatformError::bad_request("Altinn-Storage-Lock-Token is required, as the lock was answered.")
+        })?;
     let seconds = LockRequest::read(body).await?;
     let mut attempts = Attempts::default();
     loop {

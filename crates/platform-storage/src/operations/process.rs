@@ -73,8 +73,9 @@ async fn go_on(
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
-        let question = process_actions::for_next(&stored.value, state)
-            .ok_or_else(|| PlatformError::forbidden("The instance is in no task, so its process can't go on."))?;
+        let question = process_actions::for_next(&stored.value, state).ok_or_else(|| {
+            PlatformError::forbidden("The instance is in no task, so its process can't go on.")
+        })?;
         platform.require_any(caller, &question, &stored.value).await?;
         for event in &mut events {
             check(platform, event, path)?;
@@ -86,7 +87,9 @@ async fn go_on(
         if removes_generated {
             remove_generated(platform, &mut tx, &view, &stored, state).await?;
         }
-        platform.stage_instance(&mut tx, &view, &stored, &instance).await?;
+        platform
+            .stage_instance(&mut tx, &view, &stored, &instance)
+            .await?;
         for event in &events {
             refuse_known(platform, &view, path, event).await?;
             platform.stage_event(&mut tx, &view, event).await?;
@@ -122,16 +125,28 @@ fn apply(instance: &mut Instance, state: &ProcessState) {
 /// An event that comes with a change must say who did it, and be about this instance. What it
 /// leaves out is filled in.
 fn check(platform: &Platform, event: &mut InstanceEvent, path: &InstancePath) -> Result<(), PlatformError> {
-    if !event.user.as_ref().is_some_and(crate::model::PlatformUser::is_somebody) {
+    if !event
+        .user
+        .as_ref()
+        .is_some_and(crate::model::PlatformUser::is_somebody)
+    {
         return Err(PlatformError::bad_request(
             "Each event needs a user: userId, orgId, or systemUserId with its owner's number.",
         ));
     }
     if event.instance_id.as_deref() != Some(path.id().as_str()) {
-        return Err(PlatformError::bad_request(format!("Each event's instanceId must be {}.", path.id())));
+        return Err(PlatformError::bad_request(format!(
+            "Each event's instanceId must be {}.",
+            path.id()
+        )));
     }
-    event.id = event.id.filter(|id| !id.is_nil()).or_else(|| Some(platform.random.uuid()));
-    event.created = event.created.or_else(|| Some(Moment::stamped(platform.clock.now())));
+    event.id = event
+        .id
+        .filter(|id| !id.is_nil())
+        .or_else(|| Some(platform.random.uuid()));
+    event.created = event
+        .created
+        .or_else(|| Some(Moment::stamped(platform.clock.now())));
     if event.instance_owner_party_id.is_none() {
         event.instance_owner_party_id = Some(path.party.clone());
     }
@@ -147,7 +162,9 @@ pub(crate) async fn refuse_known(
 ) -> Result<(), PlatformError> {
     let id = event.id.unwrap_or_default();
     match platform.stored_event(view, &path.id(), &id).await? {
-        Some(_) => Err(PlatformError::Conflict(format!("The instance has an event {id} already."))),
+        Some(_) => Err(PlatformError::Conflict(format!(
+            "The instance has an event {id} already."
+        ))),
         None => Ok(()),
     }
 }
@@ -160,7 +177,10 @@ async fn remove_generated(
     stored: &Stored<Instance>,
     state: &ProcessState,
 ) -> Result<(), PlatformError> {
-    let entered = state.current_task.as_ref().and_then(|task| task.element_id.as_deref());
+    let entered = state
+        .current_task
+        .as_ref()
+        .and_then(|task| task.element_id.as_deref());
     let (Some(task), Some(guid)) = (entered, stored.value.guid()) else {
         return Ok(());
     };
@@ -186,11 +206,17 @@ pub(crate) async fn get_history(
         .await?;
     let events = platform.stored_events(&view, &path.id()).await?;
     let events: Vec<InstanceEvent> = events.into_iter().map(|event| event.value).collect();
-    answer::json(StatusCode::OK, &json!({ "processHistory": history::fold(&events) }))
+    answer::json(
+        StatusCode::OK,
+        &json!({ "processHistory": history::fold(&events) }),
+    )
 }
 
 /// GET process/authinfo, on the internal listener.
-pub(crate) async fn authinfo(platform: &Platform, path: &InstancePath) -> Result<Response<Body>, PlatformError> {
+pub(crate) async fn authinfo(
+    platform: &Platform,
+    path: &InstancePath,
+) -> Result<Response<Body>, PlatformError> {
     let view = platform.view().await?;
     let stored = platform.find(&view, path, Unknown::NotFound).await?;
     let info = json!({"appId": stored.value.app_id, "process": stored.value.process});

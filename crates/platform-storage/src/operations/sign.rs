@@ -12,7 +12,9 @@ use crate::Platform;
 use crate::error::PlatformError;
 use crate::limits::{DATA_BYTES_MAX, ELEMENTS_PER_INSTANCE_MAX};
 use crate::model::event::kind;
-use crate::model::{DataElement, DataElementSignature, Instance, Moment, Reference, SignDocument, SignRequest, Signee};
+use crate::model::{
+    DataElement, DataElementSignature, Instance, Moment, Reference, SignDocument, SignRequest, Signee,
+};
 use crate::rules::names;
 use crate::service::Call;
 use crate::store::{Attempts, Stored, View, log};
@@ -35,10 +37,14 @@ pub(crate) async fn post(
         .await?;
     let signee = request.signee.clone().unwrap_or_default();
     if signee.user_id.as_deref().is_none_or(str::is_empty) && signee.system_user_id.is_none() {
-        return Err(PlatformError::bad_request("signee needs a userId or a systemUserId."));
+        return Err(PlatformError::bad_request(
+            "signee needs a userId or a systemUserId.",
+        ));
     }
     if request.data_element_signatures.len() > ELEMENTS_PER_INSTANCE_MAX {
-        return Err(PlatformError::bad_request("More elements than an instance can have."));
+        return Err(PlatformError::bad_request(
+            "More elements than an instance can have.",
+        ));
     }
     let data_type = request.signature_document_data_type.clone().unwrap_or_default();
     let app = platform.application_of(&view, &stored.value.app_id).await?;
@@ -76,10 +82,17 @@ pub(crate) async fn post(
             signee_info: signee.clone(),
             data_element_signatures: signatures,
         };
-        let text = serde_json::to_vec(&document).map_err(|error| PlatformError::Internal(error.to_string()))?;
+        let text =
+            serde_json::to_vec(&document).map_err(|error| PlatformError::Internal(error.to_string()))?;
         let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
-        let content = platform.blobs.write_content(Body::full(text), DATA_BYTES_MAX).await?;
-        let task = request.generated_from_task.as_deref().filter(|task| !task.is_empty());
+        let content = platform
+            .blobs
+            .write_content(Body::full(text), DATA_BYTES_MAX)
+            .await?;
+        let task = request
+            .generated_from_task
+            .as_deref()
+            .filter(|task| !task.is_empty());
         let element = DataElement {
             blob_storage_path: Some(names::blob(&instance.app_id, &path.guid.to_string(), &id)),
             id,
@@ -96,7 +109,9 @@ pub(crate) async fn post(
             last_changed_by: Some(caller.performed_by()),
             ..DataElement::default()
         };
-        platform.stage_instance(&mut tx, &view, &stored, &instance).await?;
+        platform
+            .stage_instance(&mut tx, &view, &stored, &instance)
+            .await?;
         platform
             .stage_element_creation(&mut tx, &view, &instance, &element, &content)
             .await?;

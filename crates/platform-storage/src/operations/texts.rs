@@ -8,9 +8,9 @@ use super::applications::{app_id, check_language};
 use crate::Platform;
 use crate::error::PlatformError;
 use crate::model::TextResource;
+use crate::rules::names::AppId;
 use crate::service::Call;
 use crate::store::{Attempts, Stored, View, log, text_id};
-use crate::rules::names::AppId;
 use crate::wire::answer;
 
 fn require_studio(call: &Call) -> Result<(), PlatformError> {

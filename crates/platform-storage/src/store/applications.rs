@@ -22,7 +22,9 @@ pub(crate) struct StoredApplication {
 impl StoredApplication {
     fn read(document: Value, etag: String) -> Result<Self, PlatformError> {
         let Value::Object(mut object) = document else {
-            return Err(PlatformError::Internal("an application that is no object".to_owned()));
+            return Err(PlatformError::Internal(
+                "an application that is no object".to_owned(),
+            ));
         };
         object.retain(|name, _| !name.starts_with('_'));
         if let Some(Value::String(id)) = object.get_mut("id") {

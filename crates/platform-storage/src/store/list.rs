@@ -98,9 +98,7 @@ impl Platform {
         instance: &Instance,
         sees_deleted: bool,
     ) -> Result<Instance, PlatformError> {
-        let elements = self
-            .stored_elements(view, &instances::guid_of(instance)?)
-            .await?;
+        let elements = self.stored_elements(view, &instances::guid_of(instance)?).await?;
         Ok(Self::with_elements(instance, elements, sees_deleted))
     }
 }

@@ -61,7 +61,8 @@ impl Platform {
                 )));
             }
             None => {
-                let text = serde_json::to_vec(&place).map_err(|error| PlatformError::Internal(error.to_string()))?;
+                let text =
+                    serde_json::to_vec(&place).map_err(|error| PlatformError::Internal(error.to_string()))?;
                 let mut tx = Transaction::new();
                 tx.require_absent(keys::place());
                 tx.put(keys::place(), text);

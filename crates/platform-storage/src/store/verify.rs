@@ -35,7 +35,9 @@ impl Platform {
                 continue;
             };
             match self.stored_instance(&view, &party, &guid).await? {
-                None => report.fault(format!("platform storage: instance {party}/{guid} has no document")),
+                None => report.fault(format!(
+                    "platform storage: instance {party}/{guid} has no document"
+                )),
                 Some(stored) => {
                     wanted_rows += self.verify_rows(&view, &stored.value, report).await?;
                     self.verify_elements(&view, &stored.value, report).await?;
@@ -77,9 +79,7 @@ impl Platform {
         instance: &Instance,
         report: &mut VerifyReport,
     ) -> Result<(), PlatformError> {
-        let elements = self
-            .stored_elements(view, &instances::guid_of(instance)?)
-            .await?;
+        let elements = self.stored_elements(view, &instances::guid_of(instance)?).await?;
         for element in elements {
             report.records += 1;
             let opened = self.open_content(view, instance, &element.value).await;

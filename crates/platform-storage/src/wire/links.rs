@@ -101,7 +101,10 @@ mod tests {
         assert_eq!(sent.id, "50/00000000-0000-0000-0000-000000000007");
         let links = sent.self_links.unwrap();
         assert_eq!(links.apps.unwrap(), format!("http://127.0.0.1:5101/ttd/a{tail}"));
-        assert_eq!(links.platform.unwrap(), format!("http://127.0.0.1:5101/storage/api/v1{tail}"));
+        assert_eq!(
+            links.platform.unwrap(),
+            format!("http://127.0.0.1:5101/storage/api/v1{tail}")
+        );
         settings.platform_url = Some("https://platform.example.org".to_owned());
         settings.apps_url = Some("https://{org}.apps.example.org".to_owned());
         let links = Links::new(&settings, "http://127.0.0.1:5101");
@@ -110,7 +113,10 @@ mod tests {
             ..DataElement::default()
         };
         let sent = links.element(&instance, element).self_links.unwrap();
-        assert_eq!(sent.apps.unwrap(), format!("https://ttd.apps.example.org/ttd/a{tail}/data/e"));
+        assert_eq!(
+            sent.apps.unwrap(),
+            format!("https://ttd.apps.example.org/ttd/a{tail}/data/e")
+        );
         assert_eq!(
             sent.platform.unwrap(),
             format!("https://platform.example.org/storage/api/v1{tail}/data/e")
