@@ -8,6 +8,7 @@
 //! * [`log`] is the commit log: every commit has a sequence number that grows in commit order,
 //!   and a [`Follower`] sees each commit once, in order, without gaps.
 //! * [`key`] is the only place that knows how keys are encoded.
+//! * `suite` (feature) is what every engine must pass.
 //! * [`Clock`] and [`Random`] are the only doors to time and chance.
 //!
 //! Invariant: nothing here assumes more than PostgreSQL can give.
@@ -21,6 +22,8 @@ pub mod log;
 pub mod memory;
 pub mod random;
 pub mod scan;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 mod transaction;
 
 use std::sync::Arc;

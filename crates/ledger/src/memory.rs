@@ -193,7 +193,7 @@ impl Ledger for MemoryLedger {
         state.log.insert(sequence, entry);
         state.sequence = sequence;
         state.commits += 1;
-        drop(state);
+        // Still under the lock: two commits must not tell their numbers in the wrong order.
         self.head.send_replace(sequence);
         Ok(Committed { sequence, time })
     }
