@@ -272,3 +272,171 @@ fn obligations(element: &Element, into: &mut Obligations) -> Result<(), PolicyEr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUBJECT: &str = "urn:oasis:names:tc:xacml:1.0:subject-category:access-subject";
+    const RESOURCE: &str = "urn:oasis:names:tc:xacml:3.0:attribute-category:resource";
+    const ACTION: &str = "urn:oasis:names:tc:xacml:3.0:attribute-category:action";
+
+    fn one(function: &str, category: &str, attribute: &str, value: &str) -> String {
+        format!(
+            "<xacml:Match MatchId=\"urn:oasis:names:tc:xacml:1.0:function:{function}\"><xacml:AttributeValue>{value}\
+             </xacml:AttributeValue><xacml:AttributeDesignator AttributeId=\"{attribute}\" Category=\"{category}\" \
+             MustBePresent=\"false\"/></xacml:Match>"
+        )
+    }
+
+    /// AND of ORs of ANDs.
+    fn target(any_ofs: &[&[&[String]]]) -> String {
+        let any_of = |all_ofs: &&[&[String]]| {
+            let all_ofs: String = all_ofs
+                .iter()
+                .map(|all_of| format!("<xacml:AllOf>{}</xacml:AllOf>", all_of.concat()))
+                .collect();
+            format!("<xacml:AnyOf>{all_ofs}</xacml:AnyOf>")
+        };
+        format!(
+            "<xacml:Target>{}</xacml:Target>",
+            any_ofs.iter().map(any_of).collect::<String>()
+        )
+    }
+
+    fn rule(effect: &str, target: &str) -> String {
+        format!(
+            "<xacml:Rule RuleId=\"r\" Effect=\"{effect}\"><xacml:Description>d &amp; e</xacml:Description>{target}</xacml:Rule>"
+        )
+    }
+
+    fn policy(inside: &str) -> String {
+        format!(
+            "<?xml version=\"1.0\"?><!-- c --><xacml:Policy xmlns:xacml=\"x\" PolicyId=\"p\" Version=\"1.0\" \
+             RuleCombiningAlgId=\"urn:oasis:names:tc:xacml:3.0:rule-combining-algorithm:deny-overrides\">\
+             <xacml:Target/>{inside}</xacml:Policy>"
+        )
+    }
+
+    fn question(role: &str, action: &str, task: &str) -> Attributes {
+        let mut question = Attributes::default();
+        question.add(Category::Subject, "urn:altinn:rolecode", role);
+        question.add(Category::Subject, "urn:altinn:rolecode", "OTHER");
+        question.add(Category::Action, "action-id", action);
+        question.add(Category::Resource, "urn:altinn:org", "ttd");
+        question.add(Category::Resource, "urn:altinn:app", "a");
+        question.add(Category::Resource, "urn:altinn:task", task);
+        question
+    }
+
+    #[test]
+    fn a_target_is_an_and_of_ors_of_ands() {
+        let role = |code: &str| one("string-equal-ignore-case", SUBJECT, "urn:altinn:rolecode", code);
+        let action = |name: &str| one("string-equal", ACTION, "action-id", name);
+        let task = |id: &str| one("string-equal", RESOURCE, "urn:altinn:task", id);
+        let org = one("string-equal", RESOURCE, "urn:altinn:org", "[ORG]");
+        let app = one("string-equal", RESOURCE, "urn:altinn:app", "[APP]");
+        let roles: &[&[String]] = &[&[role("DAGL")], &[role("regna")]];
+        let resource: &[&[String]] = &[&[org.clone(), app.clone(), task("Task_1")]];
+        let actions: &[&[String]] = &[&[action("read")], &[action("write")]];
+        let rules = rule("Permit", &target(&[roles, resource, actions]));
+        let text = policy(&rules);
+        let read = Policy::parse(&text, "ttd", "a").unwrap();
+        let permits =
+            |role, action, task| matches!(read.evaluate(&question(role, action, task)), Outcome::Permit(_));
+        for (role, action, task, expected) in [
+            ("DAGL", "read", "Task_1", true),
+            ("dagl", "write", "Task_1", true),
+            ("REGNA", "write", "Task_1", true),
+            ("PRIV", "write", "Task_1", false),
+            ("DAGL", "delete", "Task_1", false),
+            ("DAGL", "Read", "Task_1", false),
+            ("DAGL", "read", "Task_2", false),
+        ] {
+            assert_eq!(permits(role, action, task), expected, "{role} {action} {task}");
+        }
+        let elsewhere = Policy::parse(&text, "skd", "a").unwrap();
+        assert_eq!(
+            elsewhere.evaluate(&question("DAGL", "read", "Task_1")),
+            Outcome::NotApplicable
+        );
+    }
+
+    #[test]
+    fn deny_overrides_and_an_empty_target_fits_all() {
+        let never = rule(
+            "Deny",
+            &target(&[&[&[one("string-equal", ACTION, "action-id", "delete")]]]),
+        );
+        let text = policy(&format!("{}{never}", rule("Permit", "<Target/>")));
+        let read = Policy::parse(&text, "ttd", "a").unwrap();
+        assert_eq!(
+            read.evaluate(&question("X", "read", "T")),
+            Outcome::Permit(Obligations::default())
+        );
+        assert_eq!(read.evaluate(&question("X", "delete", "T")), Outcome::Deny);
+    }
+
+    #[test]
+    fn levels_for_users_and_orgs() {
+        let assign = |category: &str, level: &str| {
+            format!(
+                "<ObligationExpression ObligationId=\"o\" FulfillOn=\"Permit\"><AttributeAssignmentExpression \
+                 AttributeId=\"a\" Category=\"urn:altinn:{category}\"><AttributeValue>{level}</AttributeValue>\
+                 </AttributeAssignmentExpression></ObligationExpression>"
+            )
+        };
+        let text = policy(&format!(
+            "{}<ObligationExpressions>{}{}</ObligationExpressions>",
+            rule("Permit", "<Target/>"),
+            assign("minimum-authenticationlevel", "4"),
+            assign("minimum-authenticationlevel-org", "2")
+        ));
+        let Outcome::Permit(obligations) = Policy::parse(&text, "ttd", "a")
+            .unwrap()
+            .evaluate(&question("X", "read", "T"))
+        else {
+            panic!("a permit was expected")
+        };
+        for (level, is_org, met) in [
+            (4, false, true),
+            (3, false, false),
+            (3, true, true),
+            (1, true, false),
+        ] {
+            assert_eq!(obligations.are_met(level, is_org), met, "{level} {is_org}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_makes_the_whole_policy_unusable() {
+        let permit = rule("Permit", "<Target/>");
+        let good = policy(&permit);
+        assert!(Policy::parse(&good, "ttd", "a").is_ok());
+        let unknown_function = one("string-starts-with", ACTION, "action-id", "r");
+        let unknown_category = one("string-equal", "urn:other", "action-id", "r");
+        for bad in [
+            policy("<Rule RuleId=\"r\" Effect=\"Permit\"><Target/><Condition/></Rule>"),
+            policy("<VariableDefinition/>"),
+            policy("<Rule RuleId=\"r\" Effect=\"Perhaps\"/>"),
+            policy("<Rule RuleId=\"r\"/>"),
+            policy(&rule("Permit", &target(&[&[&[unknown_function]]]))),
+            policy(&rule("Permit", &target(&[&[&[unknown_category]]]))),
+            policy(&rule("Permit", "<Target><AllOf/></Target>")),
+            policy(
+                "<ObligationExpressions><ObligationExpression FulfillOn=\"Permit\"><AttributeAssignmentExpression \
+                    Category=\"urn:altinn:something\"/></ObligationExpression></ObligationExpressions>",
+            ),
+            good.replace("deny-overrides", "permit-overrides"),
+            good.replace("xacml:Policy", "xacml:PolicySet"),
+            good.replace("</xacml:Policy>", ""),
+            good.replace("<?xml", "<!DOCTYPE p [<!ENTITY e \"x\">]><?xml"),
+            format!("{good}{good}"),
+            format!("{}{}", "<a>".repeat(10_000), "</a>".repeat(10_000)),
+            String::new(),
+            "no XML".to_owned(),
+        ] {
+            assert!(Policy::parse(&bad, "ttd", "a").is_err(), "{bad:.300}");
+        }
+    }
+}
