@@ -11,6 +11,7 @@ use crate::compile::compile;
 use crate::error::SqlErrors;
 use crate::execution::Execution;
 use crate::program::Program;
+use crate::reads::Reads;
 
 /// What an evaluation may know of the world.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,12 @@ impl Compiled {
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.program.access
+    }
+
+    /// Which part of a document the query looks at.
+    #[must_use]
+    pub fn reads(&self) -> &Reads {
+        &self.program.reads
     }
 
     /// Starts a run that keeps at most `memory_bytes_max` bytes of rows, groups and undelivered

@@ -39,6 +39,7 @@ mod number;
 mod parser;
 mod print;
 mod program;
+mod reads;
 mod rows;
 mod value;
 
@@ -48,6 +49,7 @@ pub use compiled::{Compiled, EvalContext, OrderMode};
 pub use error::{ExecError, SqlError, SqlErrors};
 pub use execution::{Execution, Flow};
 pub use hash::structural_hash;
+pub use reads::Reads;
 pub use value::{compare_strings, compare_values, deep_equal};
 
 /// Reads a query text into its tree.

@@ -14,6 +14,7 @@ use crate::aggregate::AggregateKind;
 use crate::ast::{BinaryOp, SubqueryKind};
 use crate::functions::FunctionSpec;
 use crate::functions::like::LikePattern;
+use crate::reads::Reads;
 
 /// An expression ready to be evaluated.
 #[derive(Debug)]
@@ -108,6 +109,7 @@ pub(crate) struct Program {
     pub(crate) inner: Option<Arc<Program>>,
     pub(crate) block: Block,
     pub(crate) access: Access,
+    pub(crate) reads: Reads,
 }
 
 /// A compiled SELECT.

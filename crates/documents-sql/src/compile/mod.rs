@@ -21,6 +21,7 @@ use crate::ast::{
 use crate::error::{SqlError, code};
 use crate::limits::{JOINS_PER_QUERY_MAX, ROW_COUNT_MAX};
 use crate::program::{Block, Grouping, Node, Program, ProjectionNode, SourceNode};
+use crate::reads::{Reads, reads};
 
 /// The error is boxed to keep the frames of the recursion small.
 pub(crate) type Compiling<T> = Result<T, Box<SqlError>>;
@@ -69,7 +70,20 @@ impl Compiler {
         self.scope = vec![Entry::Alias(None)];
         let block = self.query(query, true)?;
         let access = narrow::access(&block, inner.as_deref().map(|inner| &inner.access));
-        Ok(Program { inner, block, access })
+        // What the query in FROM makes of documents isn't followed.
+        let reads = match &inner {
+            None => reads(&block),
+            Some(_) => Reads {
+                properties: None,
+                rows_are_documents: false,
+            },
+        };
+        Ok(Program {
+            inner,
+            block,
+            access,
+            reads,
+        })
     }
 
     /// Compiles a query and leaves the scope as it was.

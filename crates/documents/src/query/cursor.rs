@@ -1,8 +1,8 @@
 //! Item numbers that meet a condition, in growing order, found by seeking.
 //!
-//! A condition is a union of ranges; several conditions are intersected by leaping: whoever is
-//! behind seeks to where the others are. Memory is a page per range, or a bounded sorted list for
-//! ranges whose keys aren't in the order of numbers.
+//! A condition is a union of ranges. Memory is a page per range, or a bounded sorted list for
+//! ranges whose keys aren't in the order of numbers. How several are intersected is in
+//! [`super::intersection`].
 
 use ledger::limits::SCAN_PAGE_BYTES_MAX;
 use ledger::{Direction, Key, KeyRange, LedgerError, ScanLimit, Snapshot};
@@ -34,6 +34,18 @@ pub(super) struct Posting {
     ended: bool,
 }
 
+/// What is known of a condition's numbers from where a walk stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Outlook {
+    /// Numbers of the condition per number of the container, as far as was read: 0 to 1, or more
+    /// where ranges overlap.
+    pub(super) density: f64,
+    /// How many ranges one number may be in.
+    pub(super) ranges: usize,
+    /// Whether all that is left is in memory already.
+    pub(super) in_memory: bool,
+}
+
 impl Posting {
     fn new(range: KeyRange) -> Self {
         Self {
@@ -63,10 +75,9 @@ impl Posting {
             if self.ended {
                 return Ok(None);
             }
-            let start = ledger::KeyWriter::after(&self.prefix).u64(from).finish();
             let start = match self.page.last() {
-                Some(last) if *last >= from => ledger::KeyWriter::after(&self.prefix).u64(last + 1).finish(),
-                _ => start,
+                Some(last) if *last >= from => self.key(last.saturating_add(1)),
+                _ => self.key(from),
             };
             let range = KeyRange {
                 start,
@@ -91,6 +102,11 @@ impl Posting {
             self.at = 0;
             self.ended = page.rest.is_none();
         }
+    }
+
+    /// The key of a number's entry.
+    fn key(&self, number: u64) -> Key {
+        ledger::KeyWriter::after(&self.prefix).u64(number).finish()
     }
 }
 
@@ -125,7 +141,7 @@ impl Numbers {
     }
 
     /// The first number at or above `from`.
-    async fn seek(
+    pub(super) async fn seek(
         &mut self,
         snapshot: &dyn Snapshot,
         from: u64,
@@ -148,27 +164,57 @@ impl Numbers {
             }
         }
     }
-}
 
-/// The first number at or above `from` that meets all conditions (of which there is at least one).
-pub(super) async fn seek_all(
-    snapshot: &dyn Snapshot,
-    conditions: &mut [Numbers],
-    from: u64,
-    read: &mut u64,
-) -> Result<Option<u64>, LedgerError> {
-    let mut candidate = from;
-    'leap: loop {
-        for numbers in conditions.iter_mut() {
-            match numbers.seek(snapshot, candidate, read).await? {
-                None => return Ok(None),
-                Some(number) if number > candidate => {
-                    candidate = number;
-                    continue 'leap;
-                }
-                Some(_) => {}
+    /// What the pages read so far tell.
+    pub(super) fn outlook(&self) -> Outlook {
+        match self {
+            Self::Postings(postings) => Outlook {
+                density: postings.iter().map(|posting| density(&posting.page)).sum(),
+                ranges: postings.len(),
+                in_memory: postings.iter().all(|posting| posting.ended),
+            },
+            Self::List { sorted, .. } => Outlook {
+                density: density(sorted),
+                ranges: 1,
+                in_memory: true,
+            },
+        }
+    }
+
+    /// Keeps those of `candidates` that the condition holds, by asking for their very keys.
+    pub(super) async fn retain(
+        &self,
+        snapshot: &dyn Snapshot,
+        candidates: &mut Vec<u64>,
+        read: &mut u64,
+    ) -> Result<(), LedgerError> {
+        let postings = match self {
+            Self::Postings(postings) => postings,
+            Self::List { sorted, .. } => {
+                candidates.retain(|number| sorted.binary_search(number).is_ok());
+                return Ok(());
+            }
+        };
+        let mut held = vec![false; candidates.len()];
+        for posting in postings {
+            let keys: Vec<Key> = candidates.iter().map(|number| posting.key(*number)).collect();
+            *read += keys.len() as u64;
+            let found = snapshot.get_many(&keys).await?;
+            for (held, found) in held.iter_mut().zip(found) {
+                *held |= found.is_some();
             }
         }
-        return Ok(Some(candidate));
+        let mut held = held.into_iter();
+        candidates.retain(|_| held.next().unwrap_or(true));
+        Ok(())
+    }
+}
+
+/// Numbers per number, of a sorted piece.
+#[allow(clippy::cast_precision_loss, reason = "an estimate")]
+fn density(sorted: &[u64]) -> f64 {
+    match (sorted.first(), sorted.last()) {
+        (Some(first), Some(last)) => sorted.len() as f64 / ((last - first) as f64 + 1.0),
+        _ => 0.0,
     }
 }

@@ -6,10 +6,12 @@
 
 mod continuation;
 mod cursor;
+mod intersection;
 mod ordered;
 mod page;
 mod plan;
 mod resources;
+mod rows;
 mod source;
 
 use std::sync::Arc;
@@ -24,9 +26,10 @@ use crate::rules::partition_key::PartitionKey;
 use crate::store::Container;
 
 pub(crate) use continuation::FeedToken;
-pub(crate) use page::{ItemsRequest, Rows};
+pub(crate) use page::ItemsRequest;
 pub(crate) use plan::Scope;
 pub(crate) use resources::query_resources;
+pub(crate) use rows::Rows;
 
 /// Parsed query texts: services and applications send the same few again and again.
 pub(crate) struct QueryCache(Cache<String, Arc<documents_sql::Query>>);

@@ -8,14 +8,16 @@ use serde_json::Value;
 
 use super::continuation::FeedToken;
 use super::cursor::Numbers;
+use super::intersection::Intersection;
 use super::ordered::{OrderedSource, Position, Step};
 use super::plan::{Narrowing, Scope, index_order, narrowing, order_range};
+use super::rows::Rows;
 use super::source::NumberSource;
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{
-    BLOCKING_QUERY_SECONDS_MAX, PAGE_BYTES_MAX, PAGE_MILLISECONDS_MAX, QUERY_MEMORY_BYTES_MAX,
-    RANGE_NUMBERS_BESIDE_MAX, RANGE_NUMBERS_MAX, SORT_MATCHES_MAX,
+    BLOCKING_QUERY_SECONDS_MAX, PAGE_MILLISECONDS_MAX, QUERY_MEMORY_BYTES_MAX, RANGE_NUMBERS_BESIDE_MAX,
+    RANGE_NUMBERS_MAX, SORT_MATCHES_MAX,
 };
 use crate::store::Container;
 use crate::store::records::ItemRecord;
@@ -30,81 +32,6 @@ pub(crate) struct ItemsRequest<'a> {
     pub(crate) scope: Scope,
     pub(crate) items_max: usize,
     pub(crate) continuation: Option<&'a str>,
-}
-
-/// A page's rows, as values or as JSON text, bounded either way.
-#[derive(Debug)]
-pub(crate) struct Rows {
-    values: Option<Vec<Value>>,
-    text: Vec<u8>,
-    count: usize,
-    bytes: usize,
-}
-
-impl Rows {
-    /// Keeps values.
-    pub(crate) fn values() -> Self {
-        Self {
-            values: Some(Vec::new()),
-            text: Vec::new(),
-            count: 0,
-            bytes: 0,
-        }
-    }
-
-    /// Writes the elements of a JSON array, commas between them.
-    pub(crate) fn text() -> Self {
-        Self {
-            values: None,
-            text: Vec::with_capacity(4_096),
-            count: 0,
-            bytes: 0,
-        }
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.count
-    }
-
-    pub(crate) fn into_values(self) -> Vec<Value> {
-        self.values.unwrap_or_default()
-    }
-
-    pub(crate) fn into_text(self) -> Vec<u8> {
-        self.text
-    }
-
-    fn is_full(&self, items_max: usize) -> bool {
-        self.count >= items_max || self.bytes >= PAGE_BYTES_MAX
-    }
-
-    fn separate(&mut self) {
-        if self.count > 0 {
-            self.text.push(b',');
-        }
-        self.count += 1;
-    }
-
-    fn add(&mut self, row: Value) -> Result<(), DocumentsError> {
-        if let Some(values) = &mut self.values {
-            // The text isn't needed; its size is what bounds the page.
-            self.bytes += row.to_string().len();
-            self.count += 1;
-            values.push(row);
-            return Ok(());
-        }
-        self.separate();
-        serde_json::to_writer(&mut self.text, &row)
-            .map_err(|error| DocumentsError::Damaged(format!("a row: {error}")))?;
-        self.bytes = self.text.len();
-        Ok(())
-    }
-
-    pub(crate) fn add_stored(&mut self, text: &[u8]) {
-        self.separate();
-        self.text.extend_from_slice(text);
-        self.bytes = self.text.len();
-    }
 }
 
 /// What a page cost, for the request charge.
@@ -144,6 +71,7 @@ enum Source<'a> {
 struct Candidate {
     number: u64,
     record: ItemRecord,
+    /// What the query looks at of it, at least.
     document: Value,
     position: Option<Position>,
 }
@@ -160,11 +88,12 @@ impl Source<'_> {
         snapshot: &dyn Snapshot,
         counters: &mut Counters,
         clock: &dyn Clock,
+        properties: Option<&[String]>,
     ) -> Result<Next, DocumentsError> {
         match self {
             Self::ByNumber(source) => match source.next(snapshot, counters).await? {
                 Some((number, record)) => {
-                    let document = record.parse()?;
+                    let document = record.parse_properties(properties)?;
                     Ok(Next::Candidate(Candidate {
                         number,
                         record,
@@ -299,6 +228,9 @@ impl Documents {
         } else {
             OrderMode::Sort
         };
+        // Rows that are whole documents, and come out as these go in, are answered as stored.
+        let rows_are_stored = compiled.reads().rows_are_documents && (access.streaming || ordered);
+        let properties = properties_read(&compiled, rows_are_stored, request);
         let mut execution = compiled.execution(context, QUERY_MEMORY_BYTES_MAX, mode);
         let mut page = Page {
             rows,
@@ -309,7 +241,12 @@ impl Documents {
         let mut skipped_before_page = skip;
         loop {
             let candidate = match source
-                .next(snapshot, &mut page.counters, self.clock.as_ref())
+                .next(
+                    snapshot,
+                    &mut page.counters,
+                    self.clock.as_ref(),
+                    properties.as_deref(),
+                )
                 .await?
             {
                 Next::Candidate(candidate) => candidate,
@@ -371,7 +308,11 @@ impl Documents {
                     page.continuation = Some(token.encode(hash));
                     return Ok(page);
                 }
-                page.rows.add(row)?;
+                if rows_are_stored {
+                    page.rows.add_stored(&candidate.record)?;
+                } else {
+                    page.rows.add(row)?;
+                }
                 rows_of_item += 1;
             }
             if flow == Flow::Done {
@@ -415,22 +356,18 @@ impl Documents {
         if !beside && !exact {
             return Ok(true);
         }
-        let mut conditions = open_conditions(snapshot, narrowing, counters).await?;
+        let conditions = open_conditions(snapshot, narrowing, counters).await?;
         if conditions.is_empty() {
             return Ok(true);
         }
-        let (mut matches, mut next) = (0, 0);
-        while let Some(number) =
-            super::cursor::seek_all(snapshot, &mut conditions, next, &mut counters.index_keys).await?
-        {
-            matches += 1;
-            next = number.saturating_add(1);
-            if matches > SORT_MATCHES_MAX {
-                tracing::debug!(container = container.id, "many matches, so the index orders them");
-                return Ok(true);
-            }
+        let matches = Intersection::new(conditions, 0)
+            .next(snapshot, SORT_MATCHES_MAX + 1, &mut counters.index_keys)
+            .await?;
+        let many = matches.len() > SORT_MATCHES_MAX;
+        if many {
+            tracing::debug!(container = container.id, "many matches, so the index orders them");
         }
-        Ok(false)
+        Ok(many)
     }
 
     /// One page of a read feed: items as they are stored.
@@ -484,7 +421,7 @@ impl Documents {
                 page.continuation = Some(FeedToken::ByNumber { number, rows: 0 }.encode(hash));
                 return Ok(page);
             }
-            page.rows.add_stored(&record.text);
+            page.rows.add_stored(&record)?;
         }
         Ok(page)
     }
@@ -516,6 +453,24 @@ async fn open_conditions(
         }
     }
     Ok(opened)
+}
+
+/// The properties that must be read of each document; `None` means all.
+fn properties_read(
+    compiled: &Compiled,
+    rows_are_stored: bool,
+    request: &ItemsRequest<'_>,
+) -> Option<Vec<String>> {
+    let reads = compiled.reads();
+    if reads.rows_are_documents && !rows_are_stored {
+        return None;
+    }
+    let mut properties = reads.properties.clone()?;
+    if request.scope != Scope::Whole {
+        let paths = &request.container.partition_key.paths;
+        properties.extend(paths.iter().filter_map(|path| path.first().cloned()));
+    }
+    Some(properties)
 }
 
 fn request_hash(request: &ItemsRequest<'_>, sql: &str, parameters: &[(String, Value)]) -> u64 {

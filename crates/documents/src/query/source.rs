@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use ledger::limits::SCAN_PAGE_BYTES_MAX;
 use ledger::{Direction, KeyRange, ScanLimit, Snapshot};
 
-use super::cursor::{Numbers, seek_all};
+use super::cursor::Numbers;
+use super::intersection::Intersection;
 use super::page::Counters;
 use crate::error::DocumentsError;
 use crate::store::Container;
@@ -19,8 +20,9 @@ const BATCH_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct NumberSource<'a> {
     container: &'a Container,
-    /// Empty: every item.
-    conditions: Vec<Numbers>,
+    /// Of nothing: every item.
+    conditions: Intersection,
+    /// Where a walk through all items stands.
     next: u64,
     ended: bool,
     batch: usize,
@@ -31,7 +33,7 @@ impl<'a> NumberSource<'a> {
     pub(super) fn new(container: &'a Container, conditions: Vec<Numbers>, from: u64) -> Self {
         Self {
             container,
-            conditions,
+            conditions: Intersection::new(conditions, from),
             next: from,
             ended: false,
             batch: BATCH_FIRST,
@@ -53,7 +55,7 @@ impl<'a> NumberSource<'a> {
         counters: &mut Counters,
     ) -> Result<Option<(u64, ItemRecord)>, DocumentsError> {
         while self.buffer.is_empty() && !self.ended {
-            if self.conditions.is_empty() {
+            if self.conditions.is_of_nothing() {
                 self.read_items(snapshot).await?;
             } else {
                 self.read_matches(snapshot, counters).await?;
@@ -92,26 +94,11 @@ impl<'a> NumberSource<'a> {
         snapshot: &dyn Snapshot,
         counters: &mut Counters,
     ) -> Result<(), DocumentsError> {
-        let mut numbers = Vec::with_capacity(self.batch);
-        while numbers.len() < self.batch {
-            match seek_all(
-                snapshot,
-                &mut self.conditions,
-                self.next,
-                &mut counters.index_keys,
-            )
-            .await?
-            {
-                None => {
-                    self.ended = true;
-                    break;
-                }
-                Some(number) => {
-                    numbers.push(number);
-                    self.next = number.saturating_add(1);
-                }
-            }
-        }
+        let numbers = self
+            .conditions
+            .next(snapshot, self.batch, &mut counters.index_keys)
+            .await?;
+        self.ended = numbers.len() < self.batch;
         let item_keys: Vec<_> = numbers
             .iter()
             .map(|number| keys::item(self.container.number, *number))

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::DocumentsError;
+use crate::rules::partial_json;
 
 const ITEM_FORMAT: u8 = 1;
 const HEAD_BYTES: usize = 33;
@@ -132,6 +133,15 @@ impl ItemRecord {
     /// The document, system properties included.
     pub(crate) fn parse(&self) -> Result<Value, DocumentsError> {
         decode(&self.text, "an item's text")
+    }
+
+    /// The document cut down to these properties of its top level; all of it for `None`.
+    pub(crate) fn parse_properties(&self, names: Option<&[String]>) -> Result<Value, DocumentsError> {
+        match names {
+            None => self.parse(),
+            Some(names) => partial_json::parse(&self.text, names)
+                .map_err(|error| DocumentsError::Damaged(format!("an item's text: {error}"))),
+        }
     }
 
     /// The etag as clients see it, quotes included.
