@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::committer::Committer;
 use crate::folder::{Folder, Found};
+use crate::journal::{self, Walked};
 use crate::queue::{Queue, Request, queue};
 use crate::store::{EmbeddedSnapshot, START, Store, StoreError, View, guard};
 use crate::witness::{Mark, Witness};
@@ -113,11 +114,23 @@ impl EmbeddedLedger {
     pub fn open(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, OpenError> {
         let (folder, found) = Folder::open(path)?;
         let create = found == Found::Nothing;
+        // Before the store opens: it would cut a damaged journal, and with it what can be rescued.
+        let walked = if create {
+            Walked::default()
+        } else {
+            journal::walk(&folder.store(), witnessed(&folder, options.witness))?
+        };
+        if let Some((file, offset)) = &walked.torn {
+            tracing::info!(file = %file.display(), offset, "a commit that was never acknowledged is torn");
+        }
         let store = Store::open(folder, &options, create)?;
-        let view = store.first_view().map_err(|error| OpenError::Damaged {
-            path: path.to_owned(),
-            detail: error.to_string(),
-        })?;
+        let view = store
+            .first_view()
+            .and_then(|view| store.check_logged(&view, &walked.must_be_logged).map(|()| view))
+            .map_err(|error| OpenError::Damaged {
+                path: path.to_owned(),
+                detail: error.to_string(),
+            })?;
         let witness = if create {
             let witness =
                 Witness::create(&store.folder.witness(), START).map_err(io(path, "creating HEAD"))?;
@@ -174,6 +187,17 @@ impl Drop for EmbeddedLedger {
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// The newest acknowledged commit, if the witness is to be believed and can be read.
+fn witnessed(folder: &Folder, rule: WitnessRule) -> Option<Sequence> {
+    match rule {
+        WitnessRule::Rebuild => None,
+        WitnessRule::Required => Witness::open(&folder.witness())
+            .ok()
+            .and_then(|(_, mark)| mark)
+            .map(|mark| mark.sequence),
     }
 }
 

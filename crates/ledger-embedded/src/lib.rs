@@ -2,6 +2,7 @@
 //!
 //! * `folder`: the folder's format marker and its lock.
 //! * `witness`: `HEAD`, the note outside the store of how far it had been acknowledged.
+//! * `journal`: the store's journals, checked before the store replays them.
 //! * `record`: how keys, values and checksums lie in the store.
 //! * `store`: opening, point reads, pages.
 //! * `queue`, `group`, `committer`: commits waiting, the decision over a group of them, and the
@@ -16,6 +17,7 @@ mod committer;
 mod engine;
 mod folder;
 mod group;
+mod journal;
 pub mod limits;
 mod options;
 mod queue;

@@ -85,6 +85,19 @@ pub enum OpenError {
         /// What is damaged.
         detail: String,
     },
+    /// A journal is damaged before its end: opened all the same, the store would cut it there.
+    #[error(
+        "{file}: damaged from byte {offset} on: {detail}; nothing was changed: copy the folder away for rescue, \
+         then restore from a backup"
+    )]
+    JournalDamaged {
+        /// The journal.
+        file: PathBuf,
+        /// Where the damaged batch begins.
+        offset: u64,
+        /// What is wrong, and why it is no torn tail.
+        detail: String,
+    },
     /// The operating system refused.
     #[error("{path}: {doing}: {source}")]
     Io {

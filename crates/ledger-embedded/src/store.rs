@@ -175,6 +175,16 @@ impl Store {
         Ok(())
     }
 
+    /// Checks that single log entries are there, unless they were trimmed.
+    pub(crate) fn check_logged(&self, view: &View, entries: &[Sequence]) -> Result<(), LedgerError> {
+        for sequence in entries.iter().filter(|entry| **entry > view.trimmed.sequence) {
+            if self.log_entry(view, *sequence)?.is_none() {
+                return Err(LedgerError::Corrupt(format!("log entry {sequence} is missing")));
+            }
+        }
+        Ok(())
+    }
+
     fn mark(&self, snapshot: &fjall::Snapshot, key: &[u8]) -> Result<Option<Mark>, LedgerError> {
         let Some(stored) = guard(|| snapshot.get(&self.tree, key)).map_err(read_error)? else {
             return Ok(None);

@@ -362,7 +362,7 @@ async fn a_cut_journal_is_refused() {
             .unwrap();
         let error = open(&damaged).unwrap_err();
         assert!(
-            matches!(error, OpenError::LostCommits { .. } | OpenError::Damaged { .. }),
+            matches!(error, OpenError::JournalDamaged { .. }),
             "{error}"
         );
     }
