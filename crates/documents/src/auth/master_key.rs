@@ -148,13 +148,14 @@ pub(crate) fn verify(
         None => ("", sent),
     };
     let candidates = signed.type_and_links();
-    let mut valid = false;
-    for (kind, link) in &candidates {
+    // Which form or key fits is no secret, so the first that does ends the search.
+    let valid = candidates.iter().any(|(kind, link)| {
         let text = string_to_sign(signed.method, kind, link, x_ms_date, date_header);
-        for key in &account.keys {
-            valid |= key.verify(&text, &authorization.signature);
-        }
-    }
+        account
+            .keys
+            .iter()
+            .any(|key| key.verify(&text, &authorization.signature))
+    });
     if !valid {
         let (kind, link) = candidates.into_iter().next().unwrap_or_default();
         let expected = string_to_sign(signed.method, &kind, &link, x_ms_date, date_header);

@@ -92,10 +92,24 @@ pub fn is_cut(encoded: &[u8]) -> bool {
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
-    let start = out.len();
-    for &byte in text.as_bytes() {
-        // An escape takes two bytes and must not be cut in two.
-        if out.len() - start >= INDEX_STRING_BYTES_MAX - 1 {
+    // An escape takes two bytes and must not be cut in two.
+    let cut_at = out.len() + INDEX_STRING_BYTES_MAX - 1;
+    let mut rest = text.as_bytes();
+    loop {
+        // What needs no change is copied at once, as far as there is room.
+        let plain = rest
+            .iter()
+            .position(|byte| matches!(byte, 0 | 0xEE | 0xEF | 0xF0..=0xF4))
+            .unwrap_or(rest.len())
+            .min(cut_at.saturating_sub(out.len()));
+        let Some((head, behind)) = rest.split_at_checked(plain) else {
+            return false;
+        };
+        out.extend_from_slice(head);
+        let Some((&byte, behind)) = behind.split_first() else {
+            return false;
+        };
+        if out.len() >= cut_at {
             return true;
         }
         match byte {
@@ -105,8 +119,8 @@ fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
             0xF0..=0xF4 => out.push(byte - 2),
             other => out.push(other),
         }
+        rest = behind;
     }
-    false
 }
 
 fn write_number(out: &mut Vec<u8>, number: &Number) {
@@ -140,6 +154,41 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Byte by byte, as the format says it.
+    fn written_slowly(text: &str) -> (Vec<u8>, bool) {
+        let mut out = Vec::new();
+        for byte in text.bytes() {
+            if out.len() >= INDEX_STRING_BYTES_MAX - 1 {
+                return (out, true);
+            }
+            match byte {
+                0 => out.extend_from_slice(&[0, 0xFF]),
+                0xEE | 0xEF => out.push(byte + 5),
+                0xF0..=0xF4 => out.push(byte - 2),
+                other => out.push(other),
+            }
+        }
+        (out, false)
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_written_as_the_format_says(
+            pieces in prop::collection::vec(("[a\0\u{E000}\u{10000}é]{0,9}", 0usize..3), 0..8),
+            before in 0usize..4,
+        ) {
+            let text: String = pieces
+                .iter()
+                .map(|(piece, length)| format!("{piece}{}", "x".repeat(length * (INDEX_STRING_BYTES_MAX / 3))))
+                .collect();
+            let mut out = vec![7; before];
+            let cut = write_text(&mut out, &text);
+            let (wanted, wanted_cut) = written_slowly(&text);
+            prop_assert_eq!(cut, wanted_cut);
+            prop_assert_eq!(&out[before..], &wanted);
+        }
+    }
 
     #[test]
     fn the_order_of_types_and_edges() {
