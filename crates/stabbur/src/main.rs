@@ -10,7 +10,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mimalloc::MiMalloc;
 use tracing_subscriber::EnvFilter;
+
+/// A commit's memory is taken by the thread of its request and given back by the committer's,
+/// which the C library's own allocator pays for dearly: it took a fifth of the processor's time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Keeps what a public digital service stores, behind the protocols its clients already speak.
 #[derive(Debug, Parser)]
