@@ -81,23 +81,15 @@ impl Committer {
 
     /// Takes what waits, up to the limits; also a request of another kind that came between.
     fn gather(&self, first: Waiting) -> (Vec<Waiting>, Option<Request>) {
+        // Those that were just answered are expected back; the first of them is here.
+        if self.last_group > 1 {
+            let wait = Duration::from_micros(limits::GROUP_WAIT_MICROS);
+            self.inbox.sleep(self.last_group - 1, wait);
+        }
         let mut bytes = first.transaction.size_bytes();
         let mut group = vec![first];
-        let deadline = self.shared.clock.monotonic() + Duration::from_micros(limits::GROUP_WAIT_MICROS);
         while group.len() < GROUP_TRANSACTIONS_MAX && bytes < GROUP_BYTES_MAX {
-            let joined = match self.inbox.ready() {
-                Some(request) => Some(request),
-                None if group.len() < self.last_group => {
-                    let left = deadline.saturating_sub(self.shared.clock.monotonic());
-                    if left.is_zero() {
-                        None
-                    } else {
-                        self.inbox.next(left).ok().flatten()
-                    }
-                }
-                None => None,
-            };
-            match joined {
+            match self.inbox.ready() {
                 Some(Request::Commit(waiting)) => {
                     bytes += waiting.transaction.size_bytes();
                     group.push(waiting);
@@ -112,18 +104,22 @@ impl Committer {
         self.last_group = waiting.len();
         if let Some(error) = self.refusal(&waiting) {
             for one in waiting {
-                let _ = one.reply.send(Err(error.clone()));
+                one.answer(Err(error.clone()));
             }
             return;
         }
         let view = self.shared.view();
         let time = self.shared.clock.now();
-        let mut group = Group::new(&self.shared.store, &view);
+        let transactions = waiting.iter().map(|one| &one.transaction);
+        let mut group = Group::new(&self.shared.store, &view, transactions);
         let mut answers = Vec::with_capacity(waiting.len());
         for one in &waiting {
             answers.push(group.decide(&one.transaction, time));
         }
-        let (head, writes) = (group.head, group.writes);
+        let (head, mut writes) = (group.head, group.writes);
+        // Neighbours in the store's sorted memory table find their places on the same path, which
+        // the processor has at hand then. Stable: of two writes to a key the later one counts.
+        writes.sort_by(|(one, _), (other, _)| one.cmp(other));
         let accepted = head.sequence - view.head.sequence;
         if accepted > 0
             && let Err(error) = self.write(writes, head, view.trimmed)
@@ -136,7 +132,7 @@ impl Committer {
         }
         self.shared.count(&answers);
         for (one, answer) in waiting.into_iter().zip(answers) {
-            let _ = one.reply.send(answer);
+            one.answer(answer);
         }
     }
 
@@ -214,10 +210,10 @@ impl Committer {
                 chain: entry.chain,
             };
             let mut writes: Vec<StoredWrite> = (from + 1..=step)
-                .map(|sequence| (record::log_key(sequence), None))
+                .map(|sequence| (record::log_key(sequence).into(), None))
                 .collect();
             let mark = record::seal(record::TRIMMED_KEY, trimmed.sequence, &trimmed.chain);
-            writes.push((record::TRIMMED_KEY.to_vec(), Some(mark)));
+            writes.push((record::TRIMMED_KEY.into(), Some(mark.into())));
             self.write(writes, view.head, trimmed)
                 .map_err(|error| self.shared.fail(&error))?;
         }
@@ -273,5 +269,72 @@ impl Committer {
         self.witness
             .sync()
             .map_err(|error| LedgerError::Failed(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{Key, Ledger as _, SystemClock, Transaction};
+
+    use super::*;
+    use crate::{EmbeddedLedger, Options};
+
+    fn key(name: &str) -> Key {
+        KeyWriter::new(Keyspace::Platform).str(name).finish()
+    }
+
+    /// A group is written in the order of keys; who wrote a key last must still be last.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_two_writes_to_a_key_in_one_group_the_later_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let open =
+            || Arc::new(EmbeddedLedger::open(&path, Arc::new(SystemClock), Options::default()).unwrap());
+        let ledger = open();
+        let mut last = (0, Vec::new());
+        for round in 0..20u8 {
+            let writers: Vec<_> = (0..32u8)
+                .map(|writer| {
+                    let ledger = ledger.clone();
+                    tokio::spawn(async move {
+                        let value = vec![round, writer];
+                        let mut tx = Transaction::new();
+                        tx.put(key("b"), value.clone());
+                        tx.put(key("a"), value.clone());
+                        if writer % 3 == 0 {
+                            tx.delete(key("c"));
+                        } else {
+                            tx.put(key("c"), value.clone());
+                        }
+                        (ledger.commit(tx).await.unwrap().sequence, value)
+                    })
+                })
+                .collect();
+            for writer in writers {
+                last = last.max(writer.await.unwrap());
+            }
+        }
+        let stats = ledger.stats().await.unwrap();
+        assert!(stats.groups < stats.commits, "no group had two commits");
+        let check = async |ledger: Arc<EmbeddedLedger>| {
+            let (sequence, value) = &last;
+            let snapshot = ledger.snapshot().await.unwrap();
+            for name in ["a", "b", "c"] {
+                let found = snapshot.get(&key(name)).await.unwrap();
+                if name == "c" && value[1] % 3 == 0 {
+                    assert_eq!(found, None);
+                } else {
+                    let found = found.unwrap();
+                    assert_eq!(
+                        (found.version, found.value.to_vec()),
+                        (*sequence, value.clone()),
+                        "{name}"
+                    );
+                }
+            }
+        };
+        check(ledger.clone()).await;
+        drop(ledger);
+        check(open()).await;
     }
 }

@@ -4,8 +4,9 @@
 //! group write, exactly as if each had been committed alone; one that conflicts leaves no trace
 //! and doesn't disturb its neighbours.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use fjall::{UserKey, UserValue};
 use ledger::{Committed, Key, LedgerError, LogEntry, Sequence, Transaction, Write};
 
 use crate::record;
@@ -13,7 +14,9 @@ use crate::store::{Store, View};
 use crate::witness::Mark;
 
 /// A write of the group: stored key, and the sealed record or nothing for a delete.
-pub(crate) type StoredWrite = (Vec<u8>, Option<Vec<u8>>);
+pub(crate) type StoredWrite = (UserKey, Option<UserValue>);
+
+const LENGTHS: usize = 256;
 
 /// A group under decision.
 pub(crate) struct Group<'a> {
@@ -23,17 +26,44 @@ pub(crate) struct Group<'a> {
     pub(crate) head: Mark,
     /// Everything the accepted commits write, in order.
     pub(crate) writes: Vec<StoredWrite>,
-    /// Versions of keys that accepted commits wrote (`None`: deleted).
-    overlay: HashMap<Key, Option<Sequence>>,
+    /// Keys that a later commit of the group demands something of.
+    watched: HashSet<&'a Key>,
+    /// The lengths that watched keys have, modulo the array's own: most writes are told apart so
+    /// without hashing them.
+    watched_lengths: [bool; LENGTHS],
+    /// Versions of watched keys as the accepted commits leave them (`None`: absent).
+    overlay: HashMap<&'a Key, Option<Sequence>>,
 }
 
 impl<'a> Group<'a> {
-    pub(crate) fn new(store: &'a Store, view: &'a View) -> Self {
+    /// A group of `transactions`, which are then decided one by one, in this order.
+    pub(crate) fn new(
+        store: &'a Store,
+        view: &'a View,
+        transactions: impl Iterator<Item = &'a Transaction> + Clone,
+    ) -> Self {
+        let writes = transactions
+            .clone()
+            .map(|transaction| transaction.writes().len() + transaction.sequenced().len() + 1)
+            .sum();
+        let watched: HashSet<&Key> = transactions
+            .skip(1)
+            .flat_map(Transaction::preconditions)
+            .map(|precondition| &precondition.key)
+            .collect();
+        let mut watched_lengths = [false; LENGTHS];
+        for key in &watched {
+            if let Some(length) = watched_lengths.get_mut(key.as_bytes().len() % LENGTHS) {
+                *length = true;
+            }
+        }
         Self {
             store,
             view,
             head: view.head,
-            writes: Vec::new(),
+            writes: Vec::with_capacity(writes),
+            watched,
+            watched_lengths,
             overlay: HashMap::new(),
         }
     }
@@ -41,15 +71,21 @@ impl<'a> Group<'a> {
     /// Checks one transaction and, if it holds, adds its writes.
     pub(crate) fn decide(
         &mut self,
-        transaction: &Transaction,
+        transaction: &'a Transaction,
         time: jiff::Timestamp,
     ) -> Result<Committed, LedgerError> {
         for precondition in transaction.preconditions() {
             let found = match self.overlay.get(&precondition.key) {
                 Some(version) => *version,
-                None => self
-                    .store
-                    .version(self.view, &record::data_key(precondition.key.as_bytes()))?,
+                None => {
+                    let stored_key = record::data_key(precondition.key.as_bytes());
+                    let found = self.store.version(self.view, &stored_key)?;
+                    // Writers of one container all demand its record.
+                    if self.watches(&precondition.key) {
+                        self.overlay.insert(&precondition.key, found);
+                    }
+                    found
+                }
             };
             ledger::memory::check(&precondition.key, precondition.expected, found)
                 .map_err(LedgerError::Conflict)?;
@@ -57,17 +93,27 @@ impl<'a> Group<'a> {
         let sequence = self.head.sequence + 1;
         let entry = LogEntry::new(&self.head.chain, sequence, time, transaction);
         for put in transaction.sequenced() {
-            self.put(&put.key(sequence), sequence, Some(&put.value));
+            let key = put.key(sequence);
+            if self.watches(&key)
+                && let Some(watched) = self.watched.get(&key)
+            {
+                self.overlay.insert(watched, Some(sequence));
+            }
+            self.put(&key, sequence, Some(&put.value));
         }
         for (key, write) in transaction.writes() {
-            match write {
-                Write::Put(value) => self.put(key, sequence, Some(value)),
-                Write::Delete => self.put(key, sequence, None),
+            let value = match write {
+                Write::Put(value) => Some(value.as_ref()),
+                Write::Delete => None,
+            };
+            if self.watches(key) {
+                self.overlay.insert(key, value.map(|_| sequence));
             }
+            self.put(key, sequence, value);
         }
         let log_key = record::log_key(sequence);
         let sealed = record::seal(&log_key, sequence, &entry.encode());
-        self.writes.push((log_key, Some(sealed)));
+        self.writes.push((log_key.into(), Some(sealed.into())));
         self.head = Mark {
             sequence,
             chain: entry.chain,
@@ -75,11 +121,14 @@ impl<'a> Group<'a> {
         Ok(Committed { sequence, time })
     }
 
+    fn watches(&self, key: &Key) -> bool {
+        let length = key.as_bytes().len() % LENGTHS;
+        self.watched_lengths.get(length) == Some(&true) && self.watched.contains(key)
+    }
+
     fn put(&mut self, key: &Key, sequence: Sequence, value: Option<&[u8]>) {
         let stored_key = record::data_key(key.as_bytes());
-        let sealed = value.map(|value| record::seal(&stored_key, sequence, value));
-        self.overlay
-            .insert(key.clone(), value.is_some().then_some(sequence));
-        self.writes.push((stored_key, sealed));
+        let sealed = value.map(|value| record::seal(&stored_key, sequence, value).into());
+        self.writes.push((stored_key.into(), sealed));
     }
 }
