@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("content", 0),
     ("http-semantics", 0),
     ("ledger-embedded", 1),
+    ("ledger-postgres", 1),
     ("content-local", 1),
     ("identity", 2),
     ("documents-sql", 2),

@@ -1,0 +1,304 @@
+//! Connections: TLS where it is needed, time-outs on everything, the statements.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::error::describe;
+use crate::limits::{
+    CONNECT_SECONDS_MAX, IDLE_IN_TRANSACTION_MILLISECONDS_MAX, LOCK_MILLISECONDS_MAX,
+    STATEMENT_MILLISECONDS_MAX,
+};
+use crate::schema;
+use crate::{ConnectError, Options};
+
+/// Makes connections.
+pub(crate) struct Connector {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+    options: Options,
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector")
+            .field("options", &self.options)
+            .finish()
+    }
+}
+
+impl Connector {
+    /// Reads the options.
+    pub(crate) fn new(options: &Options) -> Result<Self, ConnectError> {
+        // The library's error may repeat what it read, and there may be a password in it.
+        let mut config: Config = options.connection.parse().map_err(|_| {
+            ConnectError::Options("the connection string of PostgreSQL can't be read".to_owned())
+        })?;
+        if !schema::is_name(&options.schema) {
+            return Err(ConnectError::Options(format!(
+                "{:?} can't be a schema's name: lower-case letters, digits and _",
+                options.schema
+            )));
+        }
+        config
+            .application_name("stabbur")
+            .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
+            .keepalives_idle(Duration::from_secs(30));
+        let local = config.get_hosts().iter().all(is_local);
+        let tls = match (config.get_ssl_mode(), &options.authorities) {
+            (SslMode::Require, Some(_)) => Some(tls(options)?),
+            (SslMode::Require, None) => {
+                return Err(ConnectError::Options(
+                    "sslmode=require needs the authorities that the database's certificate is signed by"
+                        .to_owned(),
+                ));
+            }
+            _ if local => None,
+            _ => {
+                return Err(ConnectError::Options(
+                    "the database isn't on this machine: sslmode=require is needed in its connection string"
+                        .to_owned(),
+                ));
+            }
+        };
+        Ok(Self {
+            config,
+            tls,
+            options: options.clone(),
+        })
+    }
+
+    /// The schema's name.
+    pub(crate) fn schema(&self) -> &str {
+        &self.options.schema
+    }
+
+    /// A connection whose session is set up. Notifications go to `notify`.
+    pub(crate) async fn open(&self, notify: Option<mpsc::Sender<String>>) -> Result<Client, ConnectError> {
+        let mut config = self.config.clone();
+        if let Some(path) = &self.options.password_file {
+            let password = tokio::fs::read_to_string(path)
+                .await
+                .map_err(|error| ConnectError::Options(format!("{}: {error}", path.display())))?;
+            config.password(password.trim_end_matches(['\r', '\n']));
+        }
+        let connecting = async {
+            match &self.tls {
+                Some(tls) => {
+                    let (client, connection) = config.connect(tls.clone()).await?;
+                    drive(connection, notify);
+                    Ok(client)
+                }
+                None => {
+                    let (client, connection) = config.connect(NoTls).await?;
+                    drive(connection, notify);
+                    Ok(client)
+                }
+            }
+        };
+        let unreachable = |error: tokio_postgres::Error| ConnectError::Unreachable(describe(&error));
+        let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
+        let client: Client = tokio::time::timeout(limit, connecting)
+            .await
+            .map_err(|_| ConnectError::Unreachable(format!("no answer within {CONNECT_SECONDS_MAX} s")))?
+            .map_err(unreachable)?;
+        let session = format!(
+            "SET search_path TO {}; SET statement_timeout TO {STATEMENT_MILLISECONDS_MAX}; \
+             SET lock_timeout TO {LOCK_MILLISECONDS_MAX}; \
+             SET idle_in_transaction_session_timeout TO {IDLE_IN_TRANSACTION_MILLISECONDS_MAX}; \
+             SET client_min_messages TO warning; \
+             SELECT set_config('synchronous_commit', 'on', false) \
+             WHERE current_setting('synchronous_commit') IN ('off', 'local')",
+            self.options.schema
+        );
+        client.batch_execute(&session).await.map_err(unreachable)?;
+        Ok(client)
+    }
+}
+
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+fn tls(options: &Options) -> Result<MakeRustlsConnect, ConnectError> {
+    let path = options.authorities.clone().unwrap_or_default();
+    let bad = |cause: &dyn std::fmt::Display| ConnectError::Options(format!("{}: {cause}", path.display()));
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(&path).map_err(|error| bad(&error))? {
+        let certificate = certificate.map_err(|error| bad(&error))?;
+        roots.add(certificate).map_err(|error| bad(&error))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| bad(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+/// Moves a connection's bytes until its client is dropped or it breaks, of which each statement
+/// under way is told.
+fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, notify: Option<mpsc::Sender<String>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+            match message {
+                Ok(AsyncMessage::Notification(notification)) => {
+                    if let Some(notify) = &notify {
+                        // A full queue loses nothing: the head is read after each of them.
+                        let _ = notify.try_send(notification.payload().to_owned());
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(error = describe(&error), "a connection to PostgreSQL ended");
+                    return;
+                }
+            }
+        }
+    });
+}
+
+/// A connection that reads, with its statements.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) client: Client,
+    pub(crate) head: Statement,
+    pub(crate) get: Statement,
+    pub(crate) get_many: Statement,
+    pub(crate) forward: Statement,
+    pub(crate) backward: Statement,
+    pub(crate) log: Statement,
+}
+
+/// A page of a range: rows until their sum of bytes passes the limit, at least one.
+fn page(order: &str) -> String {
+    // Keys and values count, not the checksum's four bytes.
+    let bytes = "(octet_length(key) + octet_length(record) - 4)";
+    format!(
+        "SELECT key, version, record, running FROM (SELECT key, version, record, sum({bytes}) \
+         OVER (ORDER BY key {order} ROWS UNBOUNDED PRECEDING) AS running FROM data WHERE key >= $1 AND key < $2 \
+         ORDER BY key {order} LIMIT $3) page WHERE running - {bytes} < $4"
+    )
+}
+
+const LOG_PAGE: &str = "SELECT sequence, record FROM (SELECT sequence, record, sum(octet_length(record)) \
+    OVER (ORDER BY sequence ROWS UNBOUNDED PRECEDING) AS running FROM log WHERE sequence > $1 \
+    ORDER BY sequence LIMIT $2) page WHERE running - octet_length(record) < $3";
+
+impl Reader {
+    pub(crate) async fn open(connector: &Connector) -> Result<Self, ConnectError> {
+        let client = connector.open(None).await?;
+        let (forward, backward) = (page("ASC"), page("DESC"));
+        let prepared = futures::try_join!(
+            client.prepare("SELECT sequence, chain, trimmed, trimmed_chain FROM head"),
+            client.prepare("SELECT version, record FROM data WHERE key = $1"),
+            client.prepare("SELECT key, version, record FROM data WHERE key = ANY($1)"),
+            client.prepare(&forward),
+            client.prepare(&backward),
+            client.prepare(LOG_PAGE),
+        );
+        let (head, get, get_many, forward, backward, log) =
+            prepared.map_err(|error| ConnectError::Unreachable(describe(&error)))?;
+        Ok(Self {
+            client,
+            head,
+            get,
+            get_many,
+            forward,
+            backward,
+            log,
+        })
+    }
+}
+
+/// The connection that writes, with its statements.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) client: Client,
+    pub(crate) lock_head: Statement,
+    pub(crate) versions: Statement,
+    pub(crate) log_record: Statement,
+    pub(crate) put: Statement,
+    pub(crate) delete: Statement,
+    pub(crate) append: Statement,
+    pub(crate) move_head: Statement,
+    pub(crate) notify: Statement,
+    pub(crate) trim: Statement,
+    pub(crate) move_trimmed: Statement,
+}
+
+impl Writer {
+    pub(crate) async fn open(connector: &Connector) -> Result<Self, ConnectError> {
+        let client = connector.open(None).await?;
+        let prepared = futures::try_join!(
+            client
+                .prepare("SELECT sequence, chain, trimmed FROM head FOR UPDATE")
+                .boxed(),
+            client
+                .prepare("SELECT key, version FROM data WHERE key = ANY($1)")
+                .boxed(),
+            client
+                .prepare("SELECT record FROM log WHERE sequence = $1")
+                .boxed(),
+            client
+                .prepare(
+                    "INSERT INTO data SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[]) \
+                     ON CONFLICT (key) DO UPDATE SET version = excluded.version, record = excluded.record",
+                )
+                .boxed(),
+            client.prepare("DELETE FROM data WHERE key = ANY($1)").boxed(),
+            client
+                .prepare("INSERT INTO log SELECT * FROM unnest($1::bigint[], $2::bytea[])")
+                .boxed(),
+            client
+                .prepare("UPDATE head SET sequence = $1, chain = $2")
+                .boxed(),
+            client.prepare("SELECT pg_notify($1, $2)").boxed(),
+            client.prepare("DELETE FROM log WHERE sequence <= $1").boxed(),
+            client
+                .prepare("UPDATE head SET trimmed = $1, trimmed_chain = $2")
+                .boxed(),
+        );
+        let (lock_head, versions, log_record, put, delete, append, move_head, notify, trim, move_trimmed) =
+            prepared.map_err(|error| ConnectError::Unreachable(describe(&error)))?;
+        Ok(Self {
+            client,
+            lock_head,
+            versions,
+            log_record,
+            put,
+            delete,
+            append,
+            move_head,
+            notify,
+            trim,
+            move_trimmed,
+        })
+    }
+}
+
+/// The channel on which new commits are told.
+pub(crate) fn channel(schema: &str) -> String {
+    format!("stabbur_head_{schema}")
+}

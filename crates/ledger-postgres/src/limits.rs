@@ -1,0 +1,40 @@
+//! Every limit of the engine, unit last, source beside.
+
+/// PostgreSQL's oldest version that is taken.
+pub const SERVER_VERSION_MIN: u32 = 15;
+
+/// Connections that read, per node. Snapshots that are asked for at the same time share one.
+pub const READERS_MAX: usize = 8;
+
+/// Longest time for a connection to be made, TLS and log-in included.
+pub const CONNECT_SECONDS_MAX: u64 = 5;
+
+/// Longest time for one statement.
+pub const STATEMENT_MILLISECONDS_MAX: u64 = 30_000;
+
+/// Longest wait for the head's row: other nodes' groups are ahead.
+pub const LOCK_MILLISECONDS_MAX: u64 = 10_000;
+
+/// A transaction without a statement for this long is ended by the server: a node that hangs must
+/// hold up neither other nodes nor the database's own cleaning.
+pub const IDLE_IN_TRANSACTION_MILLISECONDS_MAX: u64 = 60_000;
+
+/// How long a group waits for a database that went away. Past it callers are told, and those that
+/// come later are told at once until it is back.
+pub const OUTAGE_SECONDS_MAX: u64 = 5;
+
+/// First pause between two attempts to connect; doubles up to [`RETRY_MILLISECONDS_MAX`], of which
+/// chance takes up to half.
+pub const RETRY_MILLISECONDS_FIRST: u64 = 50;
+
+/// Longest pause between two attempts to connect.
+pub const RETRY_MILLISECONDS_MAX: u64 = 1_000;
+
+/// The head is looked at this often even if nobody tells of a new commit.
+pub const HEAD_POLL_SECONDS: u64 = 5;
+
+/// Log entries whose removal shares a transaction.
+pub const TRIM_STEP_ENTRIES: u64 = 10_000;
+
+/// Longest name of a schema (PostgreSQL: 63 bytes; the channel's name is longer by a prefix).
+pub const SCHEMA_NAME_BYTES_MAX: usize = 40;
