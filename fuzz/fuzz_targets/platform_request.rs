@@ -2,7 +2,7 @@
 //! any case, multipart, file names, lock tokens. The instance that requests may name is there.
 #![no_main]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use blobs::Blobs;
 use documents::Documents;
@@ -18,6 +18,18 @@ use serde_json::json;
 
 const APPLICATION: &str = "POST /storage/api/v1/applications?appId=ttd/a\n\n{\"dataTypes\":[{\"id\":\"m\"}]}";
 const INSTANCE: &str = "POST /storage/api/v1/instances?appId=ttd/a\n\n{\"instanceOwner\":{\"partyId\":\"1\"}}";
+
+/// Made once: an RSA key takes longer than a thousand requests. Kept in a ledger of its own.
+static ISSUER: LazyLock<(Arc<TokenIssuer>, HeaderValue)> = LazyLock::new(|| {
+    let stores = Stores::new();
+    let issuer = Arc::new(TokenIssuer::new(stores.ledger, stores.clock, "fuzz"));
+    let claims = json!({"urn:altinn:org": "ttd", "urn:altinn:app": "studio.designer",
+        "urn:altinn:scope": "altinn:serviceowner/instances.read"});
+    let claims = claims.as_object().cloned().unwrap_or_default();
+    let token = block_on(issuer.issue("fuzz", claims, 3600)).expect("a token");
+    let bearer = HeaderValue::from_str(&format!("Bearer {token}")).expect("a header");
+    (issuer, bearer)
+});
 
 fuzz_target!(|data: &[u8]| {
     let Some(mut request) = request(data) else { return };
@@ -41,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
             host_suffixes: Vec::new(),
         },
     );
-    let issuer = Arc::new(TokenIssuer::new(stores.ledger.clone(), stores.clock.clone(), "fuzz"));
+    let (issuer, bearer) = &*ISSUER;
     let register = Arc::new(RegisterSource::fixed(Register::development()));
     let platform = Platform::new(
         Foundation {
@@ -64,17 +76,12 @@ fuzz_target!(|data: &[u8]| {
     );
     let service = PlatformService::new(platform, None);
     block_on(async {
-        let claims = json!({"urn:altinn:org": "ttd", "urn:altinn:app": "studio.designer",
-            "urn:altinn:scope": "altinn:serviceowner/instances.read"});
-        let claims = claims.as_object().cloned().unwrap_or_default();
-        let token = issuer.issue("fuzz", claims, 3600).await.expect("a token");
-        let bearer = HeaderValue::from_str(&format!("Bearer {token}")).expect("a header");
         for prepared in [APPLICATION, INSTANCE] {
             let mut prepared = fuzz_requests::request(prepared.as_bytes()).expect("a request");
             prepared.headers_mut().insert(AUTHORIZATION, bearer.clone());
             serve(&service, prepared).await;
         }
-        request.headers_mut().entry(AUTHORIZATION).or_insert(bearer);
+        request.headers_mut().entry(AUTHORIZATION).or_insert(bearer.clone());
         serve(&service, request).await;
     });
 });

@@ -256,12 +256,18 @@ async fn write(
     )
     .map_err(failed)?;
     let head = head_of(&head)?;
-    if let Some(sent) = undecided.take() {
-        if was_written(writer, &sent).await? {
-            client.batch_execute("ROLLBACK").await.map_err(failed)?;
-            shared.show(sent.head.sequence);
-            return Ok(sent.answers);
-        }
+    // Kept until it is known: this connection may break as well.
+    let was_written = match undecided.as_ref() {
+        Some(sent) => was_written(writer, sent).await?,
+        None => false,
+    };
+    if let Some(sent) = undecided.take()
+        && was_written
+    {
+        shared.show(sent.head.sequence);
+        // If this fails, the next group finds the connection closed; the answer is known.
+        let _ = client.batch_execute("ROLLBACK").await;
+        return Ok(sent.answers);
     }
     let mut found = HashMap::with_capacity(versions.len());
     for row in &versions {

@@ -176,8 +176,8 @@ impl Ledger for PostgresLedger {
             return Err(LedgerError::LogTrimmed { through: trimmed });
         }
         let mut entries = Vec::new();
-        let mut expected = after + 1;
-        for (sequence, sealed) in snapshot.log(after, entries_max.max(1), bytes_max.max(1)).await? {
+        let found = snapshot.log(after, entries_max.max(1), bytes_max.max(1)).await?;
+        for (expected, (sequence, sealed)) in (after + 1..).zip(found) {
             let damaged = || {
                 LedgerError::Corrupt(format!(
                     "log entry {sequence} is damaged, or the one before is missing"
@@ -188,7 +188,6 @@ impl Ledger for PostgresLedger {
             if sequence != expected || entry.sequence != sequence {
                 return Err(damaged());
             }
-            expected += 1;
             entries.push(entry);
         }
         Ok(LogPage {

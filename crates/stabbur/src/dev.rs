@@ -215,7 +215,10 @@ fn platform(
         platform_url: None,
         apps_url: None,
     };
-    (Platform::new(foundation, settings), Development::new(issuer, register))
+    (
+        Platform::new(foundation, settings),
+        Development::new(issuer, register),
+    )
 }
 
 #[allow(clippy::print_stdout, reason = "this is what the command prints for people")]

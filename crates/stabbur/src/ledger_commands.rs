@@ -61,7 +61,11 @@ pub(crate) async fn verify(data: &Path) -> Result<()> {
         clock: clock.clone(),
         random,
         verifier: TokenVerifier::new(keys, clock),
-        decision: Arc::new(EmbeddedDecisionPoint::new(data.to_owned(), register.clone(), false)),
+        decision: Arc::new(EmbeddedDecisionPoint::new(
+            data.to_owned(),
+            register.clone(),
+            false,
+        )),
         register,
     };
     if let Some(settings) = Settings::stored(snapshot.as_ref()).await? {

@@ -79,9 +79,9 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         metrics: metrics.clone(),
         health,
         clock: None,
-        inner: platform.as_ref().map(|platform| -> Arc<dyn Service> {
-            Arc::new(InternalService::new(platform.clone()))
-        }),
+        inner: platform
+            .as_ref()
+            .map(|platform| -> Arc<dyn Service> { Arc::new(InternalService::new(platform.clone())) }),
     };
     let gateway = Gateway {
         metrics,

@@ -173,14 +173,14 @@ mod tests {
 
     use super::*;
 
-    fn caller(claims: Value) -> Caller {
+    fn caller(claims: &Value) -> Caller {
         Caller::new(&Claims::new(claims.as_object().cloned().unwrap()))
     }
 
     #[test]
     fn users_orgs_and_system_users() {
         let user = caller(
-            json!({"urn:altinn:userid": 1337, "urn:altinn:partyid": "501337", "urn:altinn:authlevel": "2"}),
+            &json!({"urn:altinn:userid": 1337, "urn:altinn:partyid": "501337", "urn:altinn:authlevel": "2"}),
         );
         assert_eq!(
             (user.performed_by().as_str(), user.authentication_level),
@@ -188,7 +188,7 @@ mod tests {
         );
         assert!(user.is_user() && !user.is_owner("ttd"));
         let org = caller(
-            json!({"urn:altinn:org": "ttd", "urn:altinn:orgNumber": "991825827", "scope": "a:b a:b.c"}),
+            &json!({"urn:altinn:org": "ttd", "urn:altinn:orgNumber": "991825827", "scope": "a:b a:b.c"}),
         );
         assert_eq!(org.performed_by(), "991825827");
         assert!(org.is_owner("ttd") && !org.is_owner("tt") && !org.is_user());
@@ -197,7 +197,7 @@ mod tests {
         let entry = json!({"type": "urn:altinn:systemuser", "systemuser_id": [id],
             "systemuser_org": {"authority": "iso6523-actorid-upis", "ID": "0192:312345678"}});
         for details in [json!([entry]), entry.clone(), json!(entry.to_string())] {
-            let system = caller(json!({ "authorization_details": details }));
+            let system = caller(&json!({ "authorization_details": details }));
             assert_eq!(system.performed_by(), "312345678");
             assert_eq!(system.as_platform_user().system_user_id.unwrap().to_string(), id);
         }
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn only_urns_are_asked_with_and_lists_are_taken_apart() {
         let caller =
-            caller(json!({"urn:altinn:rolecode": ["A", "B"], "urn:altinn:authlevel": 3, "sub": "x"}));
+            caller(&json!({"urn:altinn:rolecode": ["A", "B"], "urn:altinn:authlevel": 3, "sub": "x"}));
         let expected = [
             ("urn:altinn:rolecode", "A"),
             ("urn:altinn:rolecode", "B"),
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn studio_is_told_by_its_app() {
-        assert!(caller(json!({"urn:altinn:app": "studio.designer"})).is_studio);
-        assert!(!caller(json!({"urn:altinn:app": "studio.designer2"})).is_studio);
+        assert!(caller(&json!({"urn:altinn:app": "studio.designer"})).is_studio);
+        assert!(!caller(&json!({"urn:altinn:app": "studio.designer2"})).is_studio);
     }
 }

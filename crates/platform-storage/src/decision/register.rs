@@ -121,11 +121,19 @@ impl Register {
     }
 }
 
+/// A register as it was read from its file.
+#[derive(Debug)]
+struct Read {
+    modified: Option<SystemTime>,
+    length_bytes: u64,
+    register: Arc<Register>,
+}
+
 /// Where the register comes from.
 #[derive(Debug)]
 pub struct RegisterSource {
     path: Option<PathBuf>,
-    read: Mutex<Option<(Option<SystemTime>, u64, Arc<Register>)>>,
+    read: Mutex<Option<Read>>,
     built_in: Arc<Register>,
 }
 
@@ -167,19 +175,24 @@ impl RegisterSource {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(self.built_in.clone()),
             Err(error) => return Err(fault(&error)),
         };
-        let state = (metadata.modified().ok(), metadata.len());
-        if let Some((modified, length, register)) = self.read.lock().as_ref()
-            && (*modified, *length) == state
+        let (modified, length_bytes) = (metadata.modified().ok(), metadata.len());
+        if let Some(read) = self.read.lock().as_ref()
+            && read.modified == modified
+            && read.length_bytes == length_bytes
         {
-            return Ok(register.clone());
+            return Ok(read.register.clone());
         }
-        if metadata.len() > REGISTER_BYTES_MAX {
+        if length_bytes > REGISTER_BYTES_MAX {
             return Err(fault(&format!("more than {REGISTER_BYTES_MAX} bytes")));
         }
         let text = std::fs::read(path).map_err(|error| fault(&error))?;
         let register: Register = serde_json::from_slice(&text).map_err(|error| fault(&error))?;
         let register = Arc::new(register);
-        *self.read.lock() = Some((state.0, state.1, register.clone()));
+        *self.read.lock() = Some(Read {
+            modified,
+            length_bytes,
+            register: register.clone(),
+        });
         Ok(register)
     }
 }
