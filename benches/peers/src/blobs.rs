@@ -1,5 +1,7 @@
 //! 4 KiB blobs by the Blob protocol, each request signed with the emulators' Shared Key.
 
+use std::cell::RefCell;
+
 use anyhow::{Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,21 +22,40 @@ const BLOB_BYTES: usize = 4 * 1024;
 /// Gets are spread over this many blobs, or as many as were put.
 const READ_MAX: u64 = 1_000;
 
-/// Now, as HTTP writes it.
+/// Now, as HTTP writes it; written once a second.
 pub fn date() -> String {
-    Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    thread_local!(static LAST: RefCell<(i64, String)> = const { RefCell::new((0, String::new())) });
+    let now = Timestamp::now();
+    LAST.with_borrow_mut(|(second, text)| {
+        if *second != now.as_second() {
+            *second = now.as_second();
+            *text = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        }
+        text.clone()
+    })
 }
 
-/// The base64 HMAC-SHA256 of `text`.
-pub fn sign(key: &[u8], text: &str) -> Result<String> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key)?;
-    mac.update(text.as_bytes());
-    Ok(STANDARD.encode(mac.finalize().into_bytes()))
+/// A shared key, made ready once.
+#[derive(Clone)]
+pub struct Key(Hmac<Sha256>);
+
+impl Key {
+    /// From its base64 form.
+    pub fn new(base64: &str) -> Result<Self> {
+        Ok(Self(Hmac::new_from_slice(&STANDARD.decode(base64)?)?))
+    }
+
+    /// The base64 HMAC-SHA256 of `text`.
+    pub fn sign(&self, text: &str) -> String {
+        let mut mac = self.0.clone();
+        mac.update(text.as_bytes());
+        STANDARD.encode(mac.finalize().into_bytes())
+    }
 }
 
 struct Client {
     connection: Connection,
-    key: Vec<u8>,
+    key: Key,
     content: Bytes,
     /// Whether it puts or gets.
     puts: bool,
@@ -65,7 +86,7 @@ impl Client {
             ("x-ms-version", "2021-12-02".to_owned()),
             (
                 "authorization",
-                format!("SharedKey {ACCOUNT}:{}", sign(&self.key, &text)?),
+                format!("SharedKey {ACCOUNT}:{}", self.key.sign(&text)),
             ),
         ];
         if !kind.is_empty() {
@@ -108,7 +129,7 @@ pub async fn run(plan: &Plan, url: &str) -> Result<()> {
     for _ in 0..plan.concurrency {
         clients.push(Client {
             connection: Connection::open(url).await?,
-            key: STANDARD.decode(KEY)?,
+            key: Key::new(KEY)?,
             content: chance::bytes(7, BLOB_BYTES).into(),
             puts: true,
             written: 0,

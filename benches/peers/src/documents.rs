@@ -1,13 +1,11 @@
 //! 1 KiB documents by the Cosmos protocol, each request signed with the emulator's master key.
 
 use anyhow::{Result, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::blobs::{date, sign};
+use crate::blobs::{Key, date};
 use crate::chance;
 use crate::connection::Connection;
 use crate::load::{Plan, Until, Worker, measure};
@@ -62,7 +60,7 @@ pub fn document(n: u64) -> Value {
 
 struct Client {
     connection: Connection,
-    key: Vec<u8>,
+    key: Key,
     operation: Operation,
     documents: u64,
 }
@@ -83,7 +81,7 @@ impl Client {
             method.to_lowercase(),
             date.to_lowercase()
         );
-        let token = format!("type=master&ver=1.0&sig={}", sign(&self.key, &text)?);
+        let token = format!("type=master&ver=1.0&sig={}", self.key.sign(&text));
         let mut headers = headers.to_vec();
         headers.push((
             "authorization",
@@ -147,8 +145,12 @@ impl Worker for Client {
         };
         ensure!(status == wanted, "{status}: {}", String::from_utf8_lossy(&body));
         if matches!(self.operation, Operation::Query) {
-            let answer: Value = serde_json::from_slice(&body)?;
-            ensure!(answer["_count"].as_u64() > Some(0), "a query that found nothing");
+            // Its bytes have come; that they parse is checked on neither side.
+            let count = body.rsplit(|byte| *byte == b':').next().unwrap_or_default();
+            ensure!(
+                body.starts_with(b"{\"_rid\":") && !count.starts_with(b"0"),
+                "a query that found nothing"
+            );
         }
         Ok(())
     }
@@ -161,7 +163,7 @@ pub async fn run(plan: &Plan, url: &str, documents: u64) -> Result<()> {
         let connection = Connection::open(url).await?;
         clients.push(Client {
             connection,
-            key: STANDARD.decode(KEY)?,
+            key: Key::new(KEY)?,
             operation: Operation::Create,
             documents,
         });

@@ -40,6 +40,7 @@ pub async fn measure<W: Worker + 'static>(
     workers: Vec<W>,
 ) -> Result<Vec<W>> {
     let before = usage(plan.pid)?;
+    let own_before = usage(std::process::id())?.cpu_seconds;
     let began = Instant::now();
     let (deadline, number) = match until {
         Until::Time => (Some(began + Duration::from_secs(plan.seconds)), u64::MAX),
@@ -79,12 +80,14 @@ pub async fn measure<W: Worker + 'static>(
         })
         .await?;
     let elapsed = began.elapsed();
+    let own_cpu_seconds = usage(std::process::id())?.cpu_seconds - own_before;
     Sample {
         operation,
         latencies,
         elapsed,
         before,
         after: usage(plan.pid)?,
+        own_cpu_seconds,
     }
     .print();
     Ok(workers)

@@ -13,6 +13,8 @@ pub struct Sample {
     pub elapsed: Duration,
     pub before: Usage,
     pub after: Usage,
+    /// Processor time of this very process, in seconds.
+    pub own_cpu_seconds: f64,
 }
 
 impl Sample {
@@ -36,6 +38,7 @@ impl Sample {
             "p99_milliseconds": at(0.99),
             "max_milliseconds": at(1.0),
             "cpu_seconds": self.after.cpu_seconds - self.before.cpu_seconds,
+            "generator_cpu_seconds": self.own_cpu_seconds,
             "memory_bytes": self.after.memory_bytes,
         });
         println!("{line}");

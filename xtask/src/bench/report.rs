@@ -74,6 +74,7 @@ fn compare(peer: &str, ours: &[Sample], theirs: &[Sample]) -> String {
                 format!("{:.1}", sample.p99_milliseconds),
                 format!("{:.1}", sample.max_milliseconds),
                 format!("{:.3}", sample.cpu_milliseconds_per_operation),
+                format!("{:.3}", sample.generator_milliseconds_per_operation),
                 mebibytes(sample.memory_bytes),
             ]);
         }
@@ -85,6 +86,7 @@ fn compare(peer: &str, ours: &[Sample], theirs: &[Sample]) -> String {
         "p99 ms",
         "max ms",
         "CPU ms each",
+        "generator's",
         "memory",
     ];
     let mut text = table(&head, &rows);

@@ -19,6 +19,8 @@ pub(crate) struct Sample {
     pub(crate) max_milliseconds: f64,
     /// Processor time of the server per thousand operations.
     pub(crate) cpu_milliseconds_per_operation: f64,
+    /// Processor time of the load generator, which runs beside the server.
+    pub(crate) generator_milliseconds_per_operation: f64,
     pub(crate) memory_bytes: u64,
 }
 
@@ -85,6 +87,7 @@ fn parse(line: &str) -> Result<Sample> {
         p99_milliseconds: number("p99_milliseconds")?,
         max_milliseconds: number("max_milliseconds")?,
         cpu_milliseconds_per_operation: number("cpu_seconds")? * 1_000.0 / operations,
+        generator_milliseconds_per_operation: number("generator_cpu_seconds")? * 1_000.0 / operations,
         memory_bytes: value.get("memory_bytes").and_then(Value::as_u64).unwrap_or(0),
     })
 }
@@ -97,9 +100,10 @@ mod tests {
     fn reads_a_measurement() {
         let line = r#"{"operation":"put 4 KiB","operations":2000,"seconds":2.0,"per_second":1000.0,
             "p50_milliseconds":1.5,"p99_milliseconds":3.0,"max_milliseconds":9.0,"cpu_seconds":1.0,
-            "memory_bytes":1048576}"#;
+            "generator_cpu_seconds":0.5,"memory_bytes":1048576}"#;
         let sample = parse(line).unwrap();
         assert!((sample.cpu_milliseconds_per_operation - 0.5).abs() < 1e-9);
+        assert!((sample.generator_milliseconds_per_operation - 0.25).abs() < 1e-9);
         assert_eq!(sample.memory_bytes, 1_048_576);
         assert!(parse("{}").is_err());
     }
