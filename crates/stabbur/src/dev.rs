@@ -21,7 +21,7 @@ use platform_storage::{
 };
 use tokio::sync::watch;
 
-use crate::node::{self, Stores, StoresHealth};
+use crate::node::{self, LedgerPlace, Stores, StoresHealth};
 
 /// The storage emulators' account and key (Microsoft's documentation of Azurite).
 pub(crate) const BLOBS_ACCOUNT: &str = "devstoreaccount1";
@@ -39,6 +39,9 @@ pub(crate) struct DevArguments {
     /// Where everything is kept.
     #[arg(long, default_value = "stabbur-data")]
     data: PathBuf,
+    /// A database for the ledger instead of the data folder: a PostgreSQL connection string.
+    #[arg(long, value_name = "CONNECTION")]
+    ledger_postgres: Option<String>,
     /// The loopback address that is listened on.
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
@@ -71,7 +74,8 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         );
     }
     let clock = Arc::new(AdjustableClock::over_system());
-    let stores = Stores::open(&arguments.data, clock.clone())?;
+    let place = LedgerPlace::of(arguments.ledger_postgres.as_ref());
+    let stores = Stores::open(&arguments.data, &place, clock.clone()).await?;
     let (tls, authority) = Tls::development(&arguments.data.join("tls"), clock.now())?;
     let tls = Arc::new(tls);
     let key = |text: &str| SharedKey::from_base64(text).context("a well-known key is malformed");

@@ -60,6 +60,15 @@ struct DataArgument {
     /// The data folder, as `dev` or `serve` was given it.
     #[arg(long)]
     data: PathBuf,
+    /// The database that holds the ledger, if that isn't in the data folder.
+    #[arg(long, value_name = "CONNECTION")]
+    ledger_postgres: Option<String>,
+}
+
+impl DataArgument {
+    fn place(&self) -> node::LedgerPlace {
+        node::LedgerPlace::of(self.ledger_postgres.as_ref())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,13 +110,13 @@ fn main() -> ExitCode {
             Command::Serve { config } => serve::run(&config).await,
             Command::Ledger {
                 command: LedgerCommand::Verify(data),
-            } => ledger_commands::verify(&data.data).await,
+            } => ledger_commands::verify(&data.data, &data.place()).await,
             Command::Ledger {
                 command: LedgerCommand::Stats(data),
-            } => ledger_commands::stats(&data.data).await,
+            } => ledger_commands::stats(&data.data, &data.place()).await,
             Command::Ledger {
                 command: LedgerCommand::Log { data, after },
-            } => ledger_commands::log(&data.data, after).await,
+            } => ledger_commands::log(&data.data, &data.place(), after).await,
         }
     });
     match outcome {

@@ -13,6 +13,7 @@ use documents::Documents;
 use gateway::{Bound, HealthSource, Sample, StatsSource};
 use ledger::{Clock, Health, Ledger, Random, SystemRandom};
 use ledger_embedded::{EmbeddedLedger, Options};
+use ledger_postgres::PostgresLedger;
 use platform_storage::{Platform, PlatformError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -39,10 +40,40 @@ pub(crate) struct Stores {
     pub(crate) random: Arc<dyn Random>,
 }
 
+/// Where the ledger is.
+#[derive(Debug, Clone)]
+pub(crate) enum LedgerPlace {
+    /// In `{data}/ledger`, for this process alone.
+    Embedded,
+    /// In a database that other nodes may use as well.
+    Postgres(ledger_postgres::Options),
+}
+
+impl LedgerPlace {
+    /// As the command line says it: a connection string, or nothing.
+    pub(crate) fn of(connection: Option<&String>) -> Self {
+        match connection {
+            Some(connection) => Self::Postgres(ledger_postgres::Options::new(connection)),
+            None => Self::Embedded,
+        }
+    }
+}
+
 impl Stores {
-    /// Opens (or creates) `{data}/ledger` and `{data}/content`.
-    pub(crate) fn open(data: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        let ledger = EmbeddedLedger::open(&data.join("ledger"), clock.clone(), Options::default())?;
+    /// Opens (or creates) the ledger, and `{data}/content`.
+    pub(crate) async fn open(data: &Path, place: &LedgerPlace, clock: Arc<dyn Clock>) -> Result<Self> {
+        let ledger: Arc<dyn Ledger> = match place {
+            LedgerPlace::Embedded => Arc::new(EmbeddedLedger::open(
+                &data.join("ledger"),
+                clock.clone(),
+                Options::default(),
+            )?),
+            LedgerPlace::Postgres(options) => Arc::new(
+                PostgresLedger::connect(options, clock.clone(), Arc::new(SystemRandom))
+                    .await
+                    .context("the ledger")?,
+            ),
+        };
         let now = clock.clone();
         let content = LocalContent::open(
             &data.join("content"),
@@ -50,7 +81,7 @@ impl Stores {
             Arc::new(|bytes: &mut [u8]| SystemRandom.fill(bytes)),
         )?;
         Ok(Self {
-            ledger: Arc::new(ledger),
+            ledger,
             content: Arc::new(content),
             clock,
             random: Arc::new(SystemRandom),
@@ -58,14 +89,18 @@ impl Stores {
     }
 
     /// Opens a data folder that must already be one.
-    pub(crate) fn open_existing(data: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        if !data.join("ledger").join("FORMAT").is_file() {
+    pub(crate) async fn open_existing(
+        data: &Path,
+        place: &LedgerPlace,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        if matches!(place, LedgerPlace::Embedded) && !data.join("ledger").join("FORMAT").is_file() {
             bail!(
                 "{}: holds no ledger; give the folder that --data or data_dir names",
                 data.display()
             );
         }
-        Self::open(data, clock)
+        Self::open(data, place, clock).await
     }
 }
 

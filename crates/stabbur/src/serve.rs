@@ -45,7 +45,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         });
     }
     let clock = Arc::new(SystemClock);
-    let stores = Stores::open(&config.data_dir, clock.clone())?;
+    let stores = Stores::open(&config.data_dir, &config.ledger_place(), clock.clone()).await?;
     let blobs = Blobs::new(
         stores.ledger.clone(),
         stores.content.clone(),

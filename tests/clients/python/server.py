@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 
 READY_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 20
@@ -70,6 +71,30 @@ class Endpoints:
         )
 
 
+class Database:
+    """A database for one server's ledger, in the PostgreSQL server that STABBUR_POSTGRES names: a
+    connection string without a database."""
+
+    def __init__(self, server, name):
+        self.server, self.name = server, name
+
+    @classmethod
+    def new(cls):
+        database = cls(os.environ["STABBUR_POSTGRES"], f"clients_{uuid.uuid4().hex[:12]}")
+        database.run(f"CREATE DATABASE {database.name}")
+        return database
+
+    def run(self, statement):
+        subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", f"{self.server} dbname=postgres", "-c", statement],
+                       check=True, capture_output=True)
+
+    def arguments(self):
+        return ["--ledger-postgres", f"{self.server} dbname={self.name}"]
+
+    def drop(self):
+        self.run(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
 class Server:
     """A running server with a folder of its own."""
 
@@ -80,6 +105,7 @@ class Server:
         self.process = None
         self.endpoints = None
         self.expected = [re.compile(pattern) for pattern in ALWAYS_EXPECTED]
+        self.database = Database.new() if os.environ.get("STABBUR_POSTGRES") else None
 
     def start(self):
         binary = os.environ.get("STABBUR_BINARY")
@@ -87,12 +113,14 @@ class Server:
             raise RuntimeError("STABBUR_BINARY names no server; run `cargo xtask test`")
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
+        # Each server has a database of its own, so that none sees what another kept.
+        engine = self.database.arguments() if self.database else []
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [
                     binary, "dev", "--data", str(self.data), "--blobs-port", "0",
                     "--documents-port", "0", "--platform-port", "0", "--admin-port", "0",
-                    "--ready-file", str(ready),
+                    "--ready-file", str(ready), *engine,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
@@ -125,6 +153,8 @@ class Server:
 
     def remove(self):
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.database:
+            self.database.drop()
 
     def log(self):
         return self.log_path.read_text(encoding="utf-8", errors="replace")
