@@ -361,10 +361,7 @@ async fn a_cut_journal_is_refused() {
             .set_len(used * part / 4)
             .unwrap();
         let error = open(&damaged).unwrap_err();
-        assert!(
-            matches!(error, OpenError::JournalDamaged { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, OpenError::JournalDamaged { .. }), "{error}");
     }
 }
 

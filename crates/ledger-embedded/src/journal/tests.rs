@@ -272,6 +272,9 @@ async fn older_journals_must_be_whole() {
     assert_eq!((both.batches, both.torn), (COMMITS + 2, None));
     assert_eq!(both.must_be_logged, [0, 1, 30, 31]);
     assert!(refused(&walked(&old[..split - 40], new)), "an older one is torn");
+    // Not the witness alone says so.
+    let folder = written(&[&old[..split - 40], new], 5_000);
+    assert!(refused(&walk(folder.path(), None)));
     assert!(refused(&walked(new, old)), "they are in the wrong order");
     // An older one without its last batch parses; that its commits are missing shows once open.
     let short = usize::try_from(sound.batches[29].start).unwrap();
