@@ -21,7 +21,7 @@ use platform_storage::{
 };
 use tokio::sync::watch;
 
-use crate::node::{self, LedgerPlace, Stores, StoresHealth};
+use crate::node::{self, LedgerPlace, Services, Stores, StoresHealth};
 
 /// The storage emulators' account and key (Microsoft's documentation of Azurite).
 pub(crate) const BLOBS_ACCOUNT: &str = "devstoreaccount1";
@@ -180,7 +180,12 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         std::fs::rename(&temporary, path).with_context(|| format!("{}", path.display()))?;
     }
     let (stop, stopped) = watch::channel(false);
-    let work = node::background(blobs, documents, Some(platform), stopped);
+    let services = Services {
+        blobs,
+        documents,
+        platform: Some(platform),
+    };
+    let work = node::background(&stores, services, stopped);
     node::run(bound, &stores, stop, work).await
 }
 

@@ -11,7 +11,7 @@ use content::ContentStore;
 use content_local::LocalContent;
 use documents::Documents;
 use gateway::{Bound, HealthSource, Sample, StatsSource};
-use ledger::{Clock, Health, Ledger, Random, SystemRandom};
+use ledger::{Clock, Health, Lease, Ledger, Random, SystemClock, SystemRandom};
 use ledger_embedded::{EmbeddedLedger, Options};
 use ledger_postgres::PostgresLedger;
 use platform_storage::{Platform, PlatformError};
@@ -28,6 +28,10 @@ const ORPHANS_SECONDS: u64 = 24 * 3_600;
 /// When it is first looked for after a start: a process that is restarted daily does it, too.
 const ORPHANS_FIRST_SECONDS: u64 = 600;
 
+/// How long the lease of the background work is taken for: two rounds, so that a node that is late
+/// once doesn't lose it.
+const LEASE_SECONDS: u64 = 10;
+
 /// Longest time that a stop waits for requests under way.
 pub(crate) const STOP_SECONDS_MAX: u64 = 30;
 
@@ -38,6 +42,8 @@ pub(crate) struct Stores {
     pub(crate) content: Arc<dyn ContentStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    /// Whether other nodes may use the same ledger.
+    pub(crate) is_shared: bool,
 }
 
 /// Where the ledger is.
@@ -85,6 +91,7 @@ impl Stores {
             content: Arc::new(content),
             clock,
             random: Arc::new(SystemRandom),
+            is_shared: matches!(place, LedgerPlace::Postgres(_)),
         })
     }
 
@@ -116,39 +123,78 @@ pub(crate) async fn prepare(platform: &Platform) -> Result<()> {
     }
 }
 
-/// The background work of the services, until `stop`.
+/// The background work of the services, until `stop`. Of several nodes over one ledger the one that
+/// holds the lease does it; when it dies, another one goes on after [`LEASE_SECONDS`] at most.
 pub(crate) fn background(
-    blobs: Arc<Blobs>,
-    documents: Arc<Documents>,
-    platform: Option<Arc<Platform>>,
+    stores: &Stores,
+    services: Services,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
+    let lease = stores.is_shared.then(|| {
+        Lease::new(
+            stores.ledger.clone(),
+            // Nodes agree about real time, however one of them moves its development clock.
+            Arc::new(SystemClock),
+            "background work",
+            stores.random.uuid(),
+            Duration::from_secs(LEASE_SECONDS),
+        )
+    });
     tokio::spawn(async move {
         let mut rounds: u64 = 0;
         loop {
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => break,
                 () = tokio::time::sleep(Duration::from_secs(SWEEP_SECONDS)) => {}
             }
-            if let Err(error) = blobs.sweep_once().await {
-                tracing::warn!(%error, "the blobs' sweep failed; it is tried again");
-            }
-            if let Err(error) = documents.sweep_once().await {
-                tracing::warn!(%error, "the documents' sweep failed; it is tried again");
-            }
-            if let Some(platform) = &platform
-                && let Err(error) = platform.run_due_jobs().await
-            {
-                tracing::warn!(%error, "a clean-up job failed; it runs again tomorrow, or when it is called");
-            }
             rounds += 1;
-            if rounds % (ORPHANS_SECONDS / SWEEP_SECONDS) == ORPHANS_FIRST_SECONDS / SWEEP_SECONDS
-                && let Err(error) = blobs.sweep_orphans().await
-            {
-                tracing::warn!(%error, "the sweep of unreferenced content failed; it is tried again");
+            let mine = match &lease {
+                None => Ok(true),
+                Some(lease) => lease.hold().await,
+            };
+            match mine {
+                Ok(true) => services.work(rounds).await,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "the lease of the background work can't be had for now")
+                }
             }
         }
+        if let Some(lease) = &lease
+            && let Err(error) = lease.release().await
+        {
+            tracing::debug!(%error, "the lease of the background work ends by itself");
+        }
     })
+}
+
+/// What has background work.
+pub(crate) struct Services {
+    pub(crate) blobs: Arc<Blobs>,
+    pub(crate) documents: Arc<Documents>,
+    pub(crate) platform: Option<Arc<Platform>>,
+}
+
+impl Services {
+    /// One round of it.
+    async fn work(&self, rounds: u64) {
+        if let Err(error) = self.blobs.sweep_once().await {
+            tracing::warn!(%error, "the blobs' sweep failed; it is tried again");
+        }
+        if let Err(error) = self.documents.sweep_once().await {
+            tracing::warn!(%error, "the documents' sweep failed; it is tried again");
+        }
+        if let Some(platform) = &self.platform
+            && let Err(error) = platform.run_due_jobs().await
+        {
+            tracing::warn!(%error, "a clean-up job failed; it runs again tomorrow, or when it is called");
+        }
+        if rounds % (ORPHANS_SECONDS / SWEEP_SECONDS) == ORPHANS_FIRST_SECONDS / SWEEP_SECONDS
+            && let Err(error) = self.blobs.sweep_orphans().await
+        {
+            tracing::warn!(%error, "the sweep of unreferenced content failed; it is tried again");
+        }
+    }
 }
 
 /// Serves until SIGTERM or SIGINT, then ends what is under way and closes the ledger.

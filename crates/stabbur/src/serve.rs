@@ -19,7 +19,7 @@ use platform_storage::{
 use tokio::sync::watch;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
-use crate::node::{self, Stores, StoresHealth};
+use crate::node::{self, Services, Stores, StoresHealth};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
     let config = Config::read(path)?;
@@ -127,7 +127,12 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         tracing::info!(listener = name, %address, "listening");
     }
     let (stop, stopped) = watch::channel(false);
-    let work = node::background(blobs, documents, platform, stopped);
+    let services = Services {
+        blobs,
+        documents,
+        platform,
+    };
+    let work = node::background(&stores, services, stopped);
     node::run(bound, &stores, stop, work).await
 }
 
