@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::bench::peers::Postgres;
 use crate::context::Context;
 use crate::tally::{Count, Tally};
 use crate::{fuzz, run, server, setup, tally, tidy};
@@ -26,6 +27,10 @@ const PHASES: &[Phase] = &[
     ("kill -9 in mid-load", |context, tally| {
         crash(context, tally, &["--kills", &KILLS.to_string()])
     }),
+    (
+        "on PostgreSQL: clients, the life of an instance, kill -9",
+        on_postgres,
+    ),
 ];
 
 const PHASES_LONG: &[Phase] = &[
@@ -46,6 +51,9 @@ const PHASES_LONG: &[Phase] = &[
     }),
     ("fuzzing", fuzz::check),
 ];
+
+/// Kills of the crash test with the ledger on PostgreSQL.
+const KILLS_ON_POSTGRES: u32 = 5;
 
 /// Runs the phases; whether nothing failed.
 pub(crate) fn run(context: &Context, long: bool) -> Result<bool> {
@@ -128,16 +136,53 @@ fn crates(context: &Context, tally: &mut Tally) -> Result<()> {
 }
 
 fn python(context: &Context, tally: &mut Tally) -> Result<()> {
+    pytest(context, tally, "Python clients", &[""], &[])
+}
+
+/// Runs some files of the Python clients' tests (an empty name: all of them).
+fn pytest(
+    context: &Context,
+    tally: &mut Tally,
+    kind: &str,
+    files: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<()> {
+    let folder = context.root.join("tests/clients/python");
     let finished = run::aloud(
         Command::new(context.venv("python"))
             .args(["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"])
-            .arg(context.root.join("tests/clients/python"))
+            .args(files.iter().map(|file| folder.join(file)))
             .env("STABBUR_BINARY", context.binary())
-            .env("PYTHONDONTWRITEBYTECODE", "1"),
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs(environment.iter().copied()),
     )?;
     let count = tally::pytest(&finished.lines).context("pytest ran no test")?;
-    tally.add("Python clients", count);
+    tally.add(kind, count);
     expect(finished.success, count)
+}
+
+/// The same clients on the other engine, in a shorter form.
+fn on_postgres(context: &Context, tally: &mut Tally) -> Result<()> {
+    let postgres = Postgres::start(context)?;
+    let connection = postgres.parameters();
+    pytest(
+        context,
+        tally,
+        "Python clients, on PostgreSQL",
+        &[
+            "test_blobs.py",
+            "test_documents.py",
+            "test_life.py",
+            "test_platform.py",
+        ],
+        &[("STABBUR_POSTGRES", &connection)],
+    )?;
+    let kills = KILLS_ON_POSTGRES.to_string();
+    crash(
+        context,
+        tally,
+        &["--kills", &kills, "--ledger-postgres", &connection],
+    )
 }
 
 fn javascript(context: &Context, tally: &mut Tally) -> Result<()> {

@@ -39,12 +39,23 @@ struct Arguments {
     /// Writers of each kind: documents, blobs, platform storage.
     #[arg(long, default_value_t = 3)]
     writers: u64,
+    /// A database for the server's ledger, instead of its folder: a connection string.
+    #[arg(long)]
+    ledger_postgres: Option<String>,
     /// Where the report goes, as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
     /// Keeps the data folder, and uses this one.
     #[arg(long)]
     data: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// What the server, and its ledger's commands, are told about where the ledger is.
+    fn engine(&self) -> Vec<&str> {
+        let connection = self.ledger_postgres.as_deref();
+        connection.map_or_else(Vec::new, |connection| vec!["--ledger-postgres", connection])
+    }
 }
 
 fn main() -> ExitCode {

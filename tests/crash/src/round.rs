@@ -50,7 +50,7 @@ pub(crate) fn kill_in_load(
     report: &mut Report,
 ) -> Result<Findings> {
     let random = SeededRandom::new(seed);
-    let server = Server::start(&arguments.binary, folder)?;
+    let server = Server::start(&arguments.binary, folder, &arguments.engine())?;
     note_restart(report, &server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let longest = usize::try_from(arguments.load_seconds * 1_000).unwrap_or(usize::MAX);
@@ -63,7 +63,7 @@ pub(crate) fn kill_in_load(
         report,
     )?;
     report.kills += 1;
-    let server = Server::start(&arguments.binary, folder)?;
+    let server = Server::start(&arguments.binary, folder, &arguments.engine())?;
     note_restart(report, &server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let findings = each(writers, &server, |writer, client| writer.check(client, false))?;
@@ -82,7 +82,7 @@ pub(crate) fn last_look(
     folder: &Path,
     writers: &mut [Box<dyn Writer>],
 ) -> Result<Findings> {
-    let server = Server::start(&arguments.binary, folder)?;
+    let server = Server::start(&arguments.binary, folder, &arguments.engine())?;
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let findings = each(writers, &server, |writer, client| writer.check(client, true))?;
     server.stop()?;
@@ -90,6 +90,7 @@ pub(crate) fn last_look(
     let verify = Command::new(&arguments.binary)
         .args(["ledger", "verify", "--data"])
         .arg(folder.join("data"))
+        .args(arguments.engine())
         .output()
         .context("stabbur ledger verify")?;
     let said =

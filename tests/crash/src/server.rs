@@ -30,7 +30,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it on `folder/data` and waits until it is ready. Its log goes to `folder/server.log`.
-    pub(crate) fn start(binary: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(binary: &Path, folder: &Path, engine: &[&str]) -> Result<Self> {
         let ready = folder.join("ready.json");
         let _ = std::fs::remove_file(&ready);
         let path = folder.join("server.log");
@@ -46,6 +46,7 @@ impl Server {
             .arg(folder.join("data"))
             .arg("--ready-file")
             .arg(&ready)
+            .args(engine)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -1,7 +1,7 @@
 //! Benchmarks against peers in the same run, into docs/benchmarks.md. Each part is a section of
 //! its own there, and a run replaces the sections that it measured.
 
-mod peers;
+pub(crate) mod peers;
 mod report;
 mod sample;
 
@@ -13,7 +13,6 @@ use crate::context::Context;
 use crate::run::{aloud, quietly};
 use crate::server::{Server, build};
 use crate::setup;
-use crate::setup::apt;
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -83,12 +82,7 @@ fn blobs(context: &Context, load: &Load) -> Result<String> {
 }
 
 fn documents(context: &Context, load: &Load) -> Result<String> {
-    apt::install_unless(
-        context,
-        "PostgreSQL",
-        peers::postgres_programs().is_ok(),
-        &["postgresql"],
-    )?;
+    peers::install_postgres(context)?;
     context.say("documents: PostgreSQL");
     let postgres = Postgres::start(context)?;
     let theirs = load.run(postgres.pid(), &["postgres", &postgres.parameters()])?;

@@ -139,6 +139,16 @@ fn free_port() -> Result<u16> {
         .port())
 }
 
+/// Installs PostgreSQL's server if it isn't there.
+pub(crate) fn install_postgres(context: &Context) -> Result<()> {
+    apt::install_unless(
+        context,
+        "PostgreSQL",
+        postgres_programs().is_ok(),
+        &["postgresql"],
+    )
+}
+
 /// The folder with `initdb` and `postgres`: Debian keeps them out of `PATH`, a folder per version.
 pub(crate) fn postgres_programs() -> Result<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")

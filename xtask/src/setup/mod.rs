@@ -13,6 +13,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::bench::peers;
 use crate::context::Context;
 use crate::run::{quietly, works};
 use crate::setup::stamp::Stamp;
@@ -22,6 +23,7 @@ const REQUIREMENTS: &str = "tests/clients/python/requirements.txt";
 /// Installs everything that `test` and `tour` need.
 pub(crate) fn run(context: &Context) -> Result<()> {
     python(context)?;
+    peers::install_postgres(context)?;
     node_packages(context, "tests/clients/js")
 }
 
