@@ -12,6 +12,8 @@
 mod error;
 pub mod frame;
 pub mod memory;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 pub mod sweep;
 
 use std::fmt;
@@ -121,7 +123,8 @@ pub trait ContentStore: Send + Sync + 'static {
     async fn writer(&self) -> Result<Box<dyn ContentWriter>, ContentError>;
 
     /// Opens `range` of content `id` (in bytes; clamped to its length). The content stays readable
-    /// through the reader even if it is deleted meanwhile.
+    /// through the reader even if it is deleted meanwhile; a store that others share may end the
+    /// reader with [`ContentError::NotFound`] instead, and never with fewer bytes.
     ///
     /// # Errors
     /// [`ContentError::NotFound`], [`ContentError::Corrupt`].
