@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("ledger-embedded", 1),
     ("ledger-postgres", 1),
     ("content-local", 1),
+    ("content-objects", 1),
     ("identity", 2),
     ("documents-sql", 2),
     ("documents", 3),

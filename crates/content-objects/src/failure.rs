@@ -1,0 +1,123 @@
+//! What a provider's error means for the caller, and what of it may be said.
+//!
+//! Invariant: no text leaves this module with a secret of the configuration in it.
+
+use std::fmt;
+
+use content::{ContentError, ContentId};
+use zeroize::Zeroizing;
+
+use crate::limits::ERROR_CHARS_MAX;
+
+/// Answers by which providers say that bucket or container is missing, not the object.
+const NO_BUCKET: &[&str] = &["NoSuchBucket", "ContainerNotFound", "bucket does not exist"];
+
+/// Answers by which providers say that there is no room.
+const FULL: &[&str] = &["507 Insufficient Storage", "StorageFull", "QuotaExceeded"];
+
+/// Shorter strings are too common in texts to be taken out of them.
+const SECRET_CHARS_MIN: usize = 4;
+
+/// Sorts errors and takes the configuration's secrets out of them.
+#[derive(Default)]
+pub(crate) struct Failures {
+    secrets: Vec<Zeroizing<String>>,
+}
+
+impl fmt::Debug for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failures").finish_non_exhaustive()
+    }
+}
+
+impl Failures {
+    pub(crate) fn new(secrets: Vec<Zeroizing<String>>) -> Self {
+        let long = |secret: &Zeroizing<String>| secret.len() >= SECRET_CHARS_MIN;
+        Self {
+            secrets: secrets.into_iter().filter(long).collect(),
+        }
+    }
+
+    /// `error` for people: the provider's text with its request id, on one line, without secrets.
+    pub(crate) fn text(&self, error: &impl fmt::Display) -> String {
+        let mut text = error.to_string();
+        for secret in &self.secrets {
+            text = text.replace(secret.as_str(), "***");
+        }
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let line = words.join(" ");
+        match line.char_indices().nth(ERROR_CHARS_MAX) {
+            // The end says most: there the request id stands.
+            Some((cut, _)) => {
+                let behind = line.chars().count() - ERROR_CHARS_MAX;
+                let tail = line.chars().skip(behind.max(ERROR_CHARS_MAX)).collect::<String>();
+                let head = line.get(..cut).unwrap_or_default();
+                let tail_from = tail.chars().count().saturating_sub(ERROR_CHARS_MAX / 4);
+                let tail = tail.chars().skip(tail_from).collect::<String>();
+                format!("{head} ... {tail}")
+            }
+            None => line,
+        }
+    }
+
+    /// An error while something was done to the store.
+    pub(crate) fn sort(&self, doing: &str, error: &object_store::Error) -> ContentError {
+        let text = self.text(error);
+        if FULL.iter().any(|said| text.contains(said)) {
+            return ContentError::Full;
+        }
+        ContentError::Io(format!("{doing}: {text}"))
+    }
+
+    /// As [`Failures::sort`], where the object of content `id` may be missing.
+    pub(crate) fn sort_missing(
+        &self,
+        doing: &str,
+        id: ContentId,
+        error: &object_store::Error,
+    ) -> ContentError {
+        if is_missing(error) {
+            return ContentError::NotFound(id);
+        }
+        self.sort(doing, error)
+    }
+}
+
+/// Whether the object is missing; a missing bucket isn't that, or all content would seem deleted.
+pub(crate) fn is_missing(error: &object_store::Error) -> bool {
+    let text = || error.to_string();
+    matches!(error, object_store::Error::NotFound { .. })
+        && !NO_BUCKET.iter().any(|said| text().contains(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(text: &str) -> object_store::Error {
+        object_store::Error::NotFound {
+            path: "a/b".to_owned(),
+            source: text.to_owned().into(),
+        }
+    }
+
+    #[test]
+    fn a_missing_bucket_is_no_missing_content() {
+        let id = ContentId::from_bytes([1; 16]);
+        let failures = Failures::default();
+        let sorted = |text| failures.sort_missing("reading", id, &missing(text));
+        assert_eq!(sorted("<Code>NoSuchKey</Code>"), ContentError::NotFound(id));
+        for text in ["<Code>NoSuchBucket</Code>", "<Code>ContainerNotFound</Code>"] {
+            assert!(matches!(sorted(text), ContentError::Io(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_taken_out_and_long_texts_are_cut() {
+        let failures = Failures::new(vec![Zeroizing::new("hemmelig".to_owned())]);
+        let text = failures.text(&format!("a hemmelig\n  b{} request id 17", " x".repeat(5_000)));
+        assert!(text.starts_with("a *** b x x"), "{text}");
+        assert!(text.ends_with("request id 17"), "{text}");
+        assert!(text.chars().count() < 2 * ERROR_CHARS_MAX);
+    }
+}
