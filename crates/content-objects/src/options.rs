@@ -269,6 +269,47 @@ mod tests {
         }
     }
 
+    fn azure(endpoint: Option<&str>, key: &str) -> ObjectOptions {
+        ObjectOptions {
+            provider: Provider::Azure(Azure {
+                endpoint: endpoint.map(str::to_owned),
+                account: "account".to_owned(),
+                container: "contents".to_owned(),
+                key: Secret::Given(Zeroizing::new(key.to_owned())),
+            }),
+            prefix: String::new(),
+            patience: Patience::default(),
+        }
+    }
+
+    #[test]
+    fn azure_and_gcs_are_made_from_their_settings_or_say_what_is_wrong() {
+        let connected = |options: ObjectOptions| options.connect().map(|(store, _)| store.to_string());
+        for endpoint in [
+            None,
+            Some("http://127.0.0.1:10000/account"),
+            Some("https://blobs.example/account"),
+        ] {
+            let store = connected(azure(endpoint, "aGVtbWVsaWc=")).unwrap();
+            assert!(store.contains("account") && store.contains("contents"), "{store}");
+        }
+        let error = connected(azure(None, "not base64!")).unwrap_err().to_string();
+        assert!(
+            error.contains("settings") && !error.contains("not base64!"),
+            "{error}"
+        );
+        assert!(connected(azure(Some("http://blobs.example"), "aGVtbWVsaWc=")).is_err());
+        let gcs = |account: &str| ObjectOptions {
+            provider: Provider::Gcs(Gcs {
+                bucket: "contents".to_owned(),
+                service_account: Secret::Given(Zeroizing::new(account.to_owned())),
+            }),
+            ..azure(None, "")
+        };
+        let error = connected(gcs("{\"no\": \"account\"}")).unwrap_err().to_string();
+        assert!(error.contains("settings"), "{error}");
+    }
+
     #[test]
     fn secrets_are_read_and_never_shown() {
         let given = Secret::Given(Zeroizing::new("  hemmelig\n".to_owned()));

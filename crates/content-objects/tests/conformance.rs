@@ -36,6 +36,7 @@ fn path(id: ContentId) -> Path {
     Path::from(format!("under/here/{}/{name}", &name[..2]))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "taken by map_err")]
 fn failure(error: object_store::Error) -> Failure {
     Failure::new(error.to_string())
 }
