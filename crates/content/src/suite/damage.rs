@@ -115,13 +115,20 @@ pub(super) async fn of_the_length(subject: &dyn Subject) -> Result<(), Failure> 
         subject.replace(id, damaged).await?;
         refused(subject, id, &content, &format!("cut to {length} bytes")).await?;
     }
-    // Cut by whole frames in the middle, header and footer kept: the length alone tells.
-    let (head, tail) = (
-        sound.get(..24).unwrap_or_default(),
-        sound.get(24 + frame..).unwrap_or_default(),
-    );
-    subject.replace(id, [head, tail].concat()).await?;
-    refused(subject, id, &content, "the first frame left out").await?;
+    // Cut by whole frames, header and footer kept. Without the last one, every frame that is left
+    // is right: the length alone tells.
+    let part = |from: usize, to: usize| sound.get(from..to).unwrap_or_default();
+    for (name, from, to) in [
+        ("the first frame", 24, 24 + frame),
+        ("the third frame", 24 + 2 * frame, 24 + 3 * frame),
+        ("the last frame", 24 + 3 * frame, end - 20),
+        ("each frame", 24, end - 20),
+    ] {
+        subject
+            .replace(id, [part(0, from), part(to, end)].concat())
+            .await?;
+        refused(subject, id, &content, &format!("{name} left out")).await?;
+    }
     for more in [1, 20, frame] {
         subject
             .replace(id, [sound.as_slice(), &vec![0; more]].concat())
