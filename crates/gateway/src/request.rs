@@ -135,6 +135,14 @@ impl Handler {
                 plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
             })
         };
+        let mut response = response;
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            // Whatever the service was waiting for, coming back soon is worth a try.
+            response
+                .headers_mut()
+                .entry(RETRY_AFTER)
+                .or_insert(HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
         finish.status = response.status().as_u16();
         response.map(|body| ResponseBody::new(body, finish))
     }

@@ -28,6 +28,9 @@ const ORPHANS_SECONDS: u64 = 24 * 3_600;
 /// When it is first looked for after a start: a process that is restarted daily does it, too.
 const ORPHANS_FIRST_SECONDS: u64 = 600;
 
+/// Pause between two looks at what other nodes have changed.
+const FOLLOW_MILLISECONDS: u64 = 100;
+
 /// How long the lease of the background work is taken for: two rounds, so that a node that is late
 /// once doesn't lose it.
 const LEASE_SECONDS: u64 = 10;
@@ -130,6 +133,9 @@ pub(crate) fn background(
     services: Services,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
+    if stores.is_shared {
+        follow_others(stores, services.documents.clone(), stop.clone());
+    }
     let lease = stores.is_shared.then(|| {
         Lease::new(
             stores.ledger.clone(),
@@ -166,6 +172,26 @@ pub(crate) fn background(
             tracing::debug!(%error, "the lease of the background work ends by itself");
         }
     })
+}
+
+/// Forgets in memory what other nodes have changed, until `stop`; at most [`FOLLOW_MILLISECONDS`]
+/// after this node has heard of it.
+fn follow_others(stores: &Stores, documents: Arc<Documents>, mut stop: watch::Receiver<bool>) {
+    let mut head = stores.ledger.head();
+    tokio::spawn(async move {
+        let mut position = *head.borrow();
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                changed = head.wait_for(|head| *head > position) => if changed.is_err() { return },
+            }
+            match documents.follow_catalog(position).await {
+                Ok(reached) => position = reached,
+                Err(error) => tracing::debug!(%error, "the log can't be followed for now"),
+            }
+            tokio::time::sleep(Duration::from_millis(FOLLOW_MILLISECONDS)).await;
+        }
+    });
 }
 
 /// What has background work.

@@ -10,6 +10,7 @@ use ledger::{Committed, Direction, KeyRange, LedgerError, Scan, Snapshot, Transa
 use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 
+use super::catalog_log::log_container;
 use super::container::Container;
 use super::databases::{Database, exists, stage_container_removal};
 use super::keys;
@@ -92,6 +93,13 @@ impl Catalog {
         inner
             .containers
             .remove(&name(&container.account, &container.database, &container.id));
+    }
+
+    /// Forgets every container: others may have changed some.
+    pub(super) fn forget_all(&self) {
+        let mut inner = self.inner.write();
+        inner.generation += 1;
+        inner.containers.clear();
     }
 
     pub(super) fn forget_database(&self, account: &str, database: &str) {
@@ -242,6 +250,7 @@ impl Documents {
             tx.put(database_key, encode(&owner.record)?);
             tx.put(container.key.clone(), encode(&record)?);
             tx.put(keys::container_number(number), encode(&back)?);
+            log_container(&mut tx, "createContainer", &container);
             if let Some(committed) = self.commit_or_conflict(tx).await? {
                 let container = Arc::new(Container {
                     version: committed.sequence,
@@ -399,6 +408,7 @@ impl Documents {
                 current.numbers.clone(),
             )?;
             tx.put(current.key.clone(), encode(&record)?);
+            log_container(&mut tx, "replaceContainer", &current);
             let committed = self.commit_or_conflict(tx).await?;
             self.catalog.forget(&current);
             if committed.is_some() {
@@ -426,6 +436,7 @@ impl Documents {
             let mut tx = Transaction::new();
             tx.require_version(current.key.clone(), Some(current.version));
             tx.put(current.key.clone(), encode(&record)?);
+            log_container(&mut tx, "replaceOffer", &current);
             let committed = self.commit_or_conflict(tx).await?;
             self.catalog.forget(&current);
             if committed.is_some() {
@@ -453,6 +464,7 @@ impl Documents {
             let mut tx = Transaction::new();
             tx.require_version(current.key.clone(), Some(current.version));
             stage_container_removal(&mut tx, &current)?;
+            log_container(&mut tx, "deleteContainer", &current);
             let committed = self.commit_or_conflict(tx).await?;
             self.catalog.forget(&current);
             if committed.is_some() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ledger::{Direction, KeyRange, Scan, Snapshot, Transaction};
 use serde_json::{Value, json};
 
+use super::catalog_log::log_database;
 use super::keys;
 use super::records::{DatabaseRecord, NumberRecord, PurgeRecord, Throughput, decode, encode, etag_text};
 use crate::Documents;
@@ -68,6 +69,7 @@ impl Documents {
             tx.require_absent(keys::database_number(record.number));
             tx.put(key.clone(), encode(&record)?);
             tx.put(keys::database_number(record.number), encode(&number)?);
+            log_database(&mut tx, "createDatabase", account, id);
             if let Some(committed) = self.commit_or_conflict(tx).await? {
                 return Ok(Database {
                     record,
@@ -190,6 +192,7 @@ impl Documents {
             tx.require_version(key.clone(), Some(database.version));
             tx.delete(key);
             tx.delete(keys::database_number(database.record.number));
+            log_database(&mut tx, "deleteDatabase", account, id);
             let containers = self.list_containers(
                 snapshot.as_ref(),
                 account,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ledger::{Direction, KeyRange, LedgerError, Scan, Transaction};
 
+use super::catalog_log::log_container;
 use super::container::Container;
 use super::items::read_number;
 use super::keys;
@@ -78,6 +79,7 @@ impl Documents {
         record.index_complete = true;
         tx.put(container.key.clone(), encode(&record)?);
         tx.delete(position_key);
+        log_container(&mut tx, "indexContainer", container);
         self.ledger.commit(tx).await?;
         self.catalog.forget(container);
         Ok(true)

@@ -1,6 +1,7 @@
 //! Key layout and the transactions that change it.
 
 pub(crate) mod catalog;
+mod catalog_log;
 pub(crate) mod change_feed;
 mod container;
 pub(crate) mod databases;
@@ -16,6 +17,7 @@ mod sweep;
 mod verify;
 
 pub use catalog::ContainerSpec;
+pub use catalog_log::LOG_KIND_CATALOG;
 pub use container::Container;
 pub use items::{Item, LOG_KIND_ITEM};
 pub use sweep::SweepReport;
