@@ -8,7 +8,7 @@ use identity::SharedKey;
 use serde::Deserialize;
 
 use crate::dev;
-use crate::node::LedgerPlace;
+use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
 
 /// The file, as it is written.
 #[derive(Debug, Deserialize)]
@@ -18,26 +18,12 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// Where the ledger is; without it, in the data folder.
     pub(crate) ledger: Option<LedgerConfig>,
+    /// Where content is; without it, in the data folder.
+    pub(crate) content: Option<ContentConfig>,
     pub(crate) blobs: Service,
     pub(crate) documents: Service,
     pub(crate) platform: Option<PlatformConfig>,
     pub(crate) admin: Admin,
-}
-
-/// A ledger in a PostgreSQL database.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LedgerConfig {
-    /// Where the database is, without a password: this file holds no secret.
-    pub(crate) postgres: String,
-    /// A file with the password, read again at each connection.
-    pub(crate) password_file: Option<PathBuf>,
-    /// The authorities (PEM) that the database's certificate is signed by.
-    pub(crate) authorities: Option<PathBuf>,
-    /// The schema that holds the tables.
-    pub(crate) schema: Option<String>,
-    /// Most connections that read.
-    pub(crate) readers_max: Option<usize>,
 }
 
 /// Altinn's Platform Storage.
@@ -102,19 +88,18 @@ pub(crate) struct Account {
 }
 
 impl Config {
-    /// Where the ledger is.
-    pub(crate) fn ledger_place(&self) -> LedgerPlace {
-        let Some(ledger) = &self.ledger else {
-            return LedgerPlace::Embedded;
-        };
-        let defaults = ledger_postgres::Options::new(&ledger.postgres);
-        LedgerPlace::Postgres(ledger_postgres::Options {
-            password_file: ledger.password_file.clone(),
-            authorities: ledger.authorities.clone(),
-            schema: ledger.schema.clone().unwrap_or(defaults.schema),
-            readers_max: ledger.readers_max.unwrap_or(defaults.readers_max),
-            connection: defaults.connection,
-        })
+    /// Where ledger and content are.
+    pub(crate) fn places(&mut self) -> Places {
+        Places {
+            ledger: self
+                .ledger
+                .as_ref()
+                .map_or(LedgerPlace::Embedded, LedgerConfig::place),
+            content: self
+                .content
+                .take()
+                .map_or(ContentPlace::Folder, ContentConfig::place),
+        }
     }
 
     /// Reads the file. Errors name file, place and next step.

@@ -21,7 +21,8 @@ use platform_storage::{
 };
 use tokio::sync::watch;
 
-use crate::node::{self, LedgerPlace, Services, Stores, StoresHealth};
+use crate::node::{self, Services, Stores, StoresHealth};
+use crate::places::Places;
 
 /// The storage emulators' account and key (Microsoft's documentation of Azurite).
 pub(crate) const BLOBS_ACCOUNT: &str = "devstoreaccount1";
@@ -42,6 +43,9 @@ pub(crate) struct DevArguments {
     /// A database for the ledger instead of the data folder: a PostgreSQL connection string.
     #[arg(long, value_name = "CONNECTION")]
     ledger_postgres: Option<String>,
+    /// A file (TOML) that names an object store for the content, as a configuration's `[content]`.
+    #[arg(long, value_name = "FILE")]
+    content_config: Option<PathBuf>,
     /// The loopback address that is listened on.
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
@@ -74,8 +78,11 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         );
     }
     let clock = Arc::new(AdjustableClock::over_system());
-    let place = LedgerPlace::of(arguments.ledger_postgres.as_ref());
-    let stores = Stores::open(&arguments.data, &place, clock.clone()).await?;
+    let places = Places::of(
+        arguments.ledger_postgres.as_ref(),
+        arguments.content_config.as_ref(),
+    )?;
+    let stores = Stores::open(&arguments.data, &places, clock.clone()).await?;
     let (tls, authority) = Tls::development(&arguments.data.join("tls"), clock.now())?;
     let tls = Arc::new(tls);
     let key = |text: &str| SharedKey::from_base64(text).context("a well-known key is malformed");

@@ -13,15 +13,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{SystemClock, VerifyReport};
 use platform_storage::{EmbeddedDecisionPoint, Foundation, Platform, Register, RegisterSource, Settings};
 
-use crate::node::{LedgerPlace, Stores};
+use crate::node::Stores;
+use crate::places::Places;
 
 /// Log entries that are read at once.
 const LOG_PAGE_ENTRIES: usize = 500;
 const LOG_PAGE_BYTES: usize = 1024 * 1024;
 
 /// Reads everything and says what is wrong.
-pub(crate) async fn verify(data: &Path, place: &LedgerPlace) -> Result<()> {
-    let stores = Stores::open_existing(data, place, Arc::new(SystemClock)).await?;
+pub(crate) async fn verify(data: &Path, places: &Places) -> Result<()> {
+    let stores = Stores::open_existing(data, places, Arc::new(SystemClock)).await?;
     let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut report = stores
@@ -92,8 +93,8 @@ pub(crate) async fn verify(data: &Path, place: &LedgerPlace) -> Result<()> {
 }
 
 /// Prints counters and sizes.
-pub(crate) async fn stats(data: &Path, place: &LedgerPlace) -> Result<()> {
-    let stores = Stores::open_existing(data, place, Arc::new(SystemClock)).await?;
+pub(crate) async fn stats(data: &Path, places: &Places) -> Result<()> {
+    let stores = Stores::open_existing(data, places, Arc::new(SystemClock)).await?;
     let stats = stores.ledger.stats().await?;
     let content = stores.content.stats().await?;
     println!("engine                   {}", stats.engine);
@@ -109,8 +110,8 @@ pub(crate) async fn stats(data: &Path, place: &LedgerPlace) -> Result<()> {
 }
 
 /// Prints the change log, a JSON line per record.
-pub(crate) async fn log(data: &Path, place: &LedgerPlace, after: u64) -> Result<()> {
-    let stores = Stores::open_existing(data, place, Arc::new(SystemClock)).await?;
+pub(crate) async fn log(data: &Path, places: &Places, after: u64) -> Result<()> {
+    let stores = Stores::open_existing(data, places, Arc::new(SystemClock)).await?;
     let mut position = after;
     loop {
         let page = stores

@@ -4,6 +4,7 @@ mod config;
 mod dev;
 mod ledger_commands;
 mod node;
+mod places;
 mod serve;
 
 use std::path::PathBuf;
@@ -63,11 +64,14 @@ struct DataArgument {
     /// The database that holds the ledger, if that isn't in the data folder.
     #[arg(long, value_name = "CONNECTION")]
     ledger_postgres: Option<String>,
+    /// A file (TOML) that says in which object store the content is, if it isn't in the data folder.
+    #[arg(long, value_name = "FILE")]
+    content_config: Option<PathBuf>,
 }
 
 impl DataArgument {
-    fn place(&self) -> node::LedgerPlace {
-        node::LedgerPlace::of(self.ledger_postgres.as_ref())
+    fn places(&self) -> anyhow::Result<places::Places> {
+        places::Places::of(self.ledger_postgres.as_ref(), self.content_config.as_ref())
     }
 }
 
@@ -110,13 +114,13 @@ fn main() -> ExitCode {
             Command::Serve { config } => serve::run(&config).await,
             Command::Ledger {
                 command: LedgerCommand::Verify(data),
-            } => ledger_commands::verify(&data.data, &data.place()).await,
+            } => ledger_commands::verify(&data.data, &data.places()?).await,
             Command::Ledger {
                 command: LedgerCommand::Stats(data),
-            } => ledger_commands::stats(&data.data, &data.place()).await,
+            } => ledger_commands::stats(&data.data, &data.places()?).await,
             Command::Ledger {
                 command: LedgerCommand::Log { data, after },
-            } => ledger_commands::log(&data.data, &data.place(), after).await,
+            } => ledger_commands::log(&data.data, &data.places()?, after).await,
         }
     });
     match outcome {

@@ -8,16 +8,15 @@ use anyhow::{Context as _, Result, bail};
 use async_trait::async_trait;
 use blobs::Blobs;
 use content::ContentStore;
-use content_local::LocalContent;
 use documents::Documents;
 use gateway::{Bound, HealthSource, Sample, StatsSource};
 use ledger::{Clock, Health, Lease, Ledger, Random, SystemClock, SystemRandom};
-use ledger_embedded::{EmbeddedLedger, Options};
-use ledger_postgres::PostgresLedger;
 use platform_storage::{Platform, PlatformError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::places::{LedgerPlace, Places};
 
 /// How often the background work runs.
 const SWEEP_SECONDS: u64 = 5;
@@ -49,68 +48,27 @@ pub(crate) struct Stores {
     pub(crate) is_shared: bool,
 }
 
-/// Where the ledger is.
-#[derive(Debug, Clone)]
-pub(crate) enum LedgerPlace {
-    /// In `{data}/ledger`, for this process alone.
-    Embedded,
-    /// In a database that other nodes may use as well.
-    Postgres(ledger_postgres::Options),
-}
-
-impl LedgerPlace {
-    /// As the command line says it: a connection string, or nothing.
-    pub(crate) fn of(connection: Option<&String>) -> Self {
-        match connection {
-            Some(connection) => Self::Postgres(ledger_postgres::Options::new(connection)),
-            None => Self::Embedded,
-        }
-    }
-}
-
 impl Stores {
-    /// Opens (or creates) the ledger, and `{data}/content`.
-    pub(crate) async fn open(data: &Path, place: &LedgerPlace, clock: Arc<dyn Clock>) -> Result<Self> {
-        let ledger: Arc<dyn Ledger> = match place {
-            LedgerPlace::Embedded => Arc::new(EmbeddedLedger::open(
-                &data.join("ledger"),
-                clock.clone(),
-                Options::default(),
-            )?),
-            LedgerPlace::Postgres(options) => Arc::new(
-                PostgresLedger::connect(options, clock.clone(), Arc::new(SystemRandom))
-                    .await
-                    .context("the ledger")?,
-            ),
-        };
-        let now = clock.clone();
-        let content = LocalContent::open(
-            &data.join("content"),
-            Arc::new(move || now.now()),
-            Arc::new(|bytes: &mut [u8]| SystemRandom.fill(bytes)),
-        )?;
+    /// Opens (or creates) ledger and content.
+    pub(crate) async fn open(data: &Path, places: &Places, clock: Arc<dyn Clock>) -> Result<Self> {
         Ok(Self {
-            ledger,
-            content: Arc::new(content),
+            ledger: places.ledger.open(data, clock.clone()).await?,
+            content: places.content.open(data, clock.clone()).await?,
             clock,
             random: Arc::new(SystemRandom),
-            is_shared: matches!(place, LedgerPlace::Postgres(_)),
+            is_shared: matches!(places.ledger, LedgerPlace::Postgres(_)),
         })
     }
 
     /// Opens a data folder that must already be one.
-    pub(crate) async fn open_existing(
-        data: &Path,
-        place: &LedgerPlace,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self> {
-        if matches!(place, LedgerPlace::Embedded) && !data.join("ledger").join("FORMAT").is_file() {
+    pub(crate) async fn open_existing(data: &Path, places: &Places, clock: Arc<dyn Clock>) -> Result<Self> {
+        if matches!(places.ledger, LedgerPlace::Embedded) && !data.join("ledger").join("FORMAT").is_file() {
             bail!(
                 "{}: holds no ledger; give the folder that --data or data_dir names",
                 data.display()
             );
         }
-        Self::open(data, place, clock).await
+        Self::open(data, places, clock).await
     }
 }
 
@@ -162,7 +120,7 @@ pub(crate) fn background(
                 Ok(true) => services.work(rounds).await,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "the lease of the background work can't be had for now")
+                    tracing::debug!(%error, "the lease of the background work can't be had for now");
                 }
             }
         }

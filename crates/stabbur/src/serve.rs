@@ -22,7 +22,7 @@ use crate::config::{Config, PlatformConfig, TlsFiles};
 use crate::node::{self, Services, Stores, StoresHealth};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
-    let config = Config::read(path)?;
+    let mut config = Config::read(path)?;
     let mut blob_accounts = Vec::new();
     for account in &config.blobs.accounts {
         blob_accounts.push(blobs::Account {
@@ -45,7 +45,8 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         });
     }
     let clock = Arc::new(SystemClock);
-    let stores = Stores::open(&config.data_dir, &config.ledger_place(), clock.clone()).await?;
+    let places = config.places();
+    let stores = Stores::open(&config.data_dir, &places, clock.clone()).await?;
     let blobs = Blobs::new(
         stores.ledger.clone(),
         stores.content.clone(),
