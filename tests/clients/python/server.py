@@ -98,7 +98,8 @@ class Database:
 class Server:
     """A running server with a folder of its own."""
 
-    def __init__(self, data=None):
+    def __init__(self, data=None, arguments=()):
+        self.arguments = list(arguments)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="stabbur-clients-"))
         self.data = pathlib.Path(data) if data else self.folder / "data"
         self.log_path = self.folder / "server.log"
@@ -120,7 +121,7 @@ class Server:
                 [
                     binary, "dev", "--data", str(self.data), "--blobs-port", "0",
                     "--documents-port", "0", "--platform-port", "0", "--admin-port", "0",
-                    "--ready-file", str(ready), *engine,
+                    "--ready-file", str(ready), *engine, *self.arguments,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
