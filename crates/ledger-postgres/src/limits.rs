@@ -38,3 +38,6 @@ pub const TRIM_STEP_ENTRIES: u64 = 10_000;
 
 /// Longest name of a schema (PostgreSQL: 63 bytes; the channel's name is longer by a prefix).
 pub const SCHEMA_NAME_BYTES_MAX: usize = 40;
+
+/// Callers that may wait for a snapshot; the next one waits for a place among them.
+pub const SNAPSHOT_QUEUE_MAX: usize = 1_024;

@@ -21,6 +21,7 @@ use tokio_postgres::Row;
 
 use crate::connection::{Connector, Reader};
 use crate::error::{Failure, read_failed};
+use crate::limits::SNAPSHOT_QUEUE_MAX;
 use crate::record;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -30,7 +31,7 @@ type Answer = Result<Arc<Generation>, LedgerError>;
 /// Gives snapshots.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
-    requests: mpsc::UnboundedSender<oneshot::Sender<Answer>>,
+    requests: mpsc::Sender<oneshot::Sender<Answer>>,
 }
 
 /// Connections that read.
@@ -43,7 +44,7 @@ struct Readers {
 impl Snapshots {
     /// At most `readers_max` connections, made when they are needed.
     pub(crate) fn new(connector: Arc<Connector>, readers_max: usize) -> Self {
-        let (requests, inbox) = mpsc::unbounded_channel();
+        let (requests, inbox) = mpsc::channel(SNAPSHOT_QUEUE_MAX);
         let readers = Arc::new(Readers {
             connector,
             idle: Mutex::default(),
@@ -55,7 +56,7 @@ impl Snapshots {
     /// A snapshot that holds at least what was committed before the call.
     pub(crate) async fn open(&self) -> Result<PostgresSnapshot, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(reply).map_err(|_| LedgerError::Closed)?;
+        self.requests.send(reply).await.map_err(|_| LedgerError::Closed)?;
         let generation = answer.await.map_err(|_| LedgerError::Closed)??;
         Ok(PostgresSnapshot(generation))
     }
@@ -63,7 +64,7 @@ impl Snapshots {
 
 /// Opens generations for whoever waits, until no caller is left.
 async fn serve(
-    mut inbox: mpsc::UnboundedReceiver<oneshot::Sender<Answer>>,
+    mut inbox: mpsc::Receiver<oneshot::Sender<Answer>>,
     readers: Arc<Readers>,
     readers_max: usize,
 ) {
