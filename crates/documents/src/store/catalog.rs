@@ -130,35 +130,13 @@ impl Documents {
     /// 400 if the specification is invalid; 409 if a container of that name has another partition
     /// key.
     pub async fn ensure_container(&self, spec: &ContainerSpec) -> Result<Arc<Container>, DocumentsError> {
-        let mut resource = Map::new();
-        resource.insert("id".to_owned(), json!(spec.container));
-        let kind = if spec.partition_key_paths.len() > 1 {
-            "MultiHash"
-        } else {
-            "Hash"
-        };
-        resource.insert(
-            "partitionKey".to_owned(),
-            json!({"paths": spec.partition_key_paths, "kind": kind, "version": 2}),
-        );
-        if let Some(ttl) = spec.default_ttl {
-            resource.insert("defaultTtl".to_owned(), json!(ttl));
-        }
-        if let Some(policy) = &spec.indexing_policy {
-            resource.insert("indexingPolicy".to_owned(), policy.clone());
-        }
-        let resource = Value::Object(resource);
+        // Services above call this with each request: what is there already costs one look.
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             match self
                 .container(&spec.account, &spec.database, &spec.container)
                 .await
             {
-                Ok(found)
-                    if found.resource.pointer("/partitionKey/paths")
-                        == resource.pointer("/partitionKey/paths") =>
-                {
-                    return Ok(found);
-                }
+                Ok(found) if has_paths(&found, &spec.partition_key_paths) => return Ok(found),
                 Ok(_) => return Err(exists("Container", &spec.container)),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
@@ -175,7 +153,7 @@ impl Documents {
                 }
             }
             match self
-                .create_container(&spec.account, &spec.database, &resource, None)
+                .create_container(&spec.account, &spec.database, &resource_of(spec), None)
                 .await
             {
                 Ok(container) => return Ok(container),
@@ -473,6 +451,38 @@ impl Documents {
         }
         Err(DocumentsError::RetryWith)
     }
+}
+
+/// Whether a container is partitioned by these paths.
+fn has_paths(container: &Container, paths: &[String]) -> bool {
+    let kept = container.resource.pointer("/partitionKey/paths");
+    kept.and_then(Value::as_array).is_some_and(|kept| {
+        kept.iter()
+            .map(Value::as_str)
+            .eq(paths.iter().map(|path| Some(path.as_str())))
+    })
+}
+
+/// The resource that a specification asks for.
+fn resource_of(spec: &ContainerSpec) -> Value {
+    let mut resource = Map::new();
+    resource.insert("id".to_owned(), json!(spec.container));
+    let kind = if spec.partition_key_paths.len() > 1 {
+        "MultiHash"
+    } else {
+        "Hash"
+    };
+    resource.insert(
+        "partitionKey".to_owned(),
+        json!({"paths": spec.partition_key_paths, "kind": kind, "version": 2}),
+    );
+    if let Some(ttl) = spec.default_ttl {
+        resource.insert("defaultTtl".to_owned(), json!(ttl));
+    }
+    if let Some(policy) = &spec.indexing_policy {
+        resource.insert("indexingPolicy".to_owned(), policy.clone());
+    }
+    Value::Object(resource)
 }
 
 fn small(number: u64) -> Result<u32, DocumentsError> {
