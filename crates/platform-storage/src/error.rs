@@ -165,6 +165,8 @@ impl From<BodyError> for PlatformError {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::TooLong { .. } => Self::TooLarge(format!("{error}.")),
+            // A body of ours, read back: its fault isn't the caller's.
+            BodyError::Source(cause) => Self::Internal(cause),
             other => Self::BadRequest(format!("{other}.")),
         }
     }

@@ -36,6 +36,16 @@ impl Call {
         self.caller.as_ref().ok_or(PlatformError::Unauthorized)
     }
 
+    /// Refuses all but Studio, which publishes metadata and texts (403).
+    pub(crate) fn require_studio(&self) -> Result<(), PlatformError> {
+        if self.caller()?.is_studio {
+            return Ok(());
+        }
+        Err(PlatformError::forbidden(
+            "Only Studio changes metadata and texts.",
+        ))
+    }
+
     /// A boolean of the query.
     pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, PlatformError> {
         self.query.boolean(name).map_err(PlatformError::BadRequest)

@@ -47,13 +47,6 @@ pub(crate) async fn get(platform: &Platform, org: &str, app: &str) -> Result<Res
     answer::json(StatusCode::OK, &stored.object)
 }
 
-fn require_studio(call: &Call) -> Result<(), PlatformError> {
-    if call.caller()?.is_studio {
-        return Ok(());
-    }
-    Err(PlatformError::forbidden("Only Studio changes metadata."))
-}
-
 async fn metadata(body: Body) -> Result<Map<String, Value>, PlatformError> {
     match answer::read_value(body).await? {
         Value::Object(object) => Ok(with_proper_names(object)),
@@ -67,7 +60,7 @@ pub(crate) async fn post(
     call: &Call,
     body: Body,
 ) -> Result<Response<Body>, PlatformError> {
-    require_studio(call)?;
+    call.require_studio()?;
     let id = call.query.get("appId").unwrap_or_default();
     let (org, app) = id.split_once('/').unwrap_or((id, ""));
     let app = app_id(org, app)?;
@@ -82,7 +75,7 @@ pub(crate) async fn put(
     (org, app): (&str, &str),
     body: Body,
 ) -> Result<Response<Body>, PlatformError> {
-    require_studio(call)?;
+    call.require_studio()?;
     let app = app_id(org, app)?;
     let object = metadata(body).await?;
     let says = |name: &str, wanted: &str| object.get(name).and_then(Value::as_str) == Some(wanted);
@@ -169,7 +162,7 @@ pub(crate) async fn delete(
     call: &Call,
     (org, app): (&str, &str),
 ) -> Result<Response<Body>, PlatformError> {
-    require_studio(call)?;
+    call.require_studio()?;
     let hard = call.boolean("hard")?.unwrap_or(false);
     let app = app_id(org, app)?;
     let mut attempts = Attempts::default();

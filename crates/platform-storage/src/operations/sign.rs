@@ -1,6 +1,5 @@
 //! POST sign: a signature over data elements, kept as a locked element of its own.
 
-use futures::FutureExt as _;
 use http::{Response, StatusCode};
 use http_semantics::Body;
 use ledger::Transaction;
@@ -132,7 +131,7 @@ async fn sha256(
     element: &DataElement,
 ) -> Result<String, PlatformError> {
     use std::fmt::Write as _;
-    let mut content = platform.open_content(view, instance, element).boxed().await?;
+    let mut content = platform.open_content(view, instance, element).await?;
     let mut hash = Sha256::new();
     while let Some(piece) = content.body.next_piece().await? {
         hash.update(&piece);

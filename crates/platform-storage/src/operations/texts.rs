@@ -13,13 +13,6 @@ use crate::service::Call;
 use crate::store::{Attempts, Stored, View, log, text_id};
 use crate::wire::answer;
 
-fn require_studio(call: &Call) -> Result<(), PlatformError> {
-    if call.caller()?.is_studio {
-        return Ok(());
-    }
-    Err(PlatformError::forbidden("Only Studio changes texts."))
-}
-
 async fn find(
     platform: &Platform,
     view: &View,
@@ -51,7 +44,7 @@ pub(crate) async fn post(
     (org, app): (&str, &str),
     body: Body,
 ) -> Result<Response<Body>, PlatformError> {
-    require_studio(call)?;
+    call.require_studio()?;
     let app = app_id(org, app)?;
     let text: TextResource = answer::read_json(body).await?;
     check_language(&text.language)?;
@@ -66,7 +59,7 @@ pub(crate) async fn put(
     language: &str,
     body: Body,
 ) -> Result<Response<Body>, PlatformError> {
-    require_studio(call)?;
+    call.require_studio()?;
     check_language(language)?;
     let app = app_id(org, app)?;
     let mut text: TextResource = answer::read_json(body).await?;
@@ -105,7 +98,7 @@ pub(crate) async fn delete(
     (org, app): (&str, &str),
     language: &str,
 ) -> Result<Response<Body>, PlatformError> {
-    require_studio(call)?;
+    call.require_studio()?;
     check_language(language)?;
     let app = app_id(org, app)?;
     let mut attempts = Attempts::default();
