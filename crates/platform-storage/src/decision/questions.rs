@@ -37,6 +37,20 @@ impl Platform {
         Err(denied(&[action], resource))
     }
 
+    /// Refuses the caller (403) unless it may do the action that a data type asks for, if it asks
+    /// for one.
+    pub(crate) async fn require_asked(
+        &self,
+        caller: &Caller,
+        action: Option<&str>,
+        instance: &Instance,
+    ) -> Result<(), PlatformError> {
+        match action.filter(|action| !action.is_empty()) {
+            Some(action) => self.require(caller, action, &Resource::instance(instance)).await,
+            None => Ok(()),
+        }
+    }
+
     /// Refuses the caller (403) unless it may do any of a question's actions.
     pub(crate) async fn require_any(
         &self,

@@ -13,8 +13,6 @@ use uuid::Uuid;
 
 use super::instance_path::{InstancePath, Unknown};
 use crate::Platform;
-use crate::auth::Caller;
-use crate::decision::Resource;
 use crate::error::PlatformError;
 use crate::limits::{DATA_BYTES_MAX, REPEATED_PARAMETERS_MAX};
 use crate::model::event::kind;
@@ -112,23 +110,6 @@ async fn data_type(
     })
 }
 
-/// A data type may ask for an action of its own to be written.
-async fn require_write(
-    platform: &Platform,
-    caller: &Caller,
-    instance: &Instance,
-    data_type: &DataType,
-) -> Result<(), PlatformError> {
-    match data_type.action_required_to_write.as_deref() {
-        Some(action) if !action.is_empty() => {
-            platform
-                .require(caller, action, &Resource::instance(instance))
-                .await
-        }
-        _ => Ok(()),
-    }
-}
-
 fn scan_result(data_type: &DataType) -> FileScanResult {
     if data_type.enable_file_scan {
         FileScanResult::Pending
@@ -158,7 +139,13 @@ pub(crate) async fn post(
         _ => return Err(PlatformError::bad_request("dataType is required.")),
     };
     let data_type = data_type(platform, &view, &stored.value, &wanted).await?;
-    require_write(platform, caller, &stored.value, &data_type).await?;
+    platform
+        .require_asked(
+            caller,
+            data_type.action_required_to_write.as_deref(),
+            &stored.value,
+        )
+        .await?;
     let (refs, references) = (refs(call)?, references(call));
     let org = stored.value.org.clone();
     drop((view, stored));
@@ -272,7 +259,13 @@ pub(crate) async fn put(
     let before = element_of(platform, &view, path, id).await?;
     refuse_locked(&before.value)?;
     let data_type = data_type(platform, &view, &stored.value, &before.value.data_type).await?;
-    require_write(platform, caller, &stored.value, &data_type).await?;
+    platform
+        .require_asked(
+            caller,
+            data_type.action_required_to_write.as_deref(),
+            &stored.value,
+        )
+        .await?;
     let (refs, references) = (refs(call)?, references(call));
     let org = stored.value.org.clone();
     drop((view, stored, before));

@@ -8,7 +8,6 @@ use ledger::Transaction;
 use super::data::element_of;
 use super::instance_path::{InstancePath, Unknown};
 use crate::Platform;
-use crate::decision::Resource;
 use crate::error::PlatformError;
 use crate::rules::content_disposition;
 use crate::service::Call;
@@ -39,11 +38,7 @@ pub(crate) async fn get(
             .action_required_to_read
             .as_deref()
     });
-    if let Some(action) = action.filter(|action| !action.is_empty()) {
-        platform
-            .require(caller, action, &Resource::instance(instance))
-            .await?;
-    }
+    platform.require_asked(caller, action, instance).await?;
     let content = platform.open_content(&view, instance, &element).await?;
     if !is_owner
         && !element.is_read

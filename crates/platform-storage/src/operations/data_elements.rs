@@ -8,7 +8,6 @@ use serde_json::json;
 use super::data::{element_of, render};
 use super::instance_path::{InstancePath, Unknown};
 use crate::Platform;
-use crate::decision::Resource;
 use crate::error::PlatformError;
 use crate::model::{DataElement, Moment};
 use crate::rules::process_actions::{self, Question};
@@ -63,11 +62,7 @@ pub(crate) async fn put(
                 .action_required_to_write
                 .as_deref()
         });
-        if let Some(action) = action.filter(|action| !action.is_empty()) {
-            platform
-                .require(caller, action, &Resource::instance(&stored.value))
-                .await?;
-        }
+        platform.require_asked(caller, action, &stored.value).await?;
         let now = Moment::after(platform.clock.now(), before.value.last_changed);
         let element = DataElement {
             locked: sent.locked,
