@@ -1,12 +1,10 @@
-//! The one thread that writes: takes what waits, decides it as a group, writes and syncs it once,
-//! answers each.
+//! The one thread that writes: takes what waits, decides it as a group, writes it; the syncer puts
+//! it on disk and answers.
 //!
-//! Invariant: an answer leaves only after the sync of the group that holds it. After a write or
-//! sync failed nobody knows what the disk holds, so every later commit is refused until the
-//! folder is opened anew.
-//!
-//! Writers that were just answered usually come back at once. A group therefore waits a moment
-//! ([`limits::GROUP_WAIT_MICROS`]) for as many as the last one had; a lone writer never waits.
+//! Invariant: each group is decided on the state behind the one before, synced or not; the store
+//! has that state already, and nobody else sees it before its sync. After a write or sync failed
+//! nobody knows what the disk holds, so every later commit is refused until the folder is opened
+//! anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +13,14 @@ use fjall::PersistMode;
 use ledger::follower::{FOLLOWER_TAG, decode_position};
 use ledger::limits::{GROUP_BYTES_MAX, GROUP_TRANSACTIONS_MAX};
 use ledger::{Direction, KeyRange, KeyWriter, Keyspace, LedgerError, ScanLimit, Sequence};
+use tokio::sync::oneshot;
 
 use crate::engine::Shared;
 use crate::group::{Group, StoredWrite};
 use crate::queue::{Inbox, Request, Waiting};
 use crate::store::{StoreError, View, guard};
-use crate::witness::{Mark, Witness};
+use crate::syncer::{Answer, Handover, Written};
+use crate::witness::Mark;
 use crate::{limits, record};
 
 /// Follower positions read at once when trimming.
@@ -29,12 +29,16 @@ const FOLLOWERS_PAGE_ENTRIES: usize = 1_000;
 /// The thread's state.
 pub(crate) struct Committer {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) witness: Witness,
     pub(crate) inbox: Inbox,
+    pub(crate) handover: Handover,
+    /// The state behind the newest group that was written, synced or not.
+    pub(crate) view: Arc<View>,
     pub(crate) last_group: usize,
-    pub(crate) groups_since_sync: u64,
     pub(crate) idle_ticks: u32,
 }
+
+/// Who waits for the ledger to be closed.
+type Closing = oneshot::Sender<Result<(), LedgerError>>;
 
 impl Committer {
     /// Runs until it is told to close or no caller is left.
@@ -44,7 +48,8 @@ impl Committer {
             match self.inbox.next(tick) {
                 Ok(Some(request)) => {
                     self.idle_ticks = 0;
-                    if self.serve(request) {
+                    if let Some(reply) = self.serve(request) {
+                        let _ = reply.send(self.close());
                         return;
                     }
                 }
@@ -57,8 +62,8 @@ impl Committer {
         }
     }
 
-    /// Serves a request and what has joined it; whether it was the last one.
-    fn serve(&mut self, request: Request) -> bool {
+    /// Serves a request and what has joined it; gives who asked to close, if somebody did.
+    fn serve(&mut self, request: Request) -> Option<Closing> {
         let mut next = Some(request);
         while let Some(request) = next.take() {
             match request {
@@ -67,25 +72,23 @@ impl Committer {
                     self.commit(group);
                     next = other;
                 }
-                Request::Trim { through, reply } => {
-                    let _ = reply.send(self.trim(through));
-                }
-                Request::Close { reply } => {
-                    let _ = reply.send(self.close());
-                    return true;
-                }
+                Request::Trim { through, reply } => match self.trim(through) {
+                    Ok(through) => self.handover.hand_over(Written {
+                        view: None,
+                        answers: vec![Answer::Trim(reply, through)],
+                    }),
+                    Err(error) => {
+                        let _ = reply.send(Err(error));
+                    }
+                },
+                Request::Close { reply } => return Some(reply),
             }
         }
-        false
+        None
     }
 
     /// Takes what waits, up to the limits; also a request of another kind that came between.
     fn gather(&self, first: Waiting) -> (Vec<Waiting>, Option<Request>) {
-        // Those that were just answered are expected back; the first of them is here.
-        if self.last_group > 1 {
-            let wait = Duration::from_micros(limits::GROUP_WAIT_MICROS);
-            self.inbox.sleep(self.last_group - 1, wait);
-        }
         let mut bytes = first.transaction.size_bytes();
         let mut group = vec![first];
         while group.len() < GROUP_TRANSACTIONS_MAX && bytes < GROUP_BYTES_MAX {
@@ -101,6 +104,7 @@ impl Committer {
     }
 
     fn commit(&mut self, waiting: Vec<Waiting>) {
+        let lone = waiting.len() == 1 && self.last_group <= 1;
         self.last_group = waiting.len();
         if let Some(error) = self.refusal(&waiting) {
             for one in waiting {
@@ -108,31 +112,38 @@ impl Committer {
             }
             return;
         }
-        let view = self.shared.view();
         let time = self.shared.clock.now();
         let transactions = waiting.iter().map(|one| &one.transaction);
-        let mut group = Group::new(&self.shared.store, &view, transactions);
+        let mut group = Group::new(&self.shared.store, &self.view, transactions);
         let mut answers = Vec::with_capacity(waiting.len());
         for one in &waiting {
-            answers.push(group.decide(&one.transaction, time));
+            answers.push(group.decide(one, time));
         }
         let (head, mut writes) = (group.head, group.writes);
         // Neighbours in the store's sorted memory table find their places on the same path, which
         // the processor has at hand then. Stable: of two writes to a key the later one counts.
         writes.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let accepted = head.sequence - view.head.sequence;
-        if accepted > 0
-            && let Err(error) = self.write(writes, head, view.trimmed)
-        {
-            let failure = self.shared.fail(&error);
-            answers = answers
-                .into_iter()
-                .map(|answer| answer.and(Err(failure.clone())))
-                .collect();
-        }
+        let wrote = if head.sequence > self.view.head.sequence {
+            self.write(writes, head, self.view.trimmed)
+        } else {
+            Ok(None)
+        };
+        let failure = wrote.as_ref().err().map(|error| self.shared.fail(error));
         self.shared.count(&answers);
-        for (one, answer) in waiting.into_iter().zip(answers) {
-            one.answer(answer);
+        let answers = waiting.into_iter().zip(answers);
+        let answers = answers.map(|(one, answer)| Answer::Commit(one, answer));
+        if failure.is_some() {
+            answers.for_each(|answer| answer.send(failure.as_ref()));
+            return;
+        }
+        let written = Written {
+            view: wrote.ok().flatten(),
+            answers: answers.collect(),
+        };
+        if lone && self.handover.idle() {
+            self.handover.finish(written);
+        } else {
+            self.handover.hand_over(written);
         }
     }
 
@@ -147,42 +158,30 @@ impl Committer {
         (disk.f_bavail.saturating_mul(disk.f_frsize) < needed).then_some(LedgerError::Full)
     }
 
-    /// Writes and syncs one batch, notes the head outside, and shows the new state.
-    fn write(&mut self, writes: Vec<StoredWrite>, head: Mark, trimmed: Mark) -> Result<(), StoreError> {
+    /// Hands one batch to the operating system; gives the state behind it, which becomes the one
+    /// that the next group is decided on.
+    fn write(
+        &mut self,
+        writes: Vec<StoredWrite>,
+        head: Mark,
+        trimmed: Mark,
+    ) -> Result<Option<Arc<View>>, StoreError> {
         let store = self.shared.store.clone();
+        let synced = self.shared.synced();
         guard(|| {
-            let mut batch = store.database.batch().durability(Some(PersistMode::SyncData));
+            let mut batch = store.database.batch().durability(Some(PersistMode::Buffer));
             for (key, value) in writes {
                 match value {
                     Some(value) => batch.insert(&store.tree, key, value),
                     None => batch.remove(&store.tree, key),
                 }
             }
-            batch.insert(
-                &store.tree,
-                record::HEAD_KEY,
-                record::seal(record::HEAD_KEY, head.sequence, &head.chain),
-            );
+            batch.insert(&store.tree, record::HEAD_KEY, record::head(head, synced));
             batch.commit()
         })?;
-        self.shared.counters.groups();
-        if let Err(error) = self.witness.write(head) {
-            // An older witness is harmless; a missing one would be found at the next open.
-            tracing::warn!(%error, "the ledger's HEAD could not be written");
-        }
-        self.groups_since_sync += 1;
-        if self.groups_since_sync >= limits::WITNESS_SYNC_GROUPS {
-            self.sync_witness();
-        }
-        self.shared.show(self.shared.store.view(head, trimmed));
-        Ok(())
-    }
-
-    fn sync_witness(&mut self) {
-        self.groups_since_sync = 0;
-        if let Err(error) = self.witness.sync() {
-            tracing::warn!(%error, "the ledger's HEAD could not be synced");
-        }
+        self.shared.counters.group();
+        self.view = Arc::new(store.view(head, trimmed));
+        Ok(Some(self.view.clone()))
     }
 
     /// Forgets log entries that every follower has behind it, step by step.
@@ -190,9 +189,9 @@ impl Committer {
         if let Some(failure) = self.shared.failure() {
             return Err(LedgerError::Failed(failure));
         }
-        let through = through.min(self.followers_behind(&self.shared.view())?);
+        let through = through.min(self.followers_behind(&self.view)?);
         loop {
-            let view = self.shared.view();
+            let view = self.view.clone();
             let from = view.trimmed.sequence;
             let step = through
                 .min(view.head.sequence)
@@ -214,8 +213,13 @@ impl Committer {
                 .collect();
             let mark = record::seal(record::TRIMMED_KEY, trimmed.sequence, &trimmed.chain);
             writes.push((record::TRIMMED_KEY.into(), Some(mark.into())));
-            self.write(writes, view.head, trimmed)
+            let view = self
+                .write(writes, view.head, trimmed)
                 .map_err(|error| self.shared.fail(&error))?;
+            self.handover.hand_over(Written {
+                view,
+                answers: Vec::new(),
+            });
         }
     }
 
@@ -247,7 +251,7 @@ impl Committer {
         if self.idle_ticks != limits::IDLE_FLUSH_TICKS || self.shared.failure().is_some() {
             return;
         }
-        self.sync_witness();
+        self.handover.sync_witness();
         if self.shared.store.database.write_buffer_size() >= limits::IDLE_FLUSH_BYTES_MIN
             && let Err(error) = guard(|| self.shared.store.tree.rotate_memtable())
         {
@@ -255,20 +259,21 @@ impl Committer {
         }
     }
 
-    fn close(&mut self) -> Result<(), LedgerError> {
-        self.shared.closing();
-        if let Some(failure) = self.shared.failure() {
-            return Err(LedgerError::Failed(failure));
-        }
-        let store = self.shared.store.clone();
-        guard(|| {
-            store.tree.rotate_memtable_and_wait()?;
-            store.database.persist(PersistMode::SyncAll)
+    /// Answers what is under way, then leaves a store that opens quickly.
+    fn close(self) -> Result<(), LedgerError> {
+        let Self { shared, handover, .. } = self;
+        shared.closing();
+        handover.close(|| {
+            if let Some(failure) = shared.failure() {
+                return Err(LedgerError::Failed(failure));
+            }
+            let store = &shared.store;
+            guard(|| {
+                store.tree.rotate_memtable_and_wait()?;
+                store.database.persist(PersistMode::SyncAll)
+            })
+            .map_err(|error| shared.fail(&error))
         })
-        .map_err(|error| self.shared.fail(&error))?;
-        self.witness
-            .sync()
-            .map_err(|error| LedgerError::Failed(error.to_string()))
     }
 }
 

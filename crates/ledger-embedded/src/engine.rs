@@ -15,9 +15,10 @@ use tokio::sync::{oneshot, watch};
 
 use crate::committer::Committer;
 use crate::folder::{Folder, Found};
-use crate::journal::{self, Walked};
+use crate::journal::{self, NewestJournal, Walked};
 use crate::queue::{Queue, Request, queue};
-use crate::store::{EmbeddedSnapshot, START, Store, StoreError, View, guard};
+use crate::store::{EmbeddedSnapshot, START, Store, View, guard};
+use crate::syncer::Handover;
 use crate::witness::{Mark, Witness};
 use crate::{OpenError, Options, WitnessRule, verify};
 
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) counters: Counters,
     view: RwLock<Arc<View>>,
+    /// The newest commit that is on disk.
+    synced: AtomicU64,
     head: watch::Sender<Sequence>,
     failure: RwLock<Option<String>>,
     closed: AtomicBool,
@@ -54,12 +57,18 @@ pub(crate) struct Counters {
     commits: AtomicU64,
     conflicts: AtomicU64,
     groups: AtomicU64,
+    syncs: AtomicU64,
 }
 
 impl Counters {
-    /// One group was written and synced.
-    pub(crate) fn groups(&self) {
+    /// One group was written.
+    pub(crate) fn group(&self) {
         self.groups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One or more groups were synced.
+    pub(crate) fn sync(&self) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -68,10 +77,20 @@ impl Shared {
         self.view.read().clone()
     }
 
+    /// The newest commit that is on disk. Whoever sees a number here sees what it took to be so.
+    pub(crate) fn synced(&self) -> Sequence {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// Everything through `sequence` is on disk.
+    pub(crate) fn now_synced(&self, sequence: Sequence) {
+        self.synced.store(sequence, Ordering::Release);
+    }
+
     /// Makes `view` what reads see.
-    pub(crate) fn show(&self, view: View) {
+    pub(crate) fn show(&self, view: Arc<View>) {
         let sequence = view.head.sequence;
-        *self.view.write() = Arc::new(view);
+        *self.view.write() = view;
         self.head.send_replace(sequence);
     }
 
@@ -80,7 +99,7 @@ impl Shared {
     }
 
     /// Writes stop here.
-    pub(crate) fn fail(&self, error: &StoreError) -> LedgerError {
+    pub(crate) fn fail(&self, error: &dyn std::error::Error) -> LedgerError {
         let text = error.to_string();
         tracing::error!(error = %text, "the ledger failed; no more commits until it is opened anew");
         *self.failure.write() = Some(text.clone());
@@ -145,13 +164,20 @@ impl EmbeddedLedger {
         } else {
             check_witness(path, &store, &view, options.witness)?
         };
+        let mut journal =
+            NewestJournal::open(&store.folder.store()).map_err(io(path, "opening the journal"))?;
+        // What a kill left written but not synced was replayed all the same, and is about to be
+        // shown.
+        journal.sync().map_err(io(path, "syncing the journal"))?;
         let (head, _) = watch::channel(view.head.sequence);
+        let view = Arc::new(view);
         let shared = Arc::new(Shared {
             store: Arc::new(store),
             clock,
             options,
             counters: Counters::default(),
-            view: RwLock::new(Arc::new(view)),
+            view: RwLock::new(view.clone()),
+            synced: AtomicU64::new(view.head.sequence),
             head,
             failure: RwLock::new(None),
             closed: AtomicBool::new(false),
@@ -159,10 +185,11 @@ impl EmbeddedLedger {
         let (queue, inbox) = queue();
         let committer = Committer {
             shared: shared.clone(),
-            witness,
             inbox,
+            handover: Handover::start(shared.clone(), journal, witness)
+                .map_err(io(path, "starting the syncer"))?,
+            view,
             last_group: 0,
-            groups_since_sync: 0,
             idle_ticks: 0,
         };
         let thread = std::thread::Builder::new()
@@ -322,7 +349,7 @@ impl Ledger for EmbeddedLedger {
             commits: load(&counters.commits),
             conflicts: load(&counters.conflicts),
             groups: load(&counters.groups),
-            syncs: load(&counters.groups),
+            syncs: load(&counters.syncs),
             disk_bytes,
             details: vec![
                 detail("log trimmed through", view.trimmed.sequence),

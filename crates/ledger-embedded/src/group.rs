@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use fjall::{UserKey, UserValue};
 use ledger::{Committed, Key, LedgerError, LogEntry, Sequence, Transaction, Write};
 
+use crate::queue::Waiting;
 use crate::record;
 use crate::store::{Store, View};
 use crate::witness::Mark;
@@ -71,9 +72,10 @@ impl<'a> Group<'a> {
     /// Checks one transaction and, if it holds, adds its writes.
     pub(crate) fn decide(
         &mut self,
-        transaction: &'a Transaction,
+        waiting: &'a Waiting,
         time: jiff::Timestamp,
     ) -> Result<Committed, LedgerError> {
+        let transaction = &waiting.transaction;
         for precondition in transaction.preconditions() {
             let found = match self.overlay.get(&precondition.key) {
                 Some(version) => *version,
@@ -91,7 +93,13 @@ impl<'a> Group<'a> {
                 .map_err(LedgerError::Conflict)?;
         }
         let sequence = self.head.sequence + 1;
-        let entry = LogEntry::new(&self.head.chain, sequence, time, transaction);
+        let entry = LogEntry::new(
+            &self.head.chain,
+            sequence,
+            time,
+            waiting.writes_hash,
+            transaction.records(),
+        );
         for put in transaction.sequenced() {
             let key = put.key(sequence);
             if self.watches(&key)

@@ -7,6 +7,7 @@
 //! * `store`: opening, point reads, pages.
 //! * `queue`, `group`, `committer`: commits waiting, the decision over a group of them, and the
 //!   one thread that writes.
+//! * `syncer`: puts on disk what was written, then answers.
 //! * `verify`: reads everything.
 //!
 //! Invariants: a commit is answered after the sync that holds it; what was answered is there
@@ -23,6 +24,7 @@ mod options;
 mod queue;
 mod record;
 mod store;
+mod syncer;
 mod verify;
 mod witness;
 

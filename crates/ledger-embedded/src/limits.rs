@@ -24,11 +24,11 @@ pub const RESERVE_BYTES: u64 = 32 * 1024 * 1024;
 /// What a group may take on disk per byte staged: journal and table, with their headers.
 pub const GROUP_DISK_FACTOR: u64 = 3;
 
-/// Groups after which the witness is synced, so that a power loss leaves one that isn't old.
-pub const WITNESS_SYNC_GROUPS: u64 = 1_000;
+/// Syncs after which the witness is synced, too, so that a power loss leaves one that isn't old.
+pub const WITNESS_SYNCS: u64 = 1_000;
 
-/// Longest wait for commits that are expected to join a group, microseconds. Well under one sync.
-pub const GROUP_WAIT_MICROS: u64 = 250;
+/// Groups that may be handed over to the syncer and wait for it; then the committer waits.
+pub const UNSYNCED_GROUPS_MAX: usize = 4;
 
 /// How long the committer waits for work before it looks after idle duties, milliseconds.
 pub const IDLE_TICK_MILLIS: u64 = 1_000;

@@ -3,8 +3,7 @@
 //! Invariant: at most [`ledger::limits::COMMIT_QUEUE_MAX`] requests wait or are under way; the
 //! next caller waits for a place, so memory is bounded by what callers hold anyway.
 //!
-//! The committer says how many requests are worth waking it for: a channel would wake it for
-//! each, and with as many commits as a group has, that costs more than their queue.
+//! The committer is woken only if it sleeps: under load it takes what has come meanwhile.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 /// A commit that waits. Its place is given back when it is dropped.
 pub(crate) struct Waiting {
     pub(crate) transaction: Transaction,
+    /// Its [`Transaction::writes_hash`]: computed by the caller, who is one of many.
+    pub(crate) writes_hash: [u8; 32],
     pub(crate) reply: oneshot::Sender<(Result<Committed, LedgerError>, Transaction)>,
     pub(crate) _place: OwnedSemaphorePermit,
 }
@@ -46,13 +47,13 @@ pub(crate) enum Request {
 struct Shared {
     state: Mutex<State>,
     /// The committer sleeps here.
-    enough: Condvar,
+    work: Condvar,
 }
 
 struct State {
     requests: VecDeque<Request>,
-    /// How many requests the committer sleeps for; 0 while it is awake.
-    wanted: usize,
+    /// The committer sleeps, and nobody has woken it yet.
+    asleep: bool,
     /// One of the two ends is gone.
     closed: bool,
 }
@@ -60,7 +61,7 @@ struct State {
 impl Shared {
     fn close(&self) {
         self.state.lock().closed = true;
-        self.enough.notify_one();
+        self.work.notify_one();
     }
 }
 
@@ -78,10 +79,10 @@ pub(crate) fn queue() -> (Queue, Inbox) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             requests: VecDeque::new(),
-            wanted: 0,
+            asleep: false,
             closed: false,
         }),
-        enough: Condvar::new(),
+        work: Condvar::new(),
     });
     let queue = Queue {
         places: Arc::new(Semaphore::new(COMMIT_QUEUE_MAX)),
@@ -93,6 +94,7 @@ pub(crate) fn queue() -> (Queue, Inbox) {
 impl Queue {
     /// Waits for a place, then for the commit.
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError> {
+        let writes_hash = transaction.writes_hash();
         let place = self
             .places
             .clone()
@@ -102,6 +104,7 @@ impl Queue {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Commit(Waiting {
             transaction,
+            writes_hash,
             reply,
             _place: place,
         }))?;
@@ -115,16 +118,11 @@ impl Queue {
         if state.closed {
             return Err(LedgerError::Closed);
         }
-        // Only commits join a group; whatever else comes is not to wait for one.
-        let urgent = !matches!(request, Request::Commit(_));
         state.requests.push_back(request);
-        let wakes = state.wanted > 0 && (urgent || state.requests.len() >= state.wanted);
-        if wakes {
-            state.wanted = 0;
-        }
+        let wakes = std::mem::take(&mut state.asleep);
         drop(state);
         if wakes {
-            self.shared.enough.notify_one();
+            self.shared.work.notify_one();
         }
         Ok(())
     }
@@ -148,8 +146,14 @@ impl Drop for Inbox {
 impl Inbox {
     /// The next request within `wait`; `Ok(None)` if none came, `Err` when no caller is left.
     pub(crate) fn next(&self, wait: Duration) -> Result<Option<Request>, LedgerError> {
-        self.sleep(1, wait);
         let mut state = self.0.state.lock();
+        while !state.closed && state.requests.is_empty() {
+            state.asleep = true;
+            if self.0.work.wait_for(&mut state, wait).timed_out() {
+                break;
+            }
+        }
+        state.asleep = false;
         match state.requests.pop_front() {
             None if state.closed => Err(LedgerError::Closed),
             request => Ok(request),
@@ -159,26 +163,6 @@ impl Inbox {
     /// A request that is already there.
     pub(crate) fn ready(&self) -> Option<Request> {
         self.0.state.lock().requests.pop_front()
-    }
-
-    /// Sleeps until `wanted` requests are there, one of them is no commit, or `wait` is over.
-    pub(crate) fn sleep(&self, wanted: usize, wait: Duration) {
-        let mut state = self.0.state.lock();
-        let short = |state: &State| {
-            !state.closed
-                && state.requests.len() < wanted
-                && state
-                    .requests
-                    .iter()
-                    .all(|request| matches!(request, Request::Commit(_)))
-        };
-        while short(&state) {
-            state.wanted = wanted;
-            if self.0.enough.wait_for(&mut state, wait).timed_out() {
-                break;
-            }
-        }
-        state.wanted = 0;
     }
 }
 
@@ -194,40 +178,36 @@ mod tests {
         (Request::Trim { through: 1, reply }, answer)
     }
 
-    fn commits(
-        queue: &Arc<Queue>,
-        count: usize,
-    ) -> Vec<tokio::task::JoinHandle<Result<Committed, LedgerError>>> {
-        (0..count)
-            .map(|_| {
-                let queue = queue.clone();
-                tokio::spawn(async move { queue.commit(Transaction::new()).await })
-            })
-            .collect()
-    }
-
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_group_wakes_the_committer_and_so_does_another_request() {
+    async fn requests_are_served_in_their_order_and_wake_the_committer() {
         let (queue, inbox) = queue();
         let queue = Arc::new(queue);
-        let callers = commits(&queue, 3);
-        inbox.sleep(3, LONG);
-        inbox.sleep(4, SHORT);
-        // Fewer than wanted, but one that isn't to wait.
-        let sleeper = std::thread::spawn(move || {
-            inbox.sleep(100, LONG);
-            inbox
-        });
-        queue.send(trim().0).unwrap();
-        let inbox = sleeper.join().unwrap();
-        for _ in 0..3 {
-            assert!(matches!(inbox.ready(), Some(Request::Commit(_))));
-        }
-        assert!(matches!(inbox.next(SHORT), Ok(Some(Request::Trim { .. }))));
         assert!(matches!(inbox.next(SHORT), Ok(None)));
-        for caller in callers {
-            assert_eq!(caller.await.unwrap(), Err(LedgerError::Closed), "never answered");
+        let sleeper = std::thread::spawn(move || {
+            let first = inbox.next(LONG);
+            (first, inbox)
+        });
+        let caller = {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.commit(Transaction::new()).await })
+        };
+        let (first, inbox) = tokio::task::spawn_blocking(|| sleeper.join().unwrap())
+            .await
+            .unwrap();
+        let Ok(Some(Request::Commit(first))) = first else {
+            panic!("the commit came first");
+        };
+        assert!(inbox.ready().is_none());
+        let _answers = [trim(), trim()].map(|(request, answer)| {
+            queue.send(request).unwrap();
+            answer
+        });
+        for _ in 0..2 {
+            assert!(matches!(inbox.ready(), Some(Request::Trim { .. })));
         }
+        assert!(inbox.ready().is_none());
+        drop(first);
+        assert_eq!(caller.await.unwrap(), Err(LedgerError::Closed), "never answered");
     }
 
     #[tokio::test]

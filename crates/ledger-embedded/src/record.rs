@@ -10,17 +10,24 @@
 use crc_fast::{CrcAlgorithm, Digest};
 use ledger::{Key, LedgerError, Sequence};
 
+use crate::witness::Mark;
+
 /// Data keys: this byte, then the ledger key.
 const DATA: u8 = b'd';
 /// Log entries: this byte, then the sequence number, 8 bytes, big-endian.
 const LOG: u8 = b'l';
-/// The newest commit: its sequence number and its chain hash; rewritten with each group.
+/// The newest commit: its sequence number and its chain hash, and the newest commit that was on
+/// disk when this was written; rewritten with each group.
 pub(crate) const HEAD_KEY: &[u8] = b"mhead";
 /// How far the log was trimmed: the newest entry's sequence number and chain hash.
 pub(crate) const TRIMMED_KEY: &[u8] = b"mtrimmed";
 
 /// Checksum and sequence number.
 const HEADER_BYTES: usize = 4 + 8;
+/// Chain hash and the number of the newest synced commit.
+const HEAD_BYTES: usize = 32 + 8;
+/// The head's mark as it is stored.
+pub(crate) const HEAD_RECORD_BYTES: usize = HEADER_BYTES + HEAD_BYTES;
 
 /// CRC-32C over the parts.
 pub(crate) fn crc32c(parts: &[&[u8]]) -> u32 {
@@ -94,6 +101,35 @@ pub(crate) fn unseal<'a>(stored_key: &[u8], record: &'a [u8]) -> Result<(Sequenc
         return Err(damaged(stored_key, "the record's checksum doesn't match"));
     }
     Ok((u64::from_be_bytes(*sequence), value))
+}
+
+/// The head's mark, sealed: what the newest commit is behind a group, and which one was synced
+/// when the group was written.
+pub(crate) fn head(head: Mark, synced: Sequence) -> Vec<u8> {
+    let mut content = [0; HEAD_BYTES];
+    let (chain, number) = content.split_at_mut(head.chain.len());
+    chain.copy_from_slice(&head.chain);
+    number.copy_from_slice(&synced.to_be_bytes());
+    seal(HEAD_KEY, head.sequence, &content)
+}
+
+/// Reads a head's mark: the newest commit, and which one was synced.
+pub(crate) fn read_head(record: &[u8]) -> Result<(Mark, Sequence), LedgerError> {
+    let (sequence, content) = unseal(HEAD_KEY, record)?;
+    let parts = content
+        .split_first_chunk::<32>()
+        .and_then(|(chain, synced)| Some((*chain, synced.try_into().ok()?)));
+    let (chain, synced) = parts.ok_or_else(|| damaged(HEAD_KEY, "the mark has the wrong length"))?;
+    Ok((Mark { sequence, chain }, u64::from_be_bytes(synced)))
+}
+
+/// Reads the mark of how far the log was trimmed.
+pub(crate) fn read_trimmed(record: &[u8]) -> Result<Mark, LedgerError> {
+    let (sequence, chain) = unseal(TRIMMED_KEY, record)?;
+    let chain = chain
+        .try_into()
+        .map_err(|_| damaged(TRIMMED_KEY, "the mark has the wrong length"))?;
+    Ok(Mark { sequence, chain })
 }
 
 /// The error for a damaged record.

@@ -103,8 +103,15 @@ impl Store {
     /// Reads the marks and checks the newest part of the log behind them.
     pub(crate) fn first_view(&self) -> Result<View, LedgerError> {
         let snapshot = self.database.snapshot();
-        let head = self.mark(&snapshot, record::HEAD_KEY)?.unwrap_or(START);
-        let trimmed = self.mark(&snapshot, record::TRIMMED_KEY)?.unwrap_or(START);
+        let mark = |key: &[u8]| guard(|| snapshot.get(&self.tree, key)).map_err(read_error);
+        let head = match mark(record::HEAD_KEY)? {
+            Some(stored) => record::read_head(&stored)?.0,
+            None => START,
+        };
+        let trimmed = match mark(record::TRIMMED_KEY)? {
+            Some(stored) => record::read_trimmed(&stored)?,
+            None => START,
+        };
         let view = View {
             snapshot,
             head,
@@ -183,17 +190,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    fn mark(&self, snapshot: &fjall::Snapshot, key: &[u8]) -> Result<Option<Mark>, LedgerError> {
-        let Some(stored) = guard(|| snapshot.get(&self.tree, key)).map_err(read_error)? else {
-            return Ok(None);
-        };
-        let (sequence, chain) = record::unseal(key, &stored)?;
-        let chain = chain
-            .try_into()
-            .map_err(|_| record::damaged(key, "the mark has the wrong length"))?;
-        Ok(Some(Mark { sequence, chain }))
     }
 
     fn newest_log_entry(&self, view: &View) -> Result<Option<Sequence>, LedgerError> {

@@ -67,7 +67,13 @@ pub(crate) fn decide<'a>(
             continue;
         }
         let sequence = decided.head.sequence + 1;
-        let entry = LogEntry::new(&decided.head.chain, sequence, time, transaction);
+        let entry = LogEntry::new(
+            &decided.head.chain,
+            sequence,
+            time,
+            transaction.writes_hash(),
+            transaction.records(),
+        );
         let sequenced = transaction
             .sequenced()
             .iter()

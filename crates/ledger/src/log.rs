@@ -7,7 +7,6 @@
 
 use bytes::Bytes;
 
-use crate::transaction::{Transaction, Write};
 use crate::{Keyspace, Sequence};
 
 /// The hash of the chain before the first entry.
@@ -32,7 +31,8 @@ pub struct LogEntry {
     pub sequence: Sequence,
     /// The ledger's time of the commit.
     pub time: jiff::Timestamp,
-    /// BLAKE3 over the commit's writes (keys and values), for later proof.
+    /// BLAKE3 over the commit's writes (keys and values), for later proof:
+    /// [`crate::Transaction::writes_hash`].
     pub writes_hash: [u8; 32],
     /// What the operations recorded.
     pub records: Vec<LogRecord>,
@@ -50,19 +50,21 @@ pub struct LogPage {
 }
 
 impl LogEntry {
-    /// Builds the entry of a transaction that commits as `sequence` behind `previous`.
+    /// Builds the entry of a transaction that commits as `sequence` behind `previous`:
+    /// `writes_hash` is [`crate::Transaction::writes_hash`], `records` are its log records.
     #[must_use]
     pub fn new(
         previous: &[u8; 32],
         sequence: Sequence,
         time: jiff::Timestamp,
-        transaction: &Transaction,
+        writes_hash: [u8; 32],
+        records: &[LogRecord],
     ) -> Self {
         let mut entry = Self {
             sequence,
             time,
-            writes_hash: hash_writes(transaction, sequence),
-            records: transaction.records().to_vec(),
+            writes_hash,
+            records: records.to_vec(),
             chain: CHAIN_START,
         };
         entry.chain = entry.chained(previous);
@@ -141,25 +143,4 @@ impl LogEntry {
         }
         out
     }
-}
-
-fn hash_writes(transaction: &Transaction, sequence: Sequence) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    let mut field = |tag: u8, key: &[u8], value: &[u8]| {
-        hasher.update(&[tag]);
-        hasher.update(&(key.len() as u64).to_be_bytes());
-        hasher.update(key);
-        hasher.update(&(value.len() as u64).to_be_bytes());
-        hasher.update(value);
-    };
-    for (key, write) in transaction.writes() {
-        match write {
-            Write::Put(value) => field(1, key.as_bytes(), value),
-            Write::Delete => field(2, key.as_bytes(), &[]),
-        }
-    }
-    for put in transaction.sequenced() {
-        field(1, put.key(sequence).as_bytes(), &put.value);
-    }
-    *hasher.finalize().as_bytes()
 }

@@ -159,7 +159,13 @@ impl Ledger for MemoryLedger {
         }
         let sequence = state.sequence + 1;
         let time = self.clock.now();
-        let entry = LogEntry::new(&state.chain, sequence, time, &transaction);
+        let entry = LogEntry::new(
+            &state.chain,
+            sequence,
+            time,
+            transaction.writes_hash(),
+            transaction.records(),
+        );
         let map = Arc::make_mut(&mut state.map);
         let mut put = |key: Key, value: &Bytes| {
             map.insert(

@@ -163,6 +163,32 @@ impl Transaction {
         self.bytes
     }
 
+    /// BLAKE3 over what this transaction writes: per write a tag (1 put, 2 delete, 3 sequenced
+    /// put), then key and value, for a sequenced put prefix, suffix and value, each with its
+    /// length (8 bytes, big-endian) before it. The sequence number isn't in it, so it can be computed before the
+    /// commit has one; the log entry that holds this hash has the number.
+    #[must_use]
+    pub fn writes_hash(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        let mut write = |tag: u8, parts: &[&[u8]]| {
+            hasher.update(&[tag]);
+            for part in parts {
+                hasher.update(&(part.len() as u64).to_be_bytes());
+                hasher.update(part);
+            }
+        };
+        for (key, staged) in &self.writes {
+            match staged {
+                Write::Put(value) => write(1, &[key.as_bytes(), value]),
+                Write::Delete => write(2, &[key.as_bytes()]),
+            }
+        }
+        for put in &self.sequenced {
+            write(3, &[put.prefix.as_bytes(), &put.suffix, &put.value]);
+        }
+        *hasher.finalize().as_bytes()
+    }
+
     /// Checks the limits. Engines call this before anything else.
     ///
     /// # Errors

@@ -30,11 +30,8 @@ const END_BYTES: usize = 1 + 8 + 4;
 const PUT: u8 = 0;
 const DELETE: u8 = 1;
 
-/// The head's mark: checksum, sequence number, chain hash.
-const MARK_BYTES: usize = 4 + 8 + 32;
-
 /// The last item of a batch and its end.
-const TAIL_BYTES: usize = ITEM_BYTES + record::HEAD_KEY.len() + MARK_BYTES + END_BYTES;
+const TAIL_BYTES: usize = ITEM_BYTES + record::HEAD_KEY.len() + record::HEAD_RECORD_BYTES + END_BYTES;
 
 /// The smallest that a commit can be in the journal: its log entry's item, with key and header.
 const COMMIT_BYTES_MIN: u64 = ITEM_BYTES as u64 + 9 + 12;
@@ -94,6 +91,8 @@ pub(super) struct Batch {
     pub(super) first: Option<Sequence>,
     /// The newest commit behind it.
     pub(super) head: Sequence,
+    /// The newest commit that was synced when this was written.
+    pub(super) synced: Sequence,
 }
 
 impl Batch {
@@ -162,12 +161,10 @@ pub(super) fn batch(window: &mut Window<'_>, start: u64) -> io::Result<Result<Ba
         } else if usize::from(item.key_bytes) == record::HEAD_KEY.len()
             && item.put
             && key == record::HEAD_KEY
-            && item.value_bytes as usize == MARK_BYTES
+            && item.value_bytes as usize == record::HEAD_RECORD_BYTES
         {
             let value = at + ITEM_BYTES as u64 + record::HEAD_KEY.len() as u64;
-            head = record::unseal(record::HEAD_KEY, window.bytes(value, MARK_BYTES)?)
-                .ok()
-                .map(|(sequence, _)| sequence);
+            head = record::read_head(window.bytes(value, record::HEAD_RECORD_BYTES)?).ok();
         }
         at += item.bytes();
     }
@@ -177,7 +174,8 @@ pub(super) fn batch(window: &mut Window<'_>, start: u64) -> io::Result<Result<Ba
     if [m0, m1, m2, m3] != MAGIC {
         return broken(at, "the batch's end is malformed");
     }
-    let Some(head) = head.filter(|head| last.is_none_or(|last| last == *head)) else {
+    let head = head.map(|(mark, synced)| (mark.sequence, synced));
+    let Some((head, synced)) = head.filter(|(head, _)| last.is_none_or(|last| last == *head)) else {
         return broken(start, "the batch doesn't close with the head's mark");
     };
     Ok(Ok(Batch {
@@ -186,6 +184,7 @@ pub(super) fn batch(window: &mut Window<'_>, start: u64) -> io::Result<Result<Ba
         number,
         first,
         head,
+        synced,
     }))
 }
 
@@ -265,6 +264,5 @@ pub(super) fn closes_a_batch(window: &mut Window<'_>, end: u64, head: Option<Seq
         return Ok(false);
     };
     let newer = |sequence: Sequence| head.is_none_or(|head| sequence > head);
-    Ok([*m0, *m1, *m2, *m3] == MAGIC
-        && record::unseal(record::HEAD_KEY, value).is_ok_and(|(sequence, _)| newer(sequence)))
+    Ok([*m0, *m1, *m2, *m3] == MAGIC && record::read_head(value).is_ok_and(|(mark, _)| newer(mark.sequence)))
 }

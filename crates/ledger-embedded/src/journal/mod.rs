@@ -4,16 +4,18 @@
 //! also when damage in the middle is the cause and whole batches follow. So each journal is walked
 //! first, read-only, and damage is told from a torn tail:
 //!
-//! * a batch is synced before the next one is begun, so what a crash tore is the last batch of the
-//!   newest journal: nothing whole follows it, and it was never acknowledged;
-//! * if a whole batch follows, if `HEAD` witnesses commits that would be cut, or if the last
-//!   batch was written to its very end, something was damaged later: the folder is refused while
-//!   everything is still there for rescue.
+//! * what a crash tore lies behind everything that was synced, in the newest journal, and was never
+//!   acknowledged. Whole batches may follow it, as later ones are written while earlier ones are
+//!   being synced; each of them says how far the journal was synced when it was written;
+//! * if one of those says that it was synced, if `HEAD` witnesses commits that would be cut, or if
+//!   nothing of it is missing as torn writes leave it, something was damaged later: the folder is
+//!   refused while everything is still there for rescue.
 //!
 //! Invariant: nothing is written here. What a kill leaves (a beginning of a batch, then zeros or
 //! the file's end) is never refused. docs/adr/0007-journal-check.md has the limits of this.
 
 mod frame;
+mod newest;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,8 @@ use std::path::{Path, PathBuf};
 
 use ledger::Sequence;
 use rustix::fs::SeekFrom;
+
+pub(crate) use self::newest::NewestJournal;
 
 use self::frame::{Batch, Broken, Window};
 use crate::OpenError;
@@ -184,16 +188,28 @@ impl Journal<'_> {
     ) -> Result<(), OpenError> {
         let io = io_error(self.path, "reading the journal");
         self.reaches(stopped.at, &stopped.broken, before, acknowledged)?;
-        if let Some(later) =
-            frame::later_batch(&mut self.window, stopped.at + 1, used, before).map_err(&io)?
-        {
-            let detail = format!(
-                "a whole batch follows at byte {}, through commit {}",
-                later.start, later.head
-            );
-            return Err(self.damaged(stopped.at, &stopped.broken, &detail));
-        }
+        let later = |journal: &mut Self, from, before: Option<&Batch>| {
+            frame::later_batch(&mut journal.window, from, used, before).map_err(&io)
+        };
         let head = before.map(|batch| batch.head);
+        if let Some(follows) = later(self, stopped.at + 1, before)? {
+            let torn = self.has_hole(stopped.at, follows.start).map_err(&io)?;
+            // The newest commit that may be in what is broken.
+            let broken_through = follows.first.unwrap_or(follows.head + 1).saturating_sub(1);
+            let broken_from = head.map_or(broken_through, |head| head + 1);
+            let mut next = Some(follows);
+            while let Some(batch) = next {
+                if !torn || batch.synced >= broken_from {
+                    let detail = format!(
+                        "a whole batch follows at byte {}, through commit {}",
+                        batch.start, batch.head
+                    );
+                    return Err(self.damaged(stopped.at, &stopped.broken, &detail));
+                }
+                next = later(self, batch.end, Some(&batch))?;
+            }
+            return Ok(());
+        }
         if frame::closes_a_batch(&mut self.window, used, head).map_err(&io)?
             && !self.has_hole(stopped.at, used).map_err(&io)?
         {
@@ -227,10 +243,15 @@ impl Journal<'_> {
         }
     }
 
-    /// Whether a whole sector in `from..to` is zero, as where a power loss left a write half done.
+    /// Whether a sector in `from..to` is zero, as where a power loss left a write half done; of
+    /// the first one, what belongs to it.
     fn has_hole(&mut self, from: u64, to: u64) -> io::Result<bool> {
         let sector = SECTOR_BYTES as u64;
         let mut at = from.next_multiple_of(sector);
+        let begun = usize::try_from(at.min(to) - from).unwrap_or(SECTOR_BYTES);
+        if begun > 0 && self.window.bytes(from, begun)?.iter().all(|byte| *byte == 0) {
+            return Ok(true);
+        }
         while at + sector <= to {
             if self.window.bytes(at, SECTOR_BYTES)?.iter().all(|byte| *byte == 0) {
                 return Ok(true);

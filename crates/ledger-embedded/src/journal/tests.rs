@@ -7,7 +7,7 @@ use ledger::random::SeededRandom;
 use ledger::{Key, KeyWriter, Keyspace, Ledger as _, LogRecord, Random as _, SystemClock, Transaction};
 
 use super::*;
-use crate::{EmbeddedLedger, Options};
+use crate::{EmbeddedLedger, Options, record};
 
 const COMMITS: u64 = 60;
 
@@ -287,4 +287,88 @@ async fn older_journals_must_be_whole() {
     // None at all: all is in tables.
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(walk(folder.path(), Some(7)).unwrap(), Walked::default());
+}
+
+/// The batches from `from` on as if they had been written while the one before them was the
+/// newest that was synced.
+fn ahead_of_the_sync(sound: &Sound, from: usize) -> Vec<u8> {
+    let mut bytes = sound.bytes.clone();
+    let synced = sound.batches[from - 1].head;
+    for batch in &sound.batches[from..] {
+        let mark_end = usize::try_from(batch.end).unwrap() - 13;
+        let at = mark_end - record::HEAD_RECORD_BYTES;
+        let (mark, _) = record::read_head(&bytes[at..mark_end]).unwrap();
+        bytes[at..mark_end].copy_from_slice(&record::head(mark, synced));
+    }
+    bytes
+}
+
+/// A power loss keeps any of the sectors that weren't synced.
+#[tokio::test]
+async fn lost_sectors_of_what_was_never_synced_are_a_torn_tail() {
+    let sound = sound().await;
+    let from = sound.batches.len() - 7;
+    let unsynced = sound.batches[from];
+    let start = usize::try_from(unsynced.start).unwrap();
+    let bytes = ahead_of_the_sync(&sound, from);
+    let random = SeededRandom::new(12);
+    let (mut torn, mut whole) = (0, 0);
+    for round in 0..300 {
+        let mut left = bytes.clone();
+        let mut sector = start / 512 * 512;
+        while sector < left.len() {
+            let end = (sector + 512).min(left.len());
+            if random.u64() % (2 + round % 9) == 0 {
+                left[sector.max(start)..end].fill(0);
+            }
+            sector = end;
+        }
+        for acknowledged in [10, sound.batches[from - 1].head] {
+            let walked =
+                walk_of(&left, Some(acknowledged)).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            assert!(
+                walked.batches >= from as u64,
+                "round {round}: a synced batch is cut"
+            );
+            match walked.torn {
+                Some((_, at)) => {
+                    assert!(at >= unsynced.start);
+                    torn += 1;
+                }
+                None => whole += 1,
+            }
+            // Had it been acknowledged, it would be a loss.
+            if walked.batches == from as u64 {
+                assert!(refused(&walk_of(&left, Some(sound.batches[from].head))));
+            }
+        }
+    }
+    assert!(torn > 100 && whole > 0, "{torn} torn, {whole} whole");
+}
+
+/// What a later batch calls synced isn't torn, whatever it looks like; nor is what lost nothing.
+#[tokio::test]
+async fn damage_before_batches_that_were_written_ahead_is_refused() {
+    let sound = sound().await;
+    let from = sound.batches.len() - 7;
+    let bytes = ahead_of_the_sync(&sound, from);
+    let random = SeededRandom::new(13);
+    for round in 0..200 {
+        let mut left = bytes.clone();
+        // The batch before is one that the others call synced.
+        let batch = sound.batches[from - 1 - usize::try_from(round % 3).unwrap()];
+        let (start, end) = (
+            usize::try_from(batch.start).unwrap(),
+            usize::try_from(batch.end).unwrap(),
+        );
+        left[start..end].fill(0);
+        assert!(refused(&walk_of(&left, None)), "round {round}");
+        // A flipped bit in the first marker of one that they don't.
+        let mut left = bytes.clone();
+        let batch = sound.batches[from + usize::try_from(round % 6).unwrap()];
+        let start = usize::try_from(batch.start).unwrap();
+        // Its magnitude: the lowest bit alone could leave nothing but zeros up to the sector's end.
+        left[start] ^= 1 << (1 + random.u64() % 7);
+        assert!(refused(&walk_of(&left, None)), "round {round}");
+    }
 }

@@ -28,7 +28,8 @@ pub(super) async fn entries_are_what_was_committed(subject: &mut dyn Subject) ->
             &previous,
             committed.sequence,
             committed.time,
-            &transaction,
+            transaction.writes_hash(),
+            transaction.records(),
         ));
     }
     equal(log(&ledger, 0, Some(CHAIN_START)).await?, wanted, "the log")

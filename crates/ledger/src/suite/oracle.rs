@@ -241,7 +241,13 @@ impl Oracle {
             .iter()
             .skip(usize::try_from(after).unwrap_or(usize::MAX))
         {
-            let entry = LogEntry::new(&chain, answer.sequence, answer.time, transaction);
+            let entry = LogEntry::new(
+                &chain,
+                answer.sequence,
+                answer.time,
+                transaction.writes_hash(),
+                transaction.records(),
+            );
             chain = entry.chain;
             wanted.push(entry);
         }
@@ -257,7 +263,14 @@ impl Oracle {
             .iter()
             .take(through)
             .fold(crate::log::CHAIN_START, |chain, (transaction, answer)| {
-                LogEntry::new(&chain, answer.sequence, answer.time, transaction).chain
+                LogEntry::new(
+                    &chain,
+                    answer.sequence,
+                    answer.time,
+                    transaction.writes_hash(),
+                    transaction.records(),
+                )
+                .chain
             })
     }
 }
