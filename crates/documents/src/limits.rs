@@ -71,8 +71,9 @@ pub const RANGE_NUMBERS_BESIDE_MAX: usize = 2_000;
 /// Matches of the conditions up to which sorting them beats walking the ORDER BY path's index.
 pub const SORT_MATCHES_MAX: usize = 5_000;
 
-/// Encoded bytes of a string that go into an index key; longer ones are cut and checked again.
-pub const INDEX_STRING_BYTES_MAX: usize = 1_024;
+/// Encoded bytes of a string that go into an index key; longer ones are cut and checked again. Ids,
+/// names and dates are whole; of prose, every byte would be written twice for little.
+pub const INDEX_STRING_BYTES_MAX: usize = 128;
 
 /// Index entries of one document (ours): keeps a commit below the ledger's bound on writes.
 pub const INDEX_ENTRIES_PER_ITEM_MAX: usize = 100_000;

@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 
 use crate::engine::Shared;
 use crate::group::{Group, StoredWrite};
+use crate::journal::ZerosAhead;
 use crate::queue::{Inbox, Request, Waiting};
 use crate::store::{StoreError, View, guard};
-use crate::syncer::{Answer, Handover, Written};
+use crate::syncer::{Handover, Written};
 use crate::witness::Mark;
 use crate::{limits, record};
 
@@ -31,6 +32,7 @@ pub(crate) struct Committer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) handover: Handover,
+    pub(crate) ahead: ZerosAhead,
     /// The state behind the newest group that was written, synced or not.
     pub(crate) view: Arc<View>,
     pub(crate) last_group: usize,
@@ -74,8 +76,8 @@ impl Committer {
                 }
                 Request::Trim { through, reply } => match self.trim(through) {
                     Ok(through) => self.handover.hand_over(Written {
-                        view: None,
-                        answers: vec![Answer::Trim(reply, through)],
+                        trim: Some((reply, through)),
+                        ..Written::default()
                     }),
                     Err(error) => {
                         let _ = reply.send(Err(error));
@@ -128,18 +130,15 @@ impl Committer {
         } else {
             Ok(None)
         };
-        let failure = wrote.as_ref().err().map(|error| self.shared.fail(error));
         self.shared.count(&answers);
-        let answers = waiting.into_iter().zip(answers);
-        let answers = answers.map(|(one, answer)| Answer::Commit(one, answer));
-        if failure.is_some() {
-            answers.for_each(|answer| answer.send(failure.as_ref()));
-            return;
-        }
-        let written = Written {
-            view: wrote.ok().flatten(),
-            answers: answers.collect(),
+        let mut written = Written {
+            commits: waiting.into_iter().zip(answers).collect(),
+            ..Written::default()
         };
+        match wrote {
+            Ok(view) => written.view = view,
+            Err(error) => return written.answer(Some(&self.shared.fail(&error))),
+        }
         if lone && self.handover.idle() {
             self.handover.finish(written);
         } else {
@@ -168,6 +167,10 @@ impl Committer {
     ) -> Result<Option<Arc<View>>, StoreError> {
         let store = self.shared.store.clone();
         let synced = self.shared.synced();
+        let bytes = writes
+            .iter()
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, |value| value.len()))
+            .sum();
         guard(|| {
             let mut batch = store.database.batch().durability(Some(PersistMode::Buffer));
             for (key, value) in writes {
@@ -179,6 +182,7 @@ impl Committer {
             batch.insert(&store.tree, record::HEAD_KEY, record::head(head, synced));
             batch.commit()
         })?;
+        self.ahead.used(bytes);
         self.shared.counters.group();
         self.view = Arc::new(store.view(head, trimmed));
         Ok(Some(self.view.clone()))
@@ -218,7 +222,7 @@ impl Committer {
                 .map_err(|error| self.shared.fail(&error))?;
             self.handover.hand_over(Written {
                 view,
-                answers: Vec::new(),
+                ..Written::default()
             });
         }
     }

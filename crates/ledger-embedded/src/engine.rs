@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::committer::Committer;
 use crate::folder::{Folder, Found};
-use crate::journal::{self, NewestJournal, Walked};
+use crate::journal::{self, NewestJournal, Walked, ZerosAhead};
 use crate::queue::{Queue, Request, queue};
 use crate::store::{EmbeddedSnapshot, START, Store, View, guard};
 use crate::syncer::Handover;
@@ -169,6 +169,7 @@ impl EmbeddedLedger {
         // What a kill left written but not synced was replayed all the same, and is about to be
         // shown.
         journal.sync().map_err(io(path, "syncing the journal"))?;
+        let ahead = ZerosAhead::open(&store.folder.store()).map_err(io(path, "opening the journal"))?;
         let (head, _) = watch::channel(view.head.sequence);
         let view = Arc::new(view);
         let shared = Arc::new(Shared {
@@ -188,6 +189,7 @@ impl EmbeddedLedger {
             inbox,
             handover: Handover::start(shared.clone(), journal, witness)
                 .map_err(io(path, "starting the syncer"))?,
+            ahead,
             view,
             last_group: 0,
             idle_ticks: 0,

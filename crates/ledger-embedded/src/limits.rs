@@ -30,6 +30,9 @@ pub const WITNESS_SYNCS: u64 = 1_000;
 /// Groups that may be handed over to the syncer and wait for it; then the committer waits.
 pub const UNSYNCED_GROUPS_MAX: usize = 4;
 
+/// Zeros written ahead into the newest journal at once.
+pub const JOURNAL_AHEAD_BYTES: usize = 1024 * 1024;
+
 /// How long the committer waits for work before it looks after idle duties, milliseconds.
 pub const IDLE_TICK_MILLIS: u64 = 1_000;
 

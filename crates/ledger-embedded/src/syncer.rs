@@ -24,32 +24,30 @@ use crate::queue::Waiting;
 use crate::store::View;
 use crate::witness::Witness;
 
-/// One answer, ready but for the sync.
-pub(crate) enum Answer {
-    Commit(Waiting, Result<Committed, LedgerError>),
-    Trim(oneshot::Sender<Result<Sequence, LedgerError>>, Sequence),
-}
-
-impl Answer {
-    /// Sends it; `failure` is why it isn't true after all.
-    pub(crate) fn send(self, failure: Option<&LedgerError>) {
-        match self {
-            Self::Commit(waiting, answer) => waiting.answer(match failure {
-                Some(failure) => answer.and(Err(failure.clone())),
-                None => answer,
-            }),
-            Self::Trim(reply, through) => {
-                let _ = reply.send(failure.map_or(Ok(through), |failure| Err(failure.clone())));
-            }
-        }
-    }
-}
-
 /// A group that the operating system has and the disk may not.
+#[derive(Default)]
 pub(crate) struct Written {
     /// The state behind it, if it changed anything.
     pub(crate) view: Option<Arc<View>>,
-    pub(crate) answers: Vec<Answer>,
+    /// Those who committed, and their answers.
+    pub(crate) commits: Vec<(Waiting, Result<Committed, LedgerError>)>,
+    /// Who asked for the log to be trimmed, and how far it is.
+    pub(crate) trim: Option<(oneshot::Sender<Result<Sequence, LedgerError>>, Sequence)>,
+}
+
+impl Written {
+    /// Answers; `failure` is why none of it is true after all.
+    pub(crate) fn answer(self, failure: Option<&LedgerError>) {
+        for (waiting, answer) in self.commits {
+            waiting.answer(match failure {
+                Some(failure) => answer.and(Err(failure.clone())),
+                None => answer,
+            });
+        }
+        if let Some((reply, through)) = self.trim {
+            let _ = reply.send(failure.map_or(Ok(through), |failure| Err(failure.clone())));
+        }
+    }
 }
 
 /// What a sync needs; whoever holds it syncs.
@@ -69,9 +67,7 @@ impl Syncer {
             None => self.shared.failure().map(LedgerError::Failed),
         };
         for group in groups.drain(..) {
-            for answer in group.answers {
-                answer.send(failure.as_ref());
-            }
+            group.answer(failure.as_ref());
         }
     }
 

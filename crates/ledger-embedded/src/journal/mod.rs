@@ -14,6 +14,7 @@
 //! Invariant: nothing is written here. What a kill leaves (a beginning of a batch, then zeros or
 //! the file's end) is never refused. docs/adr/0007-journal-check.md has the limits of this.
 
+mod ahead;
 mod frame;
 mod newest;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use ledger::Sequence;
 use rustix::fs::SeekFrom;
 
+pub(crate) use self::ahead::ZerosAhead;
 pub(crate) use self::newest::NewestJournal;
 
 use self::frame::{Batch, Broken, Window};
@@ -108,6 +110,18 @@ fn journals(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// The newest journal of an open store.
+fn newest(folder: &Path) -> io::Result<(u64, PathBuf)> {
+    journals(folder)?
+        .pop()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the store has no journal"))
+}
+
+/// Where the store keeps the journal of this number.
+fn file_name(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number}.jnl"))
 }
 
 /// Where the walk through a journal came to an end.

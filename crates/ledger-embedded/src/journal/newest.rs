@@ -25,9 +25,7 @@ pub(crate) struct NewestJournal {
 impl NewestJournal {
     /// Finds it in the folder of an open store.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        let (number, path) = super::journals(folder)?
-            .pop()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the store has no journal"))?;
+        let (number, path) = super::newest(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
             number,
@@ -41,7 +39,7 @@ impl NewestJournal {
         // The store may have begun the next one meanwhile, and written there.
         loop {
             let number = self.number + 1;
-            let next = match File::open(self.folder.join(format!("{number}.jnl"))) {
+            let next = match File::open(super::file_name(&self.folder, number)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 other => other?,
             };

@@ -318,7 +318,7 @@ async fn lost_sectors_of_what_was_never_synced_are_a_torn_tail() {
         let mut sector = start / 512 * 512;
         while sector < left.len() {
             let end = (sector + 512).min(left.len());
-            if random.u64() % (2 + round % 9) == 0 {
+            if random.u64().is_multiple_of(2 + round % 9) {
                 left[sector.max(start)..end].fill(0);
             }
             sector = end;
