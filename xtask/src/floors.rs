@@ -32,7 +32,7 @@ const ENGINES: u8 = 1;
 const BINARY: u8 = 6;
 
 /// Crates beside the house: they may use it, it may not use them.
-const BESIDE: &[&str] = &["xtask", "crash"];
+const BESIDE: &[&str] = &["xtask", "crash", "nodes"];
 
 /// A dependency between two crates of the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]

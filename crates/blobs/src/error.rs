@@ -120,6 +120,11 @@ impl From<LedgerError> for BlobsError {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::Unavailable(_) | LedgerError::Closed => ErrorCode::ServerBusy.into(),
+            // Clients repeat it, as they do after the original's own time-outs.
+            LedgerError::Unknown(_) => Self::with(
+                ErrorCode::ServerBusy,
+                "The store went away while it wrote; the change is there whole, or not at all.",
+            ),
             // A full disk isn't a passing load: clients shouldn't retry for long, people should act.
             LedgerError::Full => Self::with(ErrorCode::InternalError, "The server's disk is full."),
             LedgerError::TooLarge(_) => ErrorCode::RequestBodyTooLarge.into(),

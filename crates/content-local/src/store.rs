@@ -18,6 +18,7 @@ use bytes::Bytes;
 use content::{
     ContentError, ContentId, ContentInfo, ContentReader, ContentStats, ContentStore, ContentWriter,
 };
+use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::file::{ContentFile, failed, file_bytes};
@@ -52,6 +53,8 @@ impl std::fmt::Debug for LocalContent {
 
 pub(crate) struct Folder {
     root: PathBuf,
+    /// Holds the lock for as long as the store is open.
+    _lock: fs::File,
     now: Now,
     chance: Chance,
     operations: Arc<Semaphore>,
@@ -110,7 +113,7 @@ impl Folder {
 
 impl LocalContent {
     /// Opens the store in `root`, or creates it if the folder is empty or isn't there. Removes
-    /// what was never finished.
+    /// what was never finished: hence one process at a time, held by a lock.
     ///
     /// # Errors
     /// [`ContentError::Io`] if the folder holds something else, an unknown format, or can't be
@@ -143,6 +146,14 @@ impl LocalContent {
             }
             Err(error) => return Err(io("reading FORMAT")(error)),
         }
+        let lock = fs::File::open(&format).map_err(io("opening FORMAT"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            let place = root.display();
+            ContentError::Io(format!(
+                "{place}: another process has this content store open; nodes share content in an object store \
+                 (docs/operate/nodes.md)"
+            ))
+        })?;
         let unfinished = root.join("tmp");
         if unfinished.exists() {
             fs::remove_dir_all(&unfinished).map_err(io("removing unfinished contents"))?;
@@ -151,6 +162,7 @@ impl LocalContent {
         sync_folder(root).map_err(io("syncing the folder"))?;
         let folder = Folder {
             root: root.to_owned(),
+            _lock: lock,
             now,
             chance,
             operations: Arc::new(Semaphore::new(OPERATIONS_MAX)),

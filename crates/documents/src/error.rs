@@ -70,7 +70,8 @@ pub enum DocumentsError {
     /// This server doesn't serve the operation (501).
     #[error("{0}")]
     NotImplemented(String),
-    /// The ledger failed (503, or 507-like for a full disk).
+    /// The ledger failed: 503 if nothing was written (the clients try such a write again), 408 if
+    /// that isn't known (they don't), 507-like for a full disk.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
     /// Stored data can't be read back (500).
@@ -123,6 +124,7 @@ impl DocumentsError {
                 LedgerError::Conflict(_) => retry_with(),
                 LedgerError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
                 LedgerError::Full => StatusCode::FORBIDDEN,
+                LedgerError::Unknown(_) => StatusCode::REQUEST_TIMEOUT,
                 LedgerError::Corrupt(_) => StatusCode::INTERNAL_SERVER_ERROR,
                 LedgerError::Unavailable(_)
                 | LedgerError::Failed(_)
@@ -143,6 +145,8 @@ impl DocumentsError {
             Self::PatchConditionFalse => 1110,
             // "Storage quota exceeded": what the protocol has nearest to a full disk.
             Self::Ledger(LedgerError::Full) => 1014,
+            // "Server-generated 503", as .NET's and Java's clients have it in their list.
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => 21008,
             _ => 0,
         }
     }
@@ -177,6 +181,14 @@ impl DocumentsError {
             Self::Query(errors) => errors.to_json().to_string(),
             // Keys hold names that others than the owner may read in a log; the cause is enough.
             Self::Ledger(LedgerError::Conflict(_)) => Self::RetryWith.to_string(),
+            Self::Ledger(LedgerError::Unavailable(_)) => {
+                "The store takes no requests for now; nothing was written. Try again later.".to_owned()
+            }
+            Self::Ledger(LedgerError::Unknown(_)) => {
+                "The store went away while it wrote; the change is there whole, or not at all. Read \
+                 before you try again."
+                    .to_owned()
+            }
             other => other.to_string(),
         }
     }

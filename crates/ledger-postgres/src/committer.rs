@@ -150,7 +150,14 @@ impl Committer {
                 Failure::Full => {}
                 Failure::Other(cause) => tracing::error!(cause, "PostgreSQL refused a group of commits"),
             }
-            let error = failure.into_error();
+            let error = match (&undecided, failure) {
+                // Sent before, and nobody has heard yet whether it was committed.
+                (Some(_), Failure::Lost(cause) | Failure::Again(cause) | Failure::Other(cause)) => {
+                    LedgerError::Unknown(format!("PostgreSQL: {cause}"))
+                }
+                (Some(_), Failure::Full) => LedgerError::Unknown("PostgreSQL's disk is full".to_owned()),
+                (None, failure) => failure.into_error(),
+            };
             return group.iter().map(|_| Err(error.clone())).collect();
         }
     }

@@ -18,7 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::error::describe;
 use crate::limits::{
     CONNECT_SECONDS_MAX, IDLE_IN_TRANSACTION_MILLISECONDS_MAX, LOCK_MILLISECONDS_MAX,
-    STATEMENT_MILLISECONDS_MAX,
+    STATEMENT_MILLISECONDS_MAX, UNANSWERED_SECONDS_MAX,
 };
 use crate::schema;
 use crate::{ConnectError, Options};
@@ -54,7 +54,9 @@ impl Connector {
         config
             .application_name("stabbur")
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
-            .keepalives_idle(Duration::from_secs(30));
+            .keepalives_idle(Duration::from_secs(30))
+            // Without it the kernel waits a quarter of an hour for a machine that vanished.
+            .tcp_user_timeout(Duration::from_secs(UNANSWERED_SECONDS_MAX));
         let local = config.get_hosts().iter().all(is_local);
         let tls = match (config.get_ssl_mode(), &options.authorities) {
             (SslMode::Require, Some(_)) => Some(tls(options)?),

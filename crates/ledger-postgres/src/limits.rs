@@ -9,6 +9,10 @@ pub const READERS_MAX: usize = 8;
 /// Longest time for a connection to be made, TLS and log-in included.
 pub const CONNECT_SECONDS_MAX: u64 = 5;
 
+/// Longest time that the database's machine may leave what was sent unacknowledged (TCP's own
+/// acknowledgement, not the statement's answer) before the connection counts as lost.
+pub const UNANSWERED_SECONDS_MAX: u64 = 10;
+
 /// Longest time for one statement.
 pub const STATEMENT_MILLISECONDS_MAX: u64 = 30_000;
 

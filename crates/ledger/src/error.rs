@@ -36,9 +36,13 @@ pub enum LedgerError {
     /// No space left; nothing was written. Reads work on.
     #[error("the ledger's disk is full; free space on it and retry")]
     Full,
-    /// The engine can't be reached for now; nothing is known to have been written.
+    /// The engine can't be reached for now; nothing was written.
     #[error("the ledger is unavailable: {0}")]
     Unavailable(String),
+    /// The engine went away behind a commit, and didn't come back in time to say what became of
+    /// it: it is there whole, or not at all.
+    #[error("the ledger went away behind a commit, which is whole or absent: {0}")]
+    Unknown(String),
     /// A write or sync failed. Writes stop until the process is restarted and recovers.
     #[error("the ledger failed and accepts no more writes: {0}; restart to recover")]
     Failed(String),

@@ -24,7 +24,7 @@ use crate::{
 pub enum CommitFault {
     /// [`LedgerError::Unavailable`]; nothing was written.
     BeforeApplied,
-    /// [`LedgerError::Unavailable`], but everything was written: the answer was lost on its way.
+    /// [`LedgerError::Unknown`], and everything was written: the answer was lost on its way.
     /// What a caller must be able to repeat.
     AfterApplied,
     /// [`LedgerError::Failed`], nothing was written; every later commit fails the same way until
@@ -222,7 +222,8 @@ impl Ledger for FaultLedger {
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError> {
-        let lost = || LedgerError::Unavailable("a planned fault around a commit".to_owned());
+        let away = || LedgerError::Unavailable("a planned fault before a commit".to_owned());
+        let lost = || LedgerError::Unknown("a planned fault behind a commit".to_owned());
         let failed = || LedgerError::Failed("a planned failure of a sync".to_owned());
         let Some(fault) = self.commit_fault()? else {
             return self.inner.commit(transaction).await;
@@ -230,7 +231,7 @@ impl Ledger for FaultLedger {
         match fault {
             CommitFault::BeforeApplied => {
                 self.strike();
-                Err(lost())
+                Err(away())
             }
             CommitFault::SyncFailed => {
                 self.strike();

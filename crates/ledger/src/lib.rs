@@ -172,6 +172,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Errors
     /// [`LedgerError::Conflict`] names the key whose precondition failed; nothing was written.
     /// [`LedgerError::Full`] if there is no space; nothing was written.
+    /// [`LedgerError::Unavailable`] if the engine can't be reached; nothing was written.
+    /// [`LedgerError::Unknown`] if it went away before it said what became of the commit.
     /// [`LedgerError::Failed`] if a sync failed: what the disk holds is unknown until the process
     /// is restarted, and no further commit is accepted.
     async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError>;

@@ -124,6 +124,11 @@ impl From<LedgerError> for PlatformError {
             LedgerError::Unavailable(_) | LedgerError::Closed | LedgerError::Failed(_) => {
                 Self::Unavailable("The store takes no requests for now; try again later.".to_owned())
             }
+            LedgerError::Unknown(_) => Self::Unavailable(
+                "The store went away while it wrote; the change is there whole, or not at all. Read before \
+                 you try again."
+                    .to_owned(),
+            ),
             LedgerError::Corrupt(_) | LedgerError::LogTrimmed { .. } => Self::Internal(error.to_string()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -46,6 +47,26 @@ pub(crate) struct Stores {
     pub(crate) random: Arc<dyn Random>,
     /// Whether other nodes may use the same ledger.
     pub(crate) is_shared: bool,
+    /// What this node does for all of them.
+    pub(crate) duty: Arc<Duty>,
+}
+
+/// Whether the background work is this node's, for people and for `/metrics`.
+#[derive(Default)]
+pub(crate) struct Duty {
+    held: AtomicBool,
+    rounds: AtomicU64,
+}
+
+impl Duty {
+    /// Says so when it changes: who looks for what a job did must know in which node's log.
+    fn note(&self, held: bool) {
+        match (self.held.swap(held, Ordering::Relaxed), held) {
+            (false, true) => tracing::info!("this node does the background work from now on"),
+            (true, false) => tracing::info!("another node does the background work from now on"),
+            _ => {}
+        }
+    }
 }
 
 impl Stores {
@@ -57,6 +78,7 @@ impl Stores {
             clock,
             random: Arc::new(SystemRandom),
             is_shared: matches!(places.ledger, LedgerPlace::Postgres(_)),
+            duty: Arc::default(),
         })
     }
 
@@ -104,6 +126,7 @@ pub(crate) fn background(
             Duration::from_secs(LEASE_SECONDS),
         )
     });
+    let duty = stores.duty.clone();
     tokio::spawn(async move {
         let mut rounds: u64 = 0;
         loop {
@@ -117,8 +140,13 @@ pub(crate) fn background(
                 Some(lease) => lease.hold().await,
             };
             match mine {
-                Ok(true) => services.work(rounds).await,
-                Ok(false) => {}
+                Ok(true) => {
+                    duty.note(true);
+                    services.work(rounds).await;
+                    duty.rounds.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(false) => duty.note(false),
+                // Whose it is stays as it was last known.
                 Err(error) => {
                     tracing::debug!(%error, "the lease of the background work can't be had for now");
                 }
@@ -228,7 +256,16 @@ impl StatsSource for StoresHealth {
             name: name.to_owned(),
             value: i64::try_from(value).unwrap_or(i64::MAX),
         };
-        let mut samples = Vec::new();
+        let mut samples = vec![
+            sample(
+                "lease_background_work",
+                u64::from(self.0.duty.held.load(Ordering::Relaxed)),
+            ),
+            sample(
+                "background_work_rounds",
+                self.0.duty.rounds.load(Ordering::Relaxed),
+            ),
+        ];
         if let Ok(stats) = self.0.ledger.stats().await {
             samples.push(sample("ledger_head", stats.head));
             samples.push(sample("ledger_commits", stats.commits));

@@ -62,7 +62,7 @@ async fn a_lost_answer_leaves_the_commit_applied() {
     let mut transaction = put(1);
     transaction.require_absent(key(1));
     let answer = ledger.commit(transaction.clone()).await;
-    assert!(matches!(answer, Err(LedgerError::Unavailable(_))), "{answer:?}");
+    assert!(matches!(answer, Err(LedgerError::Unknown(_))), "{answer:?}");
     assert_eq!(stored(&ledger).await, [key(1)]);
     // Repeated, it meets its own work.
     let conflict = ledger.commit(transaction.clone()).await.unwrap_err();
