@@ -1,0 +1,172 @@
+//! What the nodes of a scenario share: keys, certificates, a database, a bucket; and each node's
+//! configuration.
+//!
+//! Nodes listen on loopback addresses of their own and on the same ports, as machines would.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ledger::random::{Random as _, SystemRandom};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+use crate::{objects, postgres};
+
+pub(crate) const ACCOUNT: &str = "acme";
+pub(crate) const BLOBS_SUFFIX: &str = "blob.example.org";
+pub(crate) const DOCUMENTS_SUFFIX: &str = "documents.example.org";
+
+/// How many nodes the sample configuration of the balancer knows.
+pub(crate) const NODES_MAX: usize = 3;
+
+/// Ports that nodes listen on, each on its own address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    pub(crate) blobs: u16,
+    pub(crate) documents: u16,
+    pub(crate) admin: u16,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Estate {
+    pub(crate) folder: PathBuf,
+    pub(crate) ports: Ports,
+    /// The authority that signed every certificate here.
+    pub(crate) authority_pem: String,
+    pub(crate) blobs_key: String,
+    pub(crate) documents_key: String,
+    /// The ledger's connection string.
+    pub(crate) connection: String,
+}
+
+/// The address of a node, from 1.
+pub(crate) fn address(node: usize) -> String {
+    format!("127.0.0.{}", 10 + node)
+}
+
+/// A port that is free on this machine for now, on every loopback address in use here.
+pub(crate) fn free_port() -> Result<u16> {
+    for _ in 0..100 {
+        let first = TcpListener::bind(("127.0.0.1", 0))?;
+        let port = first.local_addr()?.port();
+        let all: std::io::Result<Vec<TcpListener>> = (1..=NODES_MAX)
+            .map(|node| TcpListener::bind((address(node).as_str(), port)))
+            .collect();
+        if all.is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free on all of {}", address(1))
+}
+
+impl Estate {
+    /// Makes it in `folder`, whose name is the database's and the bucket's prefix as well.
+    pub(crate) fn new(
+        folder: &Path,
+        postgres: &postgres::Server,
+        objects: &objects::Server,
+    ) -> Result<Arc<Self>> {
+        std::fs::create_dir_all(folder)?;
+        let name = folder
+            .file_name()
+            .and_then(|name| name.to_str())
+            .context("the folder has no name")?;
+        let key = || {
+            let mut bytes = [0; 64];
+            SystemRandom.fill(&mut bytes);
+            STANDARD.encode(bytes)
+        };
+        let estate = Self {
+            folder: folder.to_owned(),
+            ports: Ports {
+                blobs: free_port()?,
+                documents: free_port()?,
+                admin: free_port()?,
+            },
+            authority_pem: certificates(folder)?,
+            blobs_key: key(),
+            documents_key: key(),
+            connection: postgres.database(name)?,
+        };
+        std::fs::write(folder.join("blobs.key"), &estate.blobs_key)?;
+        std::fs::write(folder.join("documents.key"), &estate.documents_key)?;
+        std::fs::write(folder.join("s3-id"), objects::KEY_ID)?;
+        std::fs::write(folder.join("s3-secret"), objects::KEY)?;
+        std::fs::write(estate.content_config(), estate.content(name, objects))?;
+        for node in 1..=NODES_MAX {
+            std::fs::write(estate.config(node), estate.config_text(node)?)?;
+        }
+        Ok(Arc::new(estate))
+    }
+
+    /// A node's configuration, for `stabbur serve`.
+    pub(crate) fn config(&self, node: usize) -> PathBuf {
+        self.folder.join(format!("node{node}.toml"))
+    }
+
+    /// Where the content is, for `stabbur ledger`.
+    pub(crate) fn content_config(&self) -> PathBuf {
+        self.folder.join("content.toml")
+    }
+
+    fn content(&self, prefix: &str, objects: &objects::Server) -> String {
+        let (folder, endpoint, bucket) = (self.folder.display(), &objects.endpoint, objects::BUCKET);
+        format!(
+            "provider = \"s3\"\nendpoint = \"{endpoint}\"\nregion = \"no-east\"\nbucket = \"{bucket}\"\n\
+             prefix = \"{prefix}\"\naccess_key_id_file = \"{folder}/s3-id\"\n\
+             secret_access_key_file = \"{folder}/s3-secret\"\n"
+        )
+    }
+
+    fn config_text(&self, node: usize) -> Result<String> {
+        let (folder, address, ports) = (self.folder.display(), address(node), self.ports);
+        let tls = format!("tls = {{ certificate = \"{folder}/tls.pem\", key = \"{folder}/tls-key.pem\" }}");
+        let service = |name: &str, port: u16, suffix: &str| {
+            format!(
+                "[{name}]\nlisten = \"{address}:{port}\"\n{tls}\nhost_suffixes = [\"{suffix}\"]\n\
+                 accounts = [{{ name = \"{ACCOUNT}\", key_files = [\"{folder}/{name}.key\"] }}]\n"
+            )
+        };
+        let content = std::fs::read_to_string(self.content_config())?;
+        Ok(format!(
+            "data_dir = \"{folder}/node{node}\"\n\n{}\n{}\n[ledger]\npostgres = \"{}\"\n\n\
+             [content]\n{content}\n[admin]\nlisten = \"{address}:{}\"\n{tls}\n",
+            service("blobs", ports.blobs, BLOBS_SUFFIX),
+            service("documents", ports.documents, DOCUMENTS_SUFFIX),
+            self.connection,
+            ports.admin,
+        ))
+    }
+}
+
+/// An authority of our own and one certificate for nodes and balancer, written to `folder`; the
+/// authority's.
+fn certificates(folder: &Path) -> Result<String> {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let authority_key = KeyPair::generate()?;
+    let authority_pem = authority.self_signed(&authority_key)?.pem();
+    let issuer = Issuer::new(authority, authority_key);
+    let mut names = vec![
+        "127.0.0.1".to_owned(),
+        format!("*.{BLOBS_SUFFIX}"),
+        format!("*.{DOCUMENTS_SUFFIX}"),
+    ];
+    for node in 1..=NODES_MAX {
+        names.push(address(node));
+        names.push(format!("node{node}.example.org"));
+    }
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?.pem();
+    std::fs::write(folder.join("authority.pem"), &authority_pem)?;
+    std::fs::write(folder.join("tls.pem"), &certificate)?;
+    std::fs::write(folder.join("tls-key.pem"), key.serialize_pem())?;
+    // The balancer wants both in one file.
+    std::fs::write(folder.join("balancer.pem"), certificate + &key.serialize_pem())?;
+    Ok(authority_pem)
+}
