@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ledger::random::{Random as _, SystemRandom};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use crate::{objects, postgres};
 
@@ -149,6 +149,9 @@ fn certificates(folder: &Path) -> Result<String> {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "authority of the test of several nodes");
     let authority_key = KeyPair::generate()?;
     let authority_pem = authority.self_signed(&authority_key)?.pem();
     let issuer = Issuer::new(authority, authority_key);
@@ -162,7 +165,9 @@ fn certificates(folder: &Path) -> Result<String> {
         names.push(format!("node{node}.example.org"));
     }
     let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?.pem();
+    let mut certificate = CertificateParams::new(names)?;
+    certificate.distinguished_name.push(DnType::CommonName, "nodes");
+    let certificate = certificate.signed_by(&key, &issuer)?.pem();
     std::fs::write(folder.join("authority.pem"), &authority_pem)?;
     std::fs::write(folder.join("tls.pem"), &certificate)?;
     std::fs::write(folder.join("tls-key.pem"), key.serialize_pem())?;

@@ -80,6 +80,7 @@ fn adapted(sample: &str, estate: &Estate, [blobs, documents, platform]: [u16; 3]
         let (sample, here) = (format!("10.0.0.{}", 10 + node), address(node));
         replace(&format!("{sample}:443"), &format!("{here}:{}", ports.blobs))?;
         replace(&format!("{sample}:8081"), &format!("{here}:{}", ports.documents))?;
+        replace(&format!("{sample}:5101"), &format!("{here}:{platform}"))?;
     }
     Ok(text)
 }

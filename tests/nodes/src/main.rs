@@ -50,6 +50,9 @@ struct Arguments {
     /// Seed of what the clients do.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Keeps the nodes' folders, with their logs, and uses this one.
+    #[arg(long)]
+    folder: Option<PathBuf>,
     /// Where the report goes, as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -74,16 +77,18 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let folder = tempfile::Builder::new().prefix("stabbur-nodes-").tempdir()?;
-    let postgres = postgres::Server::start(folder.path())?;
-    let objects = objects::Server::start(&folder.path().join("objects"))?;
+    let temporary = tempfile::Builder::new().prefix("stabbur-nodes-").tempdir()?;
+    let folder = arguments.folder.as_deref().unwrap_or(temporary.path());
+    std::fs::create_dir_all(folder)?;
+    let postgres = postgres::Server::start(folder)?;
+    let objects = objects::Server::start(&folder.join("objects"))?;
     let mut report = report::Report::default();
     if arguments.scenario != Scenario::Outage {
-        let estate = estate::Estate::new(&folder.path().join("balancer"), &postgres, &objects)?;
+        let estate = estate::Estate::new(&folder.join("balancer"), &postgres, &objects)?;
         balancer::run(arguments, &estate, &mut report)?;
     }
     if arguments.scenario != Scenario::Balancer {
-        let estate = estate::Estate::new(&folder.path().join("outage"), &postgres, &objects)?;
+        let estate = estate::Estate::new(&folder.join("outage"), &postgres, &objects)?;
         outage::run(arguments, &estate, postgres, &mut report)?;
     }
     println!("{}", report.text());
