@@ -31,6 +31,9 @@ const PHASES: &[Phase] = &[
         "on PostgreSQL: clients, the life of an instance, kill -9",
         on_postgres,
     ),
+    ("several nodes, a balancer, an outage", |context, tally| {
+        nodes(context, tally, &["--kills", "2", "--outage-seconds", "8"])
+    }),
 ];
 
 const PHASES_LONG: &[Phase] = &[
@@ -48,6 +51,9 @@ const PHASES_LONG: &[Phase] = &[
             tally,
             &["--kills", "1", "--load-seconds", &seconds, "--seed", "2000"],
         )
+    }),
+    ("several nodes, long", |context, tally| {
+        nodes(context, tally, &["--kills", "20", "--seed", "1000"])
     }),
     ("fuzzing", fuzz::check),
 ];
@@ -199,7 +205,26 @@ fn javascript(context: &Context, tally: &mut Tally) -> Result<()> {
 
 /// The crash test: each kill is one test, and so is each of its final checks.
 fn crash(context: &Context, tally: &mut Tally, arguments: &[&str]) -> Result<()> {
-    let report = context.local().join("crash-report.json");
+    program(context, tally, "crash", "kill -9 rounds", arguments)
+}
+
+/// Several nodes: each promise is one test.
+fn nodes(context: &Context, tally: &mut Tally, arguments: &[&str]) -> Result<()> {
+    let sample = context.root.join("docs/operate/haproxy.cfg");
+    let sample = sample.to_string_lossy();
+    let arguments = [&["--haproxy-config", &sample], arguments].concat();
+    program(context, tally, "nodes", "promises of several nodes", &arguments)
+}
+
+/// A test program of ours that leaves a report.
+fn program(
+    context: &Context,
+    tally: &mut Tally,
+    package: &str,
+    kind: &str,
+    arguments: &[&str],
+) -> Result<()> {
+    let report = context.local().join(format!("{package}-report.json"));
     let _ = std::fs::remove_file(&report);
     let finished = run::aloud(
         context
@@ -209,7 +234,7 @@ fn crash(context: &Context, tally: &mut Tally, arguments: &[&str]) -> Result<()>
                 "--quiet",
                 "--release",
                 "--package",
-                "crash",
+                package,
                 "--",
                 "--binary",
             ])
@@ -218,15 +243,16 @@ fn crash(context: &Context, tally: &mut Tally, arguments: &[&str]) -> Result<()>
             .arg(&report)
             .args(arguments),
     )?;
-    let text = std::fs::read_to_string(&report).context("the crash test left no report")?;
-    let report: serde_json::Value = serde_json::from_str(&text).context("the crash test's report")?;
+    let text = std::fs::read_to_string(&report).with_context(|| format!("{package} left no report"))?;
+    let report: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("the report of {package}"))?;
     let number = |name: &str| report.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
     let count = Count {
         passed: number("rounds_passed"),
         failed: number("rounds_failed"),
         skipped: 0,
     };
-    tally.add("kill -9 rounds", count);
+    tally.add(kind, count);
     expect(finished.success, count)
 }
 

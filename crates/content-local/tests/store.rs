@@ -198,3 +198,15 @@ fn strangers_folders_and_unknown_formats_are_refused() {
             .contains("unknown content format")
     );
 }
+
+#[tokio::test]
+async fn a_folder_is_open_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let now = || jiff::Timestamp::UNIX_EPOCH;
+    let again = || LocalContent::open(folder.path(), Arc::new(now), Arc::new(|_: &mut [u8]| {}));
+    let refused = again().unwrap_err().to_string();
+    assert!(refused.contains("another process"), "{refused}");
+    drop(store);
+    again().unwrap();
+}

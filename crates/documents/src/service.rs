@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_semantics::{Body, BodyError, RequestContext, Service};
+use ledger::LedgerError;
 use percent_encoding::percent_decode_str;
 
 use crate::auth::master_key::{self, Signed};
@@ -183,7 +184,14 @@ impl Service for DocumentsService {
 }
 
 fn log_failure(error: &DocumentsError, activity_id: &str) {
-    if error.status().is_server_error() && error.status() != StatusCode::NOT_IMPLEMENTED {
+    // The engine says once that it is away; every request saying it too would fill the disk.
+    let away = matches!(
+        error,
+        DocumentsError::Ledger(LedgerError::Unavailable(_) | LedgerError::Unknown(_))
+    );
+    if away {
+        tracing::debug!(%error, activity_id, "the ledger is away");
+    } else if error.status().is_server_error() && error.status() != StatusCode::NOT_IMPLEMENTED {
         tracing::error!(%error, activity_id, "a documents request failed");
     } else {
         tracing::debug!(

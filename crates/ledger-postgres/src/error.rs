@@ -95,5 +95,9 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
 
 /// A failed read.
 pub(crate) fn read_failed(error: &tokio_postgres::Error) -> LedgerError {
-    Failure::of(error).into_error()
+    let failure = Failure::of(error);
+    if let Failure::Other(cause) = &failure {
+        tracing::error!(cause, "PostgreSQL refused a read");
+    }
+    failure.into_error()
 }

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_postgres::Row;
 
 use crate::connection::{Connector, Reader};
-use crate::error::{Failure, read_failed};
+use crate::error::read_failed;
 use crate::limits::SNAPSHOT_QUEUE_MAX;
 use crate::record;
 
@@ -265,7 +265,7 @@ impl Snapshot for PostgresSnapshot {
             .client
             .query_opt(&reader.get, &[&key.as_bytes()])
             .await
-            .map_err(|error| Failure::of(&error).into_error())?;
+            .map_err(|error| read_failed(&error))?;
         row.map(|row| versioned(key.as_bytes(), row.get(0), row.get(1)))
             .transpose()
     }

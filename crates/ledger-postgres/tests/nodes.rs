@@ -97,8 +97,9 @@ async fn write(ledger: Arc<dyn Ledger>, node: String, writer: usize, deadline: I
         });
         match ledger.commit(tx).await {
             Ok(committed) => println!("ok {} {text}", committed.sequence),
-            Err(LedgerError::Unavailable(_)) => {
-                println!("unknown {text}");
+            Err(error @ (LedgerError::Unavailable(_) | LedgerError::Unknown(_))) => {
+                let known = matches!(error, LedgerError::Unavailable(_));
+                println!("{} {text}", if known { "refused" } else { "unknown" });
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Err(error) => println!("failed {text}: {error}"),

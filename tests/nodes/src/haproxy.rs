@@ -29,7 +29,7 @@ impl Balancer {
         let text = adapted(&text, estate, [blobs, documents, platform])?;
         let config = estate.folder.join("haproxy.cfg");
         std::fs::write(&config, text)?;
-        let checked = Command::new("haproxy")
+        let checked = haproxy()
             .arg("-c")
             .arg("-f")
             .arg(&config)
@@ -44,7 +44,7 @@ impl Balancer {
             sample.display()
         );
         let log = estate.folder.join("haproxy.log");
-        let mut process = Process::start(Command::new("haproxy").arg("-db").arg("-f").arg(&config), &log)?;
+        let mut process = Process::start(haproxy().arg("-db").arg("-f").arg(&config), &log)?;
         let listens = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
         wait_until("HAProxy", Duration::from_secs(READY_SECONDS_MAX), || {
             ensure!(!process.has_ended(), "HAProxy ended:\n{}", tail(&log));
@@ -59,6 +59,16 @@ impl Balancer {
             },
         })
     }
+}
+
+/// Debian keeps it where only root's `PATH` leads.
+fn haproxy() -> Command {
+    let packaged = Path::new("/usr/sbin/haproxy");
+    Command::new(if packaged.exists() {
+        packaged
+    } else {
+        Path::new("haproxy")
+    })
 }
 
 /// The sample with the estate's addresses; an error if it lacks what is to be replaced.

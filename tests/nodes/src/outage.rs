@@ -27,6 +27,8 @@ const BACK_SECONDS_MAX: u64 = 2;
 /// Within it an answer must come, and the health page must say so: the ledger waits 5 s for a
 /// database that went away, and a machine that runs four things at once may be late.
 const ANSWER_SECONDS_MAX: u64 = 8;
+/// An outage is said once and not once per request.
+const COMPLAINTS_MAX: usize = 10;
 /// Clients don't hammer at a closed door.
 const PAUSE_MILLISECONDS: u64 = 10;
 const LOOK_MILLISECONDS: u64 = 50;
@@ -46,6 +48,8 @@ struct Event {
 struct Seen {
     events: Vec<Event>,
     promises: Vec<(Item, Fate)>,
+    /// Those of them that were acknowledged, to be read.
+    there: Vec<Item>,
 }
 
 /// Which node said when whether it is ready.
@@ -127,6 +131,14 @@ pub(crate) fn run(
             .collect();
         report.none(what, &found);
     }
+    let complaints: Vec<String> = nodes.iter().flat_map(Node::complaints).collect();
+    report.check(
+        format!(
+            "{} warnings in the nodes' logs, of which a person reads the first",
+            complaints.len()
+        ),
+        (1..=COMPLAINTS_MAX).contains(&complaints.len()),
+    );
     drop(nodes);
     report.say(format!("  {}", node::verify(&arguments.binary, estate)?));
     Ok(())
@@ -167,12 +179,8 @@ fn client(estate: &Estate, site: &Site, number: u64, seed: u64, stop: &AtomicBoo
     let mut seen = Seen::default();
     let mut next = 0;
     while !stop.load(Ordering::SeqCst) {
-        let known = usize::try_from(random.u64())? % seen.promises.len().max(1);
-        let known = seen
-            .promises
-            .get(known)
-            .filter(|(_, fate)| *fate == Fate::Acknowledged);
-        let known = known.map(|(item, _)| item.clone());
+        let known = usize::try_from(random.u64())? % seen.there.len().max(1);
+        let known = seen.there.get(known).cloned();
         let sent = now();
         let (what, said) = match known.filter(|_| random.u64().is_multiple_of(2)) {
             Some(item) => {
@@ -206,6 +214,9 @@ fn client(estate: &Estate, site: &Site, number: u64, seed: u64, stop: &AtomicBoo
                     Said::Refused => Fate::Refused,
                     Said::Unknown | Said::Unclear(_) => Fate::Unknown,
                 };
+                if fate == Fate::Acknowledged {
+                    seen.there.push(item.clone());
+                }
                 seen.promises.push((item, fate));
                 (what, said)
             }

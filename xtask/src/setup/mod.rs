@@ -24,6 +24,8 @@ const REQUIREMENTS: &str = "tests/clients/python/requirements.txt";
 pub(crate) fn run(context: &Context) -> Result<()> {
     python(context)?;
     peers::install_postgres(context)?;
+    let haproxy = Path::new("/usr/sbin/haproxy").exists() || works("haproxy", &["-v"]);
+    apt::install_unless(context, "HAProxy", haproxy, &["haproxy"])?;
     node_packages(context, "tests/clients/js")
 }
 
