@@ -82,8 +82,10 @@ async fn any_range_of_any_length_is_given_back() {
             assert_eq!(read, expected, "{length}: {from}..{to}");
         }
     }
+    let stats = store.stats().await.unwrap();
+    drop(store);
     let reopened = open(folder.path());
-    assert_eq!(reopened.stats().await.unwrap(), store.stats().await.unwrap());
+    assert_eq!(reopened.stats().await.unwrap(), stats);
     assert_eq!(reopened.list(None, 100).await.unwrap().len(), 7);
 }
 

@@ -203,3 +203,22 @@ impl DocumentsError {
 fn retry_with() -> StatusCode {
     StatusCode::from_u16(449).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_surely_not_written_says_503() {
+        let told = |error: LedgerError| {
+            let error = DocumentsError::from(error);
+            (error.status().as_u16(), error.substatus(), error.code())
+        };
+        let (refused, unknown) = (
+            LedgerError::Unavailable("away".to_owned()),
+            LedgerError::Unknown("away".to_owned()),
+        );
+        assert_eq!(told(refused), (503, 21008, "ServiceUnavailable"));
+        assert_eq!(told(unknown), (408, 0, "RequestTimeout"));
+    }
+}

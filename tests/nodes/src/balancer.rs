@@ -202,7 +202,9 @@ fn client(estate: &Estate, site: &Site, number: u64, seed: u64, stop: &AtomicBoo
             let (answer, _) = twice(&mut seen, || load::get(&client, site, &item));
             match answer {
                 Ok(answer) if answer.status == 200 && load::holds(&item, &answer) => {}
-                other => seen.errors.push(format!("reading {item:?}: {}", shown(&other))),
+                other => seen
+                    .errors
+                    .push(format!("reading {}: {}", item.place(), shown(&other))),
             }
             continue;
         }
@@ -221,7 +223,8 @@ fn client(estate: &Estate, site: &Site, number: u64, seed: u64, stop: &AtomicBoo
         if acknowledged {
             seen.promises.push((item, Fate::Acknowledged));
         } else {
-            seen.errors.push(format!("writing {item:?}: {}", shown(&answer)));
+            seen.errors
+                .push(format!("writing {}: {}", item.place(), shown(&answer)));
         }
     }
     Ok(seen)

@@ -44,7 +44,9 @@ impl Answer {
 
     /// Status and the body's begin, for people.
     pub(crate) fn shown(&self) -> String {
-        let body: String = String::from_utf8_lossy(&self.body).chars().take(300).collect();
+        let body = String::from_utf8_lossy(&self.body);
+        let body: String = body.split_whitespace().collect::<Vec<_>>().join(" ");
+        let body: String = body.chars().take(300).collect();
         format!("{} {body}", self.status)
     }
 }

@@ -26,6 +26,13 @@ pub(crate) enum Kind {
     LargeBlob,
 }
 
+impl Item {
+    /// For people.
+    pub(crate) fn place(&self) -> String {
+        format!("{:?} {}/{}", self.kind, self.owner, self.name)
+    }
+}
+
 impl Kind {
     pub(crate) fn is_blob(self) -> bool {
         self != Self::Document
@@ -164,7 +171,7 @@ pub(crate) fn holds(item: &Item, answer: &Answer) -> bool {
 pub(crate) fn check(client: &Client, site: &Site, promises: &[(Item, Fate)]) -> Vec<(Fault, String)> {
     let mut faults = Vec::new();
     for (item, fate) in promises {
-        let place = format!("{:?} {}/{}", item.kind, item.owner, item.name);
+        let place = item.place();
         let fault = match get(client, site, item) {
             Ok(answer) => {
                 judge(item, *fate, &answer).map(|fault| (fault, format!("{place}: {}", answer.status)))
