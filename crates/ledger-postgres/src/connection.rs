@@ -17,7 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::describe;
 use crate::limits::{
-    CONNECT_SECONDS_MAX, IDLE_IN_TRANSACTION_MILLISECONDS_MAX, LOCK_MILLISECONDS_MAX,
+    CONNECT_SECONDS_MAX, IDLE_IN_TRANSACTION_MILLISECONDS_MAX, LOCK_MILLISECONDS_MAX, SILENT_SECONDS_MAX,
     STATEMENT_MILLISECONDS_MAX, UNANSWERED_SECONDS_MAX,
 };
 use crate::schema;
@@ -54,7 +54,8 @@ impl Connector {
         config
             .application_name("stabbur")
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
-            .keepalives_idle(Duration::from_secs(30))
+            .keepalives_idle(Duration::from_secs(SILENT_SECONDS_MAX))
+            .keepalives_interval(Duration::from_secs(UNANSWERED_SECONDS_MAX))
             // Without it the kernel waits a quarter of an hour for a machine that vanished.
             .tcp_user_timeout(Duration::from_secs(UNANSWERED_SECONDS_MAX));
         let local = config.get_hosts().iter().all(is_local);

@@ -13,6 +13,9 @@ pub const CONNECT_SECONDS_MAX: u64 = 5;
 /// acknowledgement, not the statement's answer) before the connection counts as lost.
 pub const UNANSWERED_SECONDS_MAX: u64 = 10;
 
+/// A connection that was silent for this long is probed by TCP.
+pub const SILENT_SECONDS_MAX: u64 = 30;
+
 /// Longest time for one statement.
 pub const STATEMENT_MILLISECONDS_MAX: u64 = 30_000;
 
