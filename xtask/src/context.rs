@@ -15,6 +15,7 @@ pub(crate) struct Context {
     pub(crate) root: PathBuf,
     /// Cargo's target folder.
     pub(crate) target: PathBuf,
+    given_binary: Option<PathBuf>,
     started: Instant,
 }
 
@@ -30,6 +31,10 @@ impl Context {
         let mut context = Self {
             root,
             target: PathBuf::new(),
+            given_binary: match std::env::var_os("STABBUR_BINARY") {
+                Some(given) => Some(std::path::absolute(given).context("STABBUR_BINARY")?),
+                None => None,
+            },
             started: now(),
         };
         let metadata = context.cargo_metadata(&["--no-deps"])?;
@@ -53,7 +58,13 @@ impl Context {
 
     /// The server binary that tests, tour and benchmarks use.
     pub(crate) fn binary(&self) -> PathBuf {
-        self.target.join("release/stabbur")
+        let built = || self.target.join("release/stabbur");
+        self.given_binary.clone().unwrap_or_else(built)
+    }
+
+    /// Whether that binary is built here, optimised, rather than given by `STABBUR_BINARY`.
+    pub(crate) fn builds_the_server(&self) -> bool {
+        self.given_binary.is_none()
     }
 
     /// Time since this command began.

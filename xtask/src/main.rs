@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod combination;
 mod context;
 mod floors;
 mod fuzz;
@@ -13,6 +14,7 @@ mod output;
 mod run;
 mod server;
 mod setup;
+mod suites;
 mod tally;
 mod test;
 mod tidy;
@@ -22,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::combination::{Combination, Content, Ledger};
 use crate::context::Context;
 
 /// Set-up, tests, tour and benchmarks of Stabbur.
@@ -42,9 +45,16 @@ enum Command {
     CheckFloors,
     /// Runs every test and prints their number by kind.
     Test {
-        /// Adds fuzzing, a longer crash test and a soak.
-        #[arg(long)]
+        /// Runs all combinations of ledger and content in full; adds fuzzing, a longer crash test and
+        /// a soak.
+        #[arg(long, conflicts_with_all = ["ledger", "content"])]
         long: bool,
+        /// Runs the suites against the server alone, with the ledger there.
+        #[arg(long, value_enum)]
+        ledger: Option<Ledger>,
+        /// Runs the suites against the server alone, with content there.
+        #[arg(long, value_enum)]
+        content: Option<Content>,
     },
     /// Starts on an empty folder and keeps a record and its attachments through both protocols.
     Tour {
@@ -69,7 +79,11 @@ fn main() -> ExitCode {
         Command::Setup => setup::run(&context).map(|()| true),
         Command::Tidy => tidy::run(&context),
         Command::CheckFloors => floors::run(&context),
-        Command::Test { long } => test::run(&context, long),
+        Command::Test {
+            long,
+            ledger,
+            content,
+        } => test::run(&context, what(long, ledger, content)),
         Command::Tour { break_step } => tour::run(&context, break_step),
         Command::Bench { what, seconds } => bench::run(&context, what, seconds).map(|()| true),
     });
@@ -80,5 +94,17 @@ fn main() -> ExitCode {
             println!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What `cargo xtask test` runs: one of the two places given means one combination.
+fn what(long: bool, ledger: Option<Ledger>, content: Option<Content>) -> test::What {
+    match (ledger, content) {
+        (None, None) if long => test::What::Long,
+        (None, None) => test::What::All,
+        (ledger, content) => test::What::Only(Combination::new(
+            ledger.unwrap_or(Ledger::Embedded),
+            content.unwrap_or(Content::Local),
+        )),
     }
 }

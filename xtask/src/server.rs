@@ -13,8 +13,12 @@ use crate::run::quietly;
 const READY_SECONDS_MAX: u64 = 20;
 const STOP_SECONDS_MAX: u64 = 20;
 
-/// Builds the optimised, stripped binary.
+/// Builds the optimised, stripped binary, unless one is given.
 pub(crate) fn build(context: &Context) -> Result<()> {
+    if !context.builds_the_server() {
+        println!("    given: {}", context.binary().display());
+        return Ok(());
+    }
     context.say("building the server (release)");
     quietly(
         context

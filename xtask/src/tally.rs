@@ -10,20 +10,37 @@ pub(crate) struct Count {
     pub(crate) skipped: u64,
 }
 
-/// Numbers by kind, in the order in which they came up.
+impl Count {
+    /// For a cell: what passed, and what else there is.
+    fn short(self) -> String {
+        let mut text = self.passed.to_string();
+        for (number, what) in [(self.failed, "FAILED"), (self.skipped, "skipped")] {
+            if number > 0 {
+                text.push_str(&format!(", {number} {what}"));
+            }
+        }
+        text
+    }
+}
+
+/// Numbers by kind, in the order in which they came up; those of suites also by combination.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Vec<(String, Count)>);
+pub(crate) struct Tally {
+    kinds: Vec<(String, Count)>,
+    /// Suite, combination, numbers.
+    suites: Vec<(String, String, Count)>,
+}
 
 impl Tally {
     /// Adds to a kind's numbers.
     pub(crate) fn add(&mut self, kind: &str, count: Count) {
-        match self.0.iter_mut().find(|(name, _)| name == kind) {
+        match self.kinds.iter_mut().find(|(name, _)| name == kind) {
             Some((_, sum)) => {
                 sum.passed += count.passed;
                 sum.failed += count.failed;
                 sum.skipped += count.skipped;
             }
-            None => self.0.push((kind.to_owned(), count)),
+            None => self.kinds.push((kind.to_owned(), count)),
         }
     }
 
@@ -39,9 +56,47 @@ impl Tally {
         );
     }
 
+    /// Adds a suite's numbers on one combination of ledger and content.
+    pub(crate) fn add_on(&mut self, combination: &str, suite: &str, count: Count) {
+        self.add(suite, count);
+        self.suites
+            .push((suite.to_owned(), combination.to_owned(), count));
+    }
+
+    /// Says and counts that something didn't get to its end.
+    pub(crate) fn broke_off(&mut self, name: &str, error: &anyhow::Error) {
+        println!("    {name} failed: {error:#}");
+        self.check("phases that broke off", false);
+    }
+
+    /// The suites' numbers side by side: a row for each suite, a column for each combination.
+    pub(crate) fn side_by_side(&self) -> String {
+        let (mut suites, mut combinations) = (Vec::new(), Vec::new());
+        for (suite, combination, _) in &self.suites {
+            for (names, name) in [(&mut suites, suite), (&mut combinations, combination)] {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        let cell = |suite: &str, combination: &str| {
+            let mut found = self.suites.iter();
+            let found = found.find(|(s, c, _)| s == suite && c == combination);
+            found.map_or_else(|| "-".to_owned(), |(_, _, count)| count.short())
+        };
+        let row = |suite: &&String| {
+            let cells = combinations.iter().map(|combination| cell(suite, combination));
+            std::iter::once((*suite).clone()).chain(cells).collect()
+        };
+        let rows: Vec<Vec<String>> = suites.iter().map(row).collect();
+        let mut head = vec!["passed"];
+        head.extend(combinations.iter().map(|name| name.as_str()));
+        table(&head, &rows)
+    }
+
     /// The sum over all kinds.
     pub(crate) fn total(&self) -> Count {
-        self.0.iter().fold(Count::default(), |sum, (_, count)| Count {
+        self.kinds.iter().fold(Count::default(), |sum, (_, count)| Count {
             passed: sum.passed + count.passed,
             failed: sum.failed + count.failed,
             skipped: sum.skipped + count.skipped,
@@ -51,7 +106,7 @@ impl Tally {
     /// The table of kinds.
     pub(crate) fn table(&self) -> String {
         let rows: Vec<Vec<String>> = self
-            .0
+            .kinds
             .iter()
             .map(|(kind, count)| {
                 let numbers = [count.passed, count.failed, count.skipped];
@@ -161,8 +216,35 @@ mod tests {
                 skipped: 1
             }
         );
-        assert_eq!(tally.0.len(), 2);
+        assert_eq!(tally.kinds.len(), 2);
         assert!(tally.table().contains("public face"));
+    }
+
+    #[test]
+    fn suites_stand_side_by_side_and_count_once() {
+        let count = |passed, failed, skipped| Count {
+            passed,
+            failed,
+            skipped,
+        };
+        let mut tally = Tally::default();
+        tally.add_on("a + b", "clients", count(7, 0, 2));
+        tally.add_on("c + d", "clients", count(5, 1, 0));
+        tally.add_on("c + d", "kills", count(3, 0, 0));
+        assert_eq!(tally.total(), count(15, 1, 2));
+        let shown = tally.side_by_side();
+        let rows: Vec<Vec<&str>> = shown
+            .lines()
+            .map(|line| {
+                line.split('|')
+                    .map(str::trim)
+                    .filter(|cell| !cell.is_empty())
+                    .collect()
+            })
+            .collect();
+        assert_eq!(rows[0], ["passed", "a + b", "c + d"]);
+        assert_eq!(rows[2], ["clients", "7, 2 skipped", "5, 1 FAILED"]);
+        assert_eq!(rows[3], ["kills", "-", "3"]);
     }
 
     #[test]

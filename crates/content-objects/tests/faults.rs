@@ -20,7 +20,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use content::{ContentError, ContentId, ContentInfo, ContentStore};
 use content_objects::{ObjectContent, Patience};
-use servers::{Fault, FaultProxy, KEY, S3Server, chance, now};
+use s3_server::{Fault, FaultProxy, KEY, mixed};
+use servers::{S3Server, chance, now};
 
 const MIB: usize = 1024 * 1024;
 
@@ -31,12 +32,6 @@ const PATIENCE: Patience = Patience {
     retrying: Duration::from_secs(5),
     pause: Duration::from_millis(5),
 };
-
-fn mixed(mut number: u64) -> u64 {
-    number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    number ^ (number >> 31)
-}
 
 fn bytes(seed: u64, length: usize) -> Bytes {
     let words = (0..length.div_ceil(8) as u64).flat_map(|at| mixed(seed << 40 | at).to_le_bytes());
@@ -86,7 +81,7 @@ async fn setting(plan: impl Fn(u64, &str) -> Fault + Send + Sync + 'static) -> S
             Fault::None
         }
     };
-    let proxy = FaultProxy::start(server.address, Arc::new(plan)).await;
+    let proxy = FaultProxy::start(server.address, Arc::new(plan)).await.unwrap();
     let options = server.options(proxy.address, PATIENCE);
     let store = ObjectContent::open(&options, now(), chance(2)).await.unwrap();
     armed.store(true, Ordering::SeqCst);
@@ -299,10 +294,10 @@ async fn a_failed_write_can_not_be_finished() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_content_is_one_request_each_way() {
     let setting = setting(|_, _| Fault::None).await;
-    let before = setting.proxy.requests();
+    let before = setting.proxy.counts().requests();
     let content = bytes(3, 100_000);
     let info = write(&setting.store, &content).await.unwrap();
-    assert_eq!(setting.proxy.requests(), before + 1);
+    assert_eq!(setting.proxy.counts().requests(), before + 1);
     assert!(read(&setting.store, info.id, 0..u64::MAX).await.unwrap() == content);
-    assert_eq!(setting.proxy.requests(), before + 2);
+    assert_eq!(setting.proxy.counts().requests(), before + 2);
 }

@@ -19,7 +19,8 @@ use content_objects::{ObjectContent, Patience, Provider, Secret};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
-use servers::{KEY, S3Server, chance, now};
+use s3_server::KEY;
+use servers::{S3Server, chance, now};
 
 async fn open(raw: &Arc<dyn ObjectStore>, seed: u64) -> Result<ObjectContent, ContentError> {
     ObjectContent::over(raw.clone(), "under/here", now(), chance(seed)).await

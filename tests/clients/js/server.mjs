@@ -1,11 +1,13 @@
 // Starts the server on free ports for the tests of one file, and reads its log at the end.
 
-import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { openSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 
 export const BLOBS_ACCOUNT = "devstoreaccount1";
 // The emulators' own keys, published by Microsoft; `stabbur serve` refuses them.
@@ -16,6 +18,29 @@ export const DOCUMENTS_KEY =
 
 const EXPECTED = [/well-known/, /development/];
 
+/** A database for one server's ledger, in the PostgreSQL server that STABBUR_POSTGRES names: a connection
+ *  string without a database. */
+async function newDatabase() {
+  const at = process.env.STABBUR_POSTGRES;
+  if (!at) return { arguments: [], drop: async () => {} };
+  const name = `clients_${randomBytes(6).toString("hex")}`;
+  const psql = (statement) =>
+    promisify(execFile)("psql", ["-X", "-q", "-v", "ON_ERROR_STOP=1", `${at} dbname=postgres`, "-c", statement]);
+  await psql(`CREATE DATABASE ${name}`);
+  return { arguments: ["--ledger-postgres", `${at} dbname=${name}`], drop: () => psql(`DROP DATABASE ${name} WITH (FORCE)`) };
+}
+
+/** Content in the object store that STABBUR_CONTENT names, below a prefix of this server's own: a file as
+ *  `--content-config` takes it, without a prefix. */
+async function contentArguments(folder) {
+  const named = process.env.STABBUR_CONTENT;
+  if (!named) return [];
+  const config = path.join(folder, "content.toml");
+  const prefix = `prefix = "clients-${randomBytes(6).toString("hex")}"\n`;
+  await writeFile(config, (await readFile(named, "utf8")) + prefix);
+  return ["--content-config", config];
+}
+
 export async function startServer() {
   const binary = process.env.STABBUR_BINARY;
   if (!binary) throw new Error("STABBUR_BINARY names no server; run `cargo xtask test`");
@@ -23,10 +48,12 @@ export async function startServer() {
   const log = path.join(folder, "server.log");
   const out = openSync(log, "a");
   const ready = path.join(folder, "ready.json");
+  const database = await newDatabase();
   const child = spawn(
     binary,
     ["dev", "--data", path.join(folder, "data"), "--blobs-port", "0", "--documents-port", "0",
-      "--platform-port", "0", "--admin-port", "0", "--ready-file", ready],
+      "--platform-port", "0", "--admin-port", "0", "--ready-file", ready,
+      ...database.arguments, ...(await contentArguments(folder))],
     { stdio: ["ignore", out, out] },
   );
   const ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
@@ -61,6 +88,7 @@ export async function startServer() {
       }
       const lines = (await readFile(log, "utf8")).replace(/\x1b\[[0-9;]*m/g, "").split("\n");
       await rm(folder, { recursive: true });
+      await database.drop();
       return lines.filter((line) => /\b(WARN|ERROR)\b|panicked/.test(line) && !EXPECTED.some((e) => e.test(line)));
     },
   };

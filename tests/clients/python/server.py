@@ -95,11 +95,27 @@ class Database:
         self.run(f"DROP DATABASE {self.name} WITH (FORCE)")
 
 
-class Server:
-    """A running server with a folder of its own."""
+def content_arguments(folder):
+    """Content in the object store that STABBUR_CONTENT names, below a prefix of this server's own: a file
+    as `--content-config` takes it, without a prefix."""
+    named = os.environ.get("STABBUR_CONTENT")
+    if not named:
+        return []
+    config = folder / "content.toml"
+    prefix = f'prefix = "clients-{uuid.uuid4().hex[:12]}"\n'
+    config.write_text(pathlib.Path(named).read_text(encoding="utf-8") + prefix, encoding="utf-8")
+    return ["--content-config", str(config)]
 
-    def __init__(self, data=None, arguments=()):
-        self.arguments = list(arguments)
+
+def is_all_in_its_folder():
+    """Whether servers keep both ledger and content in their data folder."""
+    return not (os.environ.get("STABBUR_POSTGRES") or os.environ.get("STABBUR_CONTENT"))
+
+
+class Server:
+    """A running server with a folder of its own. `content_config` is a file of the test's own choice."""
+
+    def __init__(self, data=None, content_config=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="stabbur-clients-"))
         self.data = pathlib.Path(data) if data else self.folder / "data"
         self.log_path = self.folder / "server.log"
@@ -107,6 +123,8 @@ class Server:
         self.endpoints = None
         self.expected = [re.compile(pattern) for pattern in ALWAYS_EXPECTED]
         self.database = Database.new() if os.environ.get("STABBUR_POSTGRES") else None
+        own = ["--content-config", str(content_config)] if content_config else None
+        self.content = own or content_arguments(self.folder)
 
     def start(self):
         binary = os.environ.get("STABBUR_BINARY")
@@ -121,7 +139,7 @@ class Server:
                 [
                     binary, "dev", "--data", str(self.data), "--blobs-port", "0",
                     "--documents-port", "0", "--platform-port", "0", "--admin-port", "0",
-                    "--ready-file", str(ready), *engine, *self.arguments,
+                    "--ready-file", str(ready), *engine, *self.content,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )

@@ -33,7 +33,7 @@ def tenant(target, tmp_path_factory):
         f'container = "{CONTAINER}"\nkey_file = "{folder / "key"}"\nprefix = "node"\n')
     blobs = life_views.blobs_client(target.endpoints)
     blobs.create_container(CONTAINER)
-    yield from running(Server(arguments=["--content-config", str(config)]))
+    yield from running(Server(content_config=config))
 
 
 def pattern(size):

@@ -20,9 +20,9 @@ const READY_SECONDS_MAX: u64 = 30;
 
 /// A peer's process and folder; dropping it ends the one and removes the other.
 #[derive(Debug)]
-struct Peer {
-    child: Child,
-    folder: PathBuf,
+pub(crate) struct Peer {
+    pub(crate) child: Child,
+    pub(crate) folder: PathBuf,
 }
 
 impl Drop for Peer {
@@ -43,7 +43,8 @@ impl Drop for Peer {
     }
 }
 
-fn fresh_folder(context: &Context, name: &str) -> Result<PathBuf> {
+/// An empty folder of the run's own.
+pub(crate) fn fresh_folder(context: &Context, name: &str) -> Result<PathBuf> {
     let folder = context
         .local()
         .join("run")
@@ -53,7 +54,8 @@ fn fresh_folder(context: &Context, name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn wait_until(what: &str, ready: impl Fn() -> bool) -> Result<()> {
+/// Waits until `what` is ready.
+pub(crate) fn wait_until(what: &str, ready: impl Fn() -> bool) -> Result<()> {
     let began = now();
     while !ready() {
         if now().duration_since(began) > Duration::from_secs(READY_SECONDS_MAX) {
@@ -246,6 +248,17 @@ impl Postgres {
             self.socket.display(),
             self.user
         )
+    }
+
+    /// Makes a database; how to get there.
+    pub(crate) fn new_database(&self, name: &str) -> Result<String> {
+        let statement = format!("CREATE DATABASE {name}");
+        quietly(
+            Command::new(self.programs.join("psql"))
+                .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", &statement])
+                .arg(self.parameters()),
+        )?;
+        Ok(format!("{} dbname={name}", self.parameters()))
     }
 
     /// The process that all its others are children of.

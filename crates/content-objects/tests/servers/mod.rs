@@ -1,27 +1,14 @@
-//! What the tests run against: an S3 server in this process, and a proxy before it that breaks
-//! things as planned.
-
-mod proxy;
+//! What the tests run against: an S3 server in this process, with a store's options that lead to it
+//! or to a proxy before it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use content_objects::{Chance, Now, ObjectOptions, Patience, Provider, S3, Secret};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
-use tokio::net::TcpListener;
-
-#[allow(unused_imports, reason = "not every test breaks things")]
-pub use proxy::{Fault, FaultProxy};
-
-const KEY_ID: &str = "stabbur-tests-id";
-pub const KEY: &str = "stabbur-tests-key-never-shown";
-const BUCKET: &str = "contents";
+use s3_server::{BUCKET, KEY, KEY_ID, REGION};
 
 /// A standing clock.
 pub fn now() -> Now {
@@ -45,39 +32,17 @@ pub fn chance(seed: u64) -> Chance {
 pub struct S3Server {
     pub address: SocketAddr,
     folder: tempfile::TempDir,
-    accepting: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
+    _server: s3_server::S3Server,
 }
 
 impl S3Server {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
-        let files = s3s_fs::FileSystem::new(folder.path()).unwrap();
-        let mut service = S3ServiceBuilder::new(files);
-        service.set_auth(SimpleAuth::from_single(KEY_ID, KEY));
-        let service = service.build();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let accepting = tokio::spawn(async move {
-            let server = Builder::new(TokioExecutor::new());
-            while let Ok((socket, _)) = listener.accept().await {
-                socket.set_nodelay(true).unwrap();
-                let connection = server
-                    .serve_connection(TokioIo::new(socket), service.clone())
-                    .into_owned();
-                tokio::spawn(connection);
-            }
-        });
+        let server = s3_server::S3Server::start(folder.path(), 0).await.unwrap();
         Self {
-            address,
+            address: server.address,
             folder,
-            accepting,
+            _server: server,
         }
     }
 
@@ -86,7 +51,7 @@ impl S3Server {
         ObjectOptions {
             provider: Provider::S3(S3 {
                 endpoint: Some(format!("http://{address}")),
-                region: "eu-north-1".to_owned(),
+                region: REGION.to_owned(),
                 bucket: BUCKET.to_owned(),
                 access_key_id: Secret::Given(KEY_ID.to_owned().into()),
                 secret_access_key: Secret::Given(KEY.to_owned().into()),
@@ -101,7 +66,7 @@ impl S3Server {
         let store = AmazonS3Builder::new()
             .with_endpoint(format!("http://{}", self.address))
             .with_allow_http(true)
-            .with_region("eu-north-1")
+            .with_region(REGION)
             .with_bucket_name(BUCKET)
             .with_access_key_id(KEY_ID)
             .with_secret_access_key(KEY)
