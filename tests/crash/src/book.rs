@@ -94,6 +94,11 @@ impl Book {
         fault
     }
 
+    /// What was last acknowledged of `key`.
+    pub(crate) fn acknowledged(&self, key: &str) -> State {
+        self.promises.get(key).and_then(|promise| promise.acknowledged)
+    }
+
     /// Whether anything is known of `key`.
     pub(crate) fn knows(&self, key: &str) -> bool {
         self.promises.contains_key(key)

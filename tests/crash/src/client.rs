@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use identity::SharedKey;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use ledger::clock::{Clock as _, SystemClock};
 
 use crate::server::Endpoints;
 
-const SECONDS_MAX: u64 = 20;
 const BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The emulators' own account and keys, published by Microsoft.
@@ -25,7 +24,16 @@ const DOCUMENTS_KEY: &str =
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+}
+
+/// An answer that began and didn't come to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer, {status}, broke off: {error}")]
+pub(crate) struct BrokenOff {
+    pub(crate) status: u16,
+    error: ureq::Error,
 }
 
 /// Headers by name.
@@ -41,11 +49,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client with connections of its own.
-    pub(crate) fn new(endpoints: Endpoints) -> Result<Self> {
+    /// A client with connections of its own, which waits so long for a whole answer.
+    pub(crate) fn new(endpoints: Endpoints, patience: Duration) -> Result<Self> {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(SECONDS_MAX)))
+            .timeout_global(Some(patience))
             .proxy(None)
             .build()
             .into();
@@ -74,12 +82,18 @@ impl Client {
             None => self.agent.run(builder.body(())?)?,
         };
         let status = response.status().as_u16();
-        let body = response
+        let read = response
             .body_mut()
             .with_config()
             .limit(BODY_BYTES_MAX)
-            .read_to_vec()?;
-        Ok(Answer { status, body })
+            .read_to_vec();
+        let body = read.map_err(|error| BrokenOff { status, error })?;
+        let headers = std::mem::take(response.headers_mut());
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
     }
 
     /// A blob request, signed by Shared Key. `path` begins after the account.

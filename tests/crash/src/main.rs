@@ -8,6 +8,7 @@
 
 mod blobs;
 mod book;
+mod broken_store;
 mod client;
 mod documents;
 mod platform;
@@ -15,6 +16,7 @@ mod report;
 mod round;
 mod server;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,6 +44,16 @@ struct Arguments {
     /// A database for the server's ledger, instead of its folder: a connection string.
     #[arg(long)]
     ledger_postgres: Option<String>,
+    /// An object store for the server's content, instead of its folder: a file as the server's own
+    /// flag of this name takes it.
+    #[arg(long)]
+    content_config: Option<PathBuf>,
+    /// Kills nothing, but has content in an object store that fails, under load for so many seconds.
+    #[arg(long, requires = "s3_server", conflicts_with = "content_config")]
+    broken_store_seconds: Option<u64>,
+    /// The program that is this object store: `s3-server`.
+    #[arg(long)]
+    s3_server: Option<PathBuf>,
     /// Where the report goes, as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -52,9 +64,20 @@ struct Arguments {
 
 impl Arguments {
     /// What the server, and its ledger's commands, are told about where the ledger is.
-    fn engine(&self) -> Vec<&str> {
-        let connection = self.ledger_postgres.as_deref();
-        connection.map_or_else(Vec::new, |connection| vec!["--ledger-postgres", connection])
+    fn ledger_place(&self) -> Vec<OsString> {
+        let connection = self.ledger_postgres.as_ref();
+        connection.map_or_else(Vec::new, |connection| {
+            vec!["--ledger-postgres".into(), connection.into()]
+        })
+    }
+
+    /// The same, and where content is.
+    fn places(&self) -> Vec<OsString> {
+        let mut places = self.ledger_place();
+        if let Some(config) = &self.content_config {
+            places.extend(["--content-config".into(), config.into()]);
+        }
+        places
     }
 }
 
@@ -75,6 +98,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
         .data
         .clone()
         .unwrap_or_else(|| temporary.path().to_path_buf());
+    if let Some(seconds) = arguments.broken_store_seconds {
+        return broken_store::run(arguments, &folder, seconds);
+    }
     let mut writers = round::writers(arguments.writers);
     let mut report = report::Report::default();
     for number in 0..arguments.kills {

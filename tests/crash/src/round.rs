@@ -1,6 +1,7 @@
 //! One round: start, write from many threads, kill at a moment chosen by the seed, start again,
 //! check what was touched.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,10 @@ use crate::client::Client;
 use crate::documents::Documents;
 use crate::platform::Platform;
 use crate::report::{Findings, Report};
-use crate::server::Server;
+use crate::server::{Endpoints, Server};
+
+/// Longest wait for an answer.
+const ANSWER_SECONDS_MAX: u64 = 20;
 
 const LOAD_MILLISECONDS_MIN: usize = 150;
 
@@ -50,7 +54,7 @@ pub(crate) fn kill_in_load(
     report: &mut Report,
 ) -> Result<Findings> {
     let random = SeededRandom::new(seed);
-    let server = Server::start(&arguments.binary, folder, &arguments.engine())?;
+    let server = Server::start(&arguments.binary, folder, &arguments.places())?;
     note_restart(report, &server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let longest = usize::try_from(arguments.load_seconds * 1_000).unwrap_or(usize::MAX);
@@ -63,7 +67,7 @@ pub(crate) fn kill_in_load(
         report,
     )?;
     report.kills += 1;
-    let server = Server::start(&arguments.binary, folder, &arguments.engine())?;
+    let server = Server::start(&arguments.binary, folder, &arguments.places())?;
     note_restart(report, &server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let findings = each(writers, &server, |writer, client| writer.check(client, false))?;
@@ -82,15 +86,23 @@ pub(crate) fn last_look(
     folder: &Path,
     writers: &mut [Box<dyn Writer>],
 ) -> Result<Findings> {
-    let server = Server::start(&arguments.binary, folder, &arguments.engine())?;
+    let server = Server::start(&arguments.binary, folder, &arguments.places())?;
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let findings = each(writers, &server, |writer, client| writer.check(client, true))?;
     server.stop()?;
     let mut findings: Findings = findings.into_iter().flatten().collect();
-    let verify = Command::new(&arguments.binary)
+    if !verify(&arguments.binary, folder, &arguments.places())? {
+        findings.push(("stabbur ledger verify found faults".to_owned(), Fault::Torn));
+    }
+    Ok(findings)
+}
+
+/// Whether `stabbur ledger verify` finds nothing wrong; prints what it says.
+pub(crate) fn verify(binary: &Path, folder: &Path, places: &[OsString]) -> Result<bool> {
+    let verify = Command::new(binary)
         .args(["ledger", "verify", "--data"])
         .arg(folder.join("data"))
-        .args(arguments.engine())
+        .args(places)
         .output()
         .context("stabbur ledger verify")?;
     let said =
@@ -99,10 +111,11 @@ pub(crate) fn last_look(
     for line in said.lines() {
         println!("    {line}");
     }
-    if !verify.status.success() {
-        findings.push(("stabbur ledger verify found faults".to_owned(), Fault::Torn));
-    }
-    Ok(findings)
+    Ok(verify.status.success())
+}
+
+fn client(endpoints: Endpoints) -> Result<Client> {
+    Client::new(endpoints, Duration::from_secs(ANSWER_SECONDS_MAX))
 }
 
 fn note_restart(report: &mut Report, server: &Server) {
@@ -120,7 +133,7 @@ fn each<T: Send>(
             .iter_mut()
             .map(|writer| {
                 let (endpoints, what) = (server.endpoints.clone(), &what);
-                scope.spawn(move || what(writer.as_mut(), &Client::new(endpoints)?))
+                scope.spawn(move || what(writer.as_mut(), &client(endpoints)?))
             })
             .collect();
         threads
@@ -146,7 +159,7 @@ fn load(
             .map(|writer| {
                 let (endpoints, killed, seed) = (endpoints.clone(), &killed, random.u64());
                 scope.spawn(move || -> Result<Report> {
-                    let (client, random) = (Client::new(endpoints)?, SeededRandom::new(seed));
+                    let (client, random) = (client(endpoints)?, SeededRandom::new(seed));
                     let mut own = Report::default();
                     while !killed.load(Ordering::SeqCst) {
                         if let Err(error) = writer.write(&client, &random, &mut own) {

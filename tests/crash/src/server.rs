@@ -1,5 +1,6 @@
 //! The server as a child process: started on a folder, killed without a warning, or asked to stop.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it on `folder/data` and waits until it is ready. Its log goes to `folder/server.log`.
-    pub(crate) fn start(binary: &Path, folder: &Path, engine: &[&str]) -> Result<Self> {
+    pub(crate) fn start(binary: &Path, folder: &Path, places: &[OsString]) -> Result<Self> {
         let ready = folder.join("ready.json");
         let _ = std::fs::remove_file(&ready);
         let path = folder.join("server.log");
@@ -46,7 +47,7 @@ impl Server {
             .arg(folder.join("data"))
             .arg("--ready-file")
             .arg(&ready)
-            .args(engine)
+            .args(places)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use s3_server::{FaultProxy, S3Server, SeededFaults, write_content_config};
-use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// An S3 server on loopback, for tests.
@@ -61,8 +60,8 @@ async fn main() -> Result<()> {
     write_content_config(folder, "content.toml", server.address).context("content.toml")?;
     let parent_ended = async {
         if arguments.until_stdin_closes {
-            let mut ignored = Vec::new();
-            let _ = tokio::io::stdin().read_to_end(&mut ignored).await;
+            let closed = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            let _ = tokio::task::spawn_blocking(closed).await;
         } else {
             std::future::pending::<()>().await;
         }
