@@ -10,6 +10,10 @@ pub(crate) const PARTS_IN_FLIGHT_MAX: usize = 2;
 /// Parts of one upload. Source: S3's quotas. With [`PART_BYTES`] that bounds a content to 78 GiB.
 pub(crate) const PARTS_MAX: usize = 10_000;
 
+/// Tries to begin an upload whose answer breaks off: requests are retried by the client below, answers
+/// that began are not. An upload that was begun for nothing is empty.
+pub(crate) const BEGINS_MAX: usize = 5;
+
 /// Frames fetched at once: 2 MiB and a bit. Also the memory of a reader.
 pub(crate) const WINDOW_FRAMES: u64 = 32;
 

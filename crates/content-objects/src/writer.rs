@@ -17,7 +17,8 @@ use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload};
 use tokio::task::JoinSet;
 
-use crate::limits::{ABORT_SECONDS_MAX, PART_BYTES, PARTS_IN_FLIGHT_MAX, PARTS_MAX};
+use crate::failure::is_broken_answer;
+use crate::limits::{ABORT_SECONDS_MAX, BEGINS_MAX, PART_BYTES, PARTS_IN_FLIGHT_MAX, PARTS_MAX};
 use crate::object::{footer, header};
 use crate::reader;
 use crate::store::Shared;
@@ -77,8 +78,15 @@ struct Upload {
 
 impl Upload {
     async fn begin(store: &dyn ObjectStore, path: &Path) -> object_store::Result<Self> {
+        let mut tries = 1;
+        let upload = loop {
+            match store.put_multipart(path).await {
+                Err(error) if tries < BEGINS_MAX && is_broken_answer(&error) => tries += 1,
+                outcome => break outcome?,
+            }
+        };
         Ok(Self {
-            upload: Some(store.put_multipart(path).await?),
+            upload: Some(upload),
             parts: JoinSet::new(),
             begun: 0,
         })

@@ -135,6 +135,17 @@ async fn one_failure_of_any_kind_is_retried() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_to_the_first_step_is_asked_for_again() {
+    let begins = |line: &str| line.starts_with("POST") && !line.contains("uploadId=");
+    for place in [0, 60] {
+        let setting = setting(once(Fault::CutAnswer(place), begins)).await;
+        let content = bytes(2, 9 * MIB);
+        let info = write(&setting.store, &content).await.unwrap();
+        assert!(read(&setting.sound, info.id, 0..u64::MAX).await.unwrap() == content);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_to_the_last_step_is_asked_for() {
     let completes = |line: &str| line.starts_with("POST") && line.contains("uploadId=");
     let setting = setting(once(Fault::CutAnswer(0), completes)).await;

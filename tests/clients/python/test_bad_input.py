@@ -16,6 +16,8 @@ from server import BLOBS_ACCOUNT, BLOBS_KEY
 
 WRONG_KEY = base64.b64encode(b"a key that nobody gave out").decode()
 KEPT = b"what was there before"
+# What a server's folder holds.
+EXPECTED_FILES = ("data", "ready.json", "server.log", "content.toml")
 
 
 @pytest.fixture
@@ -172,7 +174,7 @@ def test_dots_in_blob_names_are_only_a_name(endpoints, server, blob_container, n
         assert [b.name for b in blob_container.list_blobs()] == [urllib.parse.unquote(name)]
         read = raw_http.request("GET", url, signing.blob_headers("GET", url))
         assert read.status == 200 and read.body == b"x" * 20_000
-    outside = [path for path in server.data.parent.iterdir() if path.name not in ("data", "ready.json", "server.log")]
+    outside = [path for path in server.data.parent.iterdir() if path.name not in EXPECTED_FILES]
     assert not outside
 
 

@@ -26,7 +26,7 @@ use worker::{CONTAINER, Worker};
 
 /// Requests to the store of which a hundred, on average, so many are broken. Each is tried up to
 /// seven times: with this rate now and then all seven fail, and clients see errors as well.
-const FAULT_RATE_PERCENT: u64 = 60;
+const FAULT_RATE_PERCENT: u64 = 75;
 
 const WORKERS: u64 = 10;
 

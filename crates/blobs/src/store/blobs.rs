@@ -169,21 +169,27 @@ impl Blobs {
             .filter_map(|(content, range)| content.map(|content| (content.id(), range)))
             .collect();
         let mut rest = parts.into_iter();
-        // The first part is opened now: content that is missing or damaged then has an answer of
-        // its own instead of a broken connection.
-        let first: Option<Box<dyn ContentReader>> = match rest.next() {
-            Some((id, range)) => Some(self.content.reader(id, range).await?),
-            None => None,
-        };
-        let state = (self.content.clone(), first, rest);
+        // The first piece is fetched now: content that is missing, damaged or out of reach then has an
+        // answer of its own instead of a broken connection.
+        let mut first: Option<Box<dyn ContentReader>> = None;
+        let mut piece = None;
+        if let Some((id, range)) = rest.next() {
+            let mut reader = self.content.reader(id, range).await?;
+            piece = reader.next().await?;
+            first = Some(reader);
+        }
+        let state = (self.content.clone(), piece, first, rest);
         Ok(Body::stream(stream::try_unfold(
             state,
-            |(store, mut reader, mut rest)| async move {
+            |(store, piece, mut reader, mut rest)| async move {
                 let source = |error: content::ContentError| BodyError::Source(error.to_string());
+                if let Some(piece) = piece {
+                    return Ok(Some((piece, (store, None, reader, rest))));
+                }
                 loop {
                     let Some(open) = &mut reader else { return Ok(None) };
                     if let Some(piece) = open.next().await.map_err(source)? {
-                        return Ok(Some((piece, (store, reader, rest))));
+                        return Ok(Some((piece, (store, None, reader, rest))));
                     }
                     reader = match rest.next() {
                         Some((id, range)) => Some(store.reader(id, range).await.map_err(source)?),

@@ -14,6 +14,9 @@ use crate::client::{Answer, BrokenOff, Client, Headers};
 /// Where all blobs are.
 pub(crate) const CONTAINER: &str = "/broken-store";
 
+/// Tries to read a blob with the store sound: time may run out for one on a machine that is busy.
+const LOOKS_MAX: usize = 3;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -86,13 +89,9 @@ impl Worker {
     /// Reads all that was ever written, with the store sound again.
     pub(crate) fn look_at_all(&mut self, client: &Client, report: &mut Report) -> Result<()> {
         for path in self.book.keys() {
-            let actual: State = match send(client, &Method::GET, &path, &[], &Vec::new(), None)? {
-                Outcome::Answered(answer) if answer.status == 200 => Some(hash(&answer.body)),
-                Outcome::Answered(answer) if answer.status == 404 => None,
-                _ => {
-                    report.lost(&format!("{path} can't be read with the store sound"));
-                    continue;
-                }
+            let Some(actual) = look(client, &path)? else {
+                report.lost(&format!("{path} can't be read with the store sound"));
+                continue;
             };
             match self.book.settle(&path, actual) {
                 None => report.kept += 1,
@@ -235,6 +234,18 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// What is there; `None` if it can't be read, however often it is tried.
+fn look(client: &Client, path: &str) -> Result<Option<State>> {
+    for _ in 0..LOOKS_MAX {
+        match send(client, &Method::GET, path, &[], &Vec::new(), None)? {
+            Outcome::Answered(answer) if answer.status == 200 => return Ok(Some(Some(hash(&answer.body)))),
+            Outcome::Answered(answer) if answer.status == 404 => return Ok(Some(None)),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 fn made(sent: Sent) -> Vec<u8> {
