@@ -67,12 +67,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &Path, seconds: u64) -> Result<
     server.stop()?;
 
     let server = start(&sound)?;
-    each(
-        &mut workers,
-        &server.endpoints,
-        &mut report,
-        |worker, client, own| worker.look_at_all(client, own),
-    )?;
+    each(&mut workers, &server.endpoints, &mut report, Worker::look_at_all)?;
     server.stop()?;
     report.verified = verify(&arguments.binary, folder, &sound)?;
     report.faults = store.stop()?;
