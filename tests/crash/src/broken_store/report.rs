@@ -21,6 +21,9 @@ const KINDS: &[&str] = &[
     "answer cut",
 ];
 
+/// Kinds of request that are frequent enough to have succeeded in the shortest run.
+const REQUESTS: &[&str] = &["put, one object", "put, in parts", "read", "read, a range"];
+
 /// All of it.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -135,7 +138,9 @@ impl Report {
         let every_kind = KINDS
             .iter()
             .all(|kind| self.faults.by_kind.get(*kind).is_some_and(|number| *number > 0));
-        let succeeded = self.requests.values().all(|(good, _)| *good > 0);
+        let succeeded = REQUESTS
+            .iter()
+            .all(|kind| self.requests.get(kind).is_some_and(|(good, _)| *good > 0));
         vec![
             (
                 "nothing that was acknowledged is lost",
@@ -261,7 +266,9 @@ mod tests {
             let mut report = Report::new(50, 1, 1);
             report.kept = 1;
             report.verified = true;
-            report.requests.insert("read", (1, 1));
+            for kind in REQUESTS {
+                report.requests.insert(kind, (1, 1));
+            }
             report.errors.insert("500 InternalError".to_owned(), 1);
             for kind in KINDS {
                 report.faults.by_kind.insert((*kind).to_owned(), 1);
