@@ -140,9 +140,9 @@ impl On<'_> {
             Form::Full => FAULT_SECONDS,
             Form::Short => FAULT_SECONDS_SHORT,
         };
-        let program = build_s3_server(self.context)?.to_string_lossy().into_owned();
+        let server = build_s3_server(self.context)?.to_string_lossy().into_owned();
         let mut arguments = vec!["--broken-store-seconds".to_owned(), seconds.to_string()];
-        arguments.extend(["--s3-server".to_owned(), program]);
+        arguments.extend(["--s3-server".to_owned(), server]);
         arguments.extend(self.surroundings.ledger_arguments("broken_store")?);
         let outcome = program(self.context, "crash", &arguments)?;
         tally.add_on(&self.column, BROKEN_STORE, outcome.count);
