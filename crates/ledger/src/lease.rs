@@ -43,6 +43,13 @@ pub fn lease_key(name: &str) -> Key {
         .finish()
 }
 
+/// A stored lease's holder and end; `None` if it is malformed.
+pub(crate) fn decode(value: &[u8]) -> Option<(Uuid, Timestamp)> {
+    let (holder, end) = value.split_first_chunk::<16>()?;
+    let end = Timestamp::from_microsecond(i64::from_be_bytes(end.try_into().ok()?)).ok()?;
+    Some((Uuid::from_bytes(*holder), end))
+}
+
 impl Lease {
     /// Lease `name` for `holder`, taken for `length` at a time. Nothing is read or taken yet.
     #[must_use]
@@ -99,10 +106,8 @@ impl Lease {
             return Ok(None);
         };
         let damaged = || LedgerError::Corrupt(format!("the lease {:?} can't be read", self.key));
-        let (holder, end) = found.value.split_first_chunk::<16>().ok_or_else(damaged)?;
-        let end: [u8; 8] = end.try_into().map_err(|_| damaged())?;
-        let end = Timestamp::from_microsecond(i64::from_be_bytes(end)).map_err(|_| damaged())?;
-        Ok(Some((Uuid::from_bytes(*holder), end, found.version)))
+        let (holder, end) = decode(&found.value).ok_or_else(damaged)?;
+        Ok(Some((holder, end, found.version)))
     }
 
     /// Whether it was written: others may have been quicker.

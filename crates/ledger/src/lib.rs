@@ -8,6 +8,7 @@
 //! * [`log`] is the commit log: every commit has a sequence number that grows in commit order,
 //!   and a [`Follower`] sees each commit once, in order, without gaps.
 //! * [`key`] is the only place that knows how keys are encoded.
+//! * [`copy`] carries a whole ledger from one engine to another.
 //! * `suite` (feature) is what every engine must pass; `fault` (feature) a ledger that fails where
 //!   a service's test wants it to.
 //! * [`Clock`] and [`Random`] are the only doors to time and chance.
@@ -15,6 +16,7 @@
 //! Invariant: nothing here assumes more than PostgreSQL can give.
 
 pub mod clock;
+pub mod copy;
 mod error;
 #[cfg(any(test, feature = "fault"))]
 pub mod fault;

@@ -33,3 +33,9 @@ pub const SCAN_PAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Faults kept in a verify report.
 pub const VERIFY_FAULTS_MAX: usize = 1_000;
+
+/// Records or log entries that a copy reads and writes at once.
+pub const COPY_PAGE_ENTRIES_MAX: usize = 4_096;
+
+/// Bytes after which a copy's page ends: enough that a sync each costs little.
+pub const COPY_PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
