@@ -24,7 +24,7 @@ use crate::{OpenError, Options, WitnessRule, verify};
 
 /// The ledger in a folder, for one process.
 pub struct EmbeddedLedger {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     queue: Queue,
     thread: Mutex<Option<JoinHandle<()>>>,
 }

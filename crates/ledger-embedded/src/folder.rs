@@ -18,7 +18,10 @@ pub(crate) const FORMAT: &str = "stabbur-ledger-embedded 2";
 const FORMAT_BYTES_MAX: usize = 200;
 
 const FORMAT_FILE: &str = "FORMAT";
-const CREATING_FILE: &str = "CREATING";
+/// Stands in a folder that is being made.
+pub(crate) const CREATING_FILE: &str = "CREATING";
+/// Stands in a folder that a ledger is being copied into; [`crate::EmbeddedCopy`] writes it.
+pub(crate) const COPYING_FILE: &str = "COPYING";
 const LOCK_FILE: &str = "LOCK";
 
 /// A folder that this process owns until this is dropped.
@@ -40,6 +43,22 @@ pub(crate) enum Found {
 impl Folder {
     /// Makes the folder if need be, locks it, and looks at its format.
     pub(crate) fn open(path: &Path) -> Result<(Self, Found), OpenError> {
+        let folder = Self::lock(path)?;
+        let copying = path.join(COPYING_FILE).try_exists();
+        if copying.map_err(folder.io("looking for COPYING"))? {
+            return Err(OpenError::HalfCopied {
+                path: path.to_owned(),
+            });
+        }
+        let found = folder.look()?;
+        if found == Found::Nothing {
+            folder.begin_creation()?;
+        }
+        Ok((folder, found))
+    }
+
+    /// Makes the folder if need be and locks it, whatever it holds.
+    pub(crate) fn lock(path: &Path) -> Result<Self, OpenError> {
         let io = |doing| {
             move |source| OpenError::Io {
                 path: path.to_owned(),
@@ -63,15 +82,10 @@ impl Folder {
             }
             Err(error) => return Err(io("locking LOCK")(error.into())),
         }
-        let folder = Self {
+        Ok(Self {
             path: path.to_owned(),
             _lock: lock,
-        };
-        let found = folder.look()?;
-        if found == Found::Nothing {
-            folder.begin_creation()?;
-        }
-        Ok((folder, found))
+        })
     }
 
     /// The store's own folder.
@@ -90,18 +104,27 @@ impl Folder {
 
     /// Marks the folder as a ledger: from here on it is one.
     pub(crate) fn finish_creation(&self) -> Result<(), OpenError> {
+        self.write_format()?;
+        self.remove(CREATING_FILE)
+    }
+
+    pub(crate) fn write_format(&self) -> Result<(), OpenError> {
         let temporary = self.path.join("FORMAT.new");
         let mut file = File::create(&temporary).map_err(self.io("creating FORMAT"))?;
         file.write_all(format!("{FORMAT}\n").as_bytes())
             .map_err(self.io("writing FORMAT"))?;
         file.sync_all().map_err(self.io("syncing FORMAT"))?;
         fs::rename(&temporary, self.path.join(FORMAT_FILE)).map_err(self.io("naming FORMAT"))?;
-        self.sync()?;
-        fs::remove_file(self.path.join(CREATING_FILE)).map_err(self.io("removing CREATING"))?;
         self.sync()
     }
 
-    fn look(&self) -> Result<Found, OpenError> {
+    /// Removes a marker.
+    pub(crate) fn remove(&self, marker: &'static str) -> Result<(), OpenError> {
+        fs::remove_file(self.path.join(marker)).map_err(self.io("removing a marker"))?;
+        self.sync()
+    }
+
+    pub(crate) fn look(&self) -> Result<Found, OpenError> {
         match fs::read(self.path.join(FORMAT_FILE)) {
             Ok(bytes) => {
                 let text = String::from_utf8_lossy(bytes.get(..FORMAT_BYTES_MAX).unwrap_or(&bytes));
@@ -142,7 +165,8 @@ impl Folder {
         Ok(Found::Nothing)
     }
 
-    fn begin_creation(&self) -> Result<(), OpenError> {
+    /// Removes what an unfinished creation left, and marks the folder as being made.
+    pub(crate) fn begin_creation(&self) -> Result<(), OpenError> {
         let marker = File::create(self.path.join(CREATING_FILE)).map_err(self.io("creating CREATING"))?;
         marker.sync_all().map_err(self.io("syncing CREATING"))?;
         self.sync()?;
@@ -163,13 +187,13 @@ impl Folder {
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), OpenError> {
+    pub(crate) fn sync(&self) -> Result<(), OpenError> {
         File::open(&self.path)
             .and_then(|folder| folder.sync_all())
             .map_err(self.io("syncing the folder"))
     }
 
-    fn io(&self, doing: &'static str) -> impl Fn(std::io::Error) -> OpenError + use<> {
+    pub(crate) fn io(&self, doing: &'static str) -> impl Fn(std::io::Error) -> OpenError + use<> {
         let path = self.path.clone();
         move |source| OpenError::Io {
             path: path.clone(),

@@ -9,6 +9,7 @@
 //!   one thread that writes.
 //! * `syncer`: puts on disk what was written, then answers.
 //! * `verify`: reads everything.
+//! * `restore`: a ledger as it is copied, out of a folder and into one.
 //!
 //! Invariants: a commit is answered after the sync that holds it; what was answered is there
 //! after any crash or the store refuses to open; each read is checked against its checksum.
@@ -23,6 +24,7 @@ pub mod limits;
 mod options;
 mod queue;
 mod record;
+mod restore;
 mod store;
 mod syncer;
 mod verify;
@@ -30,3 +32,4 @@ mod witness;
 
 pub use engine::EmbeddedLedger;
 pub use options::{OpenError, Options, WitnessRule};
+pub use restore::EmbeddedCopy;

@@ -98,6 +98,23 @@ pub enum OpenError {
         /// What is wrong, and why it is no torn tail.
         detail: String,
     },
+    /// A ledger is being copied into the folder.
+    #[error(
+        "{path}: half a copy of a ledger; the same `stabbur ledger copy` again goes on with it, or remove the \
+         folder to give it up"
+    )]
+    HalfCopied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A ledger can't be copied into the folder: why, and what to do.
+    #[error("{path}: {why}")]
+    NotForCopy {
+        /// The folder.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
     /// The operating system refused.
     #[error("{path}: {doing}: {source}")]
     Io {

@@ -15,6 +15,24 @@ pub enum ConnectError {
     /// It is too old, or set up so that acknowledged isn't on disk.
     #[error("this PostgreSQL can't be used: {0}")]
     Unfit(String),
+    /// There is no ledger to copy.
+    #[error("schema {schema} of this database holds no ledger; name the one that nodes were given")]
+    NoLedger {
+        /// The schema.
+        schema: String,
+    },
+    /// A ledger is being copied into the schema.
+    #[error(
+        "schema {schema} holds half a copy of a ledger; the same `stabbur ledger copy` again goes on with it, or \
+         `DROP SCHEMA {schema} CASCADE` gives it up"
+    )]
+    HalfCopied {
+        /// The schema.
+        schema: String,
+    },
+    /// A ledger can't be copied into the schema: why, and what to do.
+    #[error("{0}")]
+    NotForCopy(String),
     /// The schema is a newer program's.
     #[error("schema {schema} has version {found}, this program knows up to {known}; use a newer program")]
     Newer {

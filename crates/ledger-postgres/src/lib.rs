@@ -1,6 +1,7 @@
 //! The ledger on PostgreSQL, for any number of nodes over one database.
 //!
 //! * [`PostgresLedger::connect`] makes or migrates the schema, and refuses a newer one.
+//! * [`PostgresSource`] and [`PostgresCopy`]: a ledger as it is copied, out of a schema and into one.
 //! * [`Options`] say how the database is reached and what is waited for.
 //!
 //! Inside: `committer` is the one task of a node that writes, a group of commits per database
@@ -14,6 +15,7 @@
 
 mod committer;
 mod connection;
+mod copy;
 mod engine;
 mod error;
 mod group;
@@ -25,6 +27,7 @@ mod snapshot;
 mod verify;
 mod watcher;
 
+pub use copy::{PostgresCopy, PostgresSource};
 pub use engine::PostgresLedger;
 pub use error::ConnectError;
 pub use options::Options;

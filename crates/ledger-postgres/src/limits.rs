@@ -48,3 +48,7 @@ pub const SCHEMA_NAME_BYTES_MAX: usize = 40;
 
 /// Callers that may wait for a snapshot; the next one waits for a place among them.
 pub const SNAPSHOT_QUEUE_MAX: usize = 1_024;
+
+/// As [`IDLE_IN_TRANSACTION_MILLISECONDS_MAX`], for the one transaction that a copy reads in: no node
+/// runs meanwhile, and writing to the other side may take its time.
+pub const COPY_IDLE_MILLISECONDS_MAX: u64 = 600_000;

@@ -6,6 +6,7 @@
 //! | `head` | one row: the newest commit's number and chain hash, how far the log was trimmed |
 //! | `data` | key, number of the commit that wrote it, sealed value |
 //! | `log` | number, sealed entry |
+//! | `copying` | only while a ledger is copied into the schema: what `head` will hold |
 //!
 //! Values are kept as they come: they are small or compressed already, and what PostgreSQL would
 //! spend on compressing them is spent while other nodes wait for the head.
@@ -96,6 +97,20 @@ pub(crate) async fn prepare(client: &Client, schema: &str) -> Result<(), Connect
             .map_err(failed)?;
     }
     client.batch_execute("COMMIT").await.map_err(failed)
+}
+
+/// Nobody uses a schema that a ledger is being copied into.
+pub(crate) async fn refuse_half_copy(client: &Client, schema: &str) -> Result<(), ConnectError> {
+    let row = client
+        .query_one("SELECT to_regclass('copying') IS NOT NULL", &[])
+        .await
+        .map_err(|error| ConnectError::Unreachable(describe(&error)))?;
+    if row.get(0) {
+        return Err(ConnectError::HalfCopied {
+            schema: schema.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// "Acknowledged" must mean on disk.

@@ -24,7 +24,8 @@ use crate::error::read_failed;
 use crate::limits::SNAPSHOT_QUEUE_MAX;
 use crate::record;
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// One state of all tables, for reading.
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 type Answer = Result<Arc<Generation>, LedgerError>;
 
@@ -168,7 +169,8 @@ impl Drop for Generation {
 #[derive(Debug, Clone)]
 pub(crate) struct PostgresSnapshot(pub(crate) Arc<Generation>);
 
-fn versioned(key: &[u8], version: i64, sealed: &[u8]) -> Result<Versioned, LedgerError> {
+/// Checks a row of `data`.
+pub(crate) fn versioned(key: &[u8], version: i64, sealed: &[u8]) -> Result<Versioned, LedgerError> {
     let version = record::from_column(version)?;
     let value = record::unseal(key, version, sealed)?;
     Ok(Versioned {
@@ -185,18 +187,7 @@ impl PostgresSnapshot {
         entries_max: usize,
         bytes_max: usize,
     ) -> Result<Vec<(Sequence, Vec<u8>)>, LedgerError> {
-        let reader = self.0.reader()?;
-        let rows = reader
-            .client
-            .query(
-                &reader.log,
-                &[&record::to_column(after), &count(entries_max), &count(bytes_max)],
-            )
-            .await
-            .map_err(|error| read_failed(&error))?;
-        rows.iter()
-            .map(|row| Ok((record::from_column(row.get(0))?, row.get(1))))
-            .collect()
+        self.0.reader()?.sealed_log(after, entries_max, bytes_max).await
     }
 
     /// Bytes that the tables and their indexes take.
@@ -215,10 +206,42 @@ impl PostgresSnapshot {
         direction: Direction,
         limit: ScanLimit,
     ) -> Result<(Vec<Row>, bool), LedgerError> {
-        let reader = self.0.reader()?;
+        self.0.reader()?.sealed_page(range, direction, limit).await
+    }
+}
+
+impl Reader {
+    /// Log entries behind `after`, sealed.
+    pub(crate) async fn sealed_log(
+        &self,
+        after: Sequence,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<(Sequence, Vec<u8>)>, LedgerError> {
+        let rows = self
+            .client
+            .query(
+                &self.log,
+                &[&record::to_column(after), &count(entries_max), &count(bytes_max)],
+            )
+            .await
+            .map_err(|error| read_failed(&error))?;
+        rows.iter()
+            .map(|row| Ok((record::from_column(row.get(0))?, row.get(1))))
+            .collect()
+    }
+
+    /// A page of sealed records as the table holds them (key, version, record), and whether more
+    /// of the range is left.
+    pub(crate) async fn sealed_page(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        limit: ScanLimit,
+    ) -> Result<(Vec<Row>, bool), LedgerError> {
         let statement = match direction {
-            Direction::Forward => &reader.forward,
-            Direction::Backward => &reader.backward,
+            Direction::Forward => &self.forward,
+            Direction::Backward => &self.backward,
         };
         let start = range.start.as_bytes();
         // Behind every key there can be.
@@ -226,7 +249,7 @@ impl PostgresSnapshot {
         let end = range.end.as_ref().map_or(behind_all.as_slice(), Key::as_bytes);
         // One more than wanted shows whether anything is left.
         let wanted = limit.entries_max.max(1);
-        let mut rows = reader
+        let mut rows = self
             .client
             .query(
                 statement,

@@ -199,16 +199,16 @@ pub enum CopyError {
     /// What the source holds contradicts itself.
     #[error("the source is damaged: {0}; run `stabbur ledger verify` on it, restore it from a backup")]
     SourceDamaged(String),
-    /// Somebody committed to the source.
+    /// Somebody committed to the source, or trimmed its log.
     #[error(
-        "the source took commits while it was copied: from {} to {}; stop every node that uses it, \
-         remove what was copied, copy anew", .before.head.sequence, .now.head.sequence
+        "the source changed while it was copied: its newest commit was {before}, now it is {now}; stop every \
+         node that uses it, remove what was copied, copy anew"
     )]
     Moved {
-        /// Where it stood.
-        before: Standing,
-        /// Where it stands.
-        now: Standing,
+        /// The newest commit when the copy began.
+        before: Sequence,
+        /// The newest commit now.
+        now: Sequence,
     },
     /// What was read back isn't what was to be copied.
     #[error("the copy isn't the same: {0}; remove what was copied, copy anew")]

@@ -13,6 +13,9 @@ use crate::{
     AdjustableClock, Direction, KeyRange, Ledger as _, LogRecord, Scan, SystemClock, Transaction, Versioned,
 };
 
+/// Makes a side wrong.
+type Spoil = fn(&mut Held);
+
 /// What a side holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Held {
@@ -210,7 +213,7 @@ async fn interrupted_behind_any_page_it_goes_on_and_ends_the_same() {
 #[tokio::test]
 async fn any_difference_of_what_is_read_back_is_found() {
     let source = source().await;
-    let spoil: [(&str, fn(&mut Held)); 6] = [
+    let spoil: [(&str, Spoil); 6] = [
         ("another value or version", |held| {
             held.records.get_mut(&key(3)).unwrap().value = vec![7; 9].into();
         }),
@@ -255,7 +258,7 @@ async fn any_difference_of_what_is_read_back_is_found() {
 #[tokio::test]
 async fn a_source_that_contradicts_itself_is_damaged() {
     let source = source().await;
-    let spoil: [fn(&mut Held); 4] = [
+    let spoil: [Spoil; 4] = [
         |held| held.records.get_mut(&key(3)).unwrap().version = 21,
         |held| held.log.get_mut(&9).unwrap().writes_hash = [0; 32],
         |held| {

@@ -33,8 +33,8 @@ pub async fn copy(
     let now = source.standing_now().await.map_err(CopyError::Source)?;
     if now != standing {
         return Err(CopyError::Moved {
-            before: standing,
-            now,
+            before: standing.head.sequence,
+            now: now.head.sequence,
         });
     }
     target.finish().await.map_err(CopyError::Target)?;
