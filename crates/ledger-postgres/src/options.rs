@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
+
 use crate::limits::READERS_MAX;
 
 /// Options of the engine. `Debug` shows no password.
@@ -34,6 +37,23 @@ impl Options {
     }
 }
 
+/// For people: where the database is, never a password.
+impl std::fmt::Display for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PostgreSQL")?;
+        if let Ok(config) = self.connection.parse::<Config>() {
+            let hosts = config.get_hosts().iter().map(|host| match host {
+                Host::Tcp(name) => name.clone(),
+                Host::Unix(path) => path.display().to_string(),
+            });
+            let hosts: Vec<String> = hosts.collect();
+            let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+            write!(f, " at {}, database {database}", hosts.join(", "))?;
+        }
+        write!(f, ", schema {}", self.schema)
+    }
+}
+
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
@@ -42,5 +62,27 @@ impl std::fmt::Debug for Options {
             .field("authorities", &self.authorities)
             .field("readers_max", &self.readers_max)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_holds_no_password() {
+        for connection in [
+            "host=db.example.org user=u password=hunter2 dbname=d",
+            "postgres://u:hunter2@db.example.org/d",
+        ] {
+            let options = Options::new(connection);
+            let shown = format!("{options} {options:?}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+            assert!(
+                shown.starts_with("PostgreSQL at db.example.org, database d, schema stabbur "),
+                "{shown}"
+            );
+        }
+        assert!(!Options::new("x hunter2").to_string().contains("hunter2"));
     }
 }

@@ -192,10 +192,10 @@ pub struct CopyReport {
 pub enum CopyError {
     /// The source can't be read, or a record of it is damaged.
     #[error("the source: {0}")]
-    Source(#[source] LedgerError),
+    Source(LedgerError),
     /// The target can't be written or read.
     #[error("the target: {0}; what is there stays: the same command goes on from there")]
-    Target(#[source] LedgerError),
+    Target(LedgerError),
     /// What the source holds contradicts itself.
     #[error("the source is damaged: {0}; run `stabbur ledger verify` on it, restore it from a backup")]
     SourceDamaged(String),

@@ -3,6 +3,7 @@
 mod config;
 mod dev;
 mod ledger_commands;
+mod ledger_copy;
 mod node;
 mod places;
 mod serve;
@@ -89,6 +90,9 @@ enum LedgerCommand {
         #[arg(long, default_value_t = 0)]
         after: u64,
     },
+    /// Copies a ledger to another place and engine, with its versions and its log; content isn't copied.
+    /// Interrupted, the same command goes on. Nodes must be stopped (docs/operate/moving.md).
+    Copy(ledger_copy::CopyArguments),
 }
 
 fn main() -> ExitCode {
@@ -121,6 +125,9 @@ fn main() -> ExitCode {
             Command::Ledger {
                 command: LedgerCommand::Log { data, after },
             } => ledger_commands::log(&data.data, &data.places()?, after).await,
+            Command::Ledger {
+                command: LedgerCommand::Copy(arguments),
+            } => ledger_copy::run(&arguments).await,
         }
     });
     match outcome {

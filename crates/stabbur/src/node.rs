@@ -84,7 +84,9 @@ impl Stores {
 
     /// Opens a data folder that must already be one.
     pub(crate) async fn open_existing(data: &Path, places: &Places, clock: Arc<dyn Clock>) -> Result<Self> {
-        if matches!(places.ledger, LedgerPlace::Embedded) && !data.join("ledger").join("FORMAT").is_file() {
+        // Half a copy is refused with its own reason when it is opened.
+        let is_there = |marker| data.join("ledger").join(marker).is_file();
+        if matches!(places.ledger, LedgerPlace::Embedded) && !is_there("FORMAT") && !is_there("COPYING") {
             bail!(
                 "{}: holds no ledger; give the folder that --data or data_dir names",
                 data.display()

@@ -18,6 +18,7 @@ pub(super) async fn compare(
     standing: &Standing,
     watch: &(dyn Fn(Step) + Send + Sync),
 ) -> Result<CopyReport, CopyError> {
+    tracing::debug!("everything is copied; reading it back");
     let (records, records_sum) = compare_records(source, target, standing, watch).await?;
     let (log_entries, log_sum) = compare_logs(source, target, standing, watch).await?;
     Ok(CopyReport {
