@@ -215,6 +215,16 @@ pub enum CopyError {
     Differs(String),
 }
 
+impl CopyError {
+    /// A failed target can be gone on with; a damaged one can't.
+    fn of_target(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Corrupt(what) => Self::Differs(what),
+            other => Self::Target(other),
+        }
+    }
+}
+
 /// When the last lease in force ends, if there is one: a node that uses this ledger holds it.
 ///
 /// # Errors

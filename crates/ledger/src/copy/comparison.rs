@@ -42,7 +42,7 @@ async fn compare_records(
     let (mut wanted_sum, mut found_sum) = (Sum::default(), Sum::default());
     loop {
         let one = wanted.next().await.map_err(CopyError::Source)?;
-        let other = found.next().await.map_err(CopyError::Target)?;
+        let other = found.next().await.map_err(CopyError::of_target)?;
         let (one, other) = match (&one, &other) {
             (None, None) => break,
             (Some(one), Some(other)) if one.key == other.key => (one, other),
@@ -83,7 +83,7 @@ async fn compare_logs(
     let mut chain = Chain::behind(standing.trimmed);
     loop {
         let one = wanted.next().await.map_err(CopyError::Source)?;
-        let other = found.next().await.map_err(CopyError::Target)?;
+        let other = found.next().await.map_err(CopyError::of_target)?;
         if let Some(other) = &other {
             chain.follow(other).map_err(CopyError::Differs)?;
         }

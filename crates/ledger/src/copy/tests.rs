@@ -22,6 +22,8 @@ struct Held {
     records: BTreeMap<Key, Versioned>,
     log: BTreeMap<Sequence, LogEntry>,
     finished: bool,
+    /// A record that fails its checksum.
+    damaged: Option<Key>,
     /// Pages that may still be written.
     pages_left: usize,
 }
@@ -46,6 +48,12 @@ impl Readable for Side {
                 versioned: versioned.clone(),
             })
             .collect();
+        if let Some(damaged) = entries
+            .iter()
+            .find(|entry| Some(&entry.key) == held.damaged.as_ref())
+        {
+            return Err(LedgerError::Corrupt(format!("key {:?}", damaged.key)));
+        }
         let rest = entries
             .last()
             .and_then(|last| rest_behind(range, Direction::Forward, &last.key));
@@ -213,13 +221,14 @@ async fn interrupted_behind_any_page_it_goes_on_and_ends_the_same() {
 #[tokio::test]
 async fn any_difference_of_what_is_read_back_is_found() {
     let source = source().await;
-    let spoil: [(&str, Spoil); 6] = [
+    let spoil: [(&str, Spoil); 7] = [
         ("another value or version", |held| {
             held.records.get_mut(&key(3)).unwrap().value = vec![7; 9].into();
         }),
         ("another value or version", |held| {
             held.records.get_mut(&key(3)).unwrap().version = 1;
         }),
+        ("key @", |held| held.damaged = Some(key(3))),
         ("is missing", |held| {
             held.records.remove(&key(0));
         }),

@@ -25,10 +25,10 @@ pub async fn copy(
     watch: &(dyn Fn(Step) + Send + Sync),
 ) -> Result<CopyReport, CopyError> {
     let standing = source.standing();
-    let reached = target.reached().await.map_err(CopyError::Target)?;
+    let reached = target.reached().await.map_err(CopyError::of_target)?;
     let records_copied = copy_records(source, target.as_mut(), reached.key, &standing, watch).await?;
     let log_entries_copied = copy_log(source, target.as_mut(), reached.log, &standing, watch).await?;
-    target.settle().await.map_err(CopyError::Target)?;
+    target.settle().await.map_err(CopyError::of_target)?;
     let compared = compare(source, target.as_ref(), &standing, watch).await?;
     let now = source.standing_now().await.map_err(CopyError::Source)?;
     if now != standing {
@@ -37,7 +37,7 @@ pub async fn copy(
             now: now.head.sequence,
         });
     }
-    target.finish().await.map_err(CopyError::Target)?;
+    target.finish().await.map_err(CopyError::of_target)?;
     Ok(CopyReport {
         records_copied,
         log_entries_copied,
@@ -67,7 +67,7 @@ async fn copy_records(
             target
                 .put_records(&page.entries)
                 .await
-                .map_err(CopyError::Target)?;
+                .map_err(CopyError::of_target)?;
             copied += page.entries.len() as u64;
             tracing::debug!(copied, "copied a page of records");
             watch(Step::Records(copied));
@@ -98,7 +98,7 @@ async fn copy_log(
         for entry in &entries {
             chain.follow(entry).map_err(CopyError::SourceDamaged)?;
         }
-        target.put_log(&entries).await.map_err(CopyError::Target)?;
+        target.put_log(&entries).await.map_err(CopyError::of_target)?;
         let done = chain.at.sequence.saturating_sub(standing.trimmed.sequence);
         tracing::debug!(done, of, "copied a page of the log");
         watch(Step::Log { done, of });
