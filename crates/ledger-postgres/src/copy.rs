@@ -113,7 +113,7 @@ impl PostgresSource {
             });
         }
         schema::prepare(&client, connector.schema()).await?;
-        schema::refuse_half_copy(&client, connector.schema()).await?;
+        schema::newest_commit(&client, connector.schema()).await?;
         let reader = Reader::open(&connector).await?;
         let begin =
             format!("SET idle_in_transaction_session_timeout TO {COPY_IDLE_MILLISECONDS_MAX}; {BEGIN}");

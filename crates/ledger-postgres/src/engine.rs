@@ -109,11 +109,7 @@ impl PostgresLedger {
         let connector = Arc::new(Connector::new(options)?);
         let client = connector.open(None).await?;
         schema::prepare(&client, connector.schema()).await?;
-        schema::refuse_half_copy(&client, connector.schema()).await?;
-        let row = client.query_one("SELECT sequence FROM head", &[]).await;
-        let row = row.map_err(|error| ConnectError::Unreachable(crate::error::describe(&error)))?;
-        let sequence =
-            record::from_column(row.get(0)).map_err(|error| ConnectError::Unfit(error.to_string()))?;
+        let sequence = schema::newest_commit(&client, connector.schema()).await?;
         let writer = Writer::open(&connector).await?;
         let (head, _) = watch::channel(sequence);
         let (closed, _) = watch::channel(false);

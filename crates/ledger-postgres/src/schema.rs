@@ -11,12 +11,13 @@
 //! Values are kept as they come: they are small or compressed already, and what PostgreSQL would
 //! spend on compressing them is spent while other nodes wait for the head.
 
+use ledger::Sequence;
 use ledger::log::CHAIN_START;
 use tokio_postgres::Client;
 
-use crate::ConnectError;
 use crate::error::describe;
 use crate::limits::{SCHEMA_NAME_BYTES_MAX, SERVER_VERSION_MIN};
+use crate::{ConnectError, record};
 
 /// The newest version. Each step below leads from the version before to its own.
 pub(crate) const VERSION: i32 = 1;
@@ -99,10 +100,13 @@ pub(crate) async fn prepare(client: &Client, schema: &str) -> Result<(), Connect
     client.batch_execute("COMMIT").await.map_err(failed)
 }
 
-/// Nobody uses a schema that a ledger is being copied into.
-pub(crate) async fn refuse_half_copy(client: &Client, schema: &str) -> Result<(), ConnectError> {
+/// The number of the newest commit. Nobody uses a schema that a ledger is being copied into.
+pub(crate) async fn newest_commit(client: &Client, schema: &str) -> Result<Sequence, ConnectError> {
     let row = client
-        .query_one("SELECT to_regclass('copying') IS NOT NULL", &[])
+        .query_one(
+            "SELECT to_regclass('copying') IS NOT NULL, (SELECT sequence FROM head)",
+            &[],
+        )
         .await
         .map_err(|error| ConnectError::Unreachable(describe(&error)))?;
     if row.get(0) {
@@ -110,7 +114,10 @@ pub(crate) async fn refuse_half_copy(client: &Client, schema: &str) -> Result<()
             schema: schema.to_owned(),
         });
     }
-    Ok(())
+    let sequence: Option<i64> = row.get(1);
+    sequence
+        .and_then(|sequence| record::from_column(sequence).ok())
+        .ok_or_else(|| ConnectError::Unfit(format!("table head of schema {schema} is damaged")))
 }
 
 /// "Acknowledged" must mean on disk.
