@@ -28,7 +28,12 @@ const BROKEN_STORE: &str = "broken object store";
 /// The life of an instance; a row of its own.
 const LIFE_FILE: &str = "test_life.py";
 /// Of the Python clients' files, those that the short form runs.
-const FILES_SHORT: &[&str] = &["test_blobs.py", "test_documents.py", "test_moving.py", "test_platform.py"];
+const FILES_SHORT: &[&str] = &[
+    "test_blobs.py",
+    "test_documents.py",
+    "test_moving.py",
+    "test_platform.py",
+];
 
 /// How much of the suites runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -197,12 +197,14 @@ impl EmbeddedCopy {
         head: Mark,
     ) -> Result<(), LedgerError> {
         let store = &self.store;
+        // Each batch is synced before the next one.
+        let synced = self.view.head.sequence;
         guard(|| {
             let mut batch = store.database.batch().durability(Some(PersistMode::SyncData));
             for (key, sealed) in items {
                 batch.insert(&store.tree, key, sealed);
             }
-            let sealed = record::seal(record::HEAD_KEY, head.sequence, &head.chain);
+            let sealed = record::head(head, synced);
             batch.insert(&store.tree, record::HEAD_KEY, sealed);
             batch.commit()
         })
