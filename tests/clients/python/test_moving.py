@@ -66,14 +66,16 @@ def moved():
     old.start()
     write(old, moved)
     old.stop()
+    content = old.content[1] if old.content else None
     if os.environ.get("STABBUR_POSTGRES"):
-        # The content stays where it is: the same data folder is named.
-        new = Server(data=old.data)
+        # The content stays where it is: the same data folder is named, or the same place in an object store.
+        new = Server(data=old.data, content_config=content)
         to = new.database.arguments()[1]
     else:
-        new = Server()
+        new = Server(content_config=content)
         to = str(new.data)
-        shutil.copytree(old.data / "content", new.data / "content")
+        if not content:
+            shutil.copytree(old.data / "content", new.data / "content")
     moved.copied = command("ledger", "copy", "--from", str(old.data), "--to", to)
     assert moved.copied.returncode == 0, moved.copied.stderr
     new.start()
