@@ -1,0 +1,196 @@
+//! Measures the ledger on PostgreSQL: commits per second and commits per database transaction at
+//! several numbers of concurrent commits, beside what the same database does without it: as many
+//! connections that insert a row of the same size each, a transaction per row.
+//!
+//! `cargo run --release --package ledger-postgres --example ledger_bench CONNECTION [SECONDS]`
+#![allow(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    reason = "a benchmark prints ratios, and stops at the first thing that goes wrong"
+)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ledger::{Clock, KeyWriter, Keyspace, Ledger, LogRecord, SystemClock, SystemRandom, Transaction};
+use ledger_postgres::{Options, PostgresLedger};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls};
+
+const VALUE_BYTES: usize = 1024;
+const CONCURRENCY: [u64; 3] = [1, 32, 256];
+
+/// The bare rows' table: one index, as the ledger's data has, and no other one to keep up.
+const BARE_TABLE: &str =
+    "DROP TABLE IF EXISTS bare; CREATE TABLE bare (key bytea PRIMARY KEY, value bytea NOT NULL)";
+const BARE_INSERT: &str = "INSERT INTO bare VALUES ($1, $2)";
+
+/// How long each acknowledged operation took, and how long all of them together.
+struct Measured {
+    latencies: Vec<Duration>,
+    elapsed: Duration,
+}
+
+impl Measured {
+    fn per_second(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    fn p99_milliseconds(&self) -> f64 {
+        let at = self.latencies.len().saturating_sub(1) * 99 / 100;
+        self.latencies
+            .get(at)
+            .map_or(0.0, |latency| latency.as_secs_f64() * 1_000.0)
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let connection = arguments.next().expect("a connection string");
+    let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let setup = connect(&connection).await;
+    setup.batch_execute(BARE_TABLE).await.expect("a table");
+    for setting in ["synchronous_commit", "fsync"] {
+        let row = setup.query_one(&format!("SHOW {setting}"), &[]).await;
+        let value: String = row.expect("a setting").get(0);
+        assert_eq!(value, "on", "{setting}: only what is on disk is compared");
+    }
+    let options = Options::new(connection.clone());
+    let ledger = PostgresLedger::connect(&options, clock.clone(), Arc::new(SystemRandom)).await;
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger.expect("the ledger opens"));
+    println!("{VALUE_BYTES} bytes per commit and per row, {seconds} s each");
+    println!(
+        "concurrent  commits/s  commits/transaction  transactions/commit  p99 ms  inserts/s  their p99 ms  commits vs inserts"
+    );
+    for concurrency in CONCURRENCY {
+        setup.batch_execute("CHECKPOINT").await.expect("a checkpoint");
+        let before = ledger.stats().await.expect("statistics");
+        let ours = commits(&ledger, &clock, concurrency, seconds).await;
+        let after = ledger.stats().await.expect("statistics");
+        // What the ledger left to write in the background isn't the inserts' to wait for.
+        setup.batch_execute("CHECKPOINT").await.expect("a checkpoint");
+        let bare = inserts(&connection, &clock, concurrency, seconds).await;
+        let commits = (after.commits - before.commits) as f64;
+        let transactions = (after.groups - before.groups) as f64;
+        println!(
+            "{concurrency:>10}  {:>9.0}  {:>19.1}  {:>19.3}  {:>6.2}  {:>9.0}  {:>12.2}  {:>18.2}",
+            ours.per_second(),
+            commits / transactions.max(1.0),
+            transactions / commits.max(1.0),
+            ours.p99_milliseconds(),
+            bare.per_second(),
+            bare.p99_milliseconds(),
+            ours.per_second() / bare.per_second().max(f64::MIN_POSITIVE),
+        );
+    }
+    ledger.close().await.expect("the ledger closes");
+}
+
+async fn connect(connection: &str) -> Client {
+    let (client, driver) = tokio_postgres::connect(connection, NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(driver);
+    client
+}
+
+/// The time that `task` ends at, and its beginning.
+fn span(clock: &Arc<dyn Clock>, seconds: u64) -> (Duration, Duration) {
+    let began = clock.monotonic();
+    (began, began + Duration::from_secs(seconds))
+}
+
+async fn collect(clock: &Arc<dyn Clock>, began: Duration, tasks: Vec<JoinHandle<Vec<Duration>>>) -> Measured {
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.extend(task.await.expect("a task ends"));
+    }
+    let elapsed = clock.monotonic().saturating_sub(began);
+    latencies.sort_unstable();
+    Measured { latencies, elapsed }
+}
+
+/// Commits to the ledger from so many tasks.
+async fn commits(
+    ledger: &Arc<dyn Ledger>,
+    clock: &Arc<dyn Clock>,
+    concurrency: u64,
+    seconds: u64,
+) -> Measured {
+    let (began, end) = span(clock, seconds);
+    let tasks = (0..concurrency).map(|task| {
+        let (ledger, clock) = (Arc::clone(ledger), Arc::clone(clock));
+        tokio::spawn(async move {
+            let value = Bytes::from(value(task));
+            let mut latencies = Vec::new();
+            for number in 0_u64.. {
+                let sent = clock.monotonic();
+                if sent >= end {
+                    break;
+                }
+                let key = key(concurrency, task, number);
+                let mut transaction = Transaction::new();
+                transaction.require_absent(key.clone());
+                transaction.put(key, value.clone());
+                transaction.record(LogRecord {
+                    keyspace: Keyspace::System,
+                    kind: 0,
+                    payload: Bytes::from_static(br#"{"op":"bench"}"#),
+                });
+                ledger.commit(transaction).await.expect("a commit");
+                latencies.push(clock.monotonic().saturating_sub(sent));
+            }
+            latencies
+        })
+    });
+    let tasks = tasks.collect();
+    collect(clock, began, tasks).await
+}
+
+/// Inserts rows over so many connections, each row in a transaction of its own.
+async fn inserts(connection: &str, clock: &Arc<dyn Clock>, concurrency: u64, seconds: u64) -> Measured {
+    let mut sessions = Vec::new();
+    for _ in 0..concurrency {
+        let client = connect(connection).await;
+        let insert = client.prepare(BARE_INSERT).await.expect("a statement");
+        sessions.push((client, insert));
+    }
+    let (began, end) = span(clock, seconds);
+    let tasks = (0_u64..).zip(sessions).map(|(task, (client, insert))| {
+        let clock = Arc::clone(clock);
+        tokio::spawn(async move {
+            let value = value(task);
+            let mut latencies = Vec::new();
+            for number in 0_u64.. {
+                let sent = clock.monotonic();
+                if sent >= end {
+                    break;
+                }
+                let key = key(concurrency, task, number);
+                let rows = client.execute(&insert, &[&key.as_bytes(), &value]).await;
+                assert_eq!(rows.expect("an insert"), 1, "a row");
+                latencies.push(clock.monotonic().saturating_sub(sent));
+            }
+            latencies
+        })
+    });
+    let tasks = tasks.collect();
+    collect(clock, began, tasks).await
+}
+
+fn key(concurrency: u64, task: u64, number: u64) -> ledger::Key {
+    KeyWriter::new(Keyspace::System)
+        .u8(255)
+        .u64(concurrency)
+        .u64(task)
+        .u64(number)
+        .finish()
+}
+
+fn value(task: u64) -> Vec<u8> {
+    vec![u8::try_from(task % 251).unwrap_or(0); VALUE_BYTES]
+}
