@@ -134,6 +134,11 @@ impl Surroundings {
         })
     }
 
+    /// The database, if the ledger is in one.
+    pub(crate) fn postgres(&self) -> Option<&Postgres> {
+        self.postgres.as_ref()
+    }
+
     /// Tells the clients' tests, which give each of their servers a database and a prefix of its own.
     pub(crate) fn tell(&self, command: &mut Command) {
         command

@@ -67,6 +67,9 @@ enum Command {
         /// What to measure.
         #[arg(value_enum, default_value = "all")]
         what: bench::What,
+        /// The ledger that `ledger` measures; without it, the embedded one.
+        #[arg(long, value_enum)]
+        ledger: Option<Ledger>,
         /// Seconds per measurement.
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
@@ -85,7 +88,11 @@ fn main() -> ExitCode {
             content,
         } => test::run(&context, what(long, ledger, content)),
         Command::Tour { break_step } => tour::run(&context, break_step),
-        Command::Bench { what, seconds } => bench::run(&context, what, seconds).map(|()| true),
+        Command::Bench {
+            what,
+            ledger,
+            seconds,
+        } => bench::run(&context, what, ledger, seconds).map(|()| true),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -41,6 +41,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it in a new folder under `.stabbur/run`.
     pub(crate) fn start(context: &Context, name: &str) -> Result<Self> {
+        Self::start_with(context, name, &[])
+    }
+
+    /// The same, with arguments that say where ledger and content are.
+    pub(crate) fn start_with(context: &Context, name: &str, arguments: &[String]) -> Result<Self> {
         let folder = context
             .local()
             .join("run")
@@ -56,6 +61,7 @@ impl Server {
             .arg(folder.join("data"))
             .arg("--ready-file")
             .arg(&ready)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("can't share the log file")?)
             .stderr(log)

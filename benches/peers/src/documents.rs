@@ -156,10 +156,10 @@ impl Worker for Client {
     }
 }
 
-/// Measures create, point read and query.
-pub async fn run(plan: &Plan, url: &str, documents: u64) -> Result<()> {
+/// Measures create, point read and query, with the connections spread over `urls`.
+pub async fn run(plan: &Plan, urls: &[String], documents: u64) -> Result<()> {
     let mut clients = Vec::new();
-    for _ in 0..plan.concurrency {
+    for url in urls.iter().cycle().take(plan.concurrency) {
         let connection = Connection::open(url).await?;
         clients.push(Client {
             connection,

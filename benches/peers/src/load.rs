@@ -14,7 +14,7 @@ use crate::sample::Sample;
 pub struct Plan {
     pub concurrency: usize,
     pub seconds: u64,
-    pub pid: u32,
+    pub pids: Vec<u32>,
 }
 
 /// When a measurement ends.
@@ -39,8 +39,8 @@ pub async fn measure<W: Worker + 'static>(
     until: Until,
     workers: Vec<W>,
 ) -> Result<Vec<W>> {
-    let before = usage(plan.pid)?;
-    let own_before = usage(std::process::id())?.cpu_seconds;
+    let before = usage(&plan.pids)?;
+    let own_before = usage(&[std::process::id()])?.cpu_seconds;
     let began = Instant::now();
     let (deadline, number) = match until {
         Until::Time => (Some(began + Duration::from_secs(plan.seconds)), u64::MAX),
@@ -80,13 +80,13 @@ pub async fn measure<W: Worker + 'static>(
         })
         .await?;
     let elapsed = began.elapsed();
-    let own_cpu_seconds = usage(std::process::id())?.cpu_seconds - own_before;
+    let own_cpu_seconds = usage(&[std::process::id()])?.cpu_seconds - own_before;
     Sample {
         operation,
         latencies,
         elapsed,
         before,
-        after: usage(plan.pid)?,
+        after: usage(&plan.pids)?,
         own_cpu_seconds,
     }
     .print();

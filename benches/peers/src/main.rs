@@ -22,9 +22,9 @@ struct Arguments {
     /// Seconds per measurement (creates have a number instead, so that reads find the same store).
     #[arg(long, default_value_t = 8)]
     seconds: u64,
-    /// Process whose (and whose children's) processor time and memory are measured.
-    #[arg(long)]
-    pid: u32,
+    /// Processes whose (and whose children's) processor time and memory are measured, together.
+    #[arg(long = "pid", required = true)]
+    pids: Vec<u32>,
     #[command(subcommand)]
     target: Target,
 }
@@ -38,8 +38,10 @@ enum Target {
     },
     /// 1 KiB create, point read and query by two properties by the Cosmos protocol.
     Documents {
-        /// Base of the account, such as `http://127.0.0.1:8081`.
-        url: String,
+        /// Base of the account, such as `http://127.0.0.1:8081`, on each node: the connections are
+        /// spread over them.
+        #[arg(required = true)]
+        urls: Vec<String>,
         /// Documents to create.
         #[arg(long, default_value_t = 32_000)]
         documents: u64,
@@ -60,11 +62,11 @@ async fn main() -> Result<()> {
     let plan = load::Plan {
         concurrency: arguments.concurrency,
         seconds: arguments.seconds,
-        pid: arguments.pid,
+        pids: arguments.pids,
     };
     match arguments.target {
         Target::Blobs { url } => blobs::run(&plan, &url).await,
-        Target::Documents { url, documents } => documents::run(&plan, &url, documents).await,
+        Target::Documents { urls, documents } => documents::run(&plan, &urls, documents).await,
         Target::Postgres {
             parameters,
             documents,

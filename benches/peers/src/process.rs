@@ -1,4 +1,4 @@
-//! What a server uses: processor time and memory of a process and all its children.
+//! What servers use: processor time and memory of processes and all their children.
 
 use anyhow::{Context as _, Result};
 
@@ -16,9 +16,9 @@ pub struct Usage {
 }
 
 /// Reads it now.
-pub fn usage(pid: u32) -> Result<Usage> {
+pub fn usage(pids: &[u32]) -> Result<Usage> {
     let mut sum = Usage::default();
-    for id in with_children(pid)? {
+    for id in with_children(pids)? {
         // A child may have ended since it was listed.
         let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else {
             continue;
@@ -47,7 +47,7 @@ pub fn usage(pid: u32) -> Result<Usage> {
     Ok(sum)
 }
 
-fn with_children(pid: u32) -> Result<Vec<u32>> {
+fn with_children(pids: &[u32]) -> Result<Vec<u32>> {
     let mut parents = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -62,7 +62,7 @@ fn with_children(pid: u32) -> Result<Vec<u32>> {
             .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
         parents.push((id, parent.unwrap_or(0)));
     }
-    let mut family = vec![pid];
+    let mut family = pids.to_vec();
     let mut at = 0;
     while let Some(&member) = family.get(at) {
         family.extend(

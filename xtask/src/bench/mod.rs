@@ -5,10 +5,11 @@ pub(crate) mod peers;
 mod report;
 mod sample;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, ensure};
 
 use crate::bench::peers::{Azurite, Postgres};
-use crate::bench::sample::Load;
+use crate::bench::sample::{Load, Sample};
+use crate::combination::{Combination, Content, Ledger, Surroundings};
 use crate::context::Context;
 use crate::run::{aloud, quietly};
 use crate::server::{Server, build};
@@ -17,23 +18,39 @@ use crate::setup;
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum What {
-    /// Commits per second and syncs per commit of the embedded ledger.
+    /// Commits per second and syncs per commit of a ledger.
     Ledger,
     /// 4 KiB put and get, against Azurite.
     Blobs,
     /// 1 KiB create, read and query, against PostgreSQL.
     Documents,
-    /// All of them.
+    /// The same on 1, 2 and 3 nodes over one PostgreSQL.
+    Nodes,
+    /// All of them, both ledgers.
     All,
 }
 
-/// Measures and writes the report.
-pub(crate) fn run(context: &Context, what: What, seconds: u64) -> Result<()> {
-    if what == What::Ledger || what == What::All {
-        report::write(context, "ledger", &ledger(context)?)?;
-    }
+/// Most nodes of [`What::Nodes`].
+const NODES_MAX: usize = 3;
+
+/// Measures and writes the report. `ledger` is the one that [`What::Ledger`] measures; without it, the
+/// embedded one.
+pub(crate) fn run(context: &Context, what: What, ledger: Option<Ledger>, seconds: u64) -> Result<()> {
+    ensure!(
+        what == What::Ledger || ledger.is_none(),
+        "--ledger belongs to `bench ledger`: the others have their ledgers"
+    );
     if what == What::Ledger {
-        return Ok(());
+        return match ledger.unwrap_or(Ledger::Embedded) {
+            Ledger::Embedded => report::write(context, "ledger", &ledger_embedded(context, seconds)?),
+            Ledger::Postgres => {
+                report::write(context, "ledger-postgres", &ledger_postgres(context, seconds)?)
+            }
+        };
+    }
+    if what == What::All {
+        report::write(context, "ledger", &ledger_embedded(context, seconds)?)?;
+        report::write(context, "ledger-postgres", &ledger_postgres(context, seconds)?)?;
     }
     setup::python(context)?;
     build(context)?;
@@ -44,30 +61,44 @@ pub(crate) fn run(context: &Context, what: What, seconds: u64) -> Result<()> {
     if what == What::Documents || what == What::All {
         report::write(context, "documents", &documents(context, &load)?)?;
     }
+    if what == What::Nodes || what == What::All {
+        report::write(context, "nodes", &nodes(context, &load)?)?;
+    }
     Ok(())
 }
 
-fn ledger(context: &Context) -> Result<String> {
+fn ledger_embedded(context: &Context, seconds: u64) -> Result<String> {
     context.say("ledger: commits and syncs");
-    let example = [
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "ledger-embedded",
-        "--example",
-        "ledger_bench",
-    ];
-    let finished = aloud(context.cargo().args(example))?;
-    anyhow::ensure!(finished.success, "the ledger's benchmark failed");
-    Ok(report::ledger(&finished.lines))
+    let lines = ledger_bench(context, "ledger-embedded", &[&seconds.to_string()])?;
+    Ok(report::ledger(&lines))
+}
+
+fn ledger_postgres(context: &Context, seconds: u64) -> Result<String> {
+    peers::install_postgres(context)?;
+    context.say("ledger on PostgreSQL: commits and bare inserts");
+    let postgres = Postgres::start(context)?;
+    let version = postgres.version()?;
+    let arguments = [&*postgres.parameters(), &*seconds.to_string()];
+    let lines = ledger_bench(context, "ledger-postgres", &arguments)?;
+    Ok(report::ledger_postgres(&version, &lines))
+}
+
+/// Runs an engine's own benchmark; what it printed.
+fn ledger_bench(context: &Context, package: &str, arguments: &[&str]) -> Result<Vec<String>> {
+    let example = ["--example", "ledger_bench", "--package", package];
+    // Built before it runs, so that cargo's own lines don't get into the report.
+    quietly(context.cargo().args(["build", "--release"]).args(example))?;
+    let run = ["run", "--quiet", "--release"];
+    let finished = aloud(context.cargo().args(run).args(example).arg("--").args(arguments))?;
+    ensure!(finished.success, "the ledger's benchmark failed");
+    Ok(finished.lines)
 }
 
 fn blobs(context: &Context, load: &Load) -> Result<String> {
     setup::node_packages(context, peers::FOLDER)?;
     context.say("blobs: Azurite");
     let azurite = Azurite::start(context)?;
-    let theirs = load.run(azurite.pid(), &["blobs", &azurite.url()])?;
+    let theirs = load.run(&[azurite.pid()], &["blobs", &azurite.url()])?;
     drop(azurite);
     context.say("blobs: Stabbur");
     let mut server = Server::start(context, "bench-blobs")?;
@@ -75,7 +106,7 @@ fn blobs(context: &Context, load: &Load) -> Result<String> {
         "{}/devstoreaccount1",
         server.endpoint("blobs")?.trim_end_matches("/devstoreaccount1")
     );
-    let ours = load.run(server.pid(), &["blobs", &url])?;
+    let ours = load.run(&[server.pid()], &["blobs", &url])?;
     server.stop()?;
     let version = peers::npm_version(context, "azurite")?;
     Ok(report::blobs(&version, &ours, &theirs))
@@ -85,17 +116,59 @@ fn documents(context: &Context, load: &Load) -> Result<String> {
     peers::install_postgres(context)?;
     context.say("documents: PostgreSQL");
     let postgres = Postgres::start(context)?;
-    let theirs = load.run(postgres.pid(), &["postgres", &postgres.parameters()])?;
-    let version = quietly(&mut postgres.version_command())?;
+    let theirs = load.run(&[postgres.pid()], &["postgres", &postgres.parameters()])?;
+    let version = postgres.version()?;
     drop(postgres);
     context.say("documents: Stabbur");
     let mut server = Server::start(context, "bench-documents")?;
     let url = server.endpoint("documents")?.to_owned();
-    let ours = load.run(server.pid(), &["documents", &url])?;
+    let ours = load.run(&[server.pid()], &["documents", &url])?;
     server.stop()?;
-    Ok(report::documents(
-        version.first().context("no version")?,
-        &ours,
-        &theirs,
-    ))
+    Ok(report::documents(&version, &ours, &theirs))
+}
+
+fn nodes(context: &Context, load: &Load) -> Result<String> {
+    peers::install_postgres(context)?;
+    let mut by_nodes = Vec::new();
+    let mut version = String::new();
+    for count in 1..=NODES_MAX {
+        context.say(&format!("nodes: {count}"));
+        // New ones each time, so that each number of nodes finds the same.
+        let surroundings = Surroundings::start(context, Combination::new(Ledger::Postgres, Content::S3))?;
+        by_nodes.push(on_nodes(context, load, &surroundings, count)?);
+        if let Some(postgres) = surroundings.postgres() {
+            version = postgres.version()?;
+        }
+    }
+    Ok(report::nodes(&version, &by_nodes))
+}
+
+/// Starts so many nodes and measures them together with their database.
+fn on_nodes(
+    context: &Context,
+    load: &Load,
+    surroundings: &Surroundings,
+    count: usize,
+) -> Result<Vec<Sample>> {
+    let mut places = surroundings.ledger_arguments("nodes")?;
+    places.extend(surroundings.content_arguments("nodes")?);
+    let mut servers = Vec::new();
+    for number in 1..=count {
+        servers.push(Server::start_with(
+            context,
+            &format!("bench-node{number}"),
+            &places,
+        )?);
+    }
+    let mut pids: Vec<u32> = servers.iter().map(Server::pid).collect();
+    pids.extend(surroundings.postgres().map(Postgres::pid));
+    let mut target = vec!["documents"];
+    for server in &servers {
+        target.push(server.endpoint("documents")?);
+    }
+    let samples = load.run(&pids, &target)?;
+    for server in &mut servers {
+        server.stop()?;
+    }
+    Ok(samples)
 }

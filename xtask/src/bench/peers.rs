@@ -18,6 +18,9 @@ pub(crate) const FOLDER: &str = "benches/peers";
 
 const READY_SECONDS_MAX: u64 = 30;
 
+/// PostgreSQL's connections: the ledger's benchmark has 256 that insert, and some of the ledger's own.
+const POSTGRES_CONNECTIONS_MAX: u32 = 300;
+
 /// A peer's process and folder; dropping it ends the one and removes the other.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -163,7 +166,7 @@ pub(crate) fn postgres_programs() -> Result<PathBuf> {
     found.pop().context("PostgreSQL's server isn't installed")
 }
 
-/// PostgreSQL with its defaults, on a private socket only.
+/// PostgreSQL with its defaults but for the number of connections, on a private socket only.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     /// Held for its end: dropping it stops the process and removes the folder.
@@ -214,8 +217,10 @@ impl Postgres {
                 "synchronous_commit=on",
                 "-c",
                 "fsync=on",
-                "-k",
+                "-c",
             ])
+            .arg(format!("max_connections={POSTGRES_CONNECTIONS_MAX}"))
+            .arg("-k")
             .arg(&socket)
             .current_dir("/")
             .stdin(Stdio::null())
@@ -266,11 +271,10 @@ impl Postgres {
         self.pid
     }
 
-    /// Prints its version.
-    pub(crate) fn version_command(&self) -> Command {
-        let mut command = Command::new(self.programs.join("postgres"));
-        command.arg("--version");
-        command
+    /// Its name and version.
+    pub(crate) fn version(&self) -> Result<String> {
+        let printed = quietly(Command::new(self.programs.join("postgres")).arg("--version"))?;
+        printed.into_iter().next().context("PostgreSQL names no version")
     }
 }
 

@@ -6,6 +6,18 @@ use crate::bench::sample::Sample;
 use crate::context::Context;
 use crate::output::{mebibytes, table};
 
+/// Of a table of samples.
+const HEADINGS: [&str; 8] = [
+    "operation",
+    "per second",
+    "p50 ms",
+    "p99 ms",
+    "max ms",
+    "CPU ms each",
+    "generator's",
+    "memory",
+];
+
 const HEAD: &str = "# Benchmarks
 
 Measured by `cargo xtask bench`, which runs Stabbur and its peer one after the other on the same
@@ -43,6 +55,39 @@ pub(crate) fn ledger(lines: &[String]) -> String {
     )
 }
 
+/// The same of the ledger on PostgreSQL.
+pub(crate) fn ledger_postgres(version: &str, lines: &[String]) -> String {
+    format!(
+        "## Ledger on PostgreSQL\n\nCommits to the ledger in a database, against bare inserts into a table of the same database in\n\
+         the same run: as many connections as there are concurrent commits, each with a prepared statement\n\
+         and a transaction per row. A commit also checks that its key is free and appends to the log.\n\
+         {version}, unix socket, `synchronous_commit` and `fsync` on.\n\n```\n{}\n```\n",
+        lines.join("\n").trim_end()
+    )
+}
+
+/// Several nodes on one database: a sample of each operation per number of nodes, from 1.
+pub(crate) fn nodes(version: &str, by_nodes: &[Vec<Sample>]) -> String {
+    let mut rows = Vec::new();
+    for operation in 0..by_nodes.iter().map(Vec::len).min().unwrap_or(0) {
+        for (samples, nodes) in by_nodes.iter().zip(1..) {
+            let Some(sample) = samples.get(operation) else {
+                continue;
+            };
+            let plural = if nodes == 1 { "" } else { "s" };
+            rows.push(row(format!("{}, {nodes} node{plural}", sample.operation), sample));
+        }
+    }
+    format!(
+        "## Several nodes\n\nDocuments as above on 1, 2 and 3 nodes over one database and one object store, 32 requests under\n\
+         way in all, spread evenly over the nodes, no balancer. {version}.\n\
+         **All nodes, the database and the load generator share this machine's processors**, so this shows\n\
+         what more nodes cost, not what they gain on machines of their own. Processor time and memory are\n\
+         those of all nodes and the database together.\n\n{}",
+        table(&HEADINGS, &rows)
+    )
+}
+
 /// Blobs against Azurite.
 pub(crate) fn blobs(version: &str, ours: &[Sample], theirs: &[Sample]) -> String {
     format!(
@@ -67,35 +112,29 @@ fn compare(peer: &str, ours: &[Sample], theirs: &[Sample]) -> String {
     let mut rows = Vec::new();
     for (our, their) in ours.iter().zip(theirs) {
         for (who, sample) in [("Stabbur", our), (peer, their)] {
-            rows.push(vec![
-                format!("{}, {who}", sample.operation),
-                format!("{:.0}", sample.per_second),
-                format!("{:.1}", sample.p50_milliseconds),
-                format!("{:.1}", sample.p99_milliseconds),
-                format!("{:.1}", sample.max_milliseconds),
-                format!("{:.3}", sample.cpu_milliseconds_per_operation),
-                format!("{:.3}", sample.generator_milliseconds_per_operation),
-                mebibytes(sample.memory_bytes),
-            ]);
+            rows.push(row(format!("{}, {who}", sample.operation), sample));
         }
     }
-    let head = [
-        "operation",
-        "per second",
-        "p50 ms",
-        "p99 ms",
-        "max ms",
-        "CPU ms each",
-        "generator's",
-        "memory",
-    ];
-    let mut text = table(&head, &rows);
+    let mut text = table(&HEADINGS, &rows);
     text.push('\n');
     for (our, their) in ours.iter().zip(theirs) {
         let ratio = our.per_second / their.per_second.max(f64::MIN_POSITIVE);
         text.push_str(&format!("- {}: **{ratio:.2} times** {peer}\n", our.operation));
     }
     text
+}
+
+fn row(what: String, sample: &Sample) -> Vec<String> {
+    vec![
+        what,
+        format!("{:.0}", sample.per_second),
+        format!("{:.1}", sample.p50_milliseconds),
+        format!("{:.1}", sample.p99_milliseconds),
+        format!("{:.1}", sample.max_milliseconds),
+        format!("{:.3}", sample.cpu_milliseconds_per_operation),
+        format!("{:.3}", sample.generator_milliseconds_per_operation),
+        mebibytes(sample.memory_bytes),
+    ]
 }
 
 fn machine() -> Result<String> {

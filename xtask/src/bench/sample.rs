@@ -49,11 +49,15 @@ impl Load {
         })
     }
 
-    /// Measures; `pid` is the server whose use of the machine is read.
-    pub(crate) fn run(&self, pid: u32, target: &[&str]) -> Result<Vec<Sample>> {
+    /// Measures; `pids` are the servers whose use of the machine is read, together.
+    pub(crate) fn run(&self, pids: &[u32], target: &[&str]) -> Result<Vec<Sample>> {
+        let mut command = Command::new(&self.program);
+        for pid in pids {
+            command.args(["--pid", &pid.to_string()]);
+        }
         let finished = filtered(
-            Command::new(&self.program)
-                .args(["--pid", &pid.to_string(), "--seconds", &self.seconds.to_string()])
+            command
+                .args(["--seconds", &self.seconds.to_string()])
                 .args(target),
             |_| true,
         )?;
