@@ -20,7 +20,7 @@ use tokio_postgres::types::ToSql;
 use crate::connection::{Writer, channel};
 use crate::engine::Shared;
 use crate::error::Failure;
-use crate::group::{self, Decided, Head};
+use crate::group::{self, Decided, Head, Proposal};
 use crate::limits::{
     OUTAGE_SECONDS_MAX, RETRY_MILLISECONDS_FIRST, RETRY_MILLISECONDS_MAX, TRIM_STEP_ENTRIES,
 };
@@ -32,6 +32,9 @@ type Parameter<'a> = &'a (dyn ToSql + Sync);
 /// A commit and who waits for it.
 pub(crate) struct Waiting {
     pub(crate) transaction: Transaction,
+    /// Its [`Transaction::writes_hash`]: computed by the caller, who is one of many, while the writer
+    /// holds up all of them, and other nodes with the head's lock.
+    pub(crate) writes_hash: [u8; 32],
     pub(crate) reply: oneshot::Sender<Result<Committed, LedgerError>>,
 }
 
@@ -251,8 +254,7 @@ async fn write(
 ) -> Result<Vec<Result<Committed, LedgerError>>, Failure> {
     let client = &writer.client;
     let failed = |error: tokio_postgres::Error| Failure::of(&error);
-    let transactions = || group.iter().map(|waiting| &waiting.transaction);
-    let watched = group::watched(transactions());
+    let watched = group::watched(group.iter().map(|waiting| &waiting.transaction));
     // Sent in this order without waiting; the versions are read by a statement of its own, after
     // the lock was had.
     let asked: [Parameter<'_>; 1] = [&watched];
@@ -281,7 +283,11 @@ async fn write(
         let version = record::from_column(row.get(1)).map_err(|error| Failure::Other(error.to_string()))?;
         found.insert(row.get::<_, &[u8]>(0).to_vec(), version);
     }
-    let decided = group::decide(head, found, transactions(), shared.clock.now());
+    let proposals = group.iter().map(|waiting| Proposal {
+        transaction: &waiting.transaction,
+        writes_hash: waiting.writes_hash,
+    });
+    let decided = group::decide(head, found, proposals, shared.clock.now());
     if decided.first.is_none() {
         client.batch_execute("ROLLBACK").await.map_err(failed)?;
         return Ok(decided.answers);

@@ -150,7 +150,11 @@ impl Ledger for PostgresLedger {
     async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError> {
         transaction.check_limits()?;
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { transaction, reply };
+        let waiting = Waiting {
+            writes_hash: transaction.writes_hash(),
+            transaction,
+            reply,
+        };
         self.queue
             .send(Request::Commit(waiting))
             .await

@@ -10,6 +10,14 @@ use ledger::{Committed, Key, LedgerError, LogEntry, Sequence, Transaction, Write
 
 use crate::record;
 
+/// A commit as it is decided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proposal<'a> {
+    pub(crate) transaction: &'a Transaction,
+    /// Its [`Transaction::writes_hash`], made before the head is locked.
+    pub(crate) writes_hash: [u8; 32],
+}
+
 /// Where the log stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -43,11 +51,11 @@ pub(crate) fn watched<'a>(transactions: impl Iterator<Item = &'a Transaction>) -
     keys
 }
 
-/// Decides `transactions` in this order; `versions` are those of the watched keys that are there.
+/// Decides `proposals` in this order; `versions` are those of the watched keys that are there.
 pub(crate) fn decide<'a>(
     head: Head,
     mut versions: HashMap<Vec<u8>, Sequence>,
-    transactions: impl Iterator<Item = &'a Transaction>,
+    proposals: impl Iterator<Item = Proposal<'a>>,
     time: jiff::Timestamp,
 ) -> Decided {
     let mut decided = Decided {
@@ -57,7 +65,11 @@ pub(crate) fn decide<'a>(
         writes: BTreeMap::new(),
         entries: Vec::new(),
     };
-    for transaction in transactions {
+    for Proposal {
+        transaction,
+        writes_hash,
+    } in proposals
+    {
         let conflict = transaction.preconditions().iter().find_map(|precondition| {
             let found = versions.get(precondition.key.as_bytes()).copied();
             ledger::memory::check(&precondition.key, precondition.expected, found).err()
@@ -71,7 +83,7 @@ pub(crate) fn decide<'a>(
             &decided.head.chain,
             sequence,
             time,
-            transaction.writes_hash(),
+            writes_hash,
             transaction.records(),
         );
         let sequenced = transaction
@@ -130,7 +142,11 @@ mod tests {
             .map(|(name, version)| (key(name).as_bytes().to_vec(), *version))
             .collect();
         let time = jiff::Timestamp::UNIX_EPOCH;
-        decide(head, versions, transactions.iter(), time)
+        let proposals = transactions.iter().map(|transaction| Proposal {
+            transaction,
+            writes_hash: transaction.writes_hash(),
+        });
+        decide(head, versions, proposals, time)
     }
 
     #[test]
