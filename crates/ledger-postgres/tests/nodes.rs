@@ -48,15 +48,17 @@ async fn node_process() {
     };
     let parts: Vec<&str> = setting.split('|').collect();
     let (connection, seconds, node) = (parts[0], parts[1].parse::<u64>().unwrap(), parts[2].to_owned());
-    let ledger: Arc<dyn Ledger> = Arc::new(
-        PostgresLedger::connect(
-            &Options::new(connection),
-            Arc::new(SystemClock),
-            Arc::new(SystemRandom),
-        )
-        .await
-        .unwrap(),
-    );
+    // Its connection may be killed while it is being made; whoever runs nodes starts them again.
+    let mut tries = 0;
+    let ledger: Arc<dyn Ledger> = loop {
+        let options = Options::new(connection);
+        match PostgresLedger::connect(&options, Arc::new(SystemClock), Arc::new(SystemRandom)).await {
+            Ok(ledger) => break Arc::new(ledger),
+            Err(error) => assert!(tries < 20, "{error}"),
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let follower = tokio::spawn(follow(ledger.clone(), node.clone(), stop.clone()));
     let deadline = Instant::now() + Duration::from_secs(seconds);
