@@ -69,7 +69,12 @@ pub(crate) fn run(context: &Context, what: What, ledger: Option<Ledger>, seconds
 
 fn ledger_embedded(context: &Context, seconds: u64) -> Result<String> {
     context.say("ledger: commits and syncs");
-    let lines = ledger_bench(context, "ledger-embedded", &[&seconds.to_string()])?;
+    let lines = ledger_bench(
+        context,
+        "ledger-embedded",
+        "ledger_bench",
+        &[&seconds.to_string()],
+    )?;
     Ok(report::ledger(&lines))
 }
 
@@ -79,13 +84,13 @@ fn ledger_postgres(context: &Context, seconds: u64) -> Result<String> {
     let postgres = Postgres::start(context)?;
     let version = postgres.version()?;
     let arguments = [&*postgres.parameters(), &*seconds.to_string()];
-    let lines = ledger_bench(context, "ledger-postgres", &arguments)?;
+    let lines = ledger_bench(context, "ledger-postgres", "ledger_bench_postgres", &arguments)?;
     Ok(report::ledger_postgres(&version, &lines))
 }
 
 /// Runs an engine's own benchmark; what it printed.
-fn ledger_bench(context: &Context, package: &str, arguments: &[&str]) -> Result<Vec<String>> {
-    let example = ["--example", "ledger_bench", "--package", package];
+fn ledger_bench(context: &Context, package: &str, example: &str, arguments: &[&str]) -> Result<Vec<String>> {
+    let example = ["--example", example, "--package", package];
     // Built before it runs, so that cargo's own lines don't get into the report.
     quietly(context.cargo().args(["build", "--release"]).args(example))?;
     let run = ["run", "--quiet", "--release"];

@@ -2,7 +2,7 @@
 //! several numbers of concurrent commits, beside what the same database does without it: as many
 //! connections that insert a row of the same size each, a transaction per row.
 //!
-//! `cargo run --release --package ledger-postgres --example ledger_bench CONNECTION [SECONDS]`
+//! `cargo run --release --package ledger-postgres --example ledger_bench_postgres CONNECTION [SECONDS]`
 #![allow(
     clippy::print_stdout,
     clippy::cast_precision_loss,
