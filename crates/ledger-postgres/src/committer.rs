@@ -341,11 +341,11 @@ async fn send(
     let sent = futures::try_join!(
         client.execute(&writer.put, &put),
         async {
-            // Most groups remove nothing, and an idle statement costs the server as much as another.
-            match removed.is_empty() {
-                true => Ok(0),
-                false => client.execute(&writer.delete, &delete).await,
+            // Most groups remove nothing, and the server would run it all the same.
+            if removed.is_empty() {
+                return Ok(0);
             }
+            client.execute(&writer.delete, &delete).await
         },
         client.execute(&writer.append, &append),
         client.execute(&writer.move_head, &moved),
