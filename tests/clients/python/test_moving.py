@@ -84,7 +84,7 @@ def moved():
     new.stop()
     loud = old.unexpected_log_lines() + new.unexpected_log_lines()
     engine = new.database.arguments() if new.database else []
-    verified = command("ledger", "verify", "--data", str(new.data), *engine)
+    verified = command("ledger", "verify", "--data", str(new.data), *engine, *new.content)
     old.remove()
     new.remove()
     assert not loud, loud
