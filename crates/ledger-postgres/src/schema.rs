@@ -20,10 +20,14 @@ use crate::limits::{SCHEMA_NAME_BYTES_MAX, SERVER_VERSION_MIN};
 use crate::{ConnectError, record};
 
 /// The newest version. Each step below leads from the version before to its own.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 
 /// What leads from version n to n+1, at place n.
-const STEPS: [&str; 1] = ["
+///
+/// Version 2 has the same tables. Documents cut their index keys at another length since: what an
+/// earlier build put there would not be found, so [`prepare`] refuses it unless it is empty.
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE head (
         one boolean PRIMARY KEY DEFAULT true CHECK (one),
         sequence bigint NOT NULL,
@@ -43,7 +47,9 @@ const STEPS: [&str; 1] = ["
         record bytea NOT NULL
     );
     ALTER TABLE log ALTER COLUMN record SET STORAGE EXTERNAL;
-"];
+",
+    "",
+];
 
 /// Whether a schema can be called so.
 pub(crate) fn is_name(name: &str) -> bool {
@@ -76,6 +82,11 @@ pub(crate) async fn prepare(client: &Client, schema: &str) -> Result<(), Connect
             found,
             known: VERSION,
         });
+    }
+    if found == 1 && has_data(client).await.map_err(failed)? {
+        return Err(ConnectError::Unfit(format!(
+            "schema {schema} holds a ledger of an earlier, unreleased build (version 1); name another schema"
+        )));
     }
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         client.batch_execute(step).await.map_err(failed)?;
@@ -155,6 +166,11 @@ async fn check_server(client: &Client) -> Result<(), ConnectError> {
         ));
     }
     Ok(())
+}
+
+async fn has_data(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let found = client.query_one("SELECT EXISTS (SELECT FROM data)", &[]);
+    found.await.map(|row| row.get(0))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use ledger::suite::{self, Engine, Subject};
-use ledger::{Ledger, LedgerError, SystemClock, SystemRandom};
+use ledger::{KeyWriter, Keyspace, Ledger, LedgerError, SystemClock, SystemRandom, Transaction};
 use ledger_postgres::{Options, PostgresLedger};
 use server::Server;
 
@@ -78,4 +78,23 @@ async fn the_engine_on_postgres_conforms() {
     let failures = suite::run(&engine).await;
     let lines: Vec<String> = failures.iter().map(ToString::to_string).collect();
     assert!(lines.is_empty(), "{}", lines.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_of_another_version_is_refused_unless_nothing_is_lost() {
+    let server = Server::start();
+    let options = Options::new(&server.connection());
+    open(&options).await.unwrap().close().await.unwrap();
+    let format = |version: i32| server.sql(&format!("UPDATE stabbur.format SET version = {version}"));
+    format(1);
+    let ledger = open(&options).await.expect("nothing is in it");
+    let mut transaction = Transaction::new();
+    transaction.put(KeyWriter::new(Keyspace::Platform).str("a").finish(), "b");
+    ledger.commit(transaction).await.unwrap();
+    ledger.close().await.unwrap();
+    for (version, why) in [(1, "earlier"), (99, "99")] {
+        format(version);
+        let error = open(&options).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
 }
