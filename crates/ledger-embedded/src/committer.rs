@@ -125,19 +125,15 @@ impl Committer {
         // Neighbours in the store's sorted memory table find their places on the same path, which
         // the processor has at hand then. Stable: of two writes to a key the later one counts.
         writes.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let wrote = if head.sequence > self.view.head.sequence {
-            self.write(writes, head, self.view.trimmed)
-        } else {
-            Ok(None)
-        };
-        self.shared.count(&answers);
         let mut written = Written {
             commits: waiting.into_iter().zip(answers).collect(),
             ..Written::default()
         };
-        match wrote {
-            Ok(view) => written.view = view,
-            Err(error) => return written.answer(Some(&self.shared.fail(&error))),
+        if head.sequence > self.view.head.sequence {
+            match self.write(writes, head, self.view.trimmed) {
+                Ok(view) => written.view = Some(view),
+                Err(error) => return written.answer(Some(&self.shared.fail(&error))),
+            }
         }
         if lone && self.handover.idle() {
             self.handover.finish(written);
@@ -164,7 +160,7 @@ impl Committer {
         writes: Vec<StoredWrite>,
         head: Mark,
         trimmed: Mark,
-    ) -> Result<Option<Arc<View>>, StoreError> {
+    ) -> Result<Arc<View>, StoreError> {
         let store = self.shared.store.clone();
         let synced = self.shared.synced();
         let bytes = writes
@@ -185,7 +181,7 @@ impl Committer {
         self.ahead.used(bytes);
         self.shared.counters.group();
         self.view = Arc::new(store.view(head, trimmed));
-        Ok(Some(self.view.clone()))
+        Ok(self.view.clone())
     }
 
     /// Forgets log entries that every follower has behind it, step by step.
@@ -221,7 +217,7 @@ impl Committer {
                 .write(writes, view.head, trimmed)
                 .map_err(|error| self.shared.fail(&error))?;
             self.handover.hand_over(Written {
-                view,
+                view: Some(view),
                 ..Written::default()
             });
         }

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 use crate::committer::Committer;
 use crate::folder::{Folder, Found};
 use crate::journal::{self, NewestJournal, Walked, ZerosAhead};
-use crate::queue::{Queue, Request, queue};
+use crate::queue::{Queue, Request, Waiting, queue};
 use crate::store::{EmbeddedSnapshot, START, Store, View, guard};
 use crate::syncer::Handover;
 use crate::witness::{Mark, Witness};
@@ -110,18 +110,18 @@ impl Shared {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) fn count(&self, answers: &[Result<Committed, LedgerError>]) {
+    /// Counts what is about to be answered.
+    pub(crate) fn count(&self, commits: &[(Waiting, Result<Committed, LedgerError>)]) {
         let count = |counter: &AtomicU64, matching: usize| {
             counter.fetch_add(matching as u64, Ordering::Relaxed);
         };
+        let answers = || commits.iter().map(|(_, answer)| answer);
+        let conflicts = answers().filter(|answer| matches!(answer, Err(LedgerError::Conflict(_))));
+        count(&self.counters.conflicts, conflicts.count());
         count(
             &self.counters.commits,
-            answers.iter().filter(|answer| answer.is_ok()).count(),
+            answers().filter(|answer| answer.is_ok()).count(),
         );
-        let conflicts = answers
-            .iter()
-            .filter(|answer| matches!(answer, Err(LedgerError::Conflict(_))));
-        count(&self.counters.conflicts, conflicts.count());
     }
 }
 

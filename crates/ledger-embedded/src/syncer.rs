@@ -67,6 +67,9 @@ impl Syncer {
             None => self.shared.failure().map(LedgerError::Failed),
         };
         for group in groups.drain(..) {
+            if failure.is_none() {
+                self.shared.count(&group.commits);
+            }
             group.answer(failure.as_ref());
         }
     }
@@ -175,7 +178,7 @@ fn run(syncer: &Mutex<Syncer>, under_way: &AtomicUsize, receiver: &Receiver<Writ
     let mut groups = Vec::with_capacity(limits::UNSYNCED_GROUPS_MAX);
     while let Ok(first) = receiver.recv() {
         groups.push(first);
-        groups.extend(receiver.try_iter().take(limits::UNSYNCED_GROUPS_MAX));
+        groups.extend(receiver.try_iter().take(limits::UNSYNCED_GROUPS_MAX - 1));
         let count = groups.len();
         syncer.lock().finish(&mut groups);
         under_way.fetch_sub(count, Ordering::AcqRel);
