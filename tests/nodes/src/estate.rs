@@ -15,6 +15,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 
 use crate::{objects, postgres};
 
+const CONTENT_CONFIG: &str = "content.toml";
 pub(crate) const ACCOUNT: &str = "acme";
 pub(crate) const BLOBS_SUFFIX: &str = "blob.example.org";
 pub(crate) const DOCUMENTS_SUFFIX: &str = "documents.example.org";
@@ -94,9 +95,9 @@ impl Estate {
         };
         std::fs::write(folder.join("blobs.key"), &estate.blobs_key)?;
         std::fs::write(folder.join("documents.key"), &estate.documents_key)?;
-        std::fs::write(folder.join("s3-id"), objects::KEY_ID)?;
-        std::fs::write(folder.join("s3-secret"), objects::KEY)?;
-        std::fs::write(estate.content_config(), estate.content(name, objects))?;
+        let content = s3_server::write_content_config(folder, CONTENT_CONFIG, objects.address)?;
+        let text = std::fs::read_to_string(&content)?;
+        std::fs::write(content, format!("{text}prefix = \"{name}\"\n"))?;
         for node in 1..=NODES_MAX {
             std::fs::write(estate.config(node), estate.config_text(node)?)?;
         }
@@ -110,16 +111,7 @@ impl Estate {
 
     /// Where the content is, for `stabbur ledger`.
     pub(crate) fn content_config(&self) -> PathBuf {
-        self.folder.join("content.toml")
-    }
-
-    fn content(&self, prefix: &str, objects: &objects::Server) -> String {
-        let (folder, endpoint, bucket) = (self.folder.display(), &objects.endpoint, objects::BUCKET);
-        format!(
-            "provider = \"s3\"\nendpoint = \"{endpoint}\"\nregion = \"no-east\"\nbucket = \"{bucket}\"\n\
-             prefix = \"{prefix}\"\naccess_key_id_file = \"{folder}/s3-id\"\n\
-             secret_access_key_file = \"{folder}/s3-secret\"\n"
-        )
+        self.folder.join(CONTENT_CONFIG)
     }
 
     fn config_text(&self, node: usize) -> Result<String> {
