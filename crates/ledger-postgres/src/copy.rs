@@ -6,17 +6,15 @@
 //! transaction of a copy makes the row and removes the table.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::FutureExt as _;
 use ledger::copy::{CopySource, CopyTarget, LogMark, Reached, Readable, Standing};
-use ledger::scan::rest_behind;
 use ledger::{Direction, Entry, Key, KeyRange, LedgerError, LogEntry, ScanLimit, ScanPage, Sequence};
 use tokio_postgres::{Row, Statement};
 
 use crate::connection::{Connector, Reader, channel};
 use crate::error::{describe, read_failed};
 use crate::limits::COPY_IDLE_MILLISECONDS_MAX;
-use crate::snapshot::{BEGIN, versioned};
+use crate::snapshot::BEGIN;
 use crate::{ConnectError, Options, record, schema};
 
 /// The source's standing, while it is copied from here.
@@ -51,23 +49,6 @@ fn standing_of(row: &Row) -> Result<Standing, LedgerError> {
         head: mark(0)?,
         trimmed: mark(2)?,
     })
-}
-
-async fn records(reader: &Reader, range: &KeyRange, limit: ScanLimit) -> Result<ScanPage, LedgerError> {
-    let (rows, more) = reader.sealed_page(range, Direction::Forward, limit).await?;
-    let mut entries = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let key: &[u8] = row.get(0);
-        entries.push(Entry {
-            key: Key::from_encoded(Bytes::copy_from_slice(key)),
-            versioned: versioned(key, row.get(1), row.get(2))?,
-        });
-    }
-    let rest = entries
-        .last()
-        .filter(|_| more)
-        .and_then(|last| rest_behind(range, Direction::Forward, &last.key));
-    Ok(ScanPage { entries, rest })
 }
 
 async fn log(reader: &Reader, after: Sequence, limit: ScanLimit) -> Result<Vec<LogEntry>, LedgerError> {
@@ -134,7 +115,7 @@ impl PostgresSource {
 #[async_trait]
 impl Readable for PostgresSource {
     async fn records(&self, range: &KeyRange, limit: ScanLimit) -> Result<ScanPage, LedgerError> {
-        records(&self.reader, range, limit).await
+        self.reader.page(range, Direction::Forward, limit).await
     }
 
     async fn log(&self, after: Sequence, limit: ScanLimit) -> Result<Vec<LogEntry>, LedgerError> {
@@ -291,7 +272,7 @@ async fn begin(reader: &Reader, schema: &str, source: &Standing) -> Result<(), C
 #[async_trait]
 impl Readable for PostgresCopy {
     async fn records(&self, range: &KeyRange, limit: ScanLimit) -> Result<ScanPage, LedgerError> {
-        records(&self.reader, range, limit).await
+        self.reader.page(range, Direction::Forward, limit).await
     }
 
     async fn log(&self, after: Sequence, limit: ScanLimit) -> Result<Vec<LogEntry>, LedgerError> {

@@ -231,6 +231,29 @@ impl Reader {
             .collect()
     }
 
+    /// A page of records, each checked.
+    pub(crate) async fn page(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        limit: ScanLimit,
+    ) -> Result<ScanPage, LedgerError> {
+        let (rows, more) = self.sealed_page(range, direction, limit).await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let key: &[u8] = row.get(0);
+            entries.push(Entry {
+                key: Key::from_encoded(Bytes::copy_from_slice(key)),
+                versioned: versioned(key, row.get(1), row.get(2))?,
+            });
+        }
+        let rest = entries
+            .last()
+            .filter(|_| more)
+            .and_then(|last| rest_behind(range, direction, &last.key));
+        Ok(ScanPage { entries, rest })
+    }
+
     /// A page of sealed records as the table holds them (key, version, record), and whether more
     /// of the range is left.
     pub(crate) async fn sealed_page(
@@ -324,19 +347,6 @@ impl Snapshot for PostgresSnapshot {
                 rest: None,
             });
         }
-        let (rows, more) = self.sealed_page(range, direction, limit).await?;
-        let mut entries = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let key: &[u8] = row.get(0);
-            entries.push(Entry {
-                key: Key::from_encoded(Bytes::copy_from_slice(key)),
-                versioned: versioned(key, row.get(1), row.get(2))?,
-            });
-        }
-        let rest = entries
-            .last()
-            .filter(|_| more)
-            .and_then(|last| rest_behind(range, direction, &last.key));
-        Ok(ScanPage { entries, rest })
+        self.0.reader()?.page(range, direction, limit).await
     }
 }

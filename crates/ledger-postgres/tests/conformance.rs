@@ -83,7 +83,7 @@ async fn the_engine_on_postgres_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_of_another_version_is_refused_unless_nothing_is_lost() {
     let server = Server::start();
-    let options = Options::new(&server.connection());
+    let options = Options::new(server.connection());
     open(&options).await.unwrap().close().await.unwrap();
     let format = |version: i32| server.sql(&format!("UPDATE stabbur.format SET version = {version}"));
     format(1);
