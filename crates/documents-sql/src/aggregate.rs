@@ -30,19 +30,25 @@ pub(crate) enum AggregateKind {
 }
 
 impl AggregateKind {
+    const NAMES: [(&str, Self); 8] = [
+        ("AVG", Self::Average),
+        ("COUNT", Self::Count),
+        ("COUNTIF", Self::CountIf),
+        ("MAX", Self::Max),
+        ("MIN", Self::Min),
+        ("SUM", Self::Sum),
+        ("MAKELIST", Self::MakeList),
+        ("MAKESET", Self::MakeSet),
+    ];
+
+    /// All names.
+    pub(crate) fn names() -> [&'static str; 8] {
+        Self::NAMES.map(|(name, _)| name)
+    }
+
     /// By the name in a query, in any case.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        const NAMES: [(&str, AggregateKind); 8] = [
-            ("AVG", AggregateKind::Average),
-            ("COUNT", AggregateKind::Count),
-            ("COUNTIF", AggregateKind::CountIf),
-            ("MAX", AggregateKind::Max),
-            ("MIN", AggregateKind::Min),
-            ("SUM", AggregateKind::Sum),
-            ("MAKELIST", AggregateKind::MakeList),
-            ("MAKESET", AggregateKind::MakeSet),
-        ];
-        NAMES
+        Self::NAMES
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, kind)| *kind)

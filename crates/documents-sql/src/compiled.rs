@@ -12,6 +12,7 @@ use crate::error::SqlErrors;
 use crate::execution::Execution;
 use crate::program::Program;
 use crate::reads::Reads;
+use crate::schema::Schema;
 
 /// What an evaluation may know of the world.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +48,19 @@ impl Compiled {
     /// places (SC2101, SC2102), clauses that subqueries can't have, limits; what this server
     /// lacks is named as not supported.
     pub fn compile(query: &Query, parameters: &[(String, Value)]) -> Result<Self, SqlErrors> {
-        let program = compile(query, parameters).map_err(|error| *error)?;
+        Self::compile_for(query, parameters, &Schema::default())
+    }
+
+    /// As [`Compiled::compile`], for a container with vectors or computed properties.
+    ///
+    /// # Errors
+    /// As [`Compiled::compile`].
+    pub fn compile_for(
+        query: &Query,
+        parameters: &[(String, Value)],
+        schema: &Schema,
+    ) -> Result<Self, SqlErrors> {
+        let program = compile(query, parameters, schema).map_err(|error| *error)?;
         Ok(Self {
             program: Arc::new(program),
         })

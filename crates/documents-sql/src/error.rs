@@ -103,6 +103,10 @@ pub(crate) mod code {
     pub(crate) const ORDER_BY: &str = "SC2206";
     pub(crate) const SUBQUERY_RANK: &str = "SC2228";
     pub(crate) const RANK_FUNCTION: &str = "SC2221";
+    pub(crate) const RANK_JOIN: &str = "SC2223";
+    pub(crate) const RANK_IN: &str = "SC2224";
+    pub(crate) const RANK_SUBQUERY: &str = "SC2225";
+    pub(crate) const VECTOR_OPTIONS: &str = "SC2052"; // ours
     pub(crate) const SCORE_PLACE: &str = "SC2240";
     pub(crate) const TOP_WITH_OFFSET: &str = "SC2207"; // ours
     pub(crate) const LIKE_ESCAPE: &str = "SC2051"; // ours

@@ -155,6 +155,7 @@ pub(crate) fn eval<'a>(node: &'a Node, env: &'a Env<'a>, runtime: &'a Runtime) -
             Some(Frame::Group { keys, .. }) => keys.get(*index).and_then(Option::as_ref).map(Cow::Borrowed),
             _ => None,
         }),
+        Node::Computed { level, expression } => eval_computed(*level, expression, env, runtime),
         Node::Aggregate { level, index } => Ok(match env.out(*level) {
             Some(Frame::Group { aggregates, .. }) => {
                 aggregates.get(*index).and_then(Option::as_ref).map(Cow::Borrowed)
@@ -162,6 +163,15 @@ pub(crate) fn eval<'a>(node: &'a Node, env: &'a Env<'a>, runtime: &'a Runtime) -
             _ => None,
         }),
     }
+}
+
+fn eval_computed<'a>(level: usize, expression: &Node, env: &Env<'_>, runtime: &Runtime) -> Evaluated<'a> {
+    let Some(Frame::Value(document)) = env.out(level) else {
+        return Ok(None);
+    };
+    let alone = Env::root(document);
+    let value = eval(expression, &alone, runtime)?;
+    Ok(value.map(|value| Cow::Owned(value.into_owned())))
 }
 
 fn eval_unary<'a>(

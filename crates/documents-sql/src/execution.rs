@@ -17,6 +17,7 @@ use crate::distinct::DistinctSet;
 use crate::error::ExecError;
 use crate::eval::{Env, Frame, Runtime, eval};
 use crate::program::{Block, Program};
+use crate::ranking::{RankedRow, Ranker, Raw};
 use crate::rows::{Step, each_row, passes, project};
 use crate::value::{compare_values, value_bytes};
 
@@ -38,6 +39,7 @@ pub struct Execution {
     runtime: Runtime,
     groups: GroupState,
     sorter: Option<Sorter>,
+    ranker: Option<Ranker>,
     output: Output,
     /// Counts pushes of documents that came with the same rid, and rows of one document.
     sequence: u64,
@@ -61,6 +63,7 @@ impl Execution {
         });
         let block = &program.block;
         let ordered = order == OrderMode::AlreadyOrdered && program.access.order_by.is_some();
+        let ranker = block.ranking.as_ref().map(Ranker::new);
         let sorter = (!block.order.is_empty() && !ordered).then(|| Sorter::new(block));
         let output = Output {
             rows: VecDeque::new(),
@@ -77,6 +80,7 @@ impl Execution {
             runtime: Runtime::new(context),
             groups: GroupState::default(),
             sorter,
+            ranker,
             output,
             sequence: 0,
             finished: false,
@@ -129,6 +133,7 @@ impl Execution {
             runtime,
             groups,
             sorter,
+            ranker,
             output,
             sequence,
             ..
@@ -138,8 +143,15 @@ impl Execution {
         let root = Env::root(document);
         let mut groups_bytes = None;
         each_row(&block.sources, &root, runtime, &mut |env| {
+            let raw = match (ranker.as_mut(), &block.ranking) {
+                (Some(ranker), Some(ranking)) => Some(ranker.observe(ranking, env, runtime)?),
+                _ => None,
+            };
             if !passes(block.filter.as_ref(), env, runtime)? {
                 return Ok(Step::More);
+            }
+            if let (Some(ranker), Some(raw)) = (ranker.as_mut(), raw) {
+                return rank(block, env, runtime, ranker, output, raw, rid_order);
             }
             if let Some(grouping) = &block.grouping {
                 let before = groups_bytes.unwrap_or_else(|| groups.bytes());
@@ -213,6 +225,14 @@ impl Execution {
                 }
             }
         }
+        if let (Some(ranker), Some(ranking)) = (self.ranker.take(), &block.ranking) {
+            for row in ranker.finish(ranking) {
+                self.output.memory.give_back(row.bytes);
+                if self.output.push(row.row)? == Step::Stop {
+                    break;
+                }
+            }
+        }
         self.output.seen = None;
         Ok(())
     }
@@ -239,6 +259,32 @@ impl fmt::Debug for Execution {
             .field("memory", &self.output.memory)
             .finish_non_exhaustive()
     }
+}
+
+/// Projects a row and keeps it until all are known.
+fn rank(
+    block: &Block,
+    env: &Env<'_>,
+    runtime: &Runtime,
+    ranker: &mut Ranker,
+    output: &mut Output,
+    raw: Vec<Raw>,
+    place: u64,
+) -> Result<Step, ExecError> {
+    const ROW_BYTES: usize = 128;
+    const SCORE_BYTES: usize = 192;
+    if let Some(row) = project(&block.projection, env, runtime)? {
+        let row = row.into_owned();
+        let bytes = ROW_BYTES + SCORE_BYTES * raw.len() + value_bytes(&row);
+        output.memory.take(bytes)?;
+        ranker.keep(RankedRow {
+            raw,
+            place,
+            row,
+            bytes,
+        });
+    }
+    Ok(Step::More)
 }
 
 /// Projects a row and hands it to the sort or the output.

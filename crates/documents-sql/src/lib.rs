@@ -27,6 +27,7 @@ mod aggregate;
 pub mod ast;
 mod compile;
 mod compiled;
+mod coverage;
 mod distinct;
 mod error;
 mod eval;
@@ -39,17 +40,21 @@ mod number;
 mod parser;
 mod print;
 mod program;
+mod ranking;
 mod reads;
 mod rows;
+mod schema;
 mod value;
 
 pub use access::{Access, CompareOp, Path, PathStep, Predicate};
 pub use ast::Query;
 pub use compiled::{Compiled, EvalContext, OrderMode};
+pub use coverage::compat_markdown;
 pub use error::{ExecError, SqlError, SqlErrors};
 pub use execution::{Execution, Flow};
 pub use hash::structural_hash;
 pub use reads::Reads;
+pub use schema::{ComputedProperty, ComputedPropertyError, Schema, VectorMetric};
 pub use value::{compare_strings, compare_values, deep_equal};
 
 /// Reads a query text into its tree.

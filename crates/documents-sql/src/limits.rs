@@ -45,3 +45,19 @@ pub(crate) const REGEX_BYTES_MAX: usize = 1024 * 1024;
 
 /// Text length of a pattern for REGEXMATCH and LIKE (ours).
 pub(crate) const PATTERN_BYTES_MAX: usize = 16 * 1024;
+
+/// Points of one geometry (documented for spatial functions).
+pub(crate) const GEOMETRY_POINTS_MAX: usize = 4_096;
+
+/// Pairs of edges that a spatial function compares (ours): tens of milliseconds. Two geometries
+/// with more are undefined to it.
+pub(crate) const GEOMETRY_EDGE_PAIRS_MAX: usize = 250_000;
+
+/// Numbers of one vector (documented for vector indexes: 4,096).
+pub(crate) const VECTOR_NUMBERS_MAX: usize = 4_096;
+
+/// Search terms of one full-text function (ours).
+pub(crate) const FULL_TEXT_TERMS_MAX: usize = 30;
+
+/// Rankings that one RRF fuses (ours).
+pub(crate) const RANKINGS_FUSED_MAX: usize = 16;

@@ -13,6 +13,7 @@ use crate::access::Access;
 use crate::aggregate::AggregateKind;
 use crate::ast::{BinaryOp, SubqueryKind};
 use crate::functions::FunctionSpec;
+use crate::functions::full_text::Words;
 use crate::functions::like::LikePattern;
 use crate::reads::Reads;
 
@@ -79,6 +80,12 @@ pub(crate) enum Node {
         level: usize,
         index: usize,
     },
+    /// A computed property of the document `level` frames out; its expression sees one frame,
+    /// that document.
+    Computed {
+        level: usize,
+        expression: Arc<Node>,
+    },
 }
 
 /// One step of a path.
@@ -122,8 +129,33 @@ pub(crate) struct Block {
     pub(crate) projection: ProjectionNode,
     /// Keys and whether they descend; only the outermost query has any.
     pub(crate) order: Vec<(Node, bool)>,
+    /// Scores that need all rows; then `order` is empty.
+    pub(crate) ranking: Option<Ranking>,
     pub(crate) skip: u64,
     pub(crate) take: Option<u64>,
+}
+
+/// ORDER BY RANK.
+#[derive(Debug)]
+pub(crate) struct Ranking {
+    /// One, or those that are fused.
+    pub(crate) scores: Vec<ScoreNode>,
+    /// A weight for each score, if they are fused.
+    pub(crate) weights: Option<Vec<f64>>,
+}
+
+/// One scoring function.
+#[derive(Debug)]
+pub(crate) enum ScoreNode {
+    Vector {
+        distance: Node,
+        /// Or smaller.
+        larger_is_nearer: bool,
+    },
+    FullText {
+        text: Node,
+        terms: Vec<Words>,
+    },
 }
 
 /// A source of rows; evaluated in the frames of those before it.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::program::{Block, Node, NodeStep, PatternNode, ProjectionNode, SourceNode};
+use crate::program::{Block, Node, NodeStep, PatternNode, ProjectionNode, ScoreNode, SourceNode};
 
 /// See the module's header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +90,12 @@ impl Reader {
             }
         };
         self.nodes(block.order.iter().map(|(key, _)| key));
+        for score in block.ranking.iter().flat_map(|ranking| &ranking.scores) {
+            match score {
+                ScoreNode::Vector { distance, .. } => self.node(distance),
+                ScoreNode::FullText { text, .. } => self.node(text),
+            }
+        }
         self.is_document.truncate(outer);
         rows_are_documents
     }
@@ -140,6 +146,12 @@ impl Reader {
             Node::Call { args, .. } => self.nodes(args),
             Node::Object(members) => self.nodes(members.iter().map(|(_, member)| member)),
             Node::Subquery(_, block) => self.subquery(block),
+            Node::Computed { level, expression } => {
+                let alone = vec![self.is_document(*level)];
+                let frames = std::mem::replace(&mut self.is_document, alone);
+                self.node(expression);
+                self.is_document = frames;
+            }
         }
     }
 

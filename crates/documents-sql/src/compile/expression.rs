@@ -2,22 +2,21 @@
 
 use serde_json::Value;
 
-use super::scope::{Entry, Resolved, resolve};
+use std::sync::Arc;
+
+use super::scope::{Entry, Resolved, entry_at, resolve};
 use super::{Compiler, Compiling, error_at};
 use crate::aggregate::AggregateKind;
 use crate::ast::{BinaryOp, Expr, ExprKind, Span, Step, UnaryOp};
 use crate::compiled::EvalContext;
 use crate::error::code;
 use crate::eval::{Env, Runtime, eval};
-use crate::functions::{self, FunctionSpec, like::LikePattern};
+use crate::functions::{self, FunctionSpec, like::LikePattern, vector};
 use crate::limits::IN_LIST_ITEMS_MAX;
 use crate::program::{AggregateNode, Node, NodeStep, PatternNode};
 use crate::value::compare_values;
 
-/// Functions of the language that this server doesn't have yet, by how they begin.
-const NOT_SUPPORTED: [&str; 4] = ["ST_", "FULLTEXT", "VECTORDISTANCE", "RRF"];
-
-impl Compiler {
+impl Compiler<'_> {
     pub(super) fn expression(&mut self, expr: &Expr) -> Compiling<Node> {
         if let Some(Entry::Group(group)) = self.scope.last()
             && let Some(index) = group.keys.iter().position(|key| key == expr)
@@ -124,7 +123,7 @@ impl Compiler {
         Ok(Node::Object(compiled))
     }
 
-    fn all(&mut self, exprs: &[Expr]) -> Compiling<Vec<Node>> {
+    pub(super) fn all(&mut self, exprs: &[Expr]) -> Compiling<Vec<Node>> {
         let mut nodes = Vec::with_capacity(exprs.len());
         for expr in exprs {
             nodes.push(self.expression(expr)?);
@@ -174,6 +173,10 @@ impl Compiler {
     }
 
     pub(super) fn path(&mut self, base: Node, steps: &[Step]) -> Compiling<Node> {
+        let (base, steps) = match self.computed(&base, steps)? {
+            Some(computed) => (computed, steps.get(1..).unwrap_or_default()),
+            None => (base, steps),
+        };
         if steps.is_empty() {
             return Ok(base);
         }
@@ -188,6 +191,33 @@ impl Compiler {
             base: Box::new(base),
             steps: compiled,
         })
+    }
+
+    /// The computed property that the first step names, if there is one.
+    fn computed(&mut self, base: &Node, steps: &[Step]) -> Compiling<Option<Node>> {
+        let Node::Binding(level) = base else {
+            return Ok(None);
+        };
+        let name = match steps.first() {
+            Some(Step::Name(name)) => name,
+            Some(Step::Index(Expr {
+                kind: ExprKind::Literal(Value::String(name)),
+                ..
+            })) => name,
+            _ => return Ok(None),
+        };
+        let known = &self.schema.computed;
+        let Some(property) = known.iter().find(|property| property.name == *name) else {
+            return Ok(None);
+        };
+        if !matches!(entry_at(&self.scope, *level), Some(Entry::Document(_))) {
+            return Ok(None);
+        }
+        let (expression, _) = super::computed_expression(&property.query)?;
+        Ok(Some(Node::Computed {
+            level: *level,
+            expression: Arc::new(expression),
+        }))
     }
 
     fn chain(&mut self, first: &Expr, rest: &[(BinaryOp, Expr)]) -> Compiling<Node> {
@@ -271,7 +301,11 @@ impl Compiler {
                 return self.conditional(test, then, otherwise);
             }
         }
+        if !udf && name.eq_ignore_ascii_case(vector::NAME) {
+            return self.vector_distance(args, span).map(|(call, _)| call);
+        }
         let function = function(udf, name, args.len(), span)?;
+        self.impure |= !function.pure;
         self.all(args).map(|args| Node::Call { function, args })
     }
 
@@ -320,10 +354,6 @@ fn function(udf: bool, name: &str, count: usize, span: Span) -> Compiling<&'stat
         let message = format!("The function '{name}' is only allowed in ORDER BY RANK.");
         return Err(error_at(span, code::SCORE_PLACE, message));
     }
-    if NOT_SUPPORTED.iter().any(|prefix| upper.starts_with(prefix)) {
-        let message = format!("The function '{name}' is not supported by this server.");
-        return Err(error_at(span, code::NOT_SUPPORTED, message));
-    }
     Err(error_at(
         span,
         code::FUNCTION_UNKNOWN,
@@ -348,7 +378,7 @@ fn constant_index(node: &Node) -> Option<usize> {
     }
 }
 
-fn check_count(name: &str, count: usize, least: usize, most: usize, span: Span) -> Compiling<()> {
+pub(super) fn check_count(name: &str, count: usize, least: usize, most: usize, span: Span) -> Compiling<()> {
     if (least..=most).contains(&count) {
         return Ok(());
     }
@@ -440,7 +470,11 @@ fn is_constant(node: &Node) -> bool {
     let leaf = |node: &Node| matches!(node, Node::Constant(_) | Node::Undefined);
     match node {
         Node::Undefined | Node::Constant(_) => true,
-        Node::Binding(_) | Node::Subquery(..) | Node::GroupKey { .. } | Node::Aggregate { .. } => false,
+        Node::Binding(_)
+        | Node::Subquery(..)
+        | Node::GroupKey { .. }
+        | Node::Aggregate { .. }
+        | Node::Computed { .. } => false,
         Node::Path { base, steps } => {
             leaf(base)
                 && steps.iter().all(|step| match step {

@@ -6,6 +6,7 @@
 
 mod expression;
 mod narrow;
+mod rank;
 mod scope;
 
 use std::collections::HashMap;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use self::expression::{column_name, has_aggregate};
-use self::scope::{Entry, Group};
+use self::rank::Ranked;
+use self::scope::{Entry, Group, entry_at};
 use crate::ast::{
     Count, CountKind, Expr, ExprKind, FromItem, OrderTerm, Projection, Query, Source, Span, Step,
 };
@@ -22,22 +24,32 @@ use crate::error::{SqlError, code};
 use crate::limits::{JOINS_PER_QUERY_MAX, ROW_COUNT_MAX};
 use crate::program::{Block, Grouping, Node, Program, ProjectionNode, SourceNode};
 use crate::reads::{Reads, reads};
+use crate::schema::Schema;
 
 /// The error is boxed to keep the frames of the recursion small.
 pub(crate) type Compiling<T> = Result<T, Box<SqlError>>;
 
 /// Compiles a whole query.
-pub(crate) fn compile(query: &Query, parameters: &[(String, Value)]) -> Compiling<Program> {
-    let parameters = parameters
+pub(crate) fn compile(query: &Query, parameters: &[(String, Value)], schema: &Schema) -> Compiling<Program> {
+    let mut compiler = Compiler::new(schema);
+    compiler.parameters = parameters
         .iter()
         .map(|(name, value)| (name.strip_prefix('@').unwrap_or(name).to_owned(), value.clone()))
         .collect();
-    let mut compiler = Compiler {
-        parameters,
-        scope: Vec::new(),
-        in_aggregate: false,
-    };
     compiler.program(query)
+}
+
+/// The expression of a computed property, over one frame that is the document; and whether it
+/// depends on nothing but the document.
+pub(crate) fn computed_expression(query: &Query) -> Compiling<(Node, bool)> {
+    let nothing = Schema::default();
+    let mut compiler = Compiler::new(&nothing);
+    compiler.scope = vec![Entry::Alias(query.from.first().and_then(alias_of))];
+    let node = match &query.projection {
+        Projection::Value(expression) => compiler.expression(expression)?,
+        Projection::Star(_) | Projection::Items(_) => Node::Undefined,
+    };
+    Ok((node, !compiler.impure))
 }
 
 fn error_at(span: Span, code: &'static str, message: impl Into<String>) -> Box<SqlError> {
@@ -49,15 +61,28 @@ fn error_at(span: Span, code: &'static str, message: impl Into<String>) -> Box<S
     })
 }
 
-struct Compiler {
+struct Compiler<'s> {
+    schema: &'s Schema,
     parameters: HashMap<String, Value>,
     /// Frames as the evaluator will see them, innermost last.
     scope: Vec<Entry>,
     /// Inside an aggregate's argument.
     in_aggregate: bool,
+    /// Something was met that depends on time or chance.
+    impure: bool,
 }
 
-impl Compiler {
+impl<'s> Compiler<'s> {
+    fn new(schema: &'s Schema) -> Self {
+        Self {
+            schema,
+            parameters: HashMap::new(),
+            scope: Vec::new(),
+            in_aggregate: false,
+            impure: false,
+        }
+    }
+
     /// Compiles a query over the container: the outermost, or one in the place of its container.
     fn program(&mut self, query: &Query) -> Compiling<Program> {
         let inner = match query.from.first().map(|item| &item.source) {
@@ -67,7 +92,10 @@ impl Compiler {
             }
             _ => None,
         };
-        self.scope = vec![Entry::Alias(None)];
+        self.scope = vec![match &inner {
+            None => Entry::Document(None),
+            Some(_) => Entry::Alias(None),
+        }];
         let block = self.query(query, true)?;
         let access = narrow::access(&block, inner.as_deref().map(|inner| &inner.access));
         // What the query in FROM makes of documents isn't followed.
@@ -98,7 +126,6 @@ impl Compiler {
         if !outermost {
             refuse_in_subquery(query)?;
         }
-        refuse_ranking(&query.rank_by)?;
         let sources = self.sources(query, outermost, outer)?;
         let filter = query
             .filter
@@ -124,14 +151,22 @@ impl Compiler {
             None
         };
         let projection = self.projection(query, keys.is_some())?;
-        let order = query
-            .order_by
-            .iter()
-            .map(|term| {
-                self.refuse_joined_order(term, query)?;
-                Ok((self.expression(&term.expr)?, term.descending))
-            })
-            .collect::<Compiling<Vec<_>>>()?;
+        let mut order = Vec::with_capacity(query.order_by.len());
+        for term in &query.order_by {
+            self.refuse_joined_order(term, query)?;
+            order.push(match self.vector_key(term)? {
+                Some(key) => (key, true),
+                None => (self.expression(&term.expr)?, term.descending),
+            });
+        }
+        let ranking = match self.ranked(query, keys.is_some())? {
+            None => None,
+            Some(Ranked::Key(key)) => {
+                order.push((key, true));
+                None
+            }
+            Some(Ranked::Scores(ranking)) => Some(ranking),
+        };
         let grouping = keys.and_then(|keys| match self.scope.pop() {
             Some(Entry::Group(group)) => Some(Grouping {
                 keys,
@@ -147,6 +182,7 @@ impl Compiler {
             distinct: query.distinct,
             projection,
             order,
+            ranking,
             skip,
             take,
         })
@@ -171,7 +207,17 @@ impl Compiler {
                 let message = format!("The alias '{name}' is given to two sources of the same FROM clause.");
                 return Err(error_at(item.span, code::ALIAS_TWICE, message));
             }
-            self.scope.push(Entry::Alias(alias));
+            let document = match sources.last() {
+                Some(SourceNode::Value(Node::Binding(level))) => {
+                    matches!(entry_at(&self.scope, *level), Some(Entry::Document(_)))
+                }
+                _ => false,
+            };
+            self.scope.push(if document {
+                Entry::Document(alias)
+            } else {
+                Entry::Alias(alias)
+            });
         }
         Ok(sources)
     }
@@ -349,24 +395,4 @@ fn refuse_in_subquery(query: &Query) -> Compiling<()> {
         ));
     }
     Ok(())
-}
-
-/// ORDER BY RANK takes scoring functions only, and those need indexes that don't exist yet.
-fn refuse_ranking(terms: &[OrderTerm]) -> Compiling<()> {
-    let Some(term) = terms.first() else {
-        return Ok(());
-    };
-    const SCORING: [&str; 3] = ["VECTORDISTANCE", "FULLTEXTSCORE", "RRF"];
-    let scoring = matches!(&term.expr.kind, ExprKind::Call { udf: false, name, .. }
-        if SCORING.iter().any(|known| known.eq_ignore_ascii_case(name)));
-    Err(if scoring {
-        error_at(
-            term.expr.span,
-            code::NOT_SUPPORTED,
-            "ORDER BY RANK is not supported by this server.",
-        )
-    } else {
-        let message = "ORDER BY RANK takes only VectorDistance, FullTextScore and RRF.";
-        error_at(term.expr.span, code::RANK_FUNCTION, message)
-    })
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::access::{Access, CompareOp, Path, PathStep, Predicate};
 use crate::ast::{BinaryOp, SubqueryKind};
-use crate::program::{Block, Node, NodeStep, PatternNode, SourceNode};
+use crate::program::{Block, Node, NodeStep, PatternNode, ScoreNode, SourceNode};
 
 /// The paths of the frames in sight, innermost last; `None` is no place in the document.
 type Frames = Vec<Option<Path>>;
@@ -15,7 +15,8 @@ type Frames = Vec<Option<Path>>;
 /// Analyses a query over the container, or over the rows of an inner query: then only what the
 /// inner one asks of documents counts, and an order of documents helps nobody.
 pub(super) fn access(block: &Block, inner: Option<&Access>) -> Access {
-    let streaming = block.order.is_empty() && block.grouping.is_none() && !block.distinct;
+    let streaming =
+        block.order.is_empty() && block.ranking.is_none() && block.grouping.is_none() && !block.distinct;
     let single_row = block
         .sources
         .iter()
@@ -38,11 +39,12 @@ pub(super) fn access(block: &Block, inner: Option<&Access>) -> Access {
     let mut frames: Frames = vec![Some(Vec::new())];
     push_sources(block, &mut frames);
     Access {
-        conjuncts: block
-            .filter
-            .as_ref()
-            .map(|filter| narrow(filter, &frames))
-            .unwrap_or_default(),
+        conjuncts: match &block.filter {
+            // How rare a word is, documents tell that don't match as well.
+            Some(_) if weighs_all_documents(block) => Vec::new(),
+            Some(filter) => narrow(filter, &frames),
+            None => Vec::new(),
+        },
         order_by: if block.grouping.is_none() {
             order_by(block, &frames)
         } else {
@@ -53,6 +55,11 @@ pub(super) fn access(block: &Block, inner: Option<&Access>) -> Access {
         single_row_per_document: single_row,
         without_documents: block.sources.is_empty(),
     }
+}
+
+fn weighs_all_documents(block: &Block) -> bool {
+    let mut scores = block.ranking.iter().flat_map(|ranking| &ranking.scores);
+    scores.any(|score| matches!(score, ScoreNode::FullText { .. }))
 }
 
 fn push_sources(block: &Block, frames: &mut Frames) {

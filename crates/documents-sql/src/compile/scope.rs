@@ -7,6 +7,8 @@ use crate::program::AggregateNode;
 pub(super) enum Entry {
     /// A source's rows, under a name or none.
     Alias(Option<String>),
+    /// The whole document, under a name or none.
+    Document(Option<String>),
     /// Rows of this query grouped; their own frames are set aside in it.
     Group(Group),
 }
@@ -38,7 +40,7 @@ impl Group {
 
 impl Entry {
     pub(super) fn binds(&self, name: &str) -> bool {
-        matches!(self, Self::Alias(Some(alias)) if alias == name)
+        matches!(self, Self::Alias(Some(alias)) | Self::Document(Some(alias)) if alias == name)
     }
 }
 
@@ -61,4 +63,9 @@ pub(super) fn resolve(scope: &[Entry], name: &str) -> Resolved {
         }
     }
     Resolved::Unknown
+}
+
+/// The frame that many levels out.
+pub(super) fn entry_at(scope: &[Entry], level: usize) -> Option<&Entry> {
+    scope.iter().rev().nth(level)
 }

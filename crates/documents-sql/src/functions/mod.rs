@@ -9,15 +9,18 @@ mod convert;
 mod date;
 mod date_format;
 mod date_functions;
+pub(crate) mod full_text;
 mod integer;
 pub(crate) mod like;
 mod math;
 pub(crate) mod regex;
 mod search;
 mod set;
+mod spatial;
 mod string;
 mod types;
 mod utf16;
+pub(crate) mod vector;
 
 use serde_json::{Map, Value};
 
@@ -85,7 +88,7 @@ const fn impure(name: &'static str, least: usize, most: usize, run: Run) -> Func
     }
 }
 
-static SUBJECTS: [&[FunctionSpec]; 9] = [
+static SUBJECTS: [&[FunctionSpec]; 12] = [
     types::FUNCTIONS,
     string::FUNCTIONS,
     search::FUNCTIONS,
@@ -95,6 +98,9 @@ static SUBJECTS: [&[FunctionSpec]; 9] = [
     math::FUNCTIONS,
     integer::FUNCTIONS,
     date_functions::FUNCTIONS,
+    spatial::FUNCTIONS,
+    full_text::FUNCTIONS,
+    vector::FUNCTIONS,
 ];
 
 /// The function of that name, in any case.
@@ -103,6 +109,18 @@ pub(crate) fn named(name: &str) -> Option<&'static FunctionSpec> {
         .iter()
         .flat_map(|table| table.iter())
         .find(|function| function.name.eq_ignore_ascii_case(name))
+}
+
+/// The names by subject, sorted.
+pub(crate) fn names() -> Vec<Vec<&'static str>> {
+    SUBJECTS
+        .iter()
+        .map(|table| {
+            let mut names: Vec<&str> = table.iter().map(|function| function.name).collect();
+            names.sort_unstable();
+            names
+        })
+        .collect()
 }
 
 /// The arguments of a call, by position. Each reader gives `None` for undefined and for a value

@@ -53,6 +53,10 @@ pub(crate) fn is_reserved(word: &str) -> bool {
         .any(|reserved| reserved.eq_ignore_ascii_case(word))
 }
 
+fn is_vector_distance(expr: &Expr) -> bool {
+    matches!(&expr.kind, ExprKind::Call { udf: false, name, .. } if name.eq_ignore_ascii_case("VECTORDISTANCE"))
+}
+
 /// See [`crate::parse`].
 pub(crate) fn parse(text: &str) -> Result<Query, SqlErrors> {
     if text.len() > QUERY_TEXT_BYTES_MAX {
@@ -426,6 +430,10 @@ impl Parser {
         let mut terms = Vec::new();
         loop {
             let expr = *self.expression()?;
+            // Ranks have one direction, best first, and the service takes no word for it.
+            if (ranked || is_vector_distance(&expr)) && (self.is_word("ASC") || self.is_word("DESC")) {
+                return Err(self.unexpected());
+            }
             let descending = self.eat_word("DESC");
             if !descending {
                 self.eat_word("ASC");

@@ -10,13 +10,16 @@
 
 mod access;
 mod clauses;
+mod computed;
 mod dates;
 mod errors;
 mod functions;
 mod limits;
 mod operators;
 mod properties;
+mod ranking;
 mod rewritten;
+mod spatial;
 
 use documents_sql::{Compiled, EvalContext, ExecError, Flow, OrderMode, SqlErrors, parse};
 use serde_json::{Value, json};

@@ -123,6 +123,8 @@ fn query() -> impl Strategy<Value = String> {
         "GROUP BY c.a, c.b",
         "ORDER BY c.a DESC, c.b",
         "ORDER BY c.a OFFSET 1 LIMIT @p",
+        "ORDER BY VectorDistance(c.t, @p)",
+        "ORDER BY RANK RRF(FullTextScore(c.a, 'x'), VectorDistance(c.t, [1]), [1, 2])",
     ]);
     (head, expression(), from, expression(), tail)
         .prop_map(|(head, what, from, filter, tail)| format!("{head} {what} {from} WHERE {filter} {tail}"))
