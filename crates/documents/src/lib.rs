@@ -41,6 +41,8 @@ pub struct Account {
     pub name: String,
     /// One or two keys: two while one is being replaced.
     pub keys: Vec<SharedKey>,
+    /// None to two keys that only read.
+    pub read_only_keys: Vec<SharedKey>,
     /// Host names (without port) that mean this account. The first account of the settings is
     /// taken where no account's hosts fit.
     pub hosts: Vec<String>,
@@ -65,6 +67,7 @@ impl Settings {
             accounts: vec![Account {
                 name: name.into(),
                 keys: vec![key],
+                read_only_keys: Vec::new(),
                 hosts: Vec::new(),
             }],
             region: "Norway East".to_owned(),
@@ -81,6 +84,8 @@ pub struct Documents {
     pub(crate) settings: Settings,
     pub(crate) catalog: store::catalog::Catalog,
     pub(crate) queries: query::QueryCache,
+    /// The keys that sign resource tokens, by account.
+    pub(crate) token_keys: Mutex<HashMap<String, SharedKey>>,
     /// Where the sweep of each container (by number) goes on.
     pub(crate) sweep_positions: Mutex<HashMap<u32, u64>>,
 }
@@ -109,6 +114,7 @@ impl Documents {
             settings,
             catalog: store::catalog::Catalog::default(),
             queries: query::QueryCache::default(),
+            token_keys: Mutex::default(),
             sweep_positions: Mutex::default(),
         })
     }

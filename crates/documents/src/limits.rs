@@ -36,6 +36,24 @@ pub const UNIQUE_KEY_PATHS_MAX: usize = 16;
 /// Included, and again excluded, paths of an indexing policy (service limits: 1,500).
 pub const INDEX_PATHS_MAX: usize = 1_500;
 
+/// How long a resource token is good for when the request doesn't say (documented: an hour).
+pub const RESOURCE_TOKEN_SECONDS_DEFAULT: i64 = 3_600;
+
+/// The longest that a request may ask for (documented: 24 hours).
+pub const RESOURCE_TOKEN_SECONDS_MAX: i64 = 24 * 3_600;
+
+/// Longest resource token that is read at all.
+pub const RESOURCE_TOKEN_BYTES_MAX: usize = 4 * 1024;
+
+/// Users of a database, or permissions of a user, that one query or a look by resource id covers.
+pub const PRINCIPALS_LISTED_MAX: usize = 1_000;
+
+/// Computed properties of a container (service limits: 20).
+pub const COMPUTED_PROPERTIES_MAX: usize = 20;
+
+/// Paths of a vector embedding policy (ours).
+pub const VECTOR_EMBEDDINGS_MAX: usize = 100;
+
 /// Operations of a batch (service limits: 100).
 pub const BATCH_OPERATIONS_MAX: usize = 100;
 

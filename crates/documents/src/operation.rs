@@ -63,8 +63,6 @@ use Support::{No, Partial, Yes};
 
 const SCRIPTS: &str =
     "server-side JavaScript is not run; do the work in the client, atomically with a transactional batch";
-const PRINCIPALS: &str =
-    "users, permissions and resource tokens are not kept; clients sign with the account's key";
 const CONFLICTS: &str = "there is one write region, so no conflict arises";
 const ATTACHMENTS: &str = "attachments ended with the original's API version 2018-12-31; use blobs";
 
@@ -77,7 +75,7 @@ operations! {
     GetDatabase: "GET" "/dbs/{db}" [""] "Get Database", "rest/api/cosmos-db/get-a-database", Yes;
     DeleteDatabase: "DELETE" "/dbs/{db}" [""] "Delete Database", "rest/api/cosmos-db/delete-a-database", Yes;
 
-    CreateCollection: "POST" "/dbs/{db}/colls" [""] "Create Collection", "rest/api/cosmos-db/create-a-collection", Partial("vector, full-text, spatial and composite indexes and computed properties are kept with the container but not used; any ORDER BY is served without a composite index");
+    CreateCollection: "POST" "/dbs/{db}/colls" [""] "Create Collection", "rest/api/cosmos-db/create-a-collection", Partial("vector, full-text, spatial and composite indexes are kept with the container but not used; any ORDER BY is served without a composite index");
     ListCollections: "GET" "/dbs/{db}/colls" [""] "List Collections", "rest/api/cosmos-db/list-collections", Yes;
     QueryCollections: "POST" "/dbs/{db}/colls" ["x-ms-documentdb-isquery"] "Query Collections", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("in one page");
     GetCollection: "GET" "/dbs/{db}/colls/{coll}" [""] "Get Collection", "rest/api/cosmos-db/get-a-collection", Partial("x-ms-documentdb-populatequotainfo is ignored");
@@ -92,7 +90,7 @@ operations! {
     ReplaceDocument: "PUT" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Replace Document", "rest/api/cosmos-db/replace-a-document", Partial("as Create Document");
     PatchDocument: "PATCH" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Patch Document", "rest/api/cosmos-db/patch-a-document", Yes;
     DeleteDocument: "DELETE" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Delete Document", "rest/api/cosmos-db/delete-a-document", Yes;
-    QueryDocuments: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-documentdb-isquery"] "Query Documents", "rest/api/cosmos-db/query-documents", Partial("see the query language's own table; index metrics and query metrics are not reported");
+    QueryDocuments: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-documentdb-isquery"] "Query Documents", "rest/api/cosmos-db/query-documents", Partial("see documents-query.md for the language; index metrics and query metrics are not reported");
     GetQueryPlan: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-cosmos-is-query-plan-request"] "Get Query Plan", "rest/api/cosmos-db/query-documents", Partial("always the empty plan, which is right while a container has one range: the server runs the whole query");
     ExecuteBatch: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-cosmos-is-batch-request, x-ms-cosmos-batch-atomic: true"] "Execute Transactional Batch", "azure/cosmos-db/transactional-batch", Partial("JSON bodies (Python, JavaScript, Rust, Java); the HybridRow bodies of .NET are refused");
     ExecuteBulk: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-cosmos-is-batch-request, x-ms-cosmos-batch-atomic: false"] "Execute Bulk", "azure/cosmos-db/nosql/how-to-dotnet-bulk-import-data", Partial("as Execute Transactional Batch");
@@ -127,16 +125,18 @@ operations! {
     ReplaceUserDefinedFunction: "PUT" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Replace User Defined Function", "rest/api/cosmos-db/replace-a-user-defined-function", No(SCRIPTS);
     DeleteUserDefinedFunction: "DELETE" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Delete User Defined Function", "rest/api/cosmos-db/delete-a-user-defined-function", No(SCRIPTS);
 
-    CreateUser: "POST" "/dbs/{db}/users" [""] "Create User", "rest/api/cosmos-db/create-a-user", No(PRINCIPALS);
-    ListUsers: "GET" "/dbs/{db}/users" [""] "List Users", "rest/api/cosmos-db/list-users", No(PRINCIPALS);
-    GetUser: "GET" "/dbs/{db}/users/{user}" [""] "Get User", "rest/api/cosmos-db/get-a-user", No(PRINCIPALS);
-    ReplaceUser: "PUT" "/dbs/{db}/users/{user}" [""] "Replace User", "rest/api/cosmos-db/replace-a-user", No(PRINCIPALS);
-    DeleteUser: "DELETE" "/dbs/{db}/users/{user}" [""] "Delete User", "rest/api/cosmos-db/delete-a-user", No(PRINCIPALS);
-    CreatePermission: "POST" "/dbs/{db}/users/{user}/permissions" [""] "Create Permission", "rest/api/cosmos-db/create-a-permission", No(PRINCIPALS);
-    ListPermissions: "GET" "/dbs/{db}/users/{user}/permissions" [""] "List Permissions", "rest/api/cosmos-db/list-permissions", No(PRINCIPALS);
-    GetPermission: "GET" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Get Permission", "rest/api/cosmos-db/get-a-permission", No(PRINCIPALS);
-    ReplacePermission: "PUT" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Replace Permission", "rest/api/cosmos-db/replace-a-permission", No(PRINCIPALS);
-    DeletePermission: "DELETE" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Delete Permission", "rest/api/cosmos-db/delete-a-permission", No(PRINCIPALS);
+    CreateUser: "POST" "/dbs/{db}/users" [""] "Create User", "rest/api/cosmos-db/create-a-user", Yes;
+    ListUsers: "GET" "/dbs/{db}/users" [""] "List Users", "rest/api/cosmos-db/list-users", Yes;
+    QueryUsers: "POST" "/dbs/{db}/users" ["x-ms-documentdb-isquery"] "Query Users", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("over the first 1,000 users, in one page");
+    GetUser: "GET" "/dbs/{db}/users/{user}" [""] "Get User", "rest/api/cosmos-db/get-a-user", Yes;
+    ReplaceUser: "PUT" "/dbs/{db}/users/{user}" [""] "Replace User", "rest/api/cosmos-db/replace-a-user", Yes;
+    DeleteUser: "DELETE" "/dbs/{db}/users/{user}" [""] "Delete User", "rest/api/cosmos-db/delete-a-user", Yes;
+    CreatePermission: "POST" "/dbs/{db}/users/{user}/permissions" [""] "Create Permission", "rest/api/cosmos-db/create-a-permission", Partial("for containers and items, and partitions of them; a permission that is replaced or deleted takes its tokens with it at once");
+    ListPermissions: "GET" "/dbs/{db}/users/{user}/permissions" [""] "List Permissions", "rest/api/cosmos-db/list-permissions", Yes;
+    QueryPermissions: "POST" "/dbs/{db}/users/{user}/permissions" ["x-ms-documentdb-isquery"] "Query Permissions", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("over the first 1,000 permissions, in one page");
+    GetPermission: "GET" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Get Permission", "rest/api/cosmos-db/get-a-permission", Yes;
+    ReplacePermission: "PUT" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Replace Permission", "rest/api/cosmos-db/replace-a-permission", Partial("for containers and items, and partitions of them; a permission that is replaced or deleted takes its tokens with it at once");
+    DeletePermission: "DELETE" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Delete Permission", "rest/api/cosmos-db/delete-a-permission", Yes;
 
     ListOffers: "GET" "/offers" [""] "List Offers", "rest/api/cosmos-db/list-offers", Yes;
     QueryOffers: "POST" "/offers" ["x-ms-documentdb-isquery"] "Query Offers", "rest/api/cosmos-db/querying-offers", Yes;
@@ -155,7 +155,8 @@ pub fn compat_markdown() -> String {
          Generated from `crates/documents/src/operation.rs`; a test compares the two. To write it anew:\n\
          `STABBUR_BLESS=1 cargo test -p documents compat`.\n\n\
          An operation that is not served answers 501 with the reason given here. Clients must use Gateway\n\
-         mode. Any query is run whole by the server, whatever the client asks it to split.\n\n\
+         mode. Any query is run whole by the server, whatever the client asks it to split. Requests are signed\n\
+         with an account key, a read-only account key, or carry a resource token; Entra ID tokens are refused.\n\n\
          | operation | method | path | told apart by | served |\n| --- | --- | --- | --- | --- |\n",
     );
     for operation in Operation::ALL {

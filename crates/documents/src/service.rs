@@ -9,6 +9,7 @@ use http_semantics::{Body, BodyError, RequestContext, Service};
 use ledger::LedgerError;
 use percent_encoding::percent_decode_str;
 
+use crate::auth::authorise::{Caller, authorise};
 use crate::auth::master_key::{self, Signed};
 use crate::error::DocumentsError;
 use crate::limits::REQUEST_BYTES_MAX;
@@ -47,17 +48,21 @@ impl DocumentsService {
             DocumentsError::Unauthorized("No account is configured on this server.".to_owned())
         })?;
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        master_key::verify(
-            account,
-            Signed {
+        let now = self.documents.clock.now();
+        let authorization = master_key::authorization(text("authorization"))?;
+        let caller = if authorization.kind == "resource" {
+            let grant = self
+                .documents
+                .grant_of(&account.name, &authorization.signature, now);
+            Caller::Token(grant.await?)
+        } else {
+            let signed = Signed {
                 method: &parts.method,
                 segments: &segments,
-            },
-            text("authorization"),
-            text("x-ms-date"),
-            text("date"),
-            self.documents.clock.now(),
-        )?;
+            };
+            let (x_ms_date, date) = (text("x-ms-date"), text("date"));
+            master_key::verify(account, signed, &authorization, x_ms_date, date, now)?
+        };
         let operation = route::route(&parts.method, &segments, &parts.headers)?;
         check_consistency(text(headers::CONSISTENCY))?;
         let body = read_body(body).await?;
@@ -76,6 +81,7 @@ impl DocumentsService {
             endpoint: format!("{scheme}://{host}/"),
         };
         call.resolve().await?;
+        authorise(operation, &call, &caller).await?;
         tracing::debug!(operation = ?operation, method = %call.method, "documents operation");
         operations::run(operation, &call).await
     }

@@ -85,6 +85,9 @@ pub(crate) struct Account {
     pub(crate) name: String,
     /// One or two files, each with one base64 key.
     pub(crate) key_files: Vec<PathBuf>,
+    /// None to two files, each with one base64 key that only reads; for documents.
+    #[serde(default)]
+    pub(crate) read_only_key_files: Vec<PathBuf>,
 }
 
 impl Config {
@@ -125,6 +128,32 @@ impl Account {
             .map(|path| read_key(&self.name, path))
             .collect()
     }
+
+    /// Reads the account's read-only keys.
+    pub(crate) fn read_only_keys(&self) -> Result<Vec<SharedKey>> {
+        if self.read_only_key_files.len() > 2 {
+            bail!(
+                "account {}: read_only_key_files names {} files; give at most two",
+                self.name,
+                self.read_only_key_files.len()
+            );
+        }
+        let writing = self.keys()?;
+        let mut keys = Vec::new();
+        for path in &self.read_only_key_files {
+            let key = read_key(&self.name, path)?;
+            if writing.iter().any(|writing| writing.same_as(&key)) {
+                bail!(
+                    "account {}: {} holds a key that key_files has as well, so it would write; make \
+                     another one with `openssl rand -base64 64`",
+                    self.name,
+                    path.display()
+                );
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
 }
 
 fn read_key(account: &str, path: &Path) -> Result<SharedKey> {
@@ -161,6 +190,7 @@ mod tests {
             Account {
                 name: "acme".to_owned(),
                 key_files: vec![path],
+                read_only_key_files: Vec::new(),
             },
         )
     }
@@ -179,6 +209,32 @@ mod tests {
         assert!(bad.keys().unwrap_err().to_string().contains("openssl rand"));
         let (_folder, good) = account("c2VjcmV0LWtleQ==");
         assert_eq!(good.keys().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn read_only_keys_are_others() {
+        let (folder, mut account) = account("c2VjcmV0LWtleQ==");
+        assert!(account.read_only_keys().unwrap().is_empty());
+        let other = folder.path().join("read");
+        std::fs::write(&other, "cmVhZA==").unwrap();
+        account.read_only_key_files = vec![other.clone()];
+        assert_eq!(account.read_only_keys().unwrap().len(), 1);
+        account.read_only_key_files = account.key_files.clone();
+        assert!(
+            account
+                .read_only_keys()
+                .unwrap_err()
+                .to_string()
+                .contains("would write")
+        );
+        account.read_only_key_files = vec![other.clone(), other.clone(), other];
+        assert!(
+            account
+                .read_only_keys()
+                .unwrap_err()
+                .to_string()
+                .contains("at most two")
+        );
     }
 
     #[test]

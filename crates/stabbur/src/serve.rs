@@ -25,6 +25,11 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     let mut config = Config::read(path)?;
     let mut blob_accounts = Vec::new();
     for account in &config.blobs.accounts {
+        anyhow::ensure!(
+            account.read_only_key_files.is_empty(),
+            "account {}: read_only_key_files are for documents; blobs have shared access signatures",
+            account.name
+        );
         blob_accounts.push(blobs::Account {
             name: account.name.clone(),
             keys: account.keys()?,
@@ -41,6 +46,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         document_accounts.push(documents::Account {
             name: account.name.clone(),
             keys: account.keys()?,
+            read_only_keys: account.read_only_keys()?,
             hosts,
         });
     }

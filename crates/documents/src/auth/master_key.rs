@@ -7,9 +7,11 @@
 
 use http::Method;
 use http_semantics::date;
+use identity::SharedKey;
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
+use super::authorise::Caller;
 use crate::Account;
 use crate::error::DocumentsError;
 use crate::limits::CLOCK_SKEW_SECONDS_MAX;
@@ -95,27 +97,37 @@ fn string_to_sign(method: &Method, kind: &str, link: &str, x_ms_date: &str, date
     )
 }
 
-/// Checks a request's signature.
+fn unauthorized(text: &str) -> DocumentsError {
+    DocumentsError::Unauthorized(text.to_owned())
+}
+
+/// Reads the header that says who calls.
 ///
 /// # Errors
-/// 401 if it is missing, malformed or wrong; 403 if its date is too far from `now`.
-pub(crate) fn verify(
-    account: &Account,
-    signed: Signed<'_>,
-    authorization: Option<&str>,
-    x_ms_date: Option<&str>,
-    date_header: Option<&str>,
-    now: Timestamp,
-) -> Result<(), DocumentsError> {
-    let unauthorized = |text: &str| DocumentsError::Unauthorized(text.to_owned());
-    let authorization = authorization.ok_or_else(|| {
+/// 401 if it is missing or malformed.
+pub(crate) fn authorization(header: Option<&str>) -> Result<Authorization, DocumentsError> {
+    let header = header.ok_or_else(|| {
         unauthorized(
             "Required Header authorization is missing. Ensure a valid Authorization token is passed.",
         )
     })?;
-    let authorization = parse_authorization(authorization).ok_or_else(|| {
+    parse_authorization(header).ok_or_else(|| {
         unauthorized("Invalid Authorization header. It must be the percent-encoded text type=master&ver=1.0&sig=<signature>.")
-    })?;
+    })
+}
+
+/// Checks a request's signature; whether a key signed it that may write.
+///
+/// # Errors
+/// 401 if it is malformed or wrong; 403 if its date is too far from `now`.
+pub(crate) fn verify(
+    account: &Account,
+    signed: Signed<'_>,
+    authorization: &Authorization,
+    x_ms_date: Option<&str>,
+    date_header: Option<&str>,
+    now: Timestamp,
+) -> Result<Caller, DocumentsError> {
     match authorization.kind.as_str() {
         "master" => {}
         "aad" => {
@@ -123,14 +135,9 @@ pub(crate) fn verify(
                 "Tokens of type aad are not accepted by this server; sign with the account's key.",
             ));
         }
-        "resource" => {
-            return Err(unauthorized(
-                "Resource tokens are not accepted by this server; sign with the account's key.",
-            ));
-        }
         _ => {
             return Err(unauthorized(
-                "Invalid Authorization header: the type must be master.",
+                "Invalid Authorization header: the type must be master or resource.",
             ));
         }
     }
@@ -148,22 +155,29 @@ pub(crate) fn verify(
         None => ("", sent),
     };
     let candidates = signed.type_and_links();
-    // Which form or key fits is no secret, so the first that does ends the search.
-    let valid = candidates.iter().any(|(kind, link)| {
-        let text = string_to_sign(signed.method, kind, link, x_ms_date, date_header);
-        account
-            .keys
-            .iter()
-            .any(|key| key.verify(&text, &authorization.signature))
-    });
-    if !valid {
+    // Which form or key fits is no secret, so the first that does ends the search; each comparison
+    // takes the same time however much of a signature is right.
+    let signed_with = |keys: &[SharedKey]| {
+        candidates.iter().any(|(kind, link)| {
+            let text = string_to_sign(signed.method, kind, link, x_ms_date, date_header);
+            keys.iter().any(|key| key.verify(&text, &authorization.signature))
+        })
+    };
+    let caller = if signed_with(&account.keys) {
+        Some(Caller::Owner)
+    } else if signed_with(&account.read_only_keys) {
+        Some(Caller::Reader)
+    } else {
+        None
+    };
+    let Some(caller) = caller else {
         let (kind, link) = candidates.into_iter().next().unwrap_or_default();
         let expected = string_to_sign(signed.method, &kind, &link, x_ms_date, date_header);
         return Err(DocumentsError::Unauthorized(format!(
             "The input authorization token can't serve the request. Please check that the expected payload is built as per the protocol, and check the key being used. Server used the following payload to sign: '{}'",
             expected.escape_debug()
         )));
-    }
+    };
     let skew_seconds = at.as_second().abs_diff(now.as_second());
     if skew_seconds > CLOCK_SKEW_SECONDS_MAX.unsigned_abs() {
         return Err(DocumentsError::Forbidden(format!(
@@ -171,13 +185,11 @@ pub(crate) fn verify(
             date::format(now)
         )));
     }
-    Ok(())
+    Ok(caller)
 }
 
 #[cfg(test)]
 mod tests {
-    use identity::SharedKey;
-
     use super::*;
 
     fn account() -> Account {
@@ -187,20 +199,22 @@ mod tests {
                 SharedKey::from_base64("c2VjcmV0").unwrap(),
                 SharedKey::from_base64("b3RoZXI=").unwrap(),
             ],
+            read_only_keys: vec![SharedKey::from_base64("cmVhZA==").unwrap()],
             hosts: Vec::new(),
         }
     }
 
     const DATE: &str = "Thu, 27 Apr 2017 00:51:12 GMT";
 
-    fn check(path: &str, text: &str, key: usize, now_offset: i64) -> Result<(), DocumentsError> {
+    fn check(path: &str, text: &str, key: usize, now_offset: i64) -> Result<Caller, DocumentsError> {
         let account = account();
         let segments: Vec<String> = path
             .split('/')
             .filter(|s| !s.is_empty())
             .map(str::to_owned)
             .collect();
-        let signature = account.keys[key].sign(text);
+        let keys = [&account.keys[..], &account.read_only_keys].concat();
+        let signature = keys[key].sign(text);
         let header = format!(
             "type%3Dmaster%26ver%3D1.0%26sig%3D{}",
             signature
@@ -213,7 +227,14 @@ mod tests {
             method: &Method::GET,
             segments: &segments,
         };
-        verify(&account, signed, Some(&header), Some(DATE), None, now)
+        verify(
+            &account,
+            signed,
+            &authorization(Some(&header))?,
+            Some(DATE),
+            None,
+            now,
+        )
     }
 
     #[test]
@@ -248,8 +269,9 @@ mod tests {
         ];
         for (path, text) in table {
             for key in 0..2 {
-                assert_eq!(check(path, &text, key, 0), Ok(()), "{path}");
+                assert_eq!(check(path, &text, key, 0), Ok(Caller::Owner), "{path}");
             }
+            assert_eq!(check(path, &text, 2, 0), Ok(Caller::Reader), "{path}");
             let wrong = check(path, &text.replace("get", "put"), 0, 0).unwrap_err();
             assert_eq!(wrong.status(), 401);
             assert!(wrong.to_string().contains("payload to sign: 'get\\n"), "{wrong}");
@@ -259,8 +281,8 @@ mod tests {
     #[test]
     fn dates_and_malformed_headers() {
         let text = format!("get\ndbs\n\n{}\n\n", DATE.to_lowercase());
-        assert_eq!(check("/dbs", &text, 0, 899), Ok(()));
-        assert_eq!(check("/dbs", &text, 0, -899), Ok(()));
+        assert_eq!(check("/dbs", &text, 0, 899), Ok(Caller::Owner));
+        assert_eq!(check("/dbs", &text, 0, -899), Ok(Caller::Owner));
         assert_eq!(check("/dbs", &text, 0, 901).unwrap_err().status(), 403);
         for bad in [
             "",
@@ -277,20 +299,13 @@ mod tests {
                 segments: &[],
             };
             let now = date::parse(DATE).unwrap();
-            let refused = verify(&account(), signed, Some(bad), Some(DATE), None, now);
-            assert_eq!(refused.unwrap_err().status(), 401, "{bad}");
-            assert_eq!(
-                verify(&account(), signed, None, Some(DATE), None, now)
-                    .unwrap_err()
-                    .status(),
-                401
-            );
-            assert_eq!(
-                verify(&account(), signed, Some(bad), None, None, now)
-                    .unwrap_err()
-                    .status(),
-                401
-            );
+            let check = |header, date| {
+                let authorization = authorization(header)?;
+                verify(&account(), signed, &authorization, date, None, now)
+            };
+            assert_eq!(check(Some(bad), Some(DATE)).unwrap_err().status(), 401, "{bad}");
+            assert_eq!(check(None, Some(DATE)).unwrap_err().status(), 401);
+            assert_eq!(check(Some(bad), None).unwrap_err().status(), 401);
         }
     }
 }

@@ -3,10 +3,14 @@
 mod create_collection;
 mod create_database;
 mod create_document;
+mod create_permission;
+mod create_user;
 mod delete_by_partition_key;
 mod delete_collection;
 mod delete_database;
 mod delete_document;
+mod delete_permission;
+mod delete_user;
 mod execute_batch;
 mod execute_bulk;
 mod get_collection;
@@ -15,22 +19,31 @@ mod get_database_account;
 mod get_document;
 mod get_offer;
 mod get_partition_key_ranges;
+mod get_permission;
 mod get_query_plan;
+mod get_user;
 mod item_action;
 mod list_collections;
 mod list_conflicts;
 mod list_databases;
 mod list_documents;
 mod list_offers;
+mod list_permissions;
+mod list_users;
 mod patch_document;
+mod permission_token;
 mod query_collections;
 mod query_databases;
 mod query_documents;
 mod query_offers;
+mod query_permissions;
+mod query_users;
 mod read_change_feed;
 mod replace_collection;
 mod replace_document;
 mod replace_offer;
+mod replace_permission;
+mod replace_user;
 mod upsert_document;
 
 use crate::error::DocumentsError;
@@ -68,6 +81,18 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ReadChangeFeed => read_change_feed::run(call).await,
         Operation::DeleteByPartitionKey => delete_by_partition_key::run(call).await,
         Operation::ListConflicts => list_conflicts::run(call).await,
+        Operation::CreateUser => create_user::run(call).await,
+        Operation::ListUsers => list_users::run(call).await,
+        Operation::QueryUsers => query_users::run(call).await,
+        Operation::GetUser => get_user::run(call).await,
+        Operation::ReplaceUser => replace_user::run(call).await,
+        Operation::DeleteUser => delete_user::run(call).await,
+        Operation::CreatePermission => create_permission::run(call).await,
+        Operation::ListPermissions => list_permissions::run(call).await,
+        Operation::QueryPermissions => query_permissions::run(call).await,
+        Operation::GetPermission => get_permission::run(call).await,
+        Operation::ReplacePermission => replace_permission::run(call).await,
+        Operation::DeletePermission => delete_permission::run(call).await,
         Operation::ListOffers => list_offers::run(call).await,
         Operation::QueryOffers => query_offers::run(call).await,
         Operation::GetOffer => get_offer::run(call).await,

@@ -141,7 +141,7 @@ impl Documents {
         rows: Rows,
     ) -> Result<Page, DocumentsError> {
         let query = self.queries.parse(sql)?;
-        let compiled = Compiled::compile(&query, parameters)?;
+        let compiled = Compiled::compile_for(&query, parameters, &request.container.schema)?;
         let hash = request_hash(request, sql, parameters);
         let token = request
             .continuation

@@ -12,4 +12,5 @@ pub(crate) mod names;
 pub mod partial_json;
 pub mod partition_key;
 pub mod patch;
+pub(crate) mod query_schema;
 pub mod resource_id;

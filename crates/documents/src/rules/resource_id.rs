@@ -69,6 +69,24 @@ pub fn offer(container: u32) -> String {
     write(&[a, b, c])
 }
 
+fn user_bytes(database: u32, user: u32) -> [u8; 8] {
+    ((u64::from(database) << 32) | u64::from(user & !CONTAINER_BIT)).to_be_bytes()
+}
+
+/// A user's rid: as a container's, without the top bit.
+#[must_use]
+pub fn user(database: u32, user: u32) -> String {
+    write(&user_bytes(database, user))
+}
+
+/// A permission's rid.
+#[must_use]
+pub fn permission(database: u32, user: u32, permission: u32) -> String {
+    let mut bytes = user_bytes(database, user).to_vec();
+    bytes.extend_from_slice(&u64::from(permission).to_le_bytes());
+    write(&bytes)
+}
+
 /// Reads a database's rid.
 #[must_use]
 pub fn parse_database(text: &str) -> Option<u32> {
@@ -107,6 +125,8 @@ mod tests {
     fn rids_round_trip() {
         assert_eq!(parse_database(&database(0xD4AB_6300)), Some(0xD4AB_6300));
         assert_eq!(parse_container(&container(7, 9)), Some((7, 9)));
+        assert_eq!(parse_container(&user(7, 9)), None, "a user is no container");
+        assert_ne!(permission(7, 9, 1), permission(7, 9, 2));
         let item = child(u32::MAX, 9, Kind::Document, 12);
         assert_eq!(parse_item(&item), Some((u32::MAX, 9, 12)));
         assert!(!item.contains('/'));

@@ -19,7 +19,7 @@ use super::records::{ContainerRecord, NumberRecord, PurgeRecord, Throughput, dec
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{COMMIT_ATTEMPTS_MAX, CONTAINERS_PER_DATABASE_MAX};
-use crate::rules::{index_policy, names};
+use crate::rules::{index_policy, names, query_schema};
 
 /// What [`Documents::ensure_container`] makes if it is missing.
 #[derive(Debug, Clone)]
@@ -485,7 +485,7 @@ fn resource_of(spec: &ContainerSpec) -> Value {
     Value::Object(resource)
 }
 
-fn small(number: u64) -> Result<u32, DocumentsError> {
+pub(super) fn small(number: u64) -> Result<u32, DocumentsError> {
     u32::try_from(number)
         .ok()
         .filter(|number| number >> 31 == 0)
@@ -531,7 +531,9 @@ fn complete_resource(resource: &Value) -> Result<Value, DocumentsError> {
     object
         .entry("geospatialConfig")
         .or_insert_with(|| json!({"type": "Geography"}));
-    Ok(Value::Object(object))
+    let resource = Value::Object(object);
+    query_schema::from_resource(&resource)?;
+    Ok(resource)
 }
 
 fn check_replacement(current: &Value, next: &Value) -> Result<(), DocumentsError> {

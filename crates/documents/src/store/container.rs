@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use documents_sql::Schema;
 use ledger::{Key, Sequence};
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::error::DocumentsError;
 use crate::limits::{UNIQUE_KEY_PATHS_MAX, UNIQUE_KEYS_MAX};
 use crate::rules::index_policy::IndexPolicy;
 use crate::rules::partition_key::{PartitionKey, PartitionKeyDefinition, parse_path};
-use crate::rules::resource_id;
+use crate::rules::{query_schema, resource_id};
 
 /// A container. What was read at one version of its record; writes demand that version, so a
 /// container that was changed or deleted meanwhile is noticed at commit.
@@ -38,6 +39,8 @@ pub struct Container {
     /// Each unique key's paths.
     pub(crate) unique_keys: Vec<Vec<Vec<String>>>,
     pub(crate) numbers: Arc<Numbers>,
+    /// What queries depend on.
+    pub(crate) schema: Schema,
 }
 
 impl Container {
@@ -72,6 +75,8 @@ impl Container {
             policy: IndexPolicy::from_value(resource.get("indexingPolicy").unwrap_or(&Value::Null))?,
             default_ttl: default_ttl(&resource)?,
             unique_keys: unique_keys(&resource)?,
+            // Checked where containers are created and replaced; one from before then still opens.
+            schema: query_schema::from_resource(&resource).unwrap_or_default(),
             resource,
             id,
             numbers,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::catalog_log::log_database;
 use super::keys;
+use super::numbers::reserve;
 use super::records::{DatabaseRecord, NumberRecord, PurgeRecord, Throughput, decode, encode, etag_text};
 use crate::Documents;
 use crate::error::DocumentsError;
@@ -201,6 +202,13 @@ impl Documents {
                 CONTAINERS_PER_DATABASE_MAX,
             );
             let (containers, _) = containers.await?;
+            if self.has_users(snapshot.as_ref(), database.record.number).await? {
+                let range = reserve(self.ledger.as_ref(), &keys::numbers_counter(), 1).await?;
+                let left = PurgeRecord::Users {
+                    database: database.record.number,
+                };
+                tx.put(keys::purge(super::catalog::small(range.start)?), encode(&left)?);
+            }
             for container in &containers {
                 tx.require_version(container.key.clone(), Some(container.version));
                 stage_container_removal(&mut tx, container)?;

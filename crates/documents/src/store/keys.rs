@@ -9,6 +9,9 @@
 //! | 5 counter | which, of what | the next number, 8 bytes |
 //! | 6 purge | number | what is left to remove of a deleted container or index |
 //! | 7 index build | index number | the next item number, 8 bytes |
+//! | 8 user | database number, id | [`super::users::UserRecord`] |
+//! | 9 permission | database number, user number, id | [`super::permissions::PermissionRecord`] |
+//! | 10 token key | account | the key that signs resource tokens |
 //! | 16 item | container number, item number | [`super::records::ItemRecord`] |
 //! | 17 id | container number, partition key, id | the item's number |
 //! | 18 index | index number, path hash, value, item number | nothing |
@@ -32,6 +35,9 @@ const CONTAINER_NUMBER: u8 = 4;
 const COUNTER: u8 = 5;
 const PURGE: u8 = 6;
 const INDEX_BUILD: u8 = 7;
+const USER: u8 = 8;
+const PERMISSION: u8 = 9;
+const TOKEN_KEY: u8 = 10;
 const ITEM: u8 = 16;
 const ID: u8 = 17;
 const INDEX: u8 = 18;
@@ -116,6 +122,37 @@ pub(crate) fn read_container(key: &Key) -> Option<u32> {
 
 pub(crate) fn index_build(index: u32) -> Key {
     tagged(INDEX_BUILD).u32(index).finish()
+}
+
+pub(crate) fn users(database: u32) -> Key {
+    tagged(USER).u32(database).finish()
+}
+
+pub(crate) fn user(database: u32, id: &str) -> Key {
+    tagged(USER)
+        .u32(database)
+        .str_bounded(id, NAME_BYTES_MAX)
+        .finish()
+}
+
+/// The permissions of all users of a database.
+pub(crate) fn all_permissions(database: u32) -> Key {
+    tagged(PERMISSION).u32(database).finish()
+}
+
+pub(crate) fn permissions(database: u32, user: u32) -> Key {
+    tagged(PERMISSION).u32(database).u32(user).finish()
+}
+
+pub(crate) fn permission(database: u32, user: u32, id: &str) -> Key {
+    KeyWriter::after(&permissions(database, user))
+        .str_bounded(id, NAME_BYTES_MAX)
+        .finish()
+}
+
+/// The key that signs an account's resource tokens.
+pub(crate) fn token_key(account: &str) -> Key {
+    tagged(TOKEN_KEY).str_bounded(account, NAME_BYTES_MAX).finish()
 }
 
 pub(crate) fn items(container: u32) -> Key {

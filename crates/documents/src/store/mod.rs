@@ -12,8 +12,10 @@ pub(crate) mod keys;
 mod new_document;
 mod numbers;
 mod partition_items;
+pub(crate) mod permissions;
 pub(crate) mod records;
 mod sweep;
+pub(crate) mod users;
 mod verify;
 
 pub use catalog::ContainerSpec;

@@ -78,6 +78,16 @@ pub(crate) enum PurgeRecord {
     },
     /// An index that another one replaced.
     Index,
+    /// The permissions of a deleted user, whose number the key has.
+    Permissions {
+        /// Its database's number.
+        database: u32,
+    },
+    /// The users of a deleted database and their permissions.
+    Users {
+        /// Its number.
+        database: u32,
+    },
 }
 
 pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, DocumentsError> {

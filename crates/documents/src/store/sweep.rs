@@ -179,7 +179,15 @@ impl Documents {
             let record: PurgeRecord = decode(&entry.versioned.value, "a purge record")?;
             let mut ranges = Vec::new();
             match record {
-                PurgeRecord::Index => ranges.push(keys::index(number)),
+                PurgeRecord::Index => {
+                    ranges.push(keys::index(number));
+                    ranges.push(keys::index_build(number));
+                }
+                PurgeRecord::Permissions { database } => ranges.push(keys::permissions(database, number)),
+                PurgeRecord::Users { database } => {
+                    ranges.push(keys::all_permissions(database));
+                    ranges.push(keys::users(database));
+                }
                 PurgeRecord::Container { index } => {
                     ranges.push(keys::index(index));
                     ranges.push(keys::index_build(index));
@@ -189,9 +197,9 @@ impl Documents {
                     ranges.push(keys::ids(number));
                     ranges.push(keys::items(number));
                     ranges.push(keys::items_counter(number));
+                    ranges.push(keys::index_build(number));
                 }
             }
-            ranges.push(keys::index_build(number));
             for prefix in ranges {
                 self.purge_range(snapshot.as_ref(), &prefix, report).await?;
             }

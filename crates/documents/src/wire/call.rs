@@ -12,14 +12,15 @@ use serde_json::Value;
 use super::{headers, session};
 use crate::error::DocumentsError;
 use crate::limits::{
-    AUTOSCALE_RUS_MIN, PARTITION_KEY_BYTES_MAX, SESSION_WAIT_MILLISECONDS_MAX, THROUGHPUT_RUS_MIN,
+    AUTOSCALE_RUS_MIN, PARTITION_KEY_BYTES_MAX, PRINCIPALS_LISTED_MAX, SESSION_WAIT_MILLISECONDS_MAX,
+    THROUGHPUT_RUS_MIN,
 };
 use crate::query::{self, ItemsRequest, Scope};
 use crate::rules::partition_key::PartitionKey;
 use crate::rules::{binary_json, json, resource_id};
 use crate::store::Container;
-use crate::store::records::{ItemRecord, Throughput};
-use crate::{Account, Documents, store};
+use crate::store::records::Throughput;
+use crate::{Account, Documents};
 
 /// A request.
 pub(crate) struct Call<'a> {
@@ -298,22 +299,48 @@ impl Call<'_> {
                 .container_id_of(snapshot.as_ref(), number, container)
                 .await?
         {
-            if let Some((_, owner, item)) = resource_id::parse_item(self.segment(5))
-                && self.segment(4) == "docs"
-                && owner == container
-                && let Some(found) = snapshot.get(&store::keys::item(container, item)).await?
+            if self.segment(4) == "docs"
+                && let Some(item) = self
+                    .documents
+                    .item_id_of(snapshot.as_ref(), container, self.segment(5))
+                    .await?
             {
-                let document = ItemRecord::decode(&found.value)?.parse()?;
-                let id = document
-                    .get("id")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned();
-                self.set_segment(5, id);
+                self.set_segment(5, item);
             }
             self.set_segment(3, id);
         }
         self.set_segment(1, database);
+        if self.segment(2) == "users" && !self.segment(3).is_empty() {
+            self.resolve_principals(snapshot.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Users and permissions are few, so those with a resource id are looked for among all.
+    async fn resolve_principals(&mut self, snapshot: &dyn Snapshot) -> Result<(), DocumentsError> {
+        let documents = self.documents;
+        let account = self.account.name.as_str();
+        let owner = documents
+            .owner_database(snapshot, account, self.segment(1))
+            .await?;
+        let users = documents.list_users(snapshot, &owner, None, PRINCIPALS_LISTED_MAX);
+        let (users, _) = users.await?;
+        let rid = self.segment(3);
+        let Some(user) = users.into_iter().find(|user| user.rid() == rid) else {
+            return Ok(());
+        };
+        if !self.segment(5).is_empty() {
+            let permissions = documents.list_permissions(snapshot, &user, None, PRINCIPALS_LISTED_MAX);
+            let (permissions, _) = permissions.await?;
+            let rid = self.segment(5);
+            let found = permissions
+                .into_iter()
+                .find(|permission| permission.rid(&user) == rid);
+            if let Some(found) = found {
+                self.set_segment(5, found.record.id);
+            }
+        }
+        self.set_segment(3, user.record.id);
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub(crate) const IS_UPSERT: &str = "x-ms-documentdb-is-upsert";
 pub(crate) const ITEM_COUNT: &str = "x-ms-item-count";
 pub(crate) const MAX_ITEM_COUNT: &str = "x-ms-max-item-count";
 pub(crate) const OFFER_THROUGHPUT: &str = "x-ms-offer-throughput";
+pub(crate) const TOKEN_EXPIRY: &str = "x-ms-documentdb-expiry-seconds";
 pub(crate) const PARTITION_KEY: &str = "x-ms-documentdb-partitionkey";
 pub(crate) const POST_TRIGGER: &str = "x-ms-documentdb-post-trigger-include";
 pub(crate) const PREFER: &str = "prefer";

@@ -192,7 +192,13 @@ fn below_container(method: &Method, map: &http::HeaderMap, rest: &[&str]) -> Opt
 
 fn users(method: &Method, map: &http::HeaderMap, rest: &[&str]) -> Option<Operation> {
     match rest {
-        [] => feed(method, map, Operation::ListUsers, Operation::CreateUser, None),
+        [] => feed(
+            method,
+            map,
+            Operation::ListUsers,
+            Operation::CreateUser,
+            Some(Operation::QueryUsers),
+        ),
         [_] => by_method(
             method,
             Some(Operation::GetUser),
@@ -204,7 +210,7 @@ fn users(method: &Method, map: &http::HeaderMap, rest: &[&str]) -> Option<Operat
             map,
             Operation::ListPermissions,
             Operation::CreatePermission,
-            None,
+            Some(Operation::QueryPermissions),
         ),
         [_, "permissions", _] => by_method(
             method,

@@ -19,7 +19,9 @@ pub struct Fixture {
     pub documents: Arc<Documents>,
     pub clock: Arc<AdjustableClock>,
     pub service: DocumentsService,
+    /// What requests are signed with: the account's key unless a test says otherwise.
     pub key: SharedKey,
+    pub read_only_key: SharedKey,
 }
 
 pub struct Reply {
@@ -62,11 +64,14 @@ pub fn fixture() -> Fixture {
     ));
     let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone()));
     let key = SharedKey::from_base64(KEY).unwrap();
+    let read_only_key = SharedKey::from_base64("cmVhZC1vbmx5").unwrap();
+    let mut settings = Settings::single("test", key.clone());
+    settings.accounts[0].read_only_keys = vec![read_only_key.clone()];
     let documents = Documents::new(
         ledger.clone(),
         clock.clone(),
         Arc::new(SeededRandom::new(1)),
-        Settings::single("test", key.clone()),
+        settings,
     );
     let service = DocumentsService::new(documents.clone());
     Fixture {
@@ -75,6 +80,7 @@ pub fn fixture() -> Fixture {
         clock,
         service,
         key,
+        read_only_key,
     }
 }
 
@@ -131,6 +137,31 @@ impl Fixture {
             request = request.header(*name, *value);
         }
         self.raw(request.body(Body::full(body.into())).unwrap()).await
+    }
+
+    /// As clients ask by resource id: they sign the last one only, in lower case.
+    pub async fn documents_get_by_rid(&self, path: &str, rid: &str) -> Reply {
+        let kind = path.split('/').rev().nth(1).unwrap();
+        let text = format!(
+            "get\n{kind}\n{}\n{}\n\n",
+            rid.to_lowercase(),
+            self.date().to_lowercase()
+        );
+        let signature = self
+            .key
+            .sign(&text)
+            .replace('+', "%2B")
+            .replace('/', "%2F")
+            .replace('=', "%3D");
+        let request = Request::builder()
+            .uri(path.replace('=', "%3D"))
+            .header("host", "localhost:8081")
+            .header("x-ms-date", self.date())
+            .header(
+                "authorization",
+                format!("type%3Dmaster%26ver%3D1.0%26sig%3D{signature}"),
+            );
+        self.raw(request.body(Body::full(Vec::new())).unwrap()).await
     }
 
     pub async fn raw(&self, request: Request<Body>) -> Reply {
