@@ -64,6 +64,14 @@ pub enum DocumentsError {
     /// Another operation of the same batch failed (424).
     #[error("Another operation of the batch failed; nothing of the batch was stored.")]
     FailedDependency,
+    /// The container's throughput is used up (429/3200).
+    #[error(
+        "Request rate is large: the throughput that is provisioned is used up, so nothing was done. Try again after {retry_after_milliseconds} ms, or provision more."
+    )]
+    TooManyRequests {
+        /// When to try again.
+        retry_after_milliseconds: u64,
+    },
     /// Too many writers at the same item (449): try again.
     #[error("Conflicting writes to the same item; retry the operation.")]
     RetryWith,
@@ -118,6 +126,7 @@ impl DocumentsError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FailedDependency => StatusCode::FAILED_DEPENDENCY,
             Self::RetryWith => retry_with(),
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Ledger(error) => match error {
@@ -143,6 +152,7 @@ impl DocumentsError {
             Self::OwnerNotFound(_) => 1003,
             Self::SessionNotAvailable(_) | Self::PartitionKeyRangeGone(_) => 1002,
             Self::PatchConditionFalse => 1110,
+            Self::TooManyRequests { .. } => 3200,
             // "Storage quota exceeded": what the protocol has nearest to a full disk.
             Self::Ledger(LedgerError::Full) => 1014,
             // "Server-generated 503", as .NET's and Java's clients have it in their list.
@@ -166,6 +176,7 @@ impl DocumentsError {
             412 => "PreconditionFailed",
             413 => "RequestEntityTooLarge",
             424 => "FailedDependency",
+            429 => "TooManyRequests",
             449 => "RetryWith",
             501 => "NotImplemented",
             503 => "ServiceUnavailable",

@@ -18,6 +18,7 @@ mod query;
 pub mod rules;
 mod service;
 mod store;
+mod throughput;
 mod wire;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ pub use query::QueryPage;
 pub use rules::partition_key::{Component, PartitionKey, PartitionKeyDefinition};
 pub use service::DocumentsService;
 pub use store::{Container, ContainerSpec, Item, LOG_KIND_CATALOG, LOG_KIND_ITEM, SweepReport};
+pub use throughput::ThroughputUse;
 
 /// An account: a name and the keys that sign for it.
 #[derive(Debug, Clone)]
@@ -57,6 +59,8 @@ pub struct Settings {
     pub region: String,
     /// The certificate (PEM) that `/_explorer/emulator.pem` hands out, in development.
     pub development_certificate_pem: Option<String>,
+    /// Whether requests to items beyond the provisioned throughput are answered 429.
+    pub enforce_throughput: bool,
 }
 
 impl Settings {
@@ -72,6 +76,7 @@ impl Settings {
             }],
             region: "Norway East".to_owned(),
             development_certificate_pem: None,
+            enforce_throughput: false,
         }
     }
 }
@@ -84,6 +89,7 @@ pub struct Documents {
     pub(crate) settings: Settings,
     pub(crate) catalog: store::catalog::Catalog,
     pub(crate) queries: query::QueryCache,
+    pub(crate) budgets: throughput::Budgets,
     /// The keys that sign resource tokens, by account.
     pub(crate) token_keys: Mutex<HashMap<String, SharedKey>>,
     /// Where the sweep of each container (by number) goes on.
@@ -114,6 +120,7 @@ impl Documents {
             settings,
             catalog: store::catalog::Catalog::default(),
             queries: query::QueryCache::default(),
+            budgets: throughput::Budgets::default(),
             token_keys: Mutex::default(),
             sweep_positions: Mutex::default(),
         })

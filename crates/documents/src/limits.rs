@@ -130,5 +130,8 @@ pub const THROUGHPUT_RUS_MIN: i64 = 400;
 /// Smallest autoscale maximum (service limits).
 pub const AUTOSCALE_RUS_MIN: i64 = 1_000;
 
+/// Containers and databases whose use of throughput one process keeps (ours; some 200 bytes each).
+pub const THROUGHPUT_BUCKETS_MAX: usize = 1_000;
+
 /// Throughput of a container whose creator said nothing (client default).
 pub const THROUGHPUT_RUS_DEFAULT: i64 = 400;

@@ -141,7 +141,7 @@ operations! {
     ListOffers: "GET" "/offers" [""] "List Offers", "rest/api/cosmos-db/list-offers", Yes;
     QueryOffers: "POST" "/offers" ["x-ms-documentdb-isquery"] "Query Offers", "rest/api/cosmos-db/querying-offers", Yes;
     GetOffer: "GET" "/offers/{offer}" [""] "Get Offer", "rest/api/cosmos-db/get-an-offer", Yes;
-    ReplaceOffer: "PUT" "/offers/{offer}" [""] "Replace Offer", "rest/api/cosmos-db/replace-an-offer", Partial("the throughput is kept and shown, but requests are never throttled");
+    ReplaceOffer: "PUT" "/offers/{offer}" [""] "Replace Offer", "rest/api/cosmos-db/replace-an-offer", Partial("requests beyond it are answered 429 if the server's setting enforce_throughput is on; each node counts for itself, autoscale gives its maximum at once");
 
     ReadAddresses: "GET" "/addresses" [""] "Read Addresses (Direct mode)", "azure/cosmos-db/nosql/sdk-connection-modes", No("Direct mode is not served; set the client's connection mode to Gateway");
     ClientEncryptionKeys: "any" "/dbs/{db}/clientencryptionkeys" [""] "Client Encryption Keys", "azure/cosmos-db/how-to-always-encrypted", No("client-side encryption keys are not kept");

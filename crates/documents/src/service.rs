@@ -9,7 +9,7 @@ use http_semantics::{Body, BodyError, RequestContext, Service};
 use ledger::LedgerError;
 use percent_encoding::percent_decode_str;
 
-use crate::auth::authorise::{Caller, authorise};
+use crate::auth::authorise::{Caller, authorise, is_of_items};
 use crate::auth::master_key::{self, Signed};
 use crate::error::DocumentsError;
 use crate::limits::REQUEST_BYTES_MAX;
@@ -83,7 +83,19 @@ impl DocumentsService {
         call.resolve().await?;
         authorise(operation, &call, &caller).await?;
         tracing::debug!(operation = ?operation, method = %call.method, "documents operation");
-        operations::run(operation, &call).await
+        if !(self.documents.settings.enforce_throughput && is_of_items(operation)) {
+            return operations::run(operation, &call).await;
+        }
+        let container = self
+            .documents
+            .container(&account.name, call.segment(1), call.segment(3))
+            .await?;
+        let payer = self.documents.admit(&container).await?;
+        let outcome = operations::run(operation, &call).await;
+        // A refusal is work as well.
+        let rus = outcome.as_ref().map_or(1.0, Answer::charge);
+        self.documents.charge(payer, rus);
+        outcome
     }
 
     /// The development certificate, which clients fetch before they can trust anything.

@@ -1,4 +1,4 @@
-//! Users, permissions, resource tokens and read-only keys: who gets in, and how far.
+//! Users, permissions and resource tokens: who gets in, and how far.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -553,50 +553,4 @@ async fn permissions_are_checked() {
         .await
         .expect(200);
     assert_eq!(found.json()["Permissions"], json!(["rid"]));
-}
-
-#[tokio::test]
-async fn a_read_only_key_reads() {
-    let mut fixture = prepared().await;
-    let token = permission(&fixture, "r", "Read", "dbs/d/colls/c", json!({})).await;
-    assert!(!token.is_empty());
-    fixture.key = fixture.read_only_key.clone();
-    let query = json!({"query": "SELECT VALUE COUNT(1) FROM c"});
-    for path in [
-        "/",
-        "/dbs",
-        "/dbs/d",
-        "/dbs/d/colls",
-        "/dbs/d/colls/c",
-        "/dbs/d/colls/c/docs",
-        "/dbs/d/users",
-        "/offers",
-    ] {
-        fixture.send("GET", path, &[], "").await.expect(200);
-    }
-    fixture
-        .send("GET", "/dbs/d/colls/c/docs/a1", &[A], "")
-        .await
-        .expect(200);
-    fixture
-        .json("POST", "/dbs/d/colls/c/docs", &[QUERY], query)
-        .await
-        .expect(200);
-    let item = json!({"id": "x", "pk": "a"});
-    for (method, path) in [
-        ("POST", "/dbs"),
-        ("DELETE", "/dbs/d"),
-        ("POST", "/dbs/d/colls"),
-        ("PUT", "/dbs/d/colls/c"),
-        ("DELETE", "/dbs/d/colls/c"),
-        ("POST", "/dbs/d/colls/c/docs"),
-        ("PUT", "/dbs/d/colls/c/docs/a1"),
-        ("PATCH", "/dbs/d/colls/c/docs/a1"),
-        ("DELETE", "/dbs/d/colls/c/docs/a1"),
-        ("POST", "/dbs/d/users"),
-        ("GET", "/dbs/d/users/u/permissions"),
-        ("GET", "/dbs/d/users/u/permissions/r"),
-    ] {
-        fixture.json(method, path, &[A], item.clone()).await.expect(403);
-    }
 }

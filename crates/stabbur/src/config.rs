@@ -60,6 +60,9 @@ pub(crate) struct Service {
     #[serde(default)]
     pub(crate) host_suffixes: Vec<String>,
     pub(crate) accounts: Vec<Account>,
+    /// Whether requests beyond the provisioned throughput are refused; for documents.
+    #[serde(default)]
+    pub(crate) enforce_throughput: bool,
 }
 
 /// The admin listener.

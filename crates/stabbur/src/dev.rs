@@ -21,7 +21,7 @@ use platform_storage::{
 };
 use tokio::sync::watch;
 
-use crate::node::{self, Services, Stores, StoresHealth};
+use crate::node::{self, DocumentsUse, Services, Stores, StoresHealth};
 use crate::places::Places;
 
 /// The storage emulators' account and key (Microsoft's documentation of Azurite).
@@ -64,6 +64,9 @@ pub(crate) struct DevArguments {
     /// Health, metrics, the development clock, Platform Storage's internal routes.
     #[arg(long, default_value_t = 9090)]
     admin_port: u16,
+    /// Answer requests to items beyond the provisioned throughput with 429, as in production.
+    #[arg(long)]
+    enforce_throughput: bool,
     /// Written when everything listens: the addresses, as JSON.
     #[arg(long)]
     ready_file: Option<PathBuf>,
@@ -101,6 +104,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
     );
     let mut settings = documents::Settings::single(DOCUMENTS_ACCOUNT, key(DOCUMENTS_KEY)?);
     settings.development_certificate_pem = std::fs::read_to_string(&authority).ok();
+    settings.enforce_throughput = arguments.enforce_throughput;
     let documents = Documents::new(
         stores.ledger.clone(),
         stores.clock.clone(),
@@ -110,7 +114,10 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
     let (platform, development) = platform(&stores, &documents, &blobs, &arguments);
     node::prepare(&platform).await?;
     let health = Arc::new(StoresHealth(stores.clone()));
-    let metrics = Arc::new(Metrics::new(vec![health.clone()]));
+    let metrics = Arc::new(Metrics::new(vec![
+        health.clone(),
+        Arc::new(DocumentsUse(documents.clone())),
+    ]));
     let admin = AdminService {
         metrics: metrics.clone(),
         health,

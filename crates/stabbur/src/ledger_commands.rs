@@ -50,6 +50,7 @@ pub(crate) async fn verify(data: &Path, places: &Places) -> Result<()> {
         accounts: Vec::new(),
         region: String::new(),
         development_certificate_pem: None,
+        enforce_throughput: false,
     };
     let documents = Documents::new(stores.ledger.clone(), clock.clone(), random.clone(), nobody);
     documents.verify(snapshot.as_ref(), &mut services).await?;

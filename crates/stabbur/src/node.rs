@@ -51,6 +51,32 @@ pub(crate) struct Stores {
     pub(crate) duty: Arc<Duty>,
 }
 
+/// What containers use of their throughput, for `/metrics`.
+pub(crate) struct DocumentsUse(pub(crate) Arc<Documents>);
+
+#[async_trait]
+impl StatsSource for DocumentsUse {
+    async fn samples(&self) -> Vec<Sample> {
+        #[allow(clippy::cast_possible_truncation, reason = "saturates")]
+        let whole = |rus: f64| rus as i64;
+        let uses = self.0.throughput_uses();
+        uses.into_iter()
+            .flat_map(|used| {
+                [
+                    Sample {
+                        name: format!("documents_request_units/{}", used.name),
+                        value: whole(used.used_rus),
+                    },
+                    Sample {
+                        name: format!("documents_requests_throttled/{}", used.name),
+                        value: i64::try_from(used.throttled).unwrap_or(i64::MAX),
+                    },
+                ]
+            })
+            .collect()
+    }
+}
+
 /// Whether the background work is this node's, for people and for `/metrics`.
 #[derive(Default)]
 pub(crate) struct Duty {

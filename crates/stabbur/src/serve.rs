@@ -19,7 +19,7 @@ use platform_storage::{
 use tokio::sync::watch;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
-use crate::node::{self, Services, Stores, StoresHealth};
+use crate::node::{self, DocumentsUse, Services, Stores, StoresHealth};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
     let mut config = Config::read(path)?;
@@ -35,6 +35,10 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             keys: account.keys()?,
         });
     }
+    anyhow::ensure!(
+        !config.blobs.enforce_throughput,
+        "[blobs]: enforce_throughput is for documents; blobs have no provisioned throughput"
+    );
     let mut document_accounts = Vec::new();
     for account in &config.documents.accounts {
         let hosts = config
@@ -71,6 +75,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             accounts: document_accounts,
             region: "Norway East".to_owned(),
             development_certificate_pem: None,
+            enforce_throughput: config.documents.enforce_throughput,
         },
     );
     let platform = config
@@ -81,7 +86,10 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         node::prepare(platform).await?;
     }
     let health = Arc::new(StoresHealth(stores.clone()));
-    let metrics = Arc::new(Metrics::new(vec![health.clone()]));
+    let metrics = Arc::new(Metrics::new(vec![
+        health.clone(),
+        Arc::new(DocumentsUse(documents.clone())),
+    ]));
     let admin = AdminService {
         metrics: metrics.clone(),
         health,

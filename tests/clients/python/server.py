@@ -113,9 +113,10 @@ def is_all_in_its_folder():
 
 
 class Server:
-    """A running server with a folder of its own. `content_config` is a file of the test's own choice."""
+    """A running server with a folder of its own. `content_config` is a file of the test's own choice,
+    `options` go to the command line."""
 
-    def __init__(self, data=None, content_config=None):
+    def __init__(self, data=None, content_config=None, options=()):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="stabbur-clients-"))
         self.data = pathlib.Path(data) if data else self.folder / "data"
         self.log_path = self.folder / "server.log"
@@ -125,6 +126,7 @@ class Server:
         self.database = Database.new() if os.environ.get("STABBUR_POSTGRES") else None
         own = ["--content-config", str(content_config)] if content_config else None
         self.content = own or content_arguments(self.folder)
+        self.options = list(options)
 
     def start(self):
         binary = os.environ.get("STABBUR_BINARY")
@@ -139,7 +141,7 @@ class Server:
                 [
                     binary, "dev", "--data", str(self.data), "--blobs-port", "0",
                     "--documents-port", "0", "--platform-port", "0", "--admin-port", "0",
-                    "--ready-file", str(ready), *engine, *self.content,
+                    "--ready-file", str(ready), *engine, *self.content, *self.options,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )

@@ -81,6 +81,11 @@ fn right(operation: Operation) -> Right {
     }
 }
 
+/// Whether an operation reads or writes items, which throughput is provisioned for.
+pub(crate) fn is_of_items(operation: Operation) -> bool {
+    matches!(right(operation), Right::ReadItems | Right::WriteItems)
+}
+
 /// Checks a call; its path must be resolved to ids.
 ///
 /// # Errors

@@ -76,10 +76,21 @@ impl Answer {
     pub(crate) fn from_error(error: &DocumentsError) -> Self {
         let body = json!({"code": error.code(), "message": error.public_message()});
         let answer = Self::json(error.status(), &body, 1.0);
+        let answer = match error {
+            DocumentsError::TooManyRequests {
+                retry_after_milliseconds,
+            } => answer.with(headers::RETRY_AFTER, retry_after_milliseconds.to_string()),
+            _ => answer,
+        };
         match error.substatus() {
             0 => answer,
             substatus => answer.with(headers::SUBSTATUS, substatus.to_string()),
         }
+    }
+
+    /// Request units.
+    pub(crate) fn charge(&self) -> f64 {
+        self.charge
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

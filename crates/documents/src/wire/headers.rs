@@ -29,6 +29,7 @@ pub(crate) const PREFER: &str = "prefer";
 pub(crate) const PRE_TRIGGER: &str = "x-ms-documentdb-pre-trigger-include";
 pub(crate) const RANGE_ID: &str = "x-ms-documentdb-partitionkeyrangeid";
 pub(crate) const REQUEST_CHARGE: &str = "x-ms-request-charge";
+pub(crate) const RETRY_AFTER: &str = "x-ms-retry-after-ms";
 pub(crate) const SESSION_TOKEN: &str = "x-ms-session-token";
 pub(crate) const START_EPK: &str = "x-ms-start-epk";
 pub(crate) const SUBSTATUS: &str = "x-ms-substatus";

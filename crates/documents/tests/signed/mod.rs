@@ -59,6 +59,10 @@ impl Reply {
 }
 
 pub fn fixture() -> Fixture {
+    fixture_with(|_| {})
+}
+
+pub fn fixture_with(set: impl FnOnce(&mut Settings)) -> Fixture {
     let clock = Arc::new(AdjustableClock::standing_at(
         "2026-01-01T00:00:00Z".parse().unwrap(),
     ));
@@ -67,6 +71,7 @@ pub fn fixture() -> Fixture {
     let read_only_key = SharedKey::from_base64("cmVhZC1vbmx5").unwrap();
     let mut settings = Settings::single("test", key.clone());
     settings.accounts[0].read_only_keys = vec![read_only_key.clone()];
+    set(&mut settings);
     let documents = Documents::new(
         ledger.clone(),
         clock.clone(),
