@@ -76,6 +76,19 @@ pub enum Predicate {
     Or(Vec<Vec<Predicate>>),
 }
 
+/// What a term of ORDER BY is, for who decides which orders to serve.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OrderKey {
+    /// A place in the document.
+    Path(Path),
+    /// A computed property, or something in it.
+    Computed(String),
+    /// The nearness of a vector.
+    Nearness,
+    /// Any other expression.
+    Expression,
+}
+
 /// How documents may be fed to an execution; see the fields.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Access {
@@ -85,6 +98,9 @@ pub struct Access {
     /// property paths from the root. Documents fed in this order need `OrderMode::AlreadyOrdered`
     /// and no sort.
     pub order_by: Option<Vec<(Path, bool)>>,
+    /// Each term of ORDER BY and its direction (true: descending), in order; none of a query with
+    /// groups or a query in FROM, whose rows are no documents.
+    pub order_terms: Vec<(OrderKey, bool)>,
     /// Rows come out as documents go in: no sort, aggregate, group or distinct.
     pub streaming: bool,
     /// How many rows can be wanted (TOP, or OFFSET plus LIMIT) if `streaming`, so that the

@@ -15,8 +15,8 @@ const LANGUAGE: [(&str, &str); 12] = [
     ("FROM, JOIN, IN, paths, subqueries, functions as sources", "yes"),
     ("WHERE, GROUP BY, OFFSET LIMIT, parameters, comments", "yes"),
     (
-        "ORDER BY one or several paths, or any expression",
-        "yes; an expression, which the original refuses, is sorted in memory",
+        "ORDER BY one path, or several with a composite index",
+        "yes; over the protocol an order that the original refuses is refused: an expression (SC2206), several paths without a composite index that fits, a path that the indexing policy excludes",
     ),
     (
         "ORDER BY VectorDistance, ORDER BY RANK with FullTextScore, VectorDistance, RRF",
@@ -37,7 +37,7 @@ const LANGUAGE: [(&str, &str); 12] = [
     ),
     (
         "Computed properties",
-        "yes, worked out when they are asked for; no index holds them",
+        "yes, worked out when they are asked for; no index holds them, though ORDER BY wants their path to be included",
     ),
     ("Rewritten forms that clients derive from a query plan", "yes"),
     (

@@ -155,7 +155,9 @@ pub(crate) fn eval<'a>(node: &'a Node, env: &'a Env<'a>, runtime: &'a Runtime) -
             Some(Frame::Group { keys, .. }) => keys.get(*index).and_then(Option::as_ref).map(Cow::Borrowed),
             _ => None,
         }),
-        Node::Computed { level, expression } => eval_computed(*level, expression, env, runtime),
+        Node::Computed {
+            level, expression, ..
+        } => eval_computed(*level, expression, env, runtime),
         Node::Aggregate { level, index } => Ok(match env.out(*level) {
             Some(Frame::Group { aggregates, .. }) => {
                 aggregates.get(*index).and_then(Option::as_ref).map(Cow::Borrowed)

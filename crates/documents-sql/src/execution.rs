@@ -43,6 +43,8 @@ pub struct Execution {
     output: Output,
     /// Counts pushes of documents that came with the same rid, and rows of one document.
     sequence: u64,
+    /// Documents of which some row passed WHERE.
+    matched: u64,
     finished: bool,
 }
 
@@ -83,6 +85,7 @@ impl Execution {
             ranker,
             output,
             sequence: 0,
+            matched: 0,
             finished: false,
             program,
         }
@@ -136,8 +139,10 @@ impl Execution {
             ranker,
             output,
             sequence,
+            matched,
             ..
         } = self;
+        let mut has_match = false;
         let block = &program.block;
         runtime.reset_rows();
         let root = Env::root(document);
@@ -150,6 +155,7 @@ impl Execution {
             if !passes(block.filter.as_ref(), env, runtime)? {
                 return Ok(Step::More);
             }
+            has_match = true;
             if let (Some(ranker), Some(raw)) = (ranker.as_mut(), raw) {
                 return rank(block, env, runtime, ranker, output, raw, rid_order);
             }
@@ -170,6 +176,7 @@ impl Execution {
                 (rid_order, *sequence),
             )
         })?;
+        *matched += u64::from(has_match);
         Ok(())
     }
 
@@ -242,6 +249,14 @@ impl Execution {
         let row = self.output.rows.pop_front()?;
         self.output.memory.give_back(value_bytes(&row));
         Some(row)
+    }
+
+    /// How many of the pushed documents had something that passes WHERE.
+    #[must_use]
+    pub fn documents_matched(&self) -> u64 {
+        self.inner
+            .as_ref()
+            .map_or(self.matched, |inner| inner.documents_matched())
     }
 
     /// How many rows `next_row` would give now.

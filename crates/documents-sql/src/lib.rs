@@ -46,7 +46,7 @@ mod rows;
 mod schema;
 mod value;
 
-pub use access::{Access, CompareOp, Path, PathStep, Predicate};
+pub use access::{Access, CompareOp, OrderKey, Path, PathStep, Predicate};
 pub use ast::Query;
 pub use compiled::{Compiled, EvalContext, OrderMode};
 pub use coverage::compat_markdown;

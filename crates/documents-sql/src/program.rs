@@ -83,6 +83,7 @@ pub(crate) enum Node {
     /// A computed property of the document `level` frames out; its expression sees one frame,
     /// that document.
     Computed {
+        name: String,
         level: usize,
         expression: Arc<Node>,
     },

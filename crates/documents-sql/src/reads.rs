@@ -146,7 +146,9 @@ impl Reader {
             Node::Call { args, .. } => self.nodes(args),
             Node::Object(members) => self.nodes(members.iter().map(|(_, member)| member)),
             Node::Subquery(_, block) => self.subquery(block),
-            Node::Computed { level, expression } => {
+            Node::Computed {
+                level, expression, ..
+            } => {
                 let alone = vec![self.is_document(*level)];
                 let frames = std::mem::replace(&mut self.is_document, alone);
                 self.node(expression);

@@ -51,6 +51,12 @@ pub const PRINCIPALS_LISTED_MAX: usize = 1_000;
 /// Computed properties of a container (service limits: 20).
 pub const COMPUTED_PROPERTIES_MAX: usize = 20;
 
+/// Composite indexes of a container (service limits: 100).
+pub const COMPOSITE_INDEXES_MAX: usize = 100;
+
+/// Paths of a composite index (service limits: 8).
+pub const COMPOSITE_INDEX_PATHS_MAX: usize = 8;
+
 /// Paths of a vector embedding policy (ours).
 pub const VECTOR_EMBEDDINGS_MAX: usize = 100;
 

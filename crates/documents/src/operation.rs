@@ -75,7 +75,7 @@ operations! {
     GetDatabase: "GET" "/dbs/{db}" [""] "Get Database", "rest/api/cosmos-db/get-a-database", Yes;
     DeleteDatabase: "DELETE" "/dbs/{db}" [""] "Delete Database", "rest/api/cosmos-db/delete-a-database", Yes;
 
-    CreateCollection: "POST" "/dbs/{db}/colls" [""] "Create Collection", "rest/api/cosmos-db/create-a-collection", Partial("vector, full-text, spatial and composite indexes are kept with the container but not used; any ORDER BY is served without a composite index");
+    CreateCollection: "POST" "/dbs/{db}/colls" [""] "Create Collection", "rest/api/cosmos-db/create-a-collection", Partial("vector, full-text and spatial indexes are kept with the container but not used; composite indexes decide which ORDER BY is served, as in the original, and narrow nothing");
     ListCollections: "GET" "/dbs/{db}/colls" [""] "List Collections", "rest/api/cosmos-db/list-collections", Yes;
     QueryCollections: "POST" "/dbs/{db}/colls" ["x-ms-documentdb-isquery"] "Query Collections", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("in one page");
     GetCollection: "GET" "/dbs/{db}/colls/{coll}" [""] "Get Collection", "rest/api/cosmos-db/get-a-collection", Partial("x-ms-documentdb-populatequotainfo is ignored");
@@ -90,7 +90,7 @@ operations! {
     ReplaceDocument: "PUT" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Replace Document", "rest/api/cosmos-db/replace-a-document", Partial("as Create Document");
     PatchDocument: "PATCH" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Patch Document", "rest/api/cosmos-db/patch-a-document", Yes;
     DeleteDocument: "DELETE" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Delete Document", "rest/api/cosmos-db/delete-a-document", Yes;
-    QueryDocuments: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-documentdb-isquery"] "Query Documents", "rest/api/cosmos-db/query-documents", Partial("see documents-query.md for the language; index metrics and query metrics are not reported");
+    QueryDocuments: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-documentdb-isquery"] "Query Documents", "rest/api/cosmos-db/query-documents", Partial("see documents-query.md for the language; query metrics time functions with what calls them");
     GetQueryPlan: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-cosmos-is-query-plan-request"] "Get Query Plan", "rest/api/cosmos-db/query-documents", Partial("always the empty plan, which is right while a container has one range: the server runs the whole query");
     ExecuteBatch: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-cosmos-is-batch-request, x-ms-cosmos-batch-atomic: true"] "Execute Transactional Batch", "azure/cosmos-db/transactional-batch", Partial("JSON bodies (Python, JavaScript, Rust, Java); the HybridRow bodies of .NET are refused");
     ExecuteBulk: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-cosmos-is-batch-request, x-ms-cosmos-batch-atomic: false"] "Execute Bulk", "azure/cosmos-db/nosql/how-to-dotnet-bulk-import-data", Partial("as Execute Transactional Batch");

@@ -12,6 +12,7 @@ def places(database):
         vector_embedding_policy={"vectorEmbeddings": [
             {"path": "/v", "dataType": "float32", "distanceFunction": "euclidean", "dimensions": 2}]},
         full_text_policy={"defaultLanguage": "en-US", "fullTextPaths": [{"path": "/text", "language": "en-US"}]},
+        indexing_policy={"includedPaths": [{"path": "/*"}, {"path": "/shout/?"}]},
         computed_properties=[{"name": "shout", "query": "SELECT VALUE UPPER(c.name) FROM c"}])
     for number, (name, text, vector, longitude, latitude) in enumerate([
         ("Oslo", "A city by the fjord with a forest", [0.0, 1.0], 10.75, 59.91),
@@ -72,6 +73,15 @@ def test_computed_properties(places):
     assert "shout" not in names(places, "SELECT * FROM c WHERE c.name = 'Oslo'")[0]
     counted = names(places, "SELECT c.shout, COUNT(1) AS n FROM c WHERE c.kind = 'city' GROUP BY c.shout")
     assert sorted(row["shout"] for row in counted) == ["BERGEN", "OSLO"]
+
+
+def test_order_by_a_computed_property_wants_its_path(database):
+    container = database.create_container(
+        "c", partition_key=PartitionKey(path="/pk"),
+        computed_properties=[{"name": "shout", "query": "SELECT VALUE UPPER(c.name) FROM c"}])
+    with pytest.raises(exceptions.CosmosHttpResponseError) as refused:
+        names(container, "SELECT * FROM c ORDER BY c.shout")
+    assert refused.value.status_code == 400 and "order-by item is excluded" in refused.value.message
 
 
 def test_a_computed_property_that_is_none_is_refused(database):

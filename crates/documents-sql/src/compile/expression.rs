@@ -215,6 +215,7 @@ impl Compiler<'_> {
         }
         let (expression, _) = super::computed_expression(&property.query)?;
         Ok(Some(Node::Computed {
+            name: name.clone(),
             level: *level,
             expression: Arc::new(expression),
         }))

@@ -5,8 +5,9 @@
 
 use serde_json::Value;
 
-use crate::access::{Access, CompareOp, Path, PathStep, Predicate};
+use crate::access::{Access, CompareOp, OrderKey, Path, PathStep, Predicate};
 use crate::ast::{BinaryOp, SubqueryKind};
+use crate::functions::vector;
 use crate::program::{Block, Node, NodeStep, PatternNode, ScoreNode, SourceNode};
 
 /// The paths of the frames in sight, innermost last; `None` is no place in the document.
@@ -30,6 +31,7 @@ pub(super) fn access(block: &Block, inner: Option<&Access>) -> Access {
         return Access {
             conjuncts: inner.conjuncts.clone(),
             order_by: None,
+            order_terms: Vec::new(),
             streaming: streaming && inner.streaming,
             row_limit: row_limit.filter(|_| inner.streaming),
             single_row_per_document: single_row && inner.single_row_per_document,
@@ -49,6 +51,14 @@ pub(super) fn access(block: &Block, inner: Option<&Access>) -> Access {
             order_by(block, &frames)
         } else {
             None
+        },
+        order_terms: if block.grouping.is_none() {
+            let terms = block.order.iter();
+            terms
+                .map(|(node, descending)| (order_key(node, &frames), *descending))
+                .collect()
+        } else {
+            Vec::new()
         },
         streaming,
         row_limit,
@@ -89,6 +99,20 @@ fn order_by(block: &Block, frames: &Frames) -> Option<Vec<(Path, bool)>> {
             plain.then_some((path, *descending))
         })
         .collect()
+}
+
+fn order_key(node: &Node, frames: &Frames) -> OrderKey {
+    let nearness = |node: &Node| matches!(node, Node::Call { function, .. } if function.name == vector::NAME);
+    match node {
+        Node::Computed { name, .. } => OrderKey::Computed(name.clone()),
+        Node::Path { base, .. } if matches!(**base, Node::Computed { .. }) => order_key(base, frames),
+        Node::Minus(distance) if nearness(distance) => OrderKey::Nearness,
+        node if nearness(node) => OrderKey::Nearness,
+        node => match path_of(node, frames) {
+            Some(path) if !path.is_empty() => OrderKey::Path(path),
+            _ => OrderKey::Expression,
+        },
+    }
 }
 
 fn path_of(node: &Node, frames: &Frames) -> Option<Path> {

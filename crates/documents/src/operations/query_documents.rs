@@ -2,10 +2,11 @@
 //! whole text over everything that the request covers.
 
 use crate::error::DocumentsError;
-use crate::query::Rows;
+use crate::query::{Rows, metrics};
 use crate::rules::charge;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
+use crate::wire::headers;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let (sql, parameters) = call.query_body()?;
@@ -22,7 +23,18 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
         page.counters.index_keys,
     );
     let count = page.rows.count();
-    let answer = Answer::documents(&container.rid, &page.rows.into_text(), count, charge);
+    let text = page.rows.into_text();
+    let mut answer = Answer::documents(&container.rid, &text, count, charge);
+    if request.measured {
+        let metrics = metrics::query_metrics(&page.counters, count, text.len());
+        answer = answer.with(headers::QUERY_METRICS, metrics);
+    }
+    if let Some(compiled) = &page.compiled
+        && (call.flag(headers::POPULATE_INDEX_METRICS) || call.flag(headers::POPULATE_INDEX_METRICS_EARLIER))
+    {
+        let used = metrics::index_utilization(&container, compiled.access(), &page.counters);
+        answer = answer.with(headers::INDEX_UTILIZATION, used);
+    }
     Ok(answer
         .with_continuation(page.continuation)
         .with_session(snapshot.sequence())

@@ -7,6 +7,7 @@
 mod continuation;
 mod cursor;
 mod intersection;
+pub(crate) mod metrics;
 mod ordered;
 mod page;
 mod plan;
@@ -90,6 +91,9 @@ impl Documents {
             scope: Scope::new(&container, partition_key)?,
             items_max: items_max.clamp(1, PAGE_ITEMS_MAX),
             continuation,
+            // A service above knows what it asks.
+            orders_as_the_service: false,
+            measured: false,
         };
         let page = self
             .query_items(snapshot.as_ref(), &request, sql, parameters, Rows::values())

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::continuation::FeedToken;
 use super::cursor::Numbers;
 use super::intersection::Intersection;
+use super::metrics::Timings;
 use super::ordered::{OrderedSource, Position, Step};
 use super::plan::{Narrowing, Scope, index_order, narrowing, order_range};
 use super::rows::Rows;
@@ -32,6 +33,10 @@ pub(crate) struct ItemsRequest<'a> {
     pub(crate) scope: Scope,
     pub(crate) items_max: usize,
     pub(crate) continuation: Option<&'a str>,
+    /// Refuse an ORDER BY that the service wouldn't serve.
+    pub(crate) orders_as_the_service: bool,
+    /// Keep times.
+    pub(crate) measured: bool,
 }
 
 /// What a page cost, for the request charge.
@@ -40,6 +45,13 @@ pub(crate) struct Counters {
     pub(crate) items_loaded: u64,
     pub(crate) bytes_loaded: u64,
     pub(crate) index_keys: u64,
+    /// Documents that passed the filter.
+    pub(crate) items_matched: u64,
+    /// The conjuncts of the query's access that an index narrowed with.
+    pub(crate) conjuncts_used: Vec<usize>,
+    /// Whether the index of the ORDER BY path gave the order.
+    pub(crate) ordered_by_index: bool,
+    pub(super) timings: Timings,
     started: Duration,
 }
 
@@ -60,6 +72,8 @@ pub(crate) struct Page {
     pub(crate) rows: Rows,
     pub(crate) continuation: Option<String>,
     pub(crate) counters: Counters,
+    /// The query; `None` of a feed.
+    pub(crate) compiled: Option<Compiled>,
 }
 
 enum Source<'a> {
@@ -140,6 +154,25 @@ impl Documents {
         parameters: &[(String, Value)],
         rows: Rows,
     ) -> Result<Page, DocumentsError> {
+        let timings = Timings::new(&self.clock, request.measured);
+        let begun = timings.now();
+        let mut page = self
+            .run_page(snapshot, request, sql, parameters, rows, timings)
+            .await?;
+        page.counters.timings.total = page.counters.timings.since(begun);
+        Ok(page)
+    }
+
+    async fn run_page(
+        &self,
+        snapshot: &dyn Snapshot,
+        request: &ItemsRequest<'_>,
+        sql: &str,
+        parameters: &[(String, Value)],
+        rows: Rows,
+        mut timings: Timings,
+    ) -> Result<Page, DocumentsError> {
+        let begun = timings.now();
         let query = self.queries.parse(sql)?;
         let compiled = Compiled::compile_for(&query, parameters, &request.container.schema)?;
         let hash = request_hash(request, sql, parameters);
@@ -149,8 +182,14 @@ impl Documents {
             .transpose()?;
         let access = compiled.access();
         let container = request.container;
+        if request.orders_as_the_service {
+            container.order_rules.check(&container.policy, &query, access)?;
+        }
+        timings.compile = timings.since(begun);
+        let begun = timings.now();
         let mut counters = Counters {
             started: self.clock.monotonic(),
+            timings,
             ..Counters::default()
         };
         let narrowing = narrowing(container, &request.scope, access);
@@ -200,6 +239,18 @@ impl Documents {
             }
         }
 
+        counters.timings.plan = counters
+            .timings
+            .since(begun)
+            .saturating_sub(counters.timings.index);
+        if let Some((path, _)) = index_order.filter(|_| ordered) {
+            let on_path = narrowing.conditions.iter();
+            counters.conjuncts_used = on_path
+                .filter(|condition| condition.path.as_ref() == Some(path))
+                .flat_map(|condition| condition.conjuncts.iter().copied())
+                .collect();
+            counters.ordered_by_index = true;
+        }
         let mut source = match index_order.filter(|_| ordered) {
             Some((path, descending)) => {
                 let (range, undefined_too) = order_range(container, path, &narrowing);
@@ -236,19 +287,25 @@ impl Documents {
             rows,
             continuation: None,
             counters,
+            compiled: Some(compiled.clone()),
         };
         let mut pushed = 0u64;
         let mut skipped_before_page = skip;
         loop {
-            let candidate = match source
-                .next(
-                    snapshot,
-                    &mut page.counters,
-                    self.clock.as_ref(),
-                    properties.as_deref(),
-                )
-                .await?
-            {
+            let begun = page.counters.timings.now();
+            let index_before = page.counters.timings.index;
+            let next = source.next(
+                snapshot,
+                &mut page.counters,
+                self.clock.as_ref(),
+                properties.as_deref(),
+            );
+            let next = next.await?;
+            let timings = &mut page.counters.timings;
+            timings.load += timings
+                .since(begun)
+                .saturating_sub(timings.index.saturating_sub(index_before));
+            let candidate = match next {
                 Next::Candidate(candidate) => candidate,
                 Next::Pause(position) if resumable => {
                     page.continuation = Some(token_at(Some(&position), 0, 0).encode(hash));
@@ -288,7 +345,11 @@ impl Documents {
             {
                 continue;
             }
+            let begun = page.counters.timings.now();
             let flow = execution.push(&candidate.document, candidate.number)?;
+            page.counters.timings.run += page.counters.timings.since(begun);
+            page.counters.items_matched = execution.documents_matched();
+            let begun = page.counters.timings.now();
             let mut rows_of_item = 0u32;
             while let Some(row) = execution.next_row() {
                 if skipped_before_page > 0 {
@@ -315,11 +376,15 @@ impl Documents {
                 }
                 rows_of_item += 1;
             }
+            page.counters.timings.write += page.counters.timings.since(begun);
             if flow == Flow::Done {
                 break;
             }
         }
+        let begun = page.counters.timings.now();
         execution.finish()?;
+        page.counters.timings.run += page.counters.timings.since(begun);
+        let begun = page.counters.timings.now();
         while let Some(row) = execution.next_row() {
             if skipped_before_page > 0 {
                 skipped_before_page -= 1;
@@ -335,6 +400,7 @@ impl Documents {
             }
             page.rows.add(row)?;
         }
+        page.counters.timings.write += page.counters.timings.since(begun);
         Ok(page)
     }
 
@@ -399,6 +465,7 @@ impl Documents {
             rows: Rows::text(),
             continuation: None,
             counters,
+            compiled: None,
         };
         let narrowing = narrowing(container, &request.scope, &documents_sql::Access::default());
         let conditions = open_conditions(snapshot, &narrowing, &mut page.counters).await?;
@@ -449,7 +516,13 @@ async fn open_conditions(
             } else {
                 RANGE_NUMBERS_BESIDE_MAX
             };
-            opened.extend(Numbers::open(snapshot, condition, gathered_max, &mut counters.index_keys).await?);
+            let begun = counters.timings.now();
+            let numbers = Numbers::open(snapshot, condition, gathered_max, &mut counters.index_keys);
+            if let Some(numbers) = numbers.await? {
+                opened.push(numbers);
+                counters.conjuncts_used.extend(&condition.conjuncts);
+            }
+            counters.timings.index += counters.timings.since(begun);
         }
     }
     Ok(opened)

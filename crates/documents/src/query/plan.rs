@@ -87,6 +87,8 @@ pub(super) struct Condition {
     pub(super) by_number: bool,
     /// The path, if the condition speaks of just one and it has no array in it.
     pub(super) path: Option<Path>,
+    /// Which of the query's conjuncts it is made of.
+    pub(super) conjuncts: Vec<usize>,
 }
 
 impl Condition {
@@ -95,6 +97,7 @@ impl Condition {
             ranges: vec![KeyRange::prefix(prefix)],
             by_number: true,
             path: None,
+            conjuncts: Vec::new(),
         }
     }
 
@@ -103,6 +106,7 @@ impl Condition {
             ranges: vec![range],
             by_number: false,
             path: None,
+            conjuncts: Vec::new(),
         }
     }
 }
@@ -119,8 +123,9 @@ pub(super) struct Narrowing {
 pub(super) fn narrowing(container: &Container, scope: &Scope, access: &Access) -> Narrowing {
     let mut conditions: Vec<Condition> = scope.condition(container).into_iter().collect();
     if container.index_complete {
-        for predicate in &access.conjuncts {
-            if let Some(condition) = condition(container, predicate) {
+        for (at, predicate) in access.conjuncts.iter().enumerate() {
+            if let Some(mut condition) = condition(container, predicate) {
+                condition.conjuncts.push(at);
                 merge(&mut conditions, condition);
             }
         }
@@ -139,9 +144,10 @@ fn merge(conditions: &mut Vec<Condition>, condition: Condition) {
         && let Some(earlier) = conditions
             .iter_mut()
             .find(|earlier| !earlier.by_number && earlier.path == condition.path)
-        && let [earlier] = earlier.ranges.as_mut_slice()
+        && let [one] = earlier.ranges.as_mut_slice()
     {
-        *earlier = intersect(earlier, range);
+        *one = intersect(one, range);
+        earlier.conjuncts.extend(&condition.conjuncts);
     } else {
         conditions.push(condition);
     }
@@ -167,6 +173,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 ranges: vec![range],
                 by_number: *op == CompareOp::Equal,
                 path: scalar_path(path),
+                conjuncts: Vec::new(),
             })
         }
         Predicate::In { path, values } => {
@@ -182,6 +189,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 ranges,
                 by_number: true,
                 path: None,
+                conjuncts: Vec::new(),
             })
         }
         Predicate::StartsWith { path, prefix } => {
@@ -190,6 +198,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 ranges: vec![KeyRange::prefix(&term)],
                 by_number: false,
                 path: scalar_path(path),
+                conjuncts: Vec::new(),
             })
         }
         Predicate::Defined { path } => {
@@ -198,6 +207,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 ranges: vec![KeyRange::prefix(&term)],
                 by_number: false,
                 path: scalar_path(path),
+                conjuncts: Vec::new(),
             })
         }
         Predicate::ArrayContains { path, value } => {
@@ -208,6 +218,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 ranges: vec![range],
                 by_number: true,
                 path: None,
+                conjuncts: Vec::new(),
             })
         }
         Predicate::Or(branches) => {
@@ -227,6 +238,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 ranges,
                 by_number,
                 path: None,
+                conjuncts: Vec::new(),
             })
         }
     }

@@ -94,10 +94,12 @@ impl<'a> NumberSource<'a> {
         snapshot: &dyn Snapshot,
         counters: &mut Counters,
     ) -> Result<(), DocumentsError> {
+        let begun = counters.timings.now();
         let numbers = self
             .conditions
             .next(snapshot, self.batch, &mut counters.index_keys)
             .await?;
+        counters.timings.index += counters.timings.since(begun);
         self.ended = numbers.len() < self.batch;
         let item_keys: Vec<_> = numbers
             .iter()

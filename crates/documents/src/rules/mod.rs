@@ -9,6 +9,7 @@ pub mod index_terms;
 pub mod index_value;
 pub mod json;
 pub(crate) mod names;
+pub(crate) mod order_rules;
 pub mod partial_json;
 pub mod partition_key;
 pub mod patch;

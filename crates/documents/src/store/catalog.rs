@@ -19,6 +19,7 @@ use super::records::{ContainerRecord, NumberRecord, PurgeRecord, Throughput, dec
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{COMMIT_ATTEMPTS_MAX, CONTAINERS_PER_DATABASE_MAX};
+use crate::rules::order_rules::OrderRules;
 use crate::rules::{index_policy, names, query_schema};
 
 /// What [`Documents::ensure_container`] makes if it is missing.
@@ -533,6 +534,7 @@ fn complete_resource(resource: &Value) -> Result<Value, DocumentsError> {
         .or_insert_with(|| json!({"type": "Geography"}));
     let resource = Value::Object(object);
     query_schema::from_resource(&resource)?;
+    OrderRules::from_policy(resource.get("indexingPolicy"))?;
     Ok(resource)
 }
 

@@ -12,6 +12,7 @@ use super::records::{ContainerRecord, Throughput};
 use crate::error::DocumentsError;
 use crate::limits::{UNIQUE_KEY_PATHS_MAX, UNIQUE_KEYS_MAX};
 use crate::rules::index_policy::IndexPolicy;
+use crate::rules::order_rules::OrderRules;
 use crate::rules::partition_key::{PartitionKey, PartitionKeyDefinition, parse_path};
 use crate::rules::{query_schema, resource_id};
 
@@ -41,6 +42,7 @@ pub struct Container {
     pub(crate) numbers: Arc<Numbers>,
     /// What queries depend on.
     pub(crate) schema: Schema,
+    pub(crate) order_rules: OrderRules,
 }
 
 impl Container {
@@ -76,6 +78,7 @@ impl Container {
             default_ttl: default_ttl(&resource)?,
             unique_keys: unique_keys(&resource)?,
             // Checked where containers are created and replaced; one from before then still opens.
+            order_rules: OrderRules::from_policy(resource.get("indexingPolicy")).unwrap_or_default(),
             schema: query_schema::from_resource(&resource).unwrap_or_default(),
             resource,
             id,

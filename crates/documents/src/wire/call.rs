@@ -247,6 +247,8 @@ impl Call<'_> {
             scope: self.scope(container)?,
             items_max: self.items_max()?,
             continuation: self.continuation(),
+            orders_as_the_service: true,
+            measured: self.flag(headers::POPULATE_QUERY_METRICS),
         })
     }
 
