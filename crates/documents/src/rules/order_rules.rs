@@ -177,8 +177,8 @@ mod tests {
     use super::*;
     use crate::rules::index_policy::normalise;
 
-    fn check(policy: Value, order: &str) -> Result<(), String> {
-        let policy = normalise(Some(&policy)).unwrap();
+    fn check(policy: &Value, order: &str) -> Result<(), String> {
+        let policy = normalise(Some(policy)).unwrap();
         let rules = OrderRules::from_policy(Some(&policy)).unwrap();
         let query = documents_sql::parse(&format!("SELECT c.id FROM c ORDER BY {order}")).unwrap();
         let compiled = Compiled::compile(&query, &[]).unwrap();
@@ -211,7 +211,7 @@ mod tests {
             (json!({}), "LOWER(c.a)", "SC2206"),
         ];
         for (policy, order, wanted) in table {
-            match check(policy.clone(), order) {
+            match check(&policy, order) {
                 Ok(()) => assert_eq!(wanted, "", "{policy} {order}"),
                 Err(error) => assert!(
                     !wanted.is_empty() && error.contains(wanted),
