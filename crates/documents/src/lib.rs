@@ -33,7 +33,9 @@ pub use error::DocumentsError;
 pub use query::QueryPage;
 pub use rules::partition_key::{Component, PartitionKey, PartitionKeyDefinition};
 pub use service::DocumentsService;
-pub use store::{Container, ContainerSpec, Item, LOG_KIND_CATALOG, LOG_KIND_ITEM, SweepReport};
+pub use store::{
+    Container, ContainerSpec, ExportPage, ImportError, Item, LOG_KIND_CATALOG, LOG_KIND_ITEM, SweepReport,
+};
 pub use throughput::ThroughputUse;
 
 /// An account: a name and the keys that sign for it.

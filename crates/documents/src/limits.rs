@@ -115,6 +115,12 @@ pub const NUMBER_BLOCK_SIZE: u64 = 4_096;
 /// How far a request's `x-ms-date` may be from the server's time.
 pub const CLOCK_SKEW_SECONDS_MAX: i64 = 15 * 60;
 
+/// Items that a commit of an import holds, and a page of an export (ours).
+pub const TRANSFER_ITEMS_MAX: usize = 100;
+
+/// Bytes of items that a commit of an import holds, unless one alone has more (ours).
+pub const TRANSFER_BYTES_PER_COMMIT_MAX: usize = 1024 * 1024;
+
 /// Attempts to commit an operation whose preconditions others break.
 pub const COMMIT_ATTEMPTS_MAX: usize = 8;
 

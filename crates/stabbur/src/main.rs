@@ -2,6 +2,7 @@
 
 mod config;
 mod dev;
+mod documents_transfer;
 mod ledger_commands;
 mod ledger_copy;
 mod node;
@@ -50,6 +51,11 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Takes the items of a container of documents out, or puts items in.
+    Documents {
+        #[command(subcommand)]
+        command: DocumentsCommand,
+    },
     /// Looks into a ledger that no process has open.
     Ledger {
         #[command(subcommand)]
@@ -95,6 +101,16 @@ enum LedgerCommand {
     Copy(ledger_copy::CopyArguments),
 }
 
+#[derive(Debug, Subcommand)]
+enum DocumentsCommand {
+    /// Writes a container's items into a file, a JSON document on each line. Interrupted, the same
+    /// command goes on. A data folder must not be in use.
+    Export(documents_transfer::TransferArguments),
+    /// Creates or replaces an item for each line of a file. Interrupted, the same command goes on. A
+    /// data folder must not be in use.
+    Import(documents_transfer::ImportArguments),
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = match EnvFilter::try_new(&arguments.log) {
@@ -116,6 +132,12 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Dev(arguments) => dev::run(arguments).await,
             Command::Serve { config } => serve::run(&config).await,
+            Command::Documents {
+                command: DocumentsCommand::Export(arguments),
+            } => documents_transfer::export(arguments).await,
+            Command::Documents {
+                command: DocumentsCommand::Import(arguments),
+            } => documents_transfer::import(arguments).await,
             Command::Ledger {
                 command: LedgerCommand::Verify(data),
             } => ledger_commands::verify(&data.data, &data.places()?).await,

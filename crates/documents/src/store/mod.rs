@@ -15,6 +15,7 @@ mod partition_items;
 pub(crate) mod permissions;
 pub(crate) mod records;
 mod sweep;
+mod transfer;
 pub(crate) mod users;
 mod verify;
 
@@ -23,3 +24,4 @@ pub use catalog_log::LOG_KIND_CATALOG;
 pub use container::Container;
 pub use items::{Item, LOG_KIND_ITEM};
 pub use sweep::SweepReport;
+pub use transfer::{ExportPage, ImportError};

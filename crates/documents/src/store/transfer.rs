@@ -1,0 +1,191 @@
+//! Items of a container in and out in bulk, as JSON lines.
+//!
+//! Out: the stored text, system properties included, in the order of item numbers; a number says
+//! where to go on. In: upserts, so that repeating what went in before changes nothing but times
+//! and etags; a commit holds several items or none of them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ledger::limits::SCAN_PAGE_BYTES_MAX;
+use ledger::{Direction, KeyRange, LedgerError, ScanLimit, Snapshot, Transaction};
+
+use super::container::Container;
+use super::items::unique_conflict;
+use super::keys::{self, ConflictCause, conflict_cause};
+use super::new_document::NewDocument;
+use super::records::ItemRecord;
+use crate::Documents;
+use crate::error::DocumentsError;
+use crate::limits::{COMMIT_ATTEMPTS_MAX, TRANSFER_BYTES_PER_COMMIT_MAX, TRANSFER_ITEMS_MAX};
+
+/// Some items on their way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportPage {
+    /// A line each, with its end.
+    pub lines: Vec<u8>,
+    /// How many there are.
+    pub items: u64,
+    /// The number to go on at; `None` after the last item.
+    pub next: Option<u64>,
+}
+
+/// Why an import stopped.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{error}")]
+pub struct ImportError {
+    /// Which of the given lines it was, from 0; those before it are in.
+    pub at: usize,
+    /// What is wrong with it.
+    pub error: DocumentsError,
+}
+
+impl Documents {
+    /// Finds a container by ids.
+    ///
+    /// # Errors
+    /// 404 if the database or the container isn't there; the ledger's.
+    pub async fn find_container(
+        &self,
+        account: &str,
+        database: &str,
+        container: &str,
+    ) -> Result<Arc<Container>, DocumentsError> {
+        self.container(account, database, container).await
+    }
+
+    /// Reads items from a number on, as they are stored; expired ones are left away.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn export_page(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        from: u64,
+    ) -> Result<ExportPage, DocumentsError> {
+        let range = KeyRange::prefix_from(&keys::items(container.number), keys::item(container.number, from));
+        let limit = ScanLimit {
+            entries_max: TRANSFER_ITEMS_MAX,
+            bytes_max: SCAN_PAGE_BYTES_MAX,
+        };
+        let now = self.clock.now().as_second();
+        let found = snapshot.scan_page(&range, Direction::Forward, limit).await?;
+        let mut page = ExportPage {
+            lines: Vec::new(),
+            items: 0,
+            next: None,
+        };
+        let mut last = from;
+        for entry in found.entries {
+            let Some((_, number)) = keys::read_item(&entry.key) else {
+                continue;
+            };
+            last = number;
+            let record = ItemRecord::decode(&entry.versioned.value)?;
+            if record.is_expired(container.default_ttl, now) {
+                continue;
+            }
+            // Within strings they are escaped, so these are blanks between tokens.
+            let flat = record.text.iter().map(|byte| match byte {
+                b'\n' | b'\r' => b' ',
+                other => *other,
+            });
+            page.lines.extend(flat);
+            page.lines.push(b'\n');
+            page.items += 1;
+        }
+        page.next = found.rest.map(|_| last.saturating_add(1));
+        Ok(page)
+    }
+
+    /// Creates or replaces an item for each line.
+    ///
+    /// # Errors
+    /// The first line that can't be stored; the ones before it are.
+    pub async fn import_lines(
+        &self,
+        container: &Arc<Container>,
+        lines: Vec<Bytes>,
+    ) -> Result<(), ImportError> {
+        let mut group = Group::default();
+        for (at, line) in lines.into_iter().enumerate() {
+            let bytes = line.len();
+            let key = |new: &NewDocument| container.partition_key.extract(new.value());
+            let read = NewDocument::from_text(line).and_then(|new| Ok((key(&new)?, new)));
+            let (key, new) = match read {
+                Ok(read) => read,
+                Err(error) => {
+                    self.import_group(container, group).await?;
+                    return Err(ImportError { at, error });
+                }
+            };
+            // An item twice in one commit would be created twice.
+            let name = (key.to_json().to_string(), new.id().to_owned());
+            let full = group.lines.len() >= TRANSFER_ITEMS_MAX
+                || group.bytes + bytes > TRANSFER_BYTES_PER_COMMIT_MAX;
+            if full || group.names.contains(&name) {
+                self.import_group(container, std::mem::take(&mut group)).await?;
+            }
+            group.names.insert(name);
+            group.bytes += bytes;
+            group.lines.push((at, new));
+        }
+        self.import_group(container, group).await
+    }
+
+    async fn import_group(&self, container: &Arc<Container>, group: Group) -> Result<(), ImportError> {
+        if self.import_together(container, &group.lines).await.is_ok() {
+            return Ok(());
+        }
+        // One by one, to get in what can and to say which can't.
+        for line in &group.lines {
+            self.import_together(container, std::slice::from_ref(line))
+                .await
+                .map_err(|error| ImportError { at: line.0, error })?;
+        }
+        Ok(())
+    }
+
+    async fn import_together(
+        &self,
+        container: &Arc<Container>,
+        lines: &[(usize, NewDocument)],
+    ) -> Result<(), DocumentsError> {
+        let mut container = container.clone();
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            let snapshot = self.ledger.snapshot().await?;
+            let mut tx = Transaction::new();
+            for (_, new) in lines {
+                let key = container.partition_key.extract(new.value())?;
+                self.upsert_in(&mut tx, snapshot.as_ref(), &container, new, &key, None)
+                    .await?;
+            }
+            if tx.is_empty() {
+                return Ok(());
+            }
+            match self.ledger.commit(tx).await {
+                Ok(_) => return Ok(()),
+                Err(LedgerError::Conflict(conflict)) => match conflict_cause(&conflict.key) {
+                    ConflictCause::UniqueKey => return Err(unique_conflict()),
+                    ConflictCause::Container => {
+                        self.catalog.forget(&container);
+                        container = self.latest(&container).await?;
+                    }
+                    _ => {}
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(DocumentsError::RetryWith)
+    }
+}
+
+/// What goes into one commit.
+#[derive(Default)]
+struct Group {
+    lines: Vec<(usize, NewDocument)>,
+    names: HashSet<(String, String)>,
+    bytes: usize,
+}
