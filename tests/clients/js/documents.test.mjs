@@ -135,3 +135,19 @@ test("errors carry the protocol's codes", async () => {
   await assert.rejects(stranger.databases.readAll().fetchAll(), { code: 401 });
   stranger.dispose();
 });
+
+test("a resource token reads what its permission says, and no more", async () => {
+  const { user } = await database.users.create({ id: "reader" });
+  const { resource: permission } = await user.permissions.create({
+    id: "own", permissionMode: "Read", resource: container.url, resourcePartitionKey: ["o1"],
+  });
+  assert.match(permission._token, /^type=resource&ver=1\.0&sig=/);
+  const holder = new CosmosClient({ endpoint: server.documents, resourceTokens: { [container.url]: permission._token } });
+  const held = holder.database("js").container("items");
+  assert.equal((await held.item("i1", "o1").read()).resource.number, 1);
+  await assert.rejects(held.item("i0", "o0").read(), { code: 403 });
+  await assert.rejects(held.items.create({ id: "x", owner: "o1" }), { code: 403 });
+  await user.permission("own").delete();
+  await assert.rejects(held.item("i1", "o1").read(), { code: 403 });
+  holder.dispose();
+});
