@@ -66,6 +66,18 @@ codes! {
     InvalidResourceName 400 "The specified resource name contains invalid characters.";
     InvalidUri 400 "The requested URI does not represent any resource on the server.";
     InvalidXmlDocument 400 "The XML specified is not syntactically valid.";
+    LeaseAlreadyPresent 409 "There is already a lease present.";
+    LeaseIdMismatchWithBlobOperation 412 "The lease ID specified did not match the lease ID for the blob.";
+    LeaseIdMismatchWithContainerOperation 412 "The lease ID specified did not match the lease ID for the container.";
+    LeaseIdMismatchWithLeaseOperation 409 "The lease ID specified did not match the lease ID of the lease.";
+    LeaseIdMissing 412 "There is currently a lease on the resource and no lease ID was specified in the request.";
+    LeaseIsBreakingAndCannotBeAcquired 409 "The lease ID matched, but the lease is currently in breaking state and cannot be acquired until it is broken.";
+    LeaseIsBreakingAndCannotBeChanged 409 "The lease ID matched, but the lease is currently in breaking state and cannot be changed.";
+    LeaseIsBrokenAndCannotBeRenewed 409 "The lease ID matched, but the lease has been broken explicitly and cannot be renewed.";
+    LeaseLost 412 "A lease ID was specified, but the lease for the resource has expired.";
+    LeaseNotPresentWithBlobOperation 412 "There is currently no lease on the blob.";
+    LeaseNotPresentWithContainerOperation 412 "There is currently no lease on the container.";
+    LeaseNotPresentWithLeaseOperation 409 "There is currently no lease on the resource.";
     Md5Mismatch 400 "The MD5 value specified in the request did not match with the MD5 value calculated by the server.";
     MetadataTooLarge 400 "The size of the specified metadata exceeds the maximum size permitted.";
     MissingContentLengthHeader 411 "The Content-Length header was not specified.";

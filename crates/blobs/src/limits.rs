@@ -47,3 +47,12 @@ pub const SWEEP_STEPS_MAX: usize = 64;
 
 /// Content that no commit refers to is kept this long: an upload may still be under way.
 pub const SWEEP_GRACE_SECONDS: u64 = 24 * 3_600;
+
+/// Shortest lease that ends by itself (Lease Blob, "Request headers").
+pub const LEASE_SECONDS_MIN: u32 = 15;
+
+/// Longest lease that ends by itself (Lease Blob, "Request headers").
+pub const LEASE_SECONDS_MAX: u32 = 60;
+
+/// Longest break period (Lease Blob, "Request headers").
+pub const LEASE_BREAK_SECONDS_MAX: u32 = 60;

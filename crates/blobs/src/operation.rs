@@ -91,7 +91,7 @@ pub const OPERATIONS: &[Operation] = &[
         "the name is free at once",
     ),
     no("Restore Container", "PUT /c?restype=container&comp=undelete"),
-    no("Lease Container", "PUT /c?restype=container&comp=lease"),
+    yes("Lease Container", "PUT /c?restype=container&comp=lease"),
     partial(
         "List Blobs",
         "GET /c?restype=container&comp=list",
@@ -112,7 +112,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial("Set Blob Properties", "PUT /c/b?comp=properties", "block blobs"),
     yes("Get Blob Metadata", "GET, HEAD /c/b?comp=metadata"),
     yes("Set Blob Metadata", "PUT /c/b?comp=metadata"),
-    no("Lease Blob", "PUT /c/b?comp=lease"),
+    yes("Lease Blob", "PUT /c/b?comp=lease"),
     no("Snapshot Blob", "PUT /c/b?comp=snapshot"),
     partial(
         "Copy Blob",

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
-use crate::operations::{blob, block, container, copy, list, service as account};
+use crate::operations::{blob, block, container, copy, lease, list, service as account};
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
 
@@ -159,6 +159,7 @@ impl Blobs {
             ("PUT", "container", "", true) => container::create(self, call).await,
             ("GET" | "HEAD", "container", "" | "metadata", true) => container::properties(self, call).await,
             ("PUT", "container", "metadata", true) => container::set_metadata(self, call).await,
+            ("PUT", "container", "lease", true) => lease::container(self, call).await,
             ("DELETE", "container", "", true) => container::delete(self, call).await,
             ("GET", "container", "list", true) => list::blobs(self, call).await,
             ("GET" | "HEAD" | "PUT" | "POST" | "DELETE" | "OPTIONS", ..) => {
@@ -185,6 +186,7 @@ impl Blobs {
             ("DELETE", "") => blob::delete(self, call).await,
             ("PUT", "properties") => blob::set_properties(self, call).await,
             ("PUT", "metadata") => blob::set_metadata(self, call).await,
+            ("PUT", "lease") => lease::blob(self, call).await,
             ("PUT", "block") if !copies => block::put(self, call).await,
             ("PUT", "blocklist") => block::put_list(self, call).await,
             ("GET", "blocklist") => block::get_list(self, call).await,

@@ -189,14 +189,6 @@ def test_copy_within_the_account(blob_container):
         target.start_copy_from_url(source.url + "-missing")
 
 
-def test_lease_is_refused_by_name(blob_container):
-    blob = blob_container.upload_blob("leased", b"x")
-    with pytest.raises(HttpResponseError) as refused:
-        blob.acquire_lease(lease_duration=15)
-    assert refused.value.status_code == 501 and code(refused) == "NotImplemented"
-    blob.upload_blob(b"y", overwrite=True)
-
-
 # Lists
 
 

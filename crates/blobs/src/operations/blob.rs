@@ -4,35 +4,24 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{Response, StatusCode};
+use http_semantics::Body;
 use http_semantics::range::ByteRange;
-use http_semantics::{Body, date};
-use ledger::{LedgerError, Snapshot, Transaction};
+use ledger::{Snapshot, Transaction};
 use md5::{Digest as _, Md5};
 
 use crate::Blobs;
 use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::{PUT_BLOB_BYTES_MAX, RANGE_MD5_BYTES_MAX, WRITE_ATTEMPTS_MAX};
-use crate::rules::conditions::{Conditions, Current, Read};
+use crate::limits::{PUT_BLOB_BYTES_MAX, RANGE_MD5_BYTES_MAX};
+use crate::operations::demands::{Demands, overtaken};
+use crate::rules::conditions::Read;
+use crate::rules::lease;
 use crate::service::Call;
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::records::BlobRecord;
 use crate::store::staging::Expected;
 use crate::wire::{headers, render};
-
-/// What conditions are held against.
-pub(crate) fn current(record: &BlobRecord) -> Current<'_> {
-    Current {
-        etag: &record.etag,
-        last_modified: date::whole_seconds(record.last_modified),
-    }
-}
-
-/// A write that somebody else's overtook: again if nothing was demanded of the state before.
-pub(crate) fn overtaken(error: &LedgerError, conditions: &Conditions, attempt: usize) -> bool {
-    matches!(error, LedgerError::Conflict(_)) && attempt < WRITE_ATTEMPTS_MAX && conditions.is_empty()
-}
 
 /// Overwriting needs `w`; `c` is enough for what doesn't exist yet.
 pub(crate) fn permit_write(call: &Call, exists: bool) -> Result<(), BlobsError> {
@@ -58,7 +47,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         return Err(ErrorCode::RequestBodyTooLarge.into());
     }
     let md5 = headers::md5(&call.headers, "content-md5")?;
-    let conditions = Conditions::parse(&call.headers)?;
+    let demands = Demands::parse(&call.headers)?;
     let mut properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
     if properties.content_type.is_none() {
@@ -66,7 +55,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     }
     // Refused before the body is taken, if it is clear already.
     let (container, before) = look_up(blobs, &call).await?;
-    conditions.write(before.as_ref().map(|before| current(&before.record)))?;
+    demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
     permit_write(&call, before.is_some())?;
     drop((container, before));
     let expected = Expected {
@@ -82,7 +71,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;
         let (container, before) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
-        conditions.write(before.as_ref().map(|before| current(&before.record)))?;
+        demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
         let (mut record, inline) =
             blobs.whole_record(call.blob()?, before.as_ref(), &staged, properties.clone());
@@ -94,7 +83,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             .await?;
         blobs.stage_block_removal(&mut tx, &dropped_blocks)?;
         match blobs.ledger.commit(tx).await {
-            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {
                 let mut response = render::empty(StatusCode::CREATED);
@@ -120,7 +109,6 @@ pub(crate) fn refuse_unserved(call: &Call) -> Result<(), BlobsError> {
         "x-ms-legal-hold",
         "x-ms-content-crc64",
         "x-ms-structured-body",
-        "x-ms-lease-id",
         "x-ms-if-tags",
     ];
     match unserved.iter().find(|name| call.headers.contains_key(**name)) {
@@ -168,7 +156,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         .await?
         .ok_or(ErrorCode::BlobNotFound)?;
     let record = &blob.record;
-    if Conditions::parse(&call.headers)?.read(current(record))? == Read::NotModified {
+    if Demands::parse(&call.headers)?.read(record, blobs.clock.now())? == Read::NotModified {
         return Ok(not_modified(record));
     }
     let asked = headers::text(&call.headers, "x-ms-range").or_else(|| headers::text(&call.headers, "range"));
@@ -204,7 +192,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let out = response.headers_mut();
-    render::set_blob(out, record);
+    render::set_blob(out, record, blobs.clock.now());
     render::set(out, "content-length", length.to_string());
     if status == StatusCode::PARTIAL_CONTENT {
         render::set(
@@ -232,12 +220,12 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     call.permit('o', "r")?;
     let (_, blob) = look_up(blobs, &call).await?;
     let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
-    if Conditions::parse(&call.headers)?.read(current(&blob.record))? == Read::NotModified {
+    if Demands::parse(&call.headers)?.read(&blob.record, blobs.clock.now())? == Read::NotModified {
         return Ok(not_modified(&blob.record));
     }
     let mut response = render::empty(StatusCode::OK);
     let out = response.headers_mut();
-    render::set_blob(out, &blob.record);
+    render::set_blob(out, &blob.record, blobs.clock.now());
     if call.parameter("comp").is_none() {
         render::set(out, "content-length", blob.record.length.to_string());
     } else {
@@ -256,19 +244,20 @@ async fn change(
 ) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "w")?;
     refuse_unserved(call)?;
-    let conditions = Conditions::parse(&call.headers)?;
+    let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
         let (container, blob) = look_up(blobs, call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
-        conditions.write(Some(current(&blob.record)))?;
+        demands.write(Some(&blob.record), blobs.clock.now())?;
         let mut record = blob.record.clone();
         apply(&mut record);
         record.etag = blobs.new_etag();
         record.last_modified = blobs.clock.now();
+        record.lease = lease::after_write(record.lease.as_ref(), record.last_modified);
         let mut tx = Transaction::new();
         blobs.stage_blob(&mut tx, &container, Some(&blob), &record, None, op)?;
         match blobs.ledger.commit(tx).await {
-            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {
                 let mut response = render::empty(StatusCode::OK);
@@ -306,15 +295,15 @@ pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
     if call.parameter("deletetype").is_some() {
         return Err(ErrorCode::NotImplemented.into());
     }
-    let conditions = Conditions::parse(&call.headers)?;
+    let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
         let (container, blob) = look_up(blobs, &call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
-        conditions.write(Some(current(&blob.record)))?;
+        demands.write(Some(&blob.record), blobs.clock.now())?;
         let mut tx = Transaction::new();
         blobs.stage_blob_removal(&mut tx, &container, &blob);
         match blobs.ledger.commit(tx).await {
-            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {
                 let mut response = render::empty(StatusCode::ACCEPTED);

@@ -11,10 +11,12 @@ use ledger::Transaction;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_ID_BYTES_MAX, BLOCK_LIST_BYTES_MAX};
-use crate::operations::blob::{current, look_up, look_up_in, overtaken, permit_write, refuse_unserved};
+use crate::operations::blob::{look_up, look_up_in, permit_write, refuse_unserved};
+use crate::operations::demands::{Demands, overtaken};
 use crate::rules::block_list::merge;
-use crate::rules::conditions::Conditions;
+use crate::rules::lease::{self, Lease, Use};
 use crate::service::Call;
+use crate::store::blobs::Blob;
 use crate::store::records::{BlobRecord, BlockRecord, Extent};
 use crate::store::staging::Expected;
 use crate::wire::{headers, render, xml};
@@ -44,9 +46,11 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         return Err(ErrorCode::RequestBodyTooLarge.into());
     }
     let md5 = headers::md5(&call.headers, "content-md5")?;
+    let demands = Demands::parse(&call.headers)?;
     let snapshot = blobs.ledger.snapshot().await?;
     let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
     permit_write(&call, blob.is_some())?;
+    demands.lease(leased(blob.as_ref()), Use::Writes, blobs.clock.now())?;
     let staged = blobs
         .a_staged_block(snapshot.as_ref(), &container, call.blob()?)
         .await?;
@@ -60,13 +64,13 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         inline: false,
     };
     let content = blobs.take_in(call.take_body(), expected).await?;
-    let no_conditions = Conditions::default();
     for attempt in 1.. {
         // Read anew: the container may have been changed while the body came in.
         let (container, blob) = look_up(blobs, &call).await?;
         permit_write(&call, blob.is_some())?;
+        demands.lease(leased(blob.as_ref()), Use::Writes, blobs.clock.now())?;
         match blobs.put_block(&container, call.blob()?, &id, &content).await? {
-            Err(error) if overtaken(&error, &no_conditions, attempt) => {}
+            Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => break,
         }
@@ -79,6 +83,10 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     );
     render::set(response.headers_mut(), "x-ms-request-server-encrypted", "false");
     Ok(response)
+}
+
+fn leased(blob: Option<&Blob>) -> Option<&Lease> {
+    blob.and_then(|blob| blob.record.lease.as_ref())
 }
 
 /// A blob's committed blocks by id. A blob that was put whole has none that a list could name.
@@ -102,7 +110,7 @@ fn committed(record: &BlobRecord) -> HashMap<String, BlockRecord> {
 pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
     refuse_unserved(&call)?;
-    let conditions = Conditions::parse(&call.headers)?;
+    let demands = Demands::parse(&call.headers)?;
     let properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
     let body = call.take_body().read_bounded(BLOCK_LIST_BYTES_MAX).await?;
@@ -119,7 +127,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             .container(snapshot.as_ref(), &call.target.account, call.container()?)
             .await?;
         let before = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
-        conditions.write(before.as_ref().map(|before| current(&before.record)))?;
+        demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
         let staged = blobs
             .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
@@ -148,6 +156,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             metadata: metadata.clone(),
             extents,
             copy: None,
+            lease: lease::after_write(leased(before.as_ref()), now),
         };
         let mut tx = Transaction::new();
         blobs.stage_block_removal(&mut tx, &staged)?;
@@ -160,7 +169,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             "putBlockList",
         )?;
         match blobs.ledger.commit(tx).await {
-            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {
                 let mut response = render::empty(StatusCode::CREATED);
@@ -180,6 +189,7 @@ pub(crate) async fn get_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         .container(snapshot.as_ref(), &call.target.account, call.container()?)
         .await?;
     let blob = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
+    Demands::parse(&call.headers)?.lease(leased(blob.as_ref()), Use::Reads, blobs.clock.now())?;
     let staged = blobs
         .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
         .await?;

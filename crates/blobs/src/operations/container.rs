@@ -1,12 +1,12 @@
 //! Create Container, Get Container Properties, Get and Set Container Metadata, Delete Container.
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use http_semantics::{Body, date};
+use http_semantics::Body;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
-use crate::operations::blob::overtaken;
-use crate::rules::conditions::{Conditions, Current};
+use crate::operations::demands::{Demands, overtaken};
+use crate::rules::lease::Use;
 use crate::service::Call;
 use crate::store::containers::Container;
 use crate::wire::{headers, render};
@@ -34,6 +34,9 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     let container = blobs
         .container(snapshot.as_ref(), &call.target.account, call.container()?)
         .await?;
+    let now = blobs.clock.now();
+    let sent = Demands::parse(&call.headers)?;
+    sent.container_lease(&container.record, Use::Reads, now)?;
     let mut response = render::empty(StatusCode::OK);
     let out = response.headers_mut();
     render::set_state(out, &container.record.etag, container.record.last_modified);
@@ -44,8 +47,7 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
         }
     }
     if call.parameter("comp").is_none() {
-        render::set(out, "x-ms-lease-state", "available");
-        render::set(out, "x-ms-lease-status", "unlocked");
+        render::set_lease(out, container.record.lease.as_ref(), now);
         render::set(out, "x-ms-has-immutability-policy", "false");
         render::set(out, "x-ms-has-legal-hold", "false");
     }
@@ -55,15 +57,18 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
 pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('c', "w")?;
     let metadata = headers::metadata(&call.headers)?;
-    let conditions = Conditions::parse(&call.headers)?;
+    let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
-        let container = look_up(blobs, &call, &conditions).await?;
+        let container = look_up(blobs, &call, &demands, Use::Reads).await?;
         let mut record = container.record.clone();
         record.metadata = metadata.clone();
         record.etag = blobs.new_etag();
         record.last_modified = blobs.clock.now();
-        match blobs.replace_container(&container, &record).await? {
-            Err(error) if overtaken(&error, &conditions, attempt) => {}
+        match blobs
+            .replace_container(&container, &record, "setContainerMetadata")
+            .await?
+        {
+            Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {
                 let mut response = render::empty(StatusCode::OK);
@@ -77,11 +82,11 @@ pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<B
 
 pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('c', "d")?;
-    let conditions = Conditions::parse(&call.headers)?;
+    let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
-        let container = look_up(blobs, &call, &conditions).await?;
+        let container = look_up(blobs, &call, &demands, Use::Writes).await?;
         match blobs.delete_container(&container).await {
-            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => return Ok(render::empty(StatusCode::ACCEPTED)),
         }
@@ -90,18 +95,11 @@ pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
 }
 
 /// The container as it is now, if the conditions hold of it.
-async fn look_up(blobs: &Blobs, call: &Call, conditions: &Conditions) -> Result<Container, BlobsError> {
+async fn look_up(blobs: &Blobs, call: &Call, demands: &Demands, what: Use) -> Result<Container, BlobsError> {
     let snapshot = blobs.ledger.snapshot().await?;
     let container = blobs
         .container(snapshot.as_ref(), &call.target.account, call.container()?)
         .await?;
-    conditions.write(Some(current(&container.record)))?;
+    demands.container(&container.record, what, blobs.clock.now())?;
     Ok(container)
-}
-
-fn current(record: &crate::store::records::ContainerRecord) -> Current<'_> {
-    Current {
-        etag: &record.etag,
-        last_modified: date::whole_seconds(record.last_modified),
-    }
 }

@@ -7,8 +7,9 @@ use ledger::Transaction;
 use crate::Blobs;
 use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
-use crate::operations::blob::{current, overtaken, permit_write, refuse_unserved};
-use crate::rules::conditions::Conditions;
+use crate::operations::blob::{permit_write, refuse_unserved};
+use crate::operations::demands::{Demands, overtaken};
+use crate::rules::lease;
 use crate::service::Call;
 use crate::store::keys;
 use crate::store::records::CopyRecord;
@@ -32,7 +33,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         source.blob.as_deref().ok_or_else(missing)?,
     );
     let metadata = headers::metadata(&call.headers)?;
-    let conditions = Conditions::parse(&call.headers)?;
+    let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;
         let from = blobs
@@ -53,7 +54,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
             .container(snapshot.as_ref(), &call.target.account, call.container()?)
             .await?;
         let before = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
-        conditions.write(before.as_ref().map(|before| current(&before.record)))?;
+        demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
         let now = blobs.clock.now();
         let mut record = original.record.clone();
@@ -61,6 +62,8 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         record.etag = blobs.new_etag();
         record.created = before.as_ref().map_or(now, |before| before.record.created);
         record.last_modified = now;
+        let held = before.as_ref().and_then(|before| before.record.lease.as_ref());
+        record.lease = lease::after_write(held, now);
         if !metadata.is_empty() {
             record.metadata = metadata.clone();
         }
@@ -81,7 +84,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         );
         blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "copy")?;
         match blobs.ledger.commit(tx).await {
-            Err(error) if overtaken(&error, &conditions, attempt) => {}
+            Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {
                 let mut response = render::empty(StatusCode::ACCEPTED);

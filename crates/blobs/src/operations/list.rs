@@ -4,10 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Response;
 use http_semantics::{Body, date};
+use jiff::Timestamp;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::LIST_ENTRIES_MAX;
+use crate::rules::lease::{self, Lease};
 use crate::service::Call;
 use crate::store::listing::{Line, Wanted};
 use crate::store::records::BlobRecord;
@@ -97,17 +99,18 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
     let (records, next) = blobs
         .list_containers(snapshot.as_ref(), &call.target.account, wanted)
         .await?;
+    let now = blobs.clock.now();
     let mut out = head(&call, None);
     out.push_str("<Containers>");
     for record in records {
         out.push_str("<Container>");
         out.push_str(&xml::name(&record.name));
         out.push_str(&format!(
-            "<Properties><Last-Modified>{}</Last-Modified><Etag>\"{}\"</Etag><LeaseStatus>unlocked</LeaseStatus>\
-             <LeaseState>available</LeaseState><HasImmutabilityPolicy>false</HasImmutabilityPolicy>\
+            "<Properties><Last-Modified>{}</Last-Modified><Etag>\"{}\"</Etag>{}<HasImmutabilityPolicy>false</HasImmutabilityPolicy>\
              <HasLegalHold>false</HasLegalHold></Properties>",
             date::format(record.last_modified),
-            record.etag
+            record.etag,
+            lease_elements(record.lease.as_ref(), now)
         ));
         if includes(&call, "metadata") {
             out.push_str(&metadata_element(&record.metadata));
@@ -135,12 +138,13 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         .container(snapshot.as_ref(), &call.target.account, call.container()?)
         .await?;
     let (lines, next) = blobs.list_blobs(snapshot.as_ref(), &container, wanted).await?;
+    let now = blobs.clock.now();
     let mut out = head(&call, Some(&container.record.name));
     out.push_str("<Blobs>");
     for line in lines {
         match line {
             Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
-            Line::Blob(record) => out.push_str(&blob_element(&record, includes(&call, "metadata"))),
+            Line::Blob(record) => out.push_str(&blob_element(&record, includes(&call, "metadata"), now)),
         }
     }
     out.push_str("</Blobs>");
@@ -148,7 +152,17 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     Ok(render::document(out))
 }
 
-fn blob_element(record: &BlobRecord, with_metadata: bool) -> String {
+fn lease_elements(held: Option<&Lease>, now: Timestamp) -> String {
+    let state = lease::state(held, now);
+    let mut out = xml::element("LeaseStatus", state.status());
+    out.push_str(&xml::element("LeaseState", state.name()));
+    if let Some(duration) = lease::duration(held, now) {
+        out.push_str(&xml::element("LeaseDuration", duration));
+    }
+    out
+}
+
+fn blob_element(record: &BlobRecord, with_metadata: bool, now: Timestamp) -> String {
     let headers = &record.headers;
     let mut out = format!(
         "<Blob>{}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
@@ -176,10 +190,10 @@ fn blob_element(record: &BlobRecord, with_metadata: bool) -> String {
         out.push_str(&xml::element(tag, value.unwrap_or("")));
     }
     out.push_str(
-        "<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier><AccessTierInferred>true</AccessTierInferred>\
-         <LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>\
-         <ServerEncrypted>false</ServerEncrypted></Properties>",
+        "<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier><AccessTierInferred>true</AccessTierInferred>",
     );
+    out.push_str(&lease_elements(record.lease.as_ref(), now));
+    out.push_str("<ServerEncrypted>false</ServerEncrypted></Properties>");
     if with_metadata {
         out.push_str(&metadata_element(&record.metadata));
     }

@@ -4,5 +4,7 @@ pub(crate) mod blob;
 pub(crate) mod block;
 pub(crate) mod container;
 pub(crate) mod copy;
+pub(crate) mod demands;
+pub(crate) mod lease;
 pub(crate) mod list;
 pub(crate) mod service;

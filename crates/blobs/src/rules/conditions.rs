@@ -60,12 +60,6 @@ impl Conditions {
         })
     }
 
-    /// Whether there is none: such a write may be tried again after a concurrent one.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Decides a read of something that exists.
     ///
     /// # Errors

@@ -2,3 +2,4 @@
 
 pub mod block_list;
 pub mod conditions;
+pub mod lease;

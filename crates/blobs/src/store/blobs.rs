@@ -10,6 +10,7 @@ use ledger::{Sequence, Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::BlobsError;
+use crate::rules::lease;
 use crate::store::containers::{Container, log_record};
 use crate::store::keys;
 use crate::store::records::{BlobHeaders, BlobRecord, Extent, decode, encode};
@@ -129,6 +130,7 @@ impl Blobs {
                 content,
             }],
             copy: None,
+            lease: lease::after_write(before.and_then(|before| before.record.lease.as_ref()), now),
         };
         (record, inline)
     }

@@ -75,6 +75,7 @@ impl Blobs {
             etag: self.new_etag(),
             last_modified: self.clock.now(),
             metadata,
+            lease: None,
         };
         let key = keys::container(account, name);
         let mut tx = Transaction::new();
@@ -107,16 +108,12 @@ impl Blobs {
         &self,
         container: &Container,
         record: &ContainerRecord,
+        op: &str,
     ) -> Result<Result<Committed, LedgerError>, BlobsError> {
         let mut tx = Transaction::new();
         container.require(&mut tx);
         tx.put(keys::container(&container.account, &record.name), encode(record)?);
-        tx.record(log_record(
-            "setContainerMetadata",
-            &container.account,
-            &record.name,
-            None,
-        ));
+        tx.record(log_record(op, &container.account, &record.name, None));
         Ok(self.ledger.commit(tx).await)
     }
 

@@ -5,6 +5,8 @@ use ledger::{Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
+use crate::rules::lease::{self, Subject, Use};
+use crate::store::blobs::Blob;
 use crate::store::records::BlobHeaders;
 use crate::store::staging::StagedContent;
 
@@ -22,7 +24,7 @@ impl Blobs {
     /// is there. The container and the blob as `snapshot` has them become preconditions.
     ///
     /// # Errors
-    /// `ContainerNotFound`; the ledger's.
+    /// `ContainerNotFound`; `LeaseIdMissing` if the blob is leased; the ledger's.
     pub async fn stage_put(
         &self,
         tx: &mut Transaction,
@@ -34,6 +36,7 @@ impl Blobs {
     ) -> Result<(), BlobsError> {
         let container = self.container(snapshot, account, container).await?;
         let before = self.blob(snapshot, &container, name).await?;
+        self.permit_unleased(before.as_ref())?;
         let (record, inline) = self.whole_record(name, before.as_ref(), staged, headers);
         self.stage_blob(tx, &container, before.as_ref(), &record, inline, "put")?;
         let blocks = self.staged_blocks(snapshot, &container, name).await?;
@@ -43,7 +46,7 @@ impl Blobs {
     /// Stages the removal of a blob; false if there is none, also if there is no container.
     ///
     /// # Errors
-    /// The ledger's.
+    /// `LeaseIdMissing` if the blob is leased; the ledger's.
     pub async fn stage_delete(
         &self,
         tx: &mut Transaction,
@@ -59,8 +62,15 @@ impl Blobs {
         let Some(blob) = self.blob(snapshot, &container, name).await? else {
             return Ok(false);
         };
+        self.permit_unleased(Some(&blob))?;
         self.stage_blob_removal(tx, &container, &blob);
         Ok(true)
+    }
+
+    /// Services above hold no leases: what a client of the protocol has leased is closed to them.
+    fn permit_unleased(&self, blob: Option<&Blob>) -> Result<(), BlobsError> {
+        let held = blob.and_then(|blob| blob.record.lease.as_ref());
+        lease::check(held, None, (Subject::Blob, Use::Writes), self.clock.now()).map_err(BlobsError::from)
     }
 
     /// Opens a blob as `snapshot` has it.

@@ -1,5 +1,8 @@
 //! Records as they are stored: JSON, because what is in them grows with the protocol. Content is
 //! never in them, so a listing reads little.
+//!
+//! A field that came later has a default and is left out while it has it, so records from before
+//! are read as they are.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +11,7 @@ use jiff::Timestamp;
 use ledger::{LedgerError, Versioned};
 use serde::{Deserialize, Serialize};
 
+use crate::rules::lease::Lease;
 use crate::store::keys::Generation;
 
 /// A container.
@@ -19,6 +23,8 @@ pub(crate) struct ContainerRecord {
     pub(crate) last_modified: Timestamp,
     #[serde(default)]
     pub(crate) metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lease: Option<Lease>,
 }
 
 /// Properties of a blob that a client sets.
@@ -102,6 +108,8 @@ pub(crate) struct BlobRecord {
     pub(crate) extents: Vec<Extent>,
     #[serde(default)]
     pub(crate) copy: Option<CopyRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lease: Option<Lease>,
 }
 
 impl BlobRecord {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::error::{BlobsError, ErrorCode};
+use crate::rules::lease::{self, Lease};
 use crate::store::records::BlobRecord;
 use crate::wire::xml;
 
@@ -49,8 +50,18 @@ pub(crate) fn set_state(headers: &mut HeaderMap, etag: &str, last_modified: Time
     set(headers, "last-modified", date::format(last_modified));
 }
 
+/// The state of a lease.
+pub(crate) fn set_lease(headers: &mut HeaderMap, held: Option<&Lease>, now: Timestamp) {
+    let state = lease::state(held, now);
+    set(headers, "x-ms-lease-state", state.name());
+    set(headers, "x-ms-lease-status", state.status());
+    if let Some(duration) = lease::duration(held, now) {
+        set(headers, "x-ms-lease-duration", duration);
+    }
+}
+
 /// Every property of a blob, as Get Blob and Get Blob Properties give them.
-pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord) {
+pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, now: Timestamp) {
     set_state(headers, &record.etag, record.last_modified);
     let properties = &record.headers;
     set(
@@ -80,8 +91,7 @@ pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord) {
     }
     set(headers, "x-ms-blob-type", "BlockBlob");
     set(headers, "x-ms-creation-time", date::format(record.created));
-    set(headers, "x-ms-lease-state", "available");
-    set(headers, "x-ms-lease-status", "unlocked");
+    set_lease(headers, record.lease.as_ref(), now);
     set(headers, "x-ms-server-encrypted", "false");
     set(headers, "x-ms-access-tier", "Hot");
     set(headers, "x-ms-access-tier-inferred", "true");

@@ -1,0 +1,102 @@
+//! What a request demands of the state it meets: conditional headers and a lease's id, in the order
+//! in which they are decided.
+
+use http::HeaderMap;
+use http_semantics::date;
+use jiff::Timestamp;
+use ledger::LedgerError;
+use uuid::Uuid;
+
+use crate::error::{BlobsError, ErrorCode};
+use crate::limits::WRITE_ATTEMPTS_MAX;
+use crate::rules::conditions::{Conditions, Current, Read};
+use crate::rules::lease::{self, Lease, Subject, Use};
+use crate::store::records::{BlobRecord, ContainerRecord};
+use crate::wire::headers;
+
+/// A request's demands.
+#[derive(Debug, Clone)]
+pub(crate) struct Demands {
+    pub(crate) conditions: Conditions,
+    /// `x-ms-lease-id`, as leases have it.
+    pub(crate) lease_id: Option<String>,
+}
+
+impl Demands {
+    pub(crate) fn parse(headers: &HeaderMap) -> Result<Self, BlobsError> {
+        Ok(Self {
+            conditions: Conditions::parse(headers)?,
+            lease_id: lease_id(headers, "x-ms-lease-id")?,
+        })
+    }
+
+    /// Decides a write of a blob; `before` is `None` where none exists yet.
+    pub(crate) fn write(&self, before: Option<&BlobRecord>, now: Timestamp) -> Result<(), BlobsError> {
+        self.conditions.write(before.map(blob_state))?;
+        self.lease(before.and_then(|before| before.lease.as_ref()), Use::Writes, now)
+    }
+
+    /// Decides a read of a blob.
+    pub(crate) fn read(&self, record: &BlobRecord, now: Timestamp) -> Result<Read, BlobsError> {
+        let read = self.conditions.read(blob_state(record))?;
+        self.lease(record.lease.as_ref(), Use::Reads, now)?;
+        Ok(read)
+    }
+
+    /// Decides by the lease's id alone.
+    pub(crate) fn lease(&self, lease: Option<&Lease>, what: Use, now: Timestamp) -> Result<(), BlobsError> {
+        lease::check(lease, self.lease_id.as_deref(), (Subject::Blob, what), now).map_err(BlobsError::from)
+    }
+
+    /// Decides an operation on a container.
+    pub(crate) fn container(
+        &self,
+        record: &ContainerRecord,
+        what: Use,
+        now: Timestamp,
+    ) -> Result<(), BlobsError> {
+        self.conditions.write(Some(Current {
+            etag: &record.etag,
+            last_modified: date::whole_seconds(record.last_modified),
+        }))?;
+        self.container_lease(record, what, now)
+    }
+
+    /// Decides by the container's lease alone.
+    pub(crate) fn container_lease(
+        &self,
+        record: &ContainerRecord,
+        what: Use,
+        now: Timestamp,
+    ) -> Result<(), BlobsError> {
+        let subject = (Subject::Container, what);
+        lease::check(record.lease.as_ref(), self.lease_id.as_deref(), subject, now).map_err(BlobsError::from)
+    }
+}
+
+/// What conditions are held against.
+pub(crate) fn blob_state(record: &BlobRecord) -> Current<'_> {
+    Current {
+        etag: &record.etag,
+        last_modified: date::whole_seconds(record.last_modified),
+    }
+}
+
+/// A lease's id from a header; every form of a UUID that clients write is one.
+pub(crate) fn lease_id(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, BlobsError> {
+    headers::text(headers, name)
+        .map(|text| match Uuid::try_parse(text) {
+            Ok(id) => Ok(id.to_string()),
+            Err(_) => Err(BlobsError::with(
+                ErrorCode::InvalidHeaderValue,
+                format!("{name} is not a UUID."),
+            )),
+        })
+        .transpose()
+}
+
+/// A write that somebody else's overtook: it is decided anew on what is there now, a bounded number
+/// of times.
+pub(crate) fn overtaken(error: &LedgerError, attempt: usize) -> bool {
+    matches!(error, LedgerError::Conflict(_)) && attempt < WRITE_ATTEMPTS_MAX
+}
