@@ -24,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
             accounts: vec![Account {
                 name: "dev".to_owned(),
                 keys: vec![key],
+                allows_public_access: true,
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],
         },

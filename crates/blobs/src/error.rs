@@ -89,6 +89,7 @@ codes! {
     OperationTimedOut 500 "The operation could not be completed within the permitted time.";
     OutOfRangeInput 400 "One of the request inputs is out of range.";
     OutOfRangeQueryParameterValue 400 "One of the query parameters specified in the request URI is outside the permissible range.";
+    PublicAccessNotPermitted 409 "Public access is not permitted on this storage account.";
     RequestBodyTooLarge 413 "The request body is too large and exceeds the maximum permissible limit.";
     ServerBusy 503 "The server is currently unable to receive requests. Please retry your request.";
     UnsatisfiableCondition 400 "The request included an unsatisfiable condition for this operation.";

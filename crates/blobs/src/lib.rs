@@ -36,6 +36,8 @@ pub struct Account {
     pub name: String,
     /// One or two keys: two while one is being replaced.
     pub keys: Vec<SharedKey>,
+    /// Whether its containers may be opened to anonymous reads (`allowBlobPublicAccess`).
+    pub allows_public_access: bool,
 }
 
 /// How the service is set up.

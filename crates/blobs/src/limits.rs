@@ -56,3 +56,18 @@ pub const LEASE_SECONDS_MAX: u32 = 60;
 
 /// Longest break period (Lease Blob, "Request headers").
 pub const LEASE_BREAK_SECONDS_MAX: u32 = 60;
+
+/// Largest small XML document: tags, policies, properties of the service.
+pub const XML_BYTES_MAX: usize = 64 * 1024;
+
+/// Deepest small XML document.
+pub const XML_DEPTH_MAX: usize = 8;
+
+/// Most elements of a small XML document.
+pub const XML_ELEMENTS_MAX: usize = 256;
+
+/// Most stored access policies of a container (Set Container ACL, "Remarks").
+pub const POLICIES_MAX: usize = 5;
+
+/// Longest id of a stored access policy (Set Container ACL, "Remarks").
+pub const POLICY_ID_CHARACTERS_MAX: usize = 64;

@@ -75,7 +75,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Create Container",
         "PUT /c?restype=container",
-        "public access is refused",
+        "no encryption scopes",
     ),
     yes("Get Container Properties", "GET, HEAD /c?restype=container"),
     yes(
@@ -83,8 +83,8 @@ pub const OPERATIONS: &[Operation] = &[
         "GET, HEAD /c?restype=container&comp=metadata",
     ),
     yes("Set Container Metadata", "PUT /c?restype=container&comp=metadata"),
-    no("Get Container ACL", "GET /c?restype=container&comp=acl"),
-    no("Set Container ACL", "PUT /c?restype=container&comp=acl"),
+    yes("Get Container ACL", "GET /c?restype=container&comp=acl"),
+    yes("Set Container ACL", "PUT /c?restype=container&comp=acl"),
     partial(
         "Delete Container",
         "DELETE /c?restype=container",
@@ -159,8 +159,8 @@ pub fn compat_markdown() -> String {
     let mut out = String::from(
         "# Blobs: what is served\n\nMade from `crates/blobs/src/operation.rs`. What isn't served answers \
          `NotImplemented` (501).\n\nAuthentication: Shared Key, Shared Key Lite, account SAS, service SAS for \
-         containers and blobs.\nNot served: user delegation SAS, bearer tokens, stored access policies, anonymous \
-         access.\n\n| operation | request | served |\n| --- | --- | --- |\n",
+         containers and blobs with stored access policies, anonymous reads where the account allows them.\nNot \
+         served: user delegation SAS, bearer tokens.\n\n| operation | request | served |\n| --- | --- | --- |\n",
     );
     for operation in OPERATIONS {
         let support = match operation.support {

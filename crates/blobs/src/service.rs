@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
-use crate::operations::{blob, block, container, copy, lease, list, service as account};
+use crate::operations::{acl, blob, block, container, copy, lease, list, service as account};
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
 
@@ -41,6 +41,14 @@ impl Call {
     /// Refuses what the caller's signature doesn't grant.
     pub(crate) fn permit(&self, resource: char, any_of: &'static str) -> Result<(), BlobsError> {
         self.access.permit(Needs { resource, any_of })
+    }
+
+    /// As [`Self::permit`], for what no anonymous access reaches.
+    pub(crate) fn permit_signed(&self, resource: char, any_of: &'static str) -> Result<(), BlobsError> {
+        if matches!(self.access, Access::Anonymous(_)) {
+            return Err(ErrorCode::NoAuthenticationInformation.into());
+        }
+        self.permit(resource, any_of)
     }
 
     /// The body; empty when it was taken before.
@@ -119,7 +127,7 @@ impl Blobs {
             secure: context.secure,
             peer: context.peer.ip(),
         };
-        let access = self.authenticate(&target, &evidence)?;
+        let access = self.authenticate(&target, &evidence).await?;
         if target.secondary && !matches!(parts.method, Method::GET | Method::HEAD) {
             return Err(ErrorCode::InsufficientAccountPermissions.into());
         }
@@ -159,6 +167,8 @@ impl Blobs {
             ("PUT", "container", "", true) => container::create(self, call).await,
             ("GET" | "HEAD", "container", "" | "metadata", true) => container::properties(self, call).await,
             ("PUT", "container", "metadata", true) => container::set_metadata(self, call).await,
+            ("GET" | "HEAD", "container", "acl", true) => acl::get(self, call).await,
+            ("PUT", "container", "acl", true) => acl::set(self, call).await,
             ("PUT", "container", "lease", true) => lease::container(self, call).await,
             ("DELETE", "container", "", true) => container::delete(self, call).await,
             ("GET", "container", "list", true) => list::blobs(self, call).await,

@@ -85,6 +85,7 @@ fn blobs() -> Arc<Blobs> {
             accounts: vec![Account {
                 name: "dev".to_owned(),
                 keys: vec![SharedKey::from_base64(KEY).unwrap()],
+                allows_public_access: true,
             }],
             host_suffixes: Vec::new(),
         },

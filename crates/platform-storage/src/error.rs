@@ -159,9 +159,9 @@ impl From<BlobsError> for PlatformError {
             ErrorCode::ServerBusy => {
                 Self::Unavailable("The store takes no requests for now; try again later.".to_owned())
             }
-            ErrorCode::LeaseIdMissing => {
-                Self::Conflict("Somebody holds a lease on the content; try again when it has ended.".to_owned())
-            }
+            ErrorCode::LeaseIdMissing => Self::Conflict(
+                "Somebody holds a lease on the content; try again when it has ended.".to_owned(),
+            ),
             // The one internal error of the blob service that has a text of its own.
             ErrorCode::InternalError if error.detail.is_some() => Self::Full,
             _ => Self::Internal(error.to_string()),

@@ -91,6 +91,9 @@ pub(crate) struct Account {
     /// None to two files, each with one base64 key that only reads; for documents.
     #[serde(default)]
     pub(crate) read_only_key_files: Vec<PathBuf>,
+    /// For blobs: whether containers may be opened to anonymous reads.
+    #[serde(default)]
+    pub(crate) allow_blob_public_access: bool,
 }
 
 impl Config {
@@ -194,6 +197,7 @@ mod tests {
                 name: "acme".to_owned(),
                 key_files: vec![path],
                 read_only_key_files: Vec::new(),
+                allow_blob_public_access: false,
             },
         )
     }

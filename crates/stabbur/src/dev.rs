@@ -98,6 +98,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             accounts: vec![blobs::Account {
                 name: BLOBS_ACCOUNT.to_owned(),
                 keys: vec![key(BLOBS_KEY)?],
+                allows_public_access: true,
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],
         },

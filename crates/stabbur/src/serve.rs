@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use blobs::Blobs;
 use documents::{Documents, DocumentsService};
 use gateway::tls::Tls;
@@ -33,6 +33,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         blob_accounts.push(blobs::Account {
             name: account.name.clone(),
             keys: account.keys()?,
+            allows_public_access: account.allow_blob_public_access,
         });
     }
     anyhow::ensure!(
@@ -41,6 +42,12 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     );
     let mut document_accounts = Vec::new();
     for account in &config.documents.accounts {
+        if account.allow_blob_public_access {
+            bail!(
+                "[documents] account {}: allow_blob_public_access belongs to an account of [blobs]; remove it here",
+                account.name
+            );
+        }
         let hosts = config
             .documents
             .host_suffixes

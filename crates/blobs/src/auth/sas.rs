@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::Account;
 use crate::auth::{Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
+use crate::rules::access_policy::{Policy, Terms};
 use crate::wire::target::Target;
 
 /// What a verified signature grants.
@@ -59,7 +60,7 @@ impl Grant {
     }
 }
 
-/// Checks the signature in the query.
+/// Checks the signature in the query; `policy` is what `si` names, or an empty one.
 ///
 /// # Errors
 /// The code of what doesn't hold.
@@ -67,6 +68,7 @@ pub(crate) fn verify(
     account: &Account,
     target: &Target,
     evidence: &Evidence<'_>,
+    policy: &Policy,
     now: Timestamp,
 ) -> Result<Grant, BlobsError> {
     let get = |name: &str| {
@@ -86,9 +88,6 @@ pub(crate) fn verify(
             "User delegation signatures are not accepted by this account.",
         ));
     }
-    if !get("si").is_empty() {
-        return Err(failed("The stored access policy that si names does not exist."));
-    }
     let of_account = !get("ss").is_empty();
     let signed = if of_account {
         account_fields(&account.name, version, &get)
@@ -99,7 +98,13 @@ pub(crate) fn verify(
     if !account.keys.iter().any(|key| key.verify(&signed, signature)) {
         return Err(failed("Signature did not match."));
     }
-    check_time(get("st"), get("se"), now)?;
+    let terms = Terms {
+        start: get("st"),
+        expiry: get("se"),
+        permission: get("sp"),
+    };
+    let terms = terms.with(policy)?;
+    check_time(terms.start, terms.expiry, now)?;
     check_place(get("spr"), get("sip"), evidence)?;
     if of_account && !get("ss").contains('b') {
         return Err(ErrorCode::AuthorizationServiceMismatch.into());
@@ -110,7 +115,7 @@ pub(crate) fn verify(
         .map(|(parameter, header)| (*header, get(parameter).to_owned()))
         .collect();
     Ok(Grant {
-        permissions: get("sp").to_owned(),
+        permissions: terms.permission.to_owned(),
         resource_types: of_account.then(|| get("srt").to_owned()),
         one_blob: !of_account && get("sr") != "c",
         overrides,
@@ -178,7 +183,7 @@ fn check_time(start: &str, expiry: &str, now: Timestamp) -> Result<(), BlobsErro
 }
 
 /// The forms that are accepted: a date, a date with minutes, with seconds, with fractions.
-fn parse_time(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
     if let Ok(at) = text.parse() {
         return Some(at);
     }

@@ -5,6 +5,7 @@ use http_semantics::Body;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
+use crate::operations::acl::public_access;
 use crate::operations::demands::{Demands, overtaken};
 use crate::rules::lease::Use;
 use crate::service::Call;
@@ -13,15 +14,10 @@ use crate::wire::{headers, render};
 
 pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('c', "cw")?;
-    if headers::text(&call.headers, "x-ms-blob-public-access").is_some() {
-        return Err(BlobsError::with(
-            ErrorCode::NotImplemented,
-            "Anonymous access is not served.",
-        ));
-    }
+    let access = public_access(blobs, &call.target.account, &call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
     let record = blobs
-        .create_container(&call.target.account, call.container()?, metadata)
+        .create_container(&call.target.account, call.container()?, metadata, access)
         .await?;
     let mut response = render::empty(StatusCode::CREATED);
     render::set_state(response.headers_mut(), &record.etag, record.last_modified);
@@ -48,6 +44,9 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     }
     if call.parameter("comp").is_none() {
         render::set_lease(out, container.record.lease.as_ref(), now);
+        if let Some(access) = container.record.public_access {
+            render::set(out, "x-ms-blob-public-access", access.name());
+        }
         render::set(out, "x-ms-has-immutability-policy", "false");
         render::set(out, "x-ms-has-legal-hold", "false");
     }

@@ -106,11 +106,14 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
         out.push_str("<Container>");
         out.push_str(&xml::name(&record.name));
         out.push_str(&format!(
-            "<Properties><Last-Modified>{}</Last-Modified><Etag>\"{}\"</Etag>{}<HasImmutabilityPolicy>false</HasImmutabilityPolicy>\
+            "<Properties><Last-Modified>{}</Last-Modified><Etag>\"{}\"</Etag>{}{}<HasImmutabilityPolicy>false</HasImmutabilityPolicy>\
              <HasLegalHold>false</HasLegalHold></Properties>",
             date::format(record.last_modified),
             record.etag,
-            lease_elements(record.lease.as_ref(), now)
+            lease_elements(record.lease.as_ref(), now),
+            record
+                .public_access
+                .map_or_else(String::new, |access| xml::element("PublicAccess", access.name()))
         ));
         if includes(&call, "metadata") {
             out.push_str(&metadata_element(&record.metadata));

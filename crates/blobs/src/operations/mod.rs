@@ -1,5 +1,6 @@
 //! The protocol's operations, by the resource they are about.
 
+pub(crate) mod acl;
 pub(crate) mod blob;
 pub(crate) mod block;
 pub(crate) mod container;

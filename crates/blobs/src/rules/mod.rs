@@ -1,5 +1,6 @@
 //! Decisions without I/O.
 
+pub mod access_policy;
 pub mod block_list;
 pub mod conditions;
 pub mod lease;

@@ -6,6 +6,7 @@ use ledger::{Committed, LedgerError, LogRecord, Sequence, Snapshot, Transaction}
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
+use crate::rules::access_policy::PublicAccess;
 use crate::store::keys;
 use crate::store::records::{ContainerRecord, decode, encode};
 
@@ -68,6 +69,7 @@ impl Blobs {
         account: &str,
         name: &str,
         metadata: BTreeMap<String, String>,
+        public_access: Option<PublicAccess>,
     ) -> Result<ContainerRecord, BlobsError> {
         let record = ContainerRecord {
             name: name.to_owned(),
@@ -76,6 +78,8 @@ impl Blobs {
             last_modified: self.clock.now(),
             metadata,
             lease: None,
+            public_access,
+            policies: Vec::new(),
         };
         let key = keys::container(account, name);
         let mut tx = Transaction::new();
@@ -97,7 +101,7 @@ impl Blobs {
         if snapshot.get(&keys::container(account, name)).await?.is_some() {
             return Ok(());
         }
-        match self.create_container(account, name, BTreeMap::new()).await {
+        match self.create_container(account, name, BTreeMap::new(), None).await {
             Err(error) if error.code == ErrorCode::ContainerAlreadyExists => Ok(()),
             other => other.map(|_| ()),
         }

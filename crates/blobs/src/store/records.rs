@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use ledger::{LedgerError, Versioned};
 use serde::{Deserialize, Serialize};
 
+use crate::rules::access_policy::{Policy, PublicAccess};
 use crate::rules::lease::Lease;
 use crate::store::keys::Generation;
 
@@ -25,6 +26,10 @@ pub(crate) struct ContainerRecord {
     pub(crate) metadata: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lease: Option<Lease>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) public_access: Option<PublicAccess>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) policies: Vec<Policy>,
 }
 
 /// Properties of a blob that a client sets.

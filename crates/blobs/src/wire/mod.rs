@@ -4,3 +4,4 @@ pub(crate) mod headers;
 pub(crate) mod render;
 pub(crate) mod target;
 pub(crate) mod xml;
+pub(crate) mod xml_tree;

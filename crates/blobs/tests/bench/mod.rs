@@ -1,0 +1,201 @@
+//! The service on memory, and requests to it signed with its account's key.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    missing_docs,
+    dead_code,
+    reason = "test code, of which each test takes a part"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use blobs::{Account, Blobs, Settings};
+use bytes::Bytes;
+use content::memory::MemoryContent;
+use content::{ContentId, ContentStore};
+use http::{Request, Response, StatusCode};
+use http_semantics::{Body, RequestContext, Service, date};
+use identity::SharedKey;
+use ledger::memory::MemoryLedger;
+use ledger::random::SeededRandom;
+use ledger::{AdjustableClock, Clock, Ledger};
+
+pub(crate) const ACCOUNT: &str = "dev";
+pub(crate) const KEY: &str = "c2VjcmV0LWtleQ==";
+
+pub(crate) struct Bench {
+    pub(crate) blobs: Arc<Blobs>,
+    pub(crate) clock: Arc<AdjustableClock>,
+    pub(crate) content: Arc<dyn ContentStore>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    headers: http::HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        self.header("x-ms-error-code")
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).unwrap()
+    }
+}
+
+pub(crate) fn bench() -> Bench {
+    bench_with(true)
+}
+
+/// With an account that allows anonymous reads, or doesn't.
+pub(crate) fn bench_with(allows_public_access: bool) -> Bench {
+    let clock = Arc::new(AdjustableClock::standing_at(
+        jiff::Timestamp::from_second(1_700_000_000).unwrap(),
+    ));
+    let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone()));
+    let counter = AtomicU64::new(1);
+    let now = clock.clone();
+    let content: Arc<dyn ContentStore> = Arc::new(MemoryContent::new(Arc::new(move || {
+        let number = u128::from(counter.fetch_add(1, Ordering::Relaxed));
+        (ContentId::from_bytes(number.to_be_bytes()), now.now())
+    })));
+    let settings = Settings {
+        accounts: vec![Account {
+            name: ACCOUNT.to_owned(),
+            keys: vec![SharedKey::from_base64(KEY).unwrap()],
+            allows_public_access,
+        }],
+        host_suffixes: Vec::new(),
+    };
+    let random = Arc::new(SeededRandom::new(1));
+    let blobs = Blobs::new(ledger.clone(), content.clone(), clock.clone(), random, settings);
+    Bench {
+        blobs,
+        clock,
+        content,
+        ledger,
+    }
+}
+
+impl Bench {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let mut request = request;
+        request.extensions_mut().insert(RequestContext {
+            request_id: uuid::Uuid::nil(),
+            peer: "127.0.0.1:1".parse().unwrap(),
+            secure: false,
+            listener: "blobs".into(),
+        });
+        let response: Response<Body> = self.blobs.call(request).await;
+        let (parts, body) = response.into_parts();
+        let body = body.read_bounded(64 * 1024 * 1024).await.unwrap();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// Signs as the documentation says, written a second time.
+    pub(crate) fn signed(
+        &self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        length: usize,
+        key: &str,
+    ) -> http::request::Builder {
+        let date = date::format(self.clock.now());
+        let mut all: Vec<(String, String)> = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        all.push(("x-ms-date".to_owned(), date));
+        all.push(("x-ms-version".to_owned(), "2024-11-04".to_owned()));
+        all.sort();
+        let get = |name: &str| {
+            all.iter()
+                .find(|(n, _)| n == name)
+                .map_or("", |(_, value)| value.as_str())
+        };
+        let length_text = if length == 0 {
+            String::new()
+        } else {
+            length.to_string()
+        };
+        let mut text = format!(
+            "{method}\n\n\n{length_text}\n{}\n{}\n\n{}\n{}\n{}\n{}\n{}\n",
+            get("content-md5"),
+            get("content-type"),
+            get("if-modified-since"),
+            get("if-match"),
+            get("if-none-match"),
+            get("if-unmodified-since"),
+            get("range"),
+        );
+        for (name, value) in all.iter().filter(|(name, _)| name.starts_with("x-ms-")) {
+            text.push_str(&format!("{name}:{value}\n"));
+        }
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        text.push_str(&format!("/{ACCOUNT}{path}"));
+        let mut pairs: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        pairs.sort_unstable();
+        for (name, value) in pairs {
+            let value = percent_encoding::percent_decode_str(value).decode_utf8().unwrap();
+            text.push_str(&format!("\n{name}:{value}"));
+        }
+        let signature = SharedKey::from_base64(key).unwrap().sign(&text);
+        let mut builder = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("host", "127.0.0.1:10000")
+            .header("content-length", length)
+            .header("authorization", format!("SharedKey {ACCOUNT}:{signature}"));
+        for (name, value) in all {
+            builder = builder.header(name, value);
+        }
+        builder
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let uri = format!("/{ACCOUNT}{path}");
+        let builder = self.signed(method, &uri, headers, body.len(), KEY);
+        self.send(builder.body(Body::full(body.to_vec())).unwrap()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &[u8]) -> Answer {
+        self.ask("PUT", path, &[("x-ms-blob-type", "BlockBlob")], body)
+            .await
+    }
+}
+
+pub(crate) async fn with_container() -> Bench {
+    let bench = bench();
+    assert_eq!(
+        bench.ask("PUT", "/box?restype=container", &[], b"").await.status,
+        StatusCode::CREATED
+    );
+    bench
+}
+
+pub(crate) fn bytes(length: usize) -> Vec<u8> {
+    (0..length)
+        .map(|at| u8::try_from(at * 7 % 251).unwrap())
+        .collect()
+}
