@@ -38,6 +38,7 @@ macro_rules! codes {
 }
 
 codes! {
+    AppendPositionConditionNotMet 412 "The append position condition specified was not met.";
     AuthenticationFailed 403 "Server failed to authenticate the request. Make sure the value of the Authorization header is formed correctly including the signature.";
     AuthorizationPermissionMismatch 403 "This request is not authorized to perform this operation using this permission.";
     AuthorizationProtocolMismatch 403 "This request is not authorized to perform this operation using this protocol.";
@@ -45,7 +46,9 @@ codes! {
     AuthorizationServiceMismatch 403 "This request is not authorized to perform this operation using this service.";
     AuthorizationSourceIPMismatch 403 "This request is not authorized to perform this operation using this source IP.";
     BlobAlreadyExists 409 "The specified blob already exists.";
+    BlobIsSealed 409 "The specified blob is sealed and its contents can't be modified unless the blob is re-created after a delete.";
     BlobNotFound 404 "The specified blob does not exist.";
+    BlockCountExceedsLimit 409 "The committed block count cannot exceed the maximum limit of 50,000 blocks.";
     BlockListTooLong 400 "The block list may not contain more than 50,000 blocks.";
     CannotVerifyCopySource 404 "The specified copy source could not be read by this service.";
     ConditionNotMet 412 "The condition specified using HTTP conditional header(s) is not met.";
@@ -55,6 +58,7 @@ codes! {
     InternalError 500 "The server encountered an internal error. Please retry the request.";
     InvalidAuthenticationInfo 400 "The authentication information was not provided in the correct format. Verify the value of Authorization header.";
     InvalidBlobOrBlock 400 "The specified blob or block content is invalid.";
+    InvalidBlobType 409 "The blob type is invalid for this operation.";
     InvalidBlockId 400 "The specified block ID is invalid. The block ID must be Base64-encoded.";
     InvalidBlockList 400 "The specified block list is invalid.";
     InvalidHeaderValue 400 "The value for one of the HTTP headers is not in the correct format.";
@@ -78,6 +82,7 @@ codes! {
     LeaseNotPresentWithBlobOperation 412 "There is currently no lease on the blob.";
     LeaseNotPresentWithContainerOperation 412 "There is currently no lease on the container.";
     LeaseNotPresentWithLeaseOperation 409 "There is currently no lease on the resource.";
+    MaxBlobSizeConditionNotMet 412 "The max blob size condition specified was not met.";
     Md5Mismatch 400 "The MD5 value specified in the request did not match with the MD5 value calculated by the server.";
     MetadataTooLarge 400 "The size of the specified metadata exceeds the maximum size permitted.";
     MissingContentLengthHeader 411 "The Content-Length header was not specified.";
@@ -132,7 +137,11 @@ impl From<ErrorCode> for BlobsError {
 impl From<LedgerError> for BlobsError {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::Unavailable(_) | LedgerError::Closed => ErrorCode::ServerBusy.into(),
+            // A conflict that is left: others changed the same thing without pause. What a request demands
+            // is decided anew at each attempt, so it isn't its condition that failed.
+            LedgerError::Unavailable(_) | LedgerError::Closed | LedgerError::Conflict(_) => {
+                ErrorCode::ServerBusy.into()
+            }
             // Clients repeat it, as they do after the original's own time-outs.
             LedgerError::Unknown(_) => Self::with(
                 ErrorCode::ServerBusy,
@@ -141,7 +150,6 @@ impl From<LedgerError> for BlobsError {
             // A full disk isn't a passing load: clients shouldn't retry for long, people should act.
             LedgerError::Full => Self::with(ErrorCode::InternalError, "The server's disk is full."),
             LedgerError::TooLarge(_) => ErrorCode::RequestBodyTooLarge.into(),
-            LedgerError::Conflict(_) => ErrorCode::ConditionNotMet.into(),
             other => {
                 tracing::error!(error = %other, "the ledger failed");
                 ErrorCode::InternalError.into()

@@ -71,3 +71,9 @@ pub const POLICIES_MAX: usize = 5;
 
 /// Longest id of a stored access policy (Set Container ACL, "Remarks").
 pub const POLICY_ID_CHARACTERS_MAX: usize = 64;
+
+/// Most blocks of an append blob (Append Block, "Remarks").
+pub const APPEND_BLOCKS_MAX: usize = 50_000;
+
+/// Largest block of an append blob from version 2022-11-02 on (Append Block, "Remarks").
+pub const APPEND_BLOCK_BYTES_MAX: u64 = 100 * 1024 * 1024;

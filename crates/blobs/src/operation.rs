@@ -100,7 +100,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Put Blob",
         "PUT /c/b",
-        "block blobs; no customer keys, tags, tiers, CRC64",
+        "block and append blobs; no customer keys, tags, tiers, CRC64",
     ),
     no("Put Blob from URL", "PUT /c/b + x-ms-copy-source, x-ms-blob-type"),
     partial(
@@ -109,7 +109,11 @@ pub const OPERATIONS: &[Operation] = &[
         "no snapshots, versions, structured bodies",
     ),
     partial("Get Blob Properties", "HEAD /c/b", "no snapshots, versions"),
-    partial("Set Blob Properties", "PUT /c/b?comp=properties", "block blobs"),
+    partial(
+        "Set Blob Properties",
+        "PUT /c/b?comp=properties",
+        "block and append blobs",
+    ),
     yes("Get Blob Metadata", "GET, HEAD /c/b?comp=metadata"),
     yes("Set Blob Metadata", "PUT /c/b?comp=metadata"),
     yes("Lease Blob", "PUT /c/b?comp=lease"),
@@ -147,10 +151,16 @@ pub const OPERATIONS: &[Operation] = &[
         "Put Page, Put Page from URL, Get Page Ranges, Incremental Copy Blob",
         "page blobs",
     ),
-    no(
-        "Append Block, Append Block from URL, Append Blob Seal",
-        "append blobs",
+    partial(
+        "Append Block",
+        "PUT /c/b?comp=appendblock",
+        "no CRC64, customer keys; each append writes the blob's list of blocks anew, about 70 bytes a block",
     ),
+    no(
+        "Append Block from URL",
+        "PUT /c/b?comp=appendblock + x-ms-copy-source",
+    ),
+    yes("Append Blob Seal", "PUT /c/b?comp=seal"),
 ];
 
 /// docs/compat/blobs.md.

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
-use crate::operations::{acl, blob, block, container, copy, lease, list, service as account};
+use crate::operations::{acl, append, blob, block, container, copy, lease, list, service as account};
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
 
@@ -196,6 +196,8 @@ impl Blobs {
             ("DELETE", "") => blob::delete(self, call).await,
             ("PUT", "properties") => blob::set_properties(self, call).await,
             ("PUT", "metadata") => blob::set_metadata(self, call).await,
+            ("PUT", "appendblock") if !copies => append::block(self, call).await,
+            ("PUT", "seal") => append::seal(self, call).await,
             ("PUT", "lease") => lease::blob(self, call).await,
             ("PUT", "block") if !copies => block::put(self, call).await,
             ("PUT", "blocklist") => block::put_list(self, call).await,

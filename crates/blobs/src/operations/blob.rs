@@ -19,7 +19,7 @@ use crate::rules::lease;
 use crate::service::Call;
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
-use crate::store::records::BlobRecord;
+use crate::store::records::{BlobKind, BlobRecord};
 use crate::store::staging::Expected;
 use crate::wire::{headers, render};
 
@@ -30,9 +30,10 @@ pub(crate) fn permit_write(call: &Call, exists: bool) -> Result<(), BlobsError> 
 
 pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
-    match headers::text(&call.headers, "x-ms-blob-type") {
-        Some("BlockBlob") => {}
-        Some("PageBlob" | "AppendBlob") => return Err(ErrorCode::NotImplemented.into()),
+    let kind = match headers::text(&call.headers, "x-ms-blob-type") {
+        Some("BlockBlob") => BlobKind::Block,
+        Some("AppendBlob") => BlobKind::Append,
+        Some("PageBlob") => return Err(ErrorCode::NotImplemented.into()),
         Some(_) => return Err(ErrorCode::InvalidHeaderValue.into()),
         None => {
             return Err(BlobsError::with(
@@ -40,11 +41,15 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
                 "x-ms-blob-type is required.",
             ));
         }
-    }
+    };
     refuse_unserved(&call)?;
     let length = headers::content_length(&call.headers)?.ok_or(ErrorCode::MissingContentLengthHeader)?;
     if length > PUT_BLOB_BYTES_MAX {
         return Err(ErrorCode::RequestBodyTooLarge.into());
+    }
+    if kind == BlobKind::Append && length > 0 {
+        let text = "An append blob is made empty; append blocks to it.";
+        return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
     }
     let md5 = headers::md5(&call.headers, "content-md5")?;
     let demands = Demands::parse(&call.headers)?;
@@ -65,7 +70,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         inline: true,
     };
     let staged = blobs.take_in(call.take_body(), expected).await?;
-    if properties.content_md5.is_none() {
+    if properties.content_md5.is_none() && kind == BlobKind::Block {
         properties.content_md5 = Some(STANDARD.encode(staged.md5));
     }
     for attempt in 1.. {
@@ -73,8 +78,13 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         let (container, before) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
         demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
-        let (mut record, inline) =
+        let (mut record, mut inline) =
             blobs.whole_record(call.blob()?, before.as_ref(), &staged, properties.clone());
+        if kind == BlobKind::Append {
+            record.kind = kind;
+            record.extents.clear();
+            inline = None;
+        }
         record.metadata = metadata.clone();
         let mut tx = Transaction::new();
         blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "put")?;
@@ -176,10 +186,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         .content_body(snapshot.as_ref(), &container, record, range.clone())
         .await?;
     let mut range_md5 = None;
-    if status == StatusCode::PARTIAL_CONTENT
-        && headers::text(&call.headers, "x-ms-range-get-content-md5")
-            .is_some_and(|v| v.eq_ignore_ascii_case("true"))
-    {
+    if status == StatusCode::PARTIAL_CONTENT && headers::flag(&call.headers, "x-ms-range-get-content-md5") {
         if length > RANGE_MD5_BYTES_MAX {
             return Err(ErrorCode::OutOfRangeInput.into());
         }

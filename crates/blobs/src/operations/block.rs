@@ -17,7 +17,7 @@ use crate::rules::block_list::merge;
 use crate::rules::lease::{self, Lease, Use};
 use crate::service::Call;
 use crate::store::blobs::Blob;
-use crate::store::records::{BlobRecord, BlockRecord, Extent};
+use crate::store::records::{BlobKind, BlobRecord, BlockRecord, Extent};
 use crate::store::staging::Expected;
 use crate::wire::{headers, render, xml};
 
@@ -51,6 +51,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
     permit_write(&call, blob.is_some())?;
     demands.lease(leased(blob.as_ref()), Use::Writes, blobs.clock.now())?;
+    refuse_other_kinds(blob.as_ref())?;
     let staged = blobs
         .a_staged_block(snapshot.as_ref(), &container, call.blob()?)
         .await?;
@@ -69,6 +70,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         let (container, blob) = look_up(blobs, &call).await?;
         permit_write(&call, blob.is_some())?;
         demands.lease(leased(blob.as_ref()), Use::Writes, blobs.clock.now())?;
+        refuse_other_kinds(blob.as_ref())?;
         match blobs.put_block(&container, call.blob()?, &id, &content).await? {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
@@ -83,6 +85,14 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     );
     render::set(response.headers_mut(), "x-ms-request-server-encrypted", "false");
     Ok(response)
+}
+
+/// Blocks are staged for block blobs alone.
+fn refuse_other_kinds(blob: Option<&Blob>) -> Result<(), BlobsError> {
+    match blob {
+        Some(blob) if blob.record.kind != BlobKind::Block => Err(ErrorCode::InvalidBlobType.into()),
+        _ => Ok(()),
+    }
 }
 
 fn leased(blob: Option<&Blob>) -> Option<&Lease> {
@@ -129,6 +139,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         let before = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
         demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
+        refuse_other_kinds(before.as_ref())?;
         let staged = blobs
             .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
             .await?;
@@ -155,8 +166,8 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             headers: properties.clone(),
             metadata: metadata.clone(),
             extents,
-            copy: None,
             lease: lease::after_write(leased(before.as_ref()), now),
+            ..BlobRecord::default()
         };
         let mut tx = Transaction::new();
         blobs.stage_block_removal(&mut tx, &staged)?;
@@ -190,6 +201,7 @@ pub(crate) async fn get_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         .await?;
     let blob = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
     Demands::parse(&call.headers)?.lease(leased(blob.as_ref()), Use::Reads, blobs.clock.now())?;
+    refuse_other_kinds(blob.as_ref())?;
     let staged = blobs
         .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
         .await?;

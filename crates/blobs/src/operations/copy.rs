@@ -12,7 +12,7 @@ use crate::operations::demands::{Demands, overtaken};
 use crate::rules::lease;
 use crate::service::Call;
 use crate::store::keys;
-use crate::store::records::CopyRecord;
+use crate::store::records::{BlobKind, CopyRecord};
 use crate::wire::target::Target;
 use crate::wire::{headers, render};
 
@@ -56,8 +56,15 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         let before = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
         demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
+        if before
+            .as_ref()
+            .is_some_and(|before| before.record.kind != original.record.kind)
+        {
+            return Err(ErrorCode::InvalidBlobType.into());
+        }
         let now = blobs.clock.now();
         let mut record = original.record.clone();
+        record.sealed = record.kind == BlobKind::Append && headers::flag(&call.headers, "x-ms-seal-blob");
         record.name = call.blob()?.to_owned();
         record.etag = blobs.new_etag();
         record.created = before.as_ref().map_or(now, |before| before.record.created);

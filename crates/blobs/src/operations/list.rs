@@ -12,7 +12,7 @@ use crate::limits::LIST_ENTRIES_MAX;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
 use crate::store::listing::{Line, Wanted};
-use crate::store::records::BlobRecord;
+use crate::store::records::{BlobKind, BlobRecord};
 use crate::wire::{render, xml};
 
 /// What a listing's request says, with its marker read.
@@ -192,9 +192,13 @@ fn blob_element(record: &BlobRecord, with_metadata: bool, now: Timestamp) -> Str
     ] {
         out.push_str(&xml::element(tag, value.unwrap_or("")));
     }
-    out.push_str(
-        "<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier><AccessTierInferred>true</AccessTierInferred>",
-    );
+    out.push_str(&xml::element("BlobType", record.kind.name()));
+    if record.kind == BlobKind::Block {
+        out.push_str("<AccessTier>Hot</AccessTier><AccessTierInferred>true</AccessTierInferred>");
+    }
+    if record.sealed {
+        out.push_str("<Sealed>true</Sealed>");
+    }
     out.push_str(&lease_elements(record.lease.as_ref(), now));
     out.push_str("<ServerEncrypted>false</ServerEncrypted></Properties>");
     if with_metadata {

@@ -1,6 +1,7 @@
 //! The protocol's operations, by the resource they are about.
 
 pub(crate) mod acl;
+pub(crate) mod append;
 pub(crate) mod blob;
 pub(crate) mod block;
 pub(crate) mod container;

@@ -1,6 +1,7 @@
 //! Decisions without I/O.
 
 pub mod access_policy;
+pub mod append;
 pub mod block_list;
 pub mod conditions;
 pub mod lease;

@@ -1,5 +1,6 @@
 //! Blobs in the ledger: staging a new state, removing one, reading content.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -64,14 +65,17 @@ impl Blobs {
             None if keeps_inline => {}
             None => tx.delete(keys::inline(generation, &record.name)),
         }
-        for content in before.iter().flat_map(|before| before.record.contents()) {
-            if !record.contents().any(|kept| kept == content) {
-                tx.delete(keys::reference(content, &key));
-                tx.put(keys::dropped(content), Vec::new());
-            }
+        let old: HashSet<_> = before
+            .iter()
+            .flat_map(|before| before.record.contents())
+            .collect();
+        let new: HashSet<_> = record.contents().collect();
+        for content in old.difference(&new) {
+            tx.delete(keys::reference(*content, &key));
+            tx.put(keys::dropped(*content), Vec::new());
         }
-        for content in record.contents() {
-            tx.put(keys::reference(content, &key), Vec::new());
+        for content in new.difference(&old) {
+            tx.put(keys::reference(*content, &key), Vec::new());
         }
         tx.put(key, encode(record)?);
         tx.record(log_record(
@@ -123,14 +127,13 @@ impl Blobs {
             last_modified: now,
             length: staged.length_bytes,
             headers,
-            metadata: std::collections::BTreeMap::new(),
             extents: vec![Extent {
                 block: String::new(),
                 length: staged.length_bytes,
                 content,
             }],
-            copy: None,
             lease: lease::after_write(before.and_then(|before| before.record.lease.as_ref()), now),
+            ..BlobRecord::default()
         };
         (record, inline)
     }

@@ -52,7 +52,8 @@ pub struct BlobHeaders {
 /// A committed part of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extent {
-    /// The block's id; empty for a blob that was put whole.
+    /// The block's id; empty for a blob that was put whole or appended to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) block: String,
     pub(crate) length: u64,
     /// Where its bytes are; `None`: under the blob's inline key.
@@ -99,8 +100,31 @@ pub(crate) struct CopyRecord {
     pub(crate) completed: Timestamp,
 }
 
+/// `x-ms-blob-type`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum BlobKind {
+    #[default]
+    Block,
+    Append,
+}
+
+impl BlobKind {
+    /// As headers and listings have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Block => "BlockBlob",
+            Self::Append => "AppendBlob",
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the encoder asks by reference")]
+    fn is_block(&self) -> bool {
+        *self == Self::Block
+    }
+}
+
 /// A blob.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct BlobRecord {
     pub(crate) name: String,
     pub(crate) etag: String,
@@ -115,6 +139,11 @@ pub(crate) struct BlobRecord {
     pub(crate) copy: Option<CopyRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lease: Option<Lease>,
+    #[serde(default, skip_serializing_if = "BlobKind::is_block")]
+    pub(crate) kind: BlobKind,
+    /// Whether an append blob takes no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) sealed: bool,
 }
 
 impl BlobRecord {

@@ -19,6 +19,11 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .filter(|value| !value.is_empty())
 }
 
+/// Whether a header says `true`.
+pub(crate) fn flag(headers: &HeaderMap, name: &str) -> bool {
+    text(headers, name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
 /// `Content-Length`.
 pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, BlobsError> {
     text(headers, "content-length")

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{BlobsError, ErrorCode};
 use crate::rules::lease::{self, Lease};
-use crate::store::records::BlobRecord;
+use crate::store::records::{BlobKind, BlobRecord};
 use crate::wire::xml;
 
 /// What every answer says.
@@ -89,12 +89,23 @@ pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, now: Timest
             headers.insert(name, value);
         }
     }
-    set(headers, "x-ms-blob-type", "BlockBlob");
+    set(headers, "x-ms-blob-type", record.kind.name());
     set(headers, "x-ms-creation-time", date::format(record.created));
     set_lease(headers, record.lease.as_ref(), now);
     set(headers, "x-ms-server-encrypted", "false");
-    set(headers, "x-ms-access-tier", "Hot");
-    set(headers, "x-ms-access-tier-inferred", "true");
+    match record.kind {
+        BlobKind::Block => {
+            set(headers, "x-ms-access-tier", "Hot");
+            set(headers, "x-ms-access-tier-inferred", "true");
+        }
+        BlobKind::Append => {
+            let blocks = record.extents.len().to_string();
+            set(headers, "x-ms-blob-committed-block-count", blocks);
+        }
+    }
+    if record.sealed {
+        set(headers, "x-ms-blob-sealed", "true");
+    }
     set(headers, "accept-ranges", "bytes");
     if let Some(copy) = &record.copy {
         set(headers, "x-ms-copy-id", &copy.id);

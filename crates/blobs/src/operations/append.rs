@@ -1,0 +1,163 @@
+//! Put Blob of an append blob, Append Block, Append Blob Seal. What was appended before is never
+//! written again: a block is content of its own, which the blob's record refers to.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Response, StatusCode};
+use http_semantics::Body;
+use ledger::Transaction;
+
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::limits::APPEND_BLOCK_BYTES_MAX;
+use crate::operations::blob::{look_up, refuse_unserved};
+use crate::operations::demands::{Demands, overtaken};
+use crate::rules::append::{self, Demand, Target};
+use crate::rules::lease;
+use crate::service::Call;
+use crate::store::records::{BlobKind, BlobRecord, Extent};
+use crate::store::staging::{Expected, Place, StagedContent};
+use crate::wire::{headers, render};
+
+fn target(record: &BlobRecord) -> Target {
+    Target {
+        appendable: record.kind == BlobKind::Append,
+        sealed: record.sealed,
+        length_bytes: record.length,
+        blocks: record.extents.len(),
+    }
+}
+
+fn demand(call: &Call) -> Result<Demand, BlobsError> {
+    let number = |name: &'static str| {
+        headers::text(&call.headers, name)
+            .map(|text| {
+                text.parse().map_err(|_| {
+                    BlobsError::with(
+                        ErrorCode::InvalidHeaderValue,
+                        format!("{name} is not a number of bytes."),
+                    )
+                })
+            })
+            .transpose()
+    };
+    Ok(Demand {
+        position_bytes: number("x-ms-blob-condition-appendpos")?,
+        length_bytes_max: number("x-ms-blob-condition-maxsize")?,
+    })
+}
+
+pub(crate) async fn block(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "aw")?;
+    refuse_unserved(&call)?;
+    let length = headers::content_length(&call.headers)?.ok_or(ErrorCode::MissingContentLengthHeader)?;
+    if length == 0 {
+        let text = "An appended block has at least one byte.";
+        return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
+    }
+    if length > APPEND_BLOCK_BYTES_MAX {
+        return Err(ErrorCode::RequestBodyTooLarge.into());
+    }
+    let md5 = headers::md5(&call.headers, "content-md5")?;
+    let demands = Demands::parse(&call.headers)?;
+    let demand = demand(&call)?;
+    // Refused before the body is taken, if it is clear already.
+    let (_, blob) = look_up(blobs, &call).await?;
+    let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+    demands.write(Some(&blob.record), blobs.clock.now())?;
+    append::append(target(&blob.record), demand, length)?;
+    let expected = Expected {
+        length: Some(length),
+        md5,
+        bytes_max: APPEND_BLOCK_BYTES_MAX,
+        inline: false,
+    };
+    let content = blobs.take_in(call.take_body(), expected).await?;
+    add(blobs, &call, &demands, demand, &content).await
+}
+
+/// Adds content that was taken in to the blob's end.
+async fn add(
+    blobs: &Blobs,
+    call: &Call,
+    demands: &Demands,
+    demand: Demand,
+    content: &StagedContent,
+) -> Result<Response<Body>, BlobsError> {
+    let Place::Stored(stored) = content.place else {
+        return Err(ErrorCode::InternalError.into());
+    };
+    for attempt in 1.. {
+        let (container, blob) = look_up(blobs, call).await?;
+        let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+        let now = blobs.clock.now();
+        demands.write(Some(&blob.record), now)?;
+        append::append(target(&blob.record), demand, content.length_bytes)?;
+        let mut record = blob.record.clone();
+        let offset = record.length;
+        record.extents.push(Extent {
+            block: String::new(),
+            length: content.length_bytes,
+            content: Some(stored.into()),
+        });
+        record.length += content.length_bytes;
+        record.etag = blobs.new_etag();
+        record.last_modified = now;
+        record.lease = lease::after_write(record.lease.as_ref(), now);
+        let mut tx = Transaction::new();
+        blobs.stage_blob(&mut tx, &container, Some(&blob), &record, None, "appendBlock")?;
+        match blobs.ledger.commit(tx).await {
+            Err(error) if overtaken(&error, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let mut response = render::empty(StatusCode::CREATED);
+                let out = response.headers_mut();
+                render::set_state(out, &record.etag, record.last_modified);
+                render::set(out, "content-md5", STANDARD.encode(content.md5));
+                render::set(out, "x-ms-blob-append-offset", offset.to_string());
+                render::set(
+                    out,
+                    "x-ms-blob-committed-block-count",
+                    record.extents.len().to_string(),
+                );
+                render::set(out, "x-ms-request-server-encrypted", "false");
+                return Ok(response);
+            }
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}
+
+pub(crate) async fn seal(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "w")?;
+    refuse_unserved(&call)?;
+    let demands = Demands::parse(&call.headers)?;
+    let demand = demand(&call)?;
+    for attempt in 1.. {
+        let (container, blob) = look_up(blobs, &call).await?;
+        let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+        let now = blobs.clock.now();
+        demands.write(Some(&blob.record), now)?;
+        append::seal(target(&blob.record), demand)?;
+        let mut record = blob.record.clone();
+        let sealed_before = std::mem::replace(&mut record.sealed, true);
+        if !sealed_before {
+            record.etag = blobs.new_etag();
+            record.last_modified = now;
+            record.lease = lease::after_write(record.lease.as_ref(), now);
+            let mut tx = Transaction::new();
+            blobs.stage_blob(&mut tx, &container, Some(&blob), &record, None, "seal")?;
+            match blobs.ledger.commit(tx).await {
+                Err(error) if overtaken(&error, attempt) => continue,
+                Err(error) => return Err(error.into()),
+                Ok(_) => {}
+            }
+        }
+        let mut response = render::empty(StatusCode::OK);
+        let out = response.headers_mut();
+        render::set_state(out, &record.etag, record.last_modified);
+        render::set(out, "x-ms-blob-sealed", "true");
+        return Ok(response);
+    }
+    Err(ErrorCode::ServerBusy.into())
+}
