@@ -46,6 +46,7 @@ codes! {
     AuthorizationServiceMismatch 403 "This request is not authorized to perform this operation using this service.";
     AuthorizationSourceIPMismatch 403 "This request is not authorized to perform this operation using this source IP.";
     BlobAlreadyExists 409 "The specified blob already exists.";
+    BlobArchived 409 "This operation is not permitted on an archived blob.";
     BlobIsSealed 409 "The specified blob is sealed and its contents can't be modified unless the blob is re-created after a delete.";
     BlobNotFound 404 "The specified blob does not exist.";
     BlockCountExceedsLimit 409 "The committed block count cannot exceed the maximum limit of 50,000 blocks.";
@@ -54,6 +55,8 @@ codes! {
     ConditionNotMet 412 "The condition specified using HTTP conditional header(s) is not met.";
     ContainerAlreadyExists 409 "The specified container already exists.";
     ContainerNotFound 404 "The specified container does not exist.";
+    DuplicateTagNames 400 "The tags specified contain duplicate names.";
+    EmptyTagName 400 "The name of one of the tags specified is empty.";
     InsufficientAccountPermissions 403 "The account being accessed does not have sufficient permissions to execute this operation.";
     InternalError 500 "The server encountered an internal error. Please retry the request.";
     InvalidAuthenticationInfo 400 "The authentication information was not provided in the correct format. Verify the value of Authorization header.";
@@ -68,6 +71,7 @@ codes! {
     InvalidQueryParameterValue 400 "Value for one of the query parameters specified in the request URI is invalid.";
     InvalidRange 416 "The range specified is invalid for the current size of the resource.";
     InvalidResourceName 400 "The specified resource name contains invalid characters.";
+    InvalidTag 400 "The tags specified are invalid. They contain characters that are not permitted.";
     InvalidUri 400 "The requested URI does not represent any resource on the server.";
     InvalidXmlDocument 400 "The XML specified is not syntactically valid.";
     LeaseAlreadyPresent 409 "There is already a lease present.";
@@ -97,6 +101,7 @@ codes! {
     PublicAccessNotPermitted 409 "Public access is not permitted on this storage account.";
     RequestBodyTooLarge 413 "The request body is too large and exceeds the maximum permissible limit.";
     ServerBusy 503 "The server is currently unable to receive requests. Please retry your request.";
+    TagsTooLarge 400 "The tags specified exceed the maximum permissible limit.";
     UnsatisfiableCondition 400 "The request included an unsatisfiable condition for this operation.";
 }
 

@@ -77,3 +77,30 @@ pub const APPEND_BLOCKS_MAX: usize = 50_000;
 
 /// Largest block of an append blob from version 2022-11-02 on (Append Block, "Remarks").
 pub const APPEND_BLOCK_BYTES_MAX: u64 = 100 * 1024 * 1024;
+
+/// Most tags of a blob (Set Blob Tags, "Remarks").
+pub const TAGS_MAX: usize = 10;
+
+/// Longest key of a tag (Set Blob Tags, "Remarks").
+pub const TAG_KEY_CHARACTERS_MAX: usize = 128;
+
+/// Longest value of a tag (Set Blob Tags, "Remarks").
+pub const TAG_VALUE_CHARACTERS_MAX: usize = 256;
+
+/// Most comparisons of a condition on tags.
+pub const TAG_TERMS_MAX: usize = 32;
+
+/// Entries of the index that one page of Find Blobs by Tags looks at; a page may be short.
+pub const FIND_ENTRIES_MAX: usize = 10_000;
+
+/// Containers that one page of Find Blobs by Tags looks into.
+pub const FIND_CONTAINERS_MAX: usize = 1_000;
+
+/// Most requests in a batch (Blob Batch, "Remarks").
+pub const BATCH_REQUESTS_MAX: usize = 256;
+
+/// Largest batch (Blob Batch, "Remarks").
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Requests of a batch that are under way at once, so that they share syncs.
+pub const BATCH_PARALLEL_MAX: usize = 16;

@@ -70,8 +70,14 @@ pub const OPERATIONS: &[Operation] = &[
         "Get User Delegation Key",
         "POST /?restype=service&comp=userdelegationkey",
     ),
-    no("Find Blobs by Tags", "GET /?comp=blobs"),
-    no("Blob Batch", "POST /?comp=batch"),
+    yes(
+        "Find Blobs by Tags",
+        "GET /?comp=blobs, GET /c?restype=container&comp=blobs",
+    ),
+    yes(
+        "Blob Batch",
+        "POST /?comp=batch, POST /c?restype=container&comp=batch",
+    ),
     partial(
         "Create Container",
         "PUT /c?restype=container",
@@ -95,12 +101,12 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "List Blobs",
         "GET /c?restype=container&comp=list",
-        "snapshots, versions, deleted, tags: none exist",
+        "snapshots, versions, deleted: none exist",
     ),
     partial(
         "Put Blob",
         "PUT /c/b",
-        "block and append blobs; no customer keys, tags, tiers, CRC64",
+        "block and append blobs; no customer keys, CRC64",
     ),
     no("Put Blob from URL", "PUT /c/b + x-ms-copy-source, x-ms-blob-type"),
     partial(
@@ -126,8 +132,12 @@ pub const OPERATIONS: &[Operation] = &[
     no("Abort Copy Blob", "PUT /c/b?comp=copy"),
     partial("Delete Blob", "DELETE /c/b", "no soft delete"),
     no("Undelete Blob", "PUT /c/b?comp=undelete"),
-    no("Set Blob Tier", "PUT /c/b?comp=tier"),
-    no("Get, Set Blob Tags", "GET, PUT /c/b?comp=tags"),
+    partial(
+        "Set Blob Tier",
+        "PUT /c/b?comp=tier",
+        "block blobs; a blob leaves the archive at once",
+    ),
+    yes("Get, Set Blob Tags", "GET, PUT /c/b?comp=tags"),
     no("Set Blob Expiry", "PUT /c/b?comp=expiry"),
     no(
         "Set, Delete Immutability Policy",
@@ -144,7 +154,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Put Block List",
         "PUT /c/b?comp=blocklist",
-        "no tags, tiers; a list past what a record of 4 MiB holds (about 25,000 to 40,000 blocks, by the length of their ids) is refused",
+        "a list past what a record of 4 MiB holds (about 25,000 to 40,000 blocks, by the length of their ids) is refused",
     ),
     yes("Get Block List", "GET /c/b?comp=blocklist"),
     no(

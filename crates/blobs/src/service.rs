@@ -9,7 +9,9 @@ use percent_encoding::percent_decode_str;
 use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
-use crate::operations::{acl, append, blob, block, container, copy, lease, list, service as account};
+use crate::operations::{
+    acl, append, batch, blob, block, container, copy, lease, list, service as account, tags, tier,
+};
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
 
@@ -27,6 +29,8 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     /// `scheme://host`, as the client named it.
     pub(crate) origin: String,
+    /// The host that the client named.
+    pub(crate) host: String,
 }
 
 impl Call {
@@ -140,11 +144,12 @@ impl Blobs {
             access,
             method: parts.method,
             origin,
+            host,
         };
-        self.dispatch(call).await
+        self.dispatch(call, context).await
     }
 
-    async fn dispatch(&self, call: Call) -> Result<Response<Body>, BlobsError> {
+    async fn dispatch(&self, call: Call, context: &RequestContext) -> Result<Response<Body>, BlobsError> {
         let method = call.method.as_str().to_owned();
         let restype = call.parameter("restype").unwrap_or("").to_owned();
         let comp = call.parameter("comp").unwrap_or("").to_owned();
@@ -163,6 +168,10 @@ impl Blobs {
         ) {
             ("GET" | "HEAD", "account", "properties", _) => account::information(&call),
             ("GET", "", "list", false) => list::containers(self, call).await,
+            ("GET", "", "blobs", false) | ("GET", "container", "blobs", true) => tags::find(self, call).await,
+            ("POST", "", "batch", false) | ("POST", "container", "batch", true) => {
+                batch::batch(self, call, context).await
+            }
             ("GET", "service", "properties", false) => account::properties(&call),
             ("PUT", "container", "", true) => container::create(self, call).await,
             ("GET" | "HEAD", "container", "" | "metadata", true) => container::properties(self, call).await,
@@ -198,6 +207,9 @@ impl Blobs {
             ("PUT", "metadata") => blob::set_metadata(self, call).await,
             ("PUT", "appendblock") if !copies => append::block(self, call).await,
             ("PUT", "seal") => append::seal(self, call).await,
+            ("GET", "tags") => tags::get(self, call).await,
+            ("PUT", "tags") => tags::set(self, call).await,
+            ("PUT", "tier") => tier::set(self, call).await,
             ("PUT", "lease") => lease::blob(self, call).await,
             ("PUT", "block") if !copies => block::put(self, call).await,
             ("PUT", "blocklist") => block::put_list(self, call).await,

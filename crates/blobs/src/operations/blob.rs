@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{Response, StatusCode};
 use http_semantics::Body;
 use http_semantics::range::ByteRange;
+use jiff::Timestamp;
 use ledger::{Snapshot, Transaction};
 use md5::{Digest as _, Md5};
 
@@ -16,10 +17,11 @@ use crate::limits::{PUT_BLOB_BYTES_MAX, RANGE_MD5_BYTES_MAX};
 use crate::operations::demands::{Demands, overtaken};
 use crate::rules::conditions::Read;
 use crate::rules::lease;
+use crate::rules::tags::Tags;
 use crate::service::Call;
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
-use crate::store::records::{BlobKind, BlobRecord};
+use crate::store::records::{BlobKind, BlobRecord, TierRecord};
 use crate::store::staging::Expected;
 use crate::wire::{headers, render};
 
@@ -55,6 +57,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let demands = Demands::parse(&call.headers)?;
     let mut properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
+    let given = Given::parse(&call, blobs.clock.now())?;
     if properties.content_type.is_none() {
         properties.content_type = headers::text(&call.headers, "content-type").map(str::to_owned);
     }
@@ -86,6 +89,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             inline = None;
         }
         record.metadata = metadata.clone();
+        given.apply(&mut record)?;
         let mut tx = Transaction::new();
         blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "put")?;
         let dropped_blocks = blobs
@@ -108,18 +112,41 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     Err(ErrorCode::ServerBusy.into())
 }
 
+/// Tags and tier that a request gives the blob that it makes.
+pub(crate) struct Given {
+    tags: Tags,
+    tier: Option<TierRecord>,
+}
+
+impl Given {
+    pub(crate) fn parse(call: &Call, now: Timestamp) -> Result<Self, BlobsError> {
+        let tags = headers::tags(&call.headers)?;
+        if !tags.is_empty() {
+            call.permit('o', "t")?;
+        }
+        let tier = headers::tier(&call.headers)?.map(|tier| TierRecord { tier, changed: now });
+        Ok(Self { tags, tier })
+    }
+
+    pub(crate) fn apply(&self, record: &mut BlobRecord) -> Result<(), BlobsError> {
+        if self.tier.is_some() && record.kind != BlobKind::Block {
+            return Err(ErrorCode::InvalidBlobType.into());
+        }
+        record.tags.clone_from(&self.tags);
+        record.tier.clone_from(&self.tier);
+        Ok(())
+    }
+}
+
 /// What would be lost silently is refused.
 pub(crate) fn refuse_unserved(call: &Call) -> Result<(), BlobsError> {
     let unserved = [
-        "x-ms-tags",
-        "x-ms-access-tier",
         "x-ms-encryption-key",
         "x-ms-encryption-scope",
         "x-ms-immutability-policy-until-date",
         "x-ms-legal-hold",
         "x-ms-content-crc64",
         "x-ms-structured-body",
-        "x-ms-if-tags",
     ];
     match unserved.iter().find(|name| call.headers.contains_key(**name)) {
         Some(name) => Err(BlobsError::with(
@@ -168,6 +195,9 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let record = &blob.record;
     if Demands::parse(&call.headers)?.read(record, blobs.clock.now())? == Read::NotModified {
         return Ok(not_modified(record));
+    }
+    if record.is_archived() {
+        return Err(ErrorCode::BlobArchived.into());
     }
     let asked = headers::text(&call.headers, "x-ms-range").or_else(|| headers::text(&call.headers, "range"));
     let (status, range) = match asked {
@@ -256,6 +286,9 @@ async fn change(
         let (container, blob) = look_up(blobs, call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.write(Some(&blob.record), blobs.clock.now())?;
+        if blob.record.is_archived() {
+            return Err(ErrorCode::BlobArchived.into());
+        }
         let mut record = blob.record.clone();
         apply(&mut record);
         record.etag = blobs.new_etag();

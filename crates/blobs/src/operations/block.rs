@@ -11,7 +11,7 @@ use ledger::Transaction;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_ID_BYTES_MAX, BLOCK_LIST_BYTES_MAX};
-use crate::operations::blob::{look_up, look_up_in, permit_write, refuse_unserved};
+use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_unserved};
 use crate::operations::demands::{Demands, overtaken};
 use crate::rules::block_list::merge;
 use crate::rules::lease::{self, Lease, Use};
@@ -123,13 +123,9 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
     let demands = Demands::parse(&call.headers)?;
     let properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
+    let given = Given::parse(&call, blobs.clock.now())?;
     let body = call.take_body().read_bounded(BLOCK_LIST_BYTES_MAX).await?;
-    if let Some(md5) = headers::md5(&call.headers, "content-md5")? {
-        use md5::{Digest as _, Md5};
-        if <[u8; 16]>::from(Md5::digest(&body)) != md5 {
-            return Err(ErrorCode::Md5Mismatch.into());
-        }
-    }
+    headers::check_md5(&call.headers, &body)?;
     let list = xml::block_list(&body)?;
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;
@@ -157,7 +153,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             })
             .collect();
         let now = blobs.clock.now();
-        let record = BlobRecord {
+        let mut record = BlobRecord {
             name: call.blob()?.to_owned(),
             etag: blobs.new_etag(),
             created: before.as_ref().map_or(now, |before| before.record.created),
@@ -169,6 +165,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             lease: lease::after_write(leased(before.as_ref()), now),
             ..BlobRecord::default()
         };
+        given.apply(&mut record)?;
         let mut tx = Transaction::new();
         blobs.stage_block_removal(&mut tx, &staged)?;
         blobs.stage_blob(

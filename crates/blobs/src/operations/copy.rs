@@ -7,7 +7,7 @@ use ledger::Transaction;
 use crate::Blobs;
 use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
-use crate::operations::blob::{permit_write, refuse_unserved};
+use crate::operations::blob::{Given, permit_write, refuse_unserved};
 use crate::operations::demands::{Demands, overtaken};
 use crate::rules::lease;
 use crate::service::Call;
@@ -33,6 +33,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         source.blob.as_deref().ok_or_else(missing)?,
     );
     let metadata = headers::metadata(&call.headers)?;
+    let given = Given::parse(&call, blobs.clock.now())?;
     let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;
@@ -62,9 +63,13 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         {
             return Err(ErrorCode::InvalidBlobType.into());
         }
+        if original.record.is_archived() {
+            return Err(ErrorCode::BlobArchived.into());
+        }
         let now = blobs.clock.now();
         let mut record = original.record.clone();
         record.sealed = record.kind == BlobKind::Append && headers::flag(&call.headers, "x-ms-seal-blob");
+        given.apply(&mut record)?;
         record.name = call.blob()?.to_owned();
         record.etag = blobs.new_etag();
         record.created = before.as_ref().map_or(now, |before| before.record.created);

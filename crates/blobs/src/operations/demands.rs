@@ -11,6 +11,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::rules::conditions::{Conditions, Current, Read};
 use crate::rules::lease::{self, Lease, Subject, Use};
+use crate::rules::tags::TagCondition;
 use crate::store::records::{BlobRecord, ContainerRecord};
 use crate::wire::headers;
 
@@ -20,6 +21,8 @@ pub(crate) struct Demands {
     pub(crate) conditions: Conditions,
     /// `x-ms-lease-id`, as leases have it.
     pub(crate) lease_id: Option<String>,
+    /// `x-ms-if-tags`.
+    if_tags: Option<TagCondition>,
 }
 
 impl Demands {
@@ -27,20 +30,39 @@ impl Demands {
         Ok(Self {
             conditions: Conditions::parse(headers)?,
             lease_id: lease_id(headers, "x-ms-lease-id")?,
+            if_tags: headers::text(headers, "x-ms-if-tags")
+                .map(|text| {
+                    TagCondition::parse(text).map_err(|cause| {
+                        BlobsError::with(ErrorCode::InvalidHeaderValue, format!("x-ms-if-tags: {cause}."))
+                    })
+                })
+                .transpose()?,
         })
     }
 
     /// Decides a write of a blob; `before` is `None` where none exists yet.
     pub(crate) fn write(&self, before: Option<&BlobRecord>, now: Timestamp) -> Result<(), BlobsError> {
         self.conditions.write(before.map(blob_state))?;
+        self.tags(before)?;
         self.lease(before.and_then(|before| before.lease.as_ref()), Use::Writes, now)
     }
 
     /// Decides a read of a blob.
     pub(crate) fn read(&self, record: &BlobRecord, now: Timestamp) -> Result<Read, BlobsError> {
         let read = self.conditions.read(blob_state(record))?;
+        self.tags(Some(record))?;
         self.lease(record.lease.as_ref(), Use::Reads, now)?;
         Ok(read)
+    }
+
+    /// Decides by the tags alone; a blob that doesn't exist meets no condition on them.
+    pub(crate) fn tags(&self, record: Option<&BlobRecord>) -> Result<(), BlobsError> {
+        match &self.if_tags {
+            Some(condition) if !record.is_some_and(|record| condition.holds(&record.tags)) => {
+                Err(ErrorCode::ConditionNotMet.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Decides by the lease's id alone.

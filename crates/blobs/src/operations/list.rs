@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::LIST_ENTRIES_MAX;
+use crate::operations::tags;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
 use crate::store::listing::{Line, Wanted};
@@ -21,17 +22,20 @@ struct Page {
     from: Option<String>,
 }
 
+/// `maxresults`, cut to what a page may hold.
+pub(crate) fn entries_max(call: &Call) -> Result<usize, BlobsError> {
+    match call.parameter("maxresults").map(str::parse::<u64>) {
+        None => Ok(LIST_ENTRIES_MAX),
+        Some(Ok(0)) => Err(ErrorCode::OutOfRangeQueryParameterValue.into()),
+        Some(Ok(number)) => Ok(usize::try_from(number)
+            .unwrap_or(LIST_ENTRIES_MAX)
+            .min(LIST_ENTRIES_MAX)),
+        Some(Err(_)) => Err(ErrorCode::InvalidQueryParameterValue.into()),
+    }
+}
+
 fn page(call: &Call) -> Result<Page, BlobsError> {
-    let entries_max = match call.parameter("maxresults") {
-        None => LIST_ENTRIES_MAX,
-        Some(text) => match text.parse::<u64>() {
-            Ok(0) => return Err(ErrorCode::OutOfRangeQueryParameterValue.into()),
-            Ok(number) => usize::try_from(number)
-                .unwrap_or(LIST_ENTRIES_MAX)
-                .min(LIST_ENTRIES_MAX),
-            Err(_) => return Err(ErrorCode::InvalidQueryParameterValue.into()),
-        },
-    };
+    let entries_max = entries_max(call)?;
     let from = call
         .parameter("marker")
         .map(|marker| {
@@ -127,6 +131,9 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
 
 pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('c', "l")?;
+    if includes(&call, "tags") {
+        call.permit_signed('c', "t")?;
+    }
     let Page { entries_max, from } = page(&call)?;
     let prefix = call.parameter("prefix").unwrap_or("");
     let delimiter = call.parameter("delimiter");
@@ -147,7 +154,7 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     for line in lines {
         match line {
             Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
-            Line::Blob(record) => out.push_str(&blob_element(&record, includes(&call, "metadata"), now)),
+            Line::Blob(record) => out.push_str(&blob_element(&call, &record, now)),
         }
     }
     out.push_str("</Blobs>");
@@ -165,7 +172,7 @@ fn lease_elements(held: Option<&Lease>, now: Timestamp) -> String {
     out
 }
 
-fn blob_element(record: &BlobRecord, with_metadata: bool, now: Timestamp) -> String {
+fn blob_element(call: &Call, record: &BlobRecord, now: Timestamp) -> String {
     let headers = &record.headers;
     let mut out = format!(
         "<Blob>{}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
@@ -194,15 +201,30 @@ fn blob_element(record: &BlobRecord, with_metadata: bool, now: Timestamp) -> Str
     }
     out.push_str(&xml::element("BlobType", record.kind.name()));
     if record.kind == BlobKind::Block {
-        out.push_str("<AccessTier>Hot</AccessTier><AccessTierInferred>true</AccessTierInferred>");
+        match &record.tier {
+            Some(given) => {
+                out.push_str(&xml::element("AccessTier", given.tier.name()));
+                out.push_str(&xml::element(
+                    "AccessTierChangeTime",
+                    &date::format(given.changed),
+                ));
+            }
+            None => out.push_str("<AccessTier>Hot</AccessTier><AccessTierInferred>true</AccessTierInferred>"),
+        }
+    }
+    if !record.tags.is_empty() {
+        out.push_str(&xml::element("TagCount", &record.tags.len().to_string()));
     }
     if record.sealed {
         out.push_str("<Sealed>true</Sealed>");
     }
     out.push_str(&lease_elements(record.lease.as_ref(), now));
     out.push_str("<ServerEncrypted>false</ServerEncrypted></Properties>");
-    if with_metadata {
+    if includes(call, "metadata") {
         out.push_str(&metadata_element(&record.metadata));
+    }
+    if includes(call, "tags") && !record.tags.is_empty() {
+        out.push_str(&tags::element(&record.tags));
     }
     out.push_str("</Blob>");
     out

@@ -2,6 +2,7 @@
 
 pub(crate) mod acl;
 pub(crate) mod append;
+pub(crate) mod batch;
 pub(crate) mod blob;
 pub(crate) mod block;
 pub(crate) mod container;
@@ -10,3 +11,5 @@ pub(crate) mod demands;
 pub(crate) mod lease;
 pub(crate) mod list;
 pub(crate) mod service;
+pub(crate) mod tags;
+pub(crate) mod tier;

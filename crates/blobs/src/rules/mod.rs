@@ -5,3 +5,5 @@ pub mod append;
 pub mod block_list;
 pub mod conditions;
 pub mod lease;
+pub mod tags;
+pub mod tier;

@@ -12,10 +12,12 @@ use ledger::{Sequence, Snapshot, Transaction};
 use crate::Blobs;
 use crate::error::BlobsError;
 use crate::rules::lease;
+use crate::rules::tags::Tags;
 use crate::store::containers::{Container, log_record};
 use crate::store::keys;
 use crate::store::records::{BlobHeaders, BlobRecord, Extent, decode, encode};
 use crate::store::staging::{Place, StagedContent};
+use crate::store::tags;
 
 /// A blob as it was read.
 #[derive(Debug, Clone)]
@@ -77,6 +79,9 @@ impl Blobs {
         for content in new.difference(&old) {
             tx.put(keys::reference(*content, &key), Vec::new());
         }
+        let no_tags = Tags::new();
+        let old_tags = before.map_or(&no_tags, |before| &before.record.tags);
+        tags::stage(tx, generation, &record.name, old_tags, &record.tags);
         tx.put(key, encode(record)?);
         tx.record(log_record(
             op,
@@ -97,6 +102,7 @@ impl Blobs {
             tx.delete(keys::reference(content, &key));
             tx.put(keys::dropped(content), Vec::new());
         }
+        tags::stage(tx, generation, &blob.record.name, &blob.record.tags, &Tags::new());
         tx.delete(keys::inline(generation, &blob.record.name));
         tx.delete(key);
         tx.record(log_record(

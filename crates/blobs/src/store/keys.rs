@@ -18,6 +18,7 @@ const BLOCK: u8 = 4;
 const REFERENCE: u8 = 6;
 const DROPPED: u8 = 7;
 const PURGE: u8 = 8;
+const TAG: u8 = 9;
 
 fn kind(tag: u8) -> KeyWriter {
     KeyWriter::new(Keyspace::Blobs).u8(tag)
@@ -72,9 +73,41 @@ pub(crate) fn blocks(generation: &Generation, name: &str) -> KeyRange {
     )
 }
 
-/// Everything of a container's generation: ranges of blobs, inline contents, blocks.
-pub(crate) fn generation(generation: &Generation) -> [KeyRange; 3] {
-    [BLOB, INLINE, BLOCK].map(|tag| KeyRange::prefix(&kind(tag).raw(generation).finish()))
+/// Everything of a container's generation: ranges of blobs, inline contents, blocks, tags.
+pub(crate) fn generation(generation: &Generation) -> [KeyRange; 4] {
+    [BLOB, INLINE, BLOCK, TAG].map(|tag| KeyRange::prefix(&kind(tag).raw(generation).finish()))
+}
+
+/// A tag of a blob in the index.
+pub(crate) fn tag(generation: &Generation, key: &str, value: &str, name: &str) -> Key {
+    kind(TAG)
+        .raw(generation)
+        .str(key)
+        .str(value)
+        .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX)
+        .finish()
+}
+
+/// Every blob that has a tag, whatever its value.
+pub(crate) fn tag_key(generation: &Generation, key: &str) -> KeyRange {
+    KeyRange::prefix(&kind(TAG).raw(generation).str(key).finish())
+}
+
+/// Every blob that has a tag with a value.
+pub(crate) fn tag_value(generation: &Generation, key: &str, value: &str) -> KeyRange {
+    KeyRange::prefix(&kind(TAG).raw(generation).str(key).str(value).finish())
+}
+
+/// The index's entry whose key ends in `behind_generation`.
+pub(crate) fn tag_entry(generation: &Generation, behind_generation: &[u8]) -> Key {
+    kind(TAG).raw(generation).raw(behind_generation).finish()
+}
+
+/// What of a key comes behind its container's generation.
+pub(crate) fn behind_generation(key: &Key) -> &[u8] {
+    key.as_bytes()
+        .get(2 + size_of::<Generation>()..)
+        .unwrap_or_default()
 }
 
 /// `owner`'s reference to a content.

@@ -9,6 +9,7 @@ pub(crate) mod listing;
 pub(crate) mod records;
 pub(crate) mod staging;
 mod sweep;
+pub(crate) mod tags;
 mod verify;
 
 pub use in_process::OpenBlob;

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules::access_policy::{Policy, PublicAccess};
 use crate::rules::lease::Lease;
+use crate::rules::tags::Tags;
+use crate::rules::tier::Tier;
 use crate::store::keys::Generation;
 
 /// A container.
@@ -123,6 +125,13 @@ impl BlobKind {
     }
 }
 
+/// The access tier that a blob was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TierRecord {
+    pub(crate) tier: Tier,
+    pub(crate) changed: Timestamp,
+}
+
 /// A blob.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct BlobRecord {
@@ -144,9 +153,20 @@ pub(crate) struct BlobRecord {
     /// Whether an append blob takes no more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) sealed: bool,
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub(crate) tags: Tags,
+    /// The tier that somebody gave it; `None`: the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tier: Option<TierRecord>,
 }
 
 impl BlobRecord {
+    pub(crate) fn is_archived(&self) -> bool {
+        self.tier
+            .as_ref()
+            .is_some_and(|given| given.tier == Tier::Archive)
+    }
+
     pub(crate) fn contents(&self) -> impl Iterator<Item = ContentId> + '_ {
         self.extents
             .iter()

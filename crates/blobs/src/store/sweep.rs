@@ -39,14 +39,16 @@ impl Blobs {
                 continue;
             };
             let mut tx = Transaction::new();
-            let [blobs, inline, blocks] = keys::generation(&generation);
+            let [blobs, inline, blocks, tags] = keys::generation(&generation);
             for entry in self.step(blobs).await? {
                 let record: BlobRecord = decode(&entry.versioned)?;
                 stage_purge(&mut tx, &entry.key, record.contents());
                 outcome.purged_records += 1;
             }
-            for entry in self.step(inline).await? {
-                stage_purge(&mut tx, &entry.key, std::iter::empty());
+            for range in [inline, tags] {
+                for entry in self.step(range).await? {
+                    stage_purge(&mut tx, &entry.key, std::iter::empty());
+                }
             }
             for entry in self.step(blocks).await? {
                 let block: BlockRecord = decode(&entry.versioned)?;

@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
+use md5::{Digest as _, Md5};
+use percent_encoding::percent_decode_str;
 
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::METADATA_BYTES_MAX;
+use crate::rules::tags::{Tags, collect};
+use crate::rules::tier::Tier;
 use crate::store::BlobHeaders;
 
 /// A header's text; `None` if it is absent, empty, or not text.
@@ -17,6 +21,48 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .and_then(|value| value.to_str().ok())
         .map(str::trim)
         .filter(|value| !value.is_empty())
+}
+
+/// Checks a body that is in memory against its `Content-MD5`.
+pub(crate) fn check_md5(headers: &HeaderMap, body: &[u8]) -> Result<(), BlobsError> {
+    match md5(headers, "content-md5")? {
+        Some(announced) if <[u8; 16]>::from(Md5::digest(body)) != announced => {
+            Err(ErrorCode::Md5Mismatch.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `x-ms-tags`: pairs as a form has them.
+pub(crate) fn tags(headers: &HeaderMap) -> Result<Tags, BlobsError> {
+    let decode = |text: &str| {
+        percent_decode_str(&text.replace('+', "%20"))
+            .decode_utf8()
+            .map(String::from)
+            .map_err(|_| ErrorCode::InvalidTag)
+    };
+    let pairs = text(headers, "x-ms-tags")
+        .unwrap_or("")
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(key)?, decode(value)?))
+        });
+    let pairs: Result<Vec<_>, ErrorCode> = pairs.collect();
+    collect(pairs?).map_err(BlobsError::from)
+}
+
+/// `x-ms-access-tier`.
+pub(crate) fn tier(headers: &HeaderMap) -> Result<Option<Tier>, BlobsError> {
+    text(headers, "x-ms-access-tier")
+        .map(|text| {
+            Tier::parse(text).ok_or_else(|| {
+                let text = "x-ms-access-tier is Hot, Cool, Cold or Archive.";
+                BlobsError::with(ErrorCode::InvalidHeaderValue, text)
+            })
+        })
+        .transpose()
 }
 
 /// Whether a header says `true`.

@@ -1,6 +1,7 @@
 //! What operations share: names, headers, XML.
 
 pub(crate) mod headers;
+pub(crate) mod multipart;
 pub(crate) mod render;
 pub(crate) mod target;
 pub(crate) mod xml;

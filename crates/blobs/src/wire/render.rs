@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{BlobsError, ErrorCode};
 use crate::rules::lease::{self, Lease};
+use crate::rules::tier::Tier;
 use crate::store::records::{BlobKind, BlobRecord};
 use crate::wire::xml;
 
@@ -95,13 +96,28 @@ pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, now: Timest
     set(headers, "x-ms-server-encrypted", "false");
     match record.kind {
         BlobKind::Block => {
-            set(headers, "x-ms-access-tier", "Hot");
-            set(headers, "x-ms-access-tier-inferred", "true");
+            let given = record.tier.as_ref();
+            set(
+                headers,
+                "x-ms-access-tier",
+                given.map_or(Tier::default(), |given| given.tier).name(),
+            );
+            match given {
+                Some(given) => set(
+                    headers,
+                    "x-ms-access-tier-change-time",
+                    date::format(given.changed),
+                ),
+                None => set(headers, "x-ms-access-tier-inferred", "true"),
+            }
         }
         BlobKind::Append => {
             let blocks = record.extents.len().to_string();
             set(headers, "x-ms-blob-committed-block-count", blocks);
         }
+    }
+    if !record.tags.is_empty() {
+        set(headers, "x-ms-tag-count", record.tags.len().to_string());
     }
     if record.sealed {
         set(headers, "x-ms-blob-sealed", "true");

@@ -1,0 +1,96 @@
+//! Blob Batch: many deletions, or many changes of tiers, in one request. Each of them is a request
+//! of its own, with its own signature and its own answer.
+
+use futures::{StreamExt as _, stream};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_semantics::{Body, RequestContext, Service as _};
+
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_PARALLEL_MAX, BATCH_REQUESTS_MAX};
+use crate::service::Call;
+use crate::wire::multipart::{self, Part};
+use crate::wire::target::Target;
+use crate::wire::{headers, render};
+
+pub(crate) async fn batch(
+    blobs: &Blobs,
+    call: Call,
+    context: &RequestContext,
+) -> Result<Response<Body>, BlobsError> {
+    let content_type = headers::text(&call.headers, "content-type").unwrap_or("");
+    let boundary = multipart::boundary(content_type).ok_or_else(|| {
+        let text = "Content-Type is multipart/mixed with a boundary.";
+        BlobsError::with(ErrorCode::InvalidHeaderValue, text)
+    })?;
+    let body = call.take_body().read_bounded(BATCH_BYTES_MAX).await?;
+    let parts = multipart::parse(&body, boundary)?;
+    if parts.len() > BATCH_REQUESTS_MAX {
+        let text = "A batch has at most 256 requests.";
+        return Err(BlobsError::with(ErrorCode::InvalidInput, text));
+    }
+    let mut requests = Vec::with_capacity(parts.len());
+    for part in parts {
+        requests.push((part.content_id.clone(), request(blobs, &call, part, context)?));
+    }
+    let deletes = |request: &Request<Body>| request.method() == http::Method::DELETE;
+    let first_deletes = requests.first().is_some_and(|(_, request)| deletes(request));
+    if requests
+        .iter()
+        .any(|(_, request)| deletes(request) != first_deletes)
+    {
+        let text = "A batch has requests of one kind: Delete Blob or Set Blob Tier.";
+        return Err(BlobsError::with(ErrorCode::InvalidInput, text));
+    }
+    let answers: Vec<_> = stream::iter(requests)
+        .map(|(content_id, request)| async move { (content_id, blobs.call(request).await) })
+        .buffered(BATCH_PARALLEL_MAX)
+        .collect()
+        .await;
+    let boundary = format!("batchresponse_{}", blobs.random.uuid());
+    let mut out = Vec::new();
+    for (content_id, answer) in answers {
+        multipart::write(&mut out, &boundary, content_id.as_deref(), answer).await?;
+    }
+    out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    let mut response = Response::new(Body::full(out));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let content_type = format!("multipart/mixed; boundary={boundary}");
+    render::set(response.headers_mut(), "content-type", content_type);
+    Ok(response)
+}
+
+/// The request in a part. Only what a batch may hold becomes one, so batches don't nest.
+fn request(
+    blobs: &Blobs,
+    call: &Call,
+    part: Part,
+    context: &RequestContext,
+) -> Result<Request<Body>, BlobsError> {
+    let refuse = |text: &str| BlobsError::with(ErrorCode::InvalidInput, text);
+    let mut request = part.request;
+    let query = request.uri().query().unwrap_or("");
+    let sets_tier = query.split('&').any(|pair| pair == "comp=tier");
+    match request.method().as_str() {
+        "DELETE" if !query.contains("restype=") && !query.contains("comp=") => {}
+        "PUT" if sets_tier => {}
+        _ => return Err(refuse("A batch holds Delete Blob and Set Blob Tier alone.")),
+    }
+    let target = Target::parse(&call.host, request.uri().path(), &blobs.settings.host_suffixes)?;
+    let elsewhere = call.target.container.is_some() && target.container != call.target.container;
+    if target.account != call.target.account || elsewhere || target.blob.is_none() {
+        return Err(refuse(
+            "A batch's requests are about blobs of the account or container that it is sent to.",
+        ));
+    }
+    // Nothing that is signed may be added: no version, no other `x-ms-` header.
+    if let Some(host) = call.headers.get("host") {
+        request.headers_mut().entry("host").or_insert_with(|| host.clone());
+    }
+    request
+        .headers_mut()
+        .entry("content-length")
+        .or_insert(HeaderValue::from_static("0"));
+    request.extensions_mut().insert(context.clone());
+    Ok(request)
+}
