@@ -101,6 +101,7 @@ codes! {
     PublicAccessNotPermitted 409 "Public access is not permitted on this storage account.";
     RequestBodyTooLarge 413 "The request body is too large and exceeds the maximum permissible limit.";
     ServerBusy 503 "The server is currently unable to receive requests. Please retry your request.";
+    SnapshotsPresent 409 "This operation is not permitted while the blob has snapshots.";
     TagsTooLarge 400 "The tags specified exceed the maximum permissible limit.";
     UnsatisfiableCondition 400 "The request included an unsatisfiable condition for this operation.";
 }

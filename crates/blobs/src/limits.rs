@@ -104,3 +104,9 @@ pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Requests of a batch that are under way at once, so that they share syncs.
 pub const BATCH_PARALLEL_MAX: usize = 16;
+
+/// The smallest difference between the times of two snapshots, which have seven decimals.
+pub const SNAPSHOT_TICK_NANOSECONDS: i128 = 100;
+
+/// Snapshots that one commit removes.
+pub const SNAPSHOTS_STEP_MAX: usize = 256;

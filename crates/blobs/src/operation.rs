@@ -101,7 +101,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "List Blobs",
         "GET /c?restype=container&comp=list",
-        "snapshots, versions, deleted: none exist",
+        "versions, deleted: none exist; blobs that have staged blocks alone are left out",
     ),
     partial(
         "Put Blob",
@@ -109,12 +109,8 @@ pub const OPERATIONS: &[Operation] = &[
         "block and append blobs; no customer keys, CRC64",
     ),
     no("Put Blob from URL", "PUT /c/b + x-ms-copy-source, x-ms-blob-type"),
-    partial(
-        "Get Blob",
-        "GET /c/b",
-        "no snapshots, versions, structured bodies",
-    ),
-    partial("Get Blob Properties", "HEAD /c/b", "no snapshots, versions"),
+    partial("Get Blob", "GET /c/b", "no versions, structured bodies"),
+    partial("Get Blob Properties", "HEAD /c/b", "no versions"),
     partial(
         "Set Blob Properties",
         "PUT /c/b?comp=properties",
@@ -123,7 +119,7 @@ pub const OPERATIONS: &[Operation] = &[
     yes("Get Blob Metadata", "GET, HEAD /c/b?comp=metadata"),
     yes("Set Blob Metadata", "PUT /c/b?comp=metadata"),
     yes("Lease Blob", "PUT /c/b?comp=lease"),
-    no("Snapshot Blob", "PUT /c/b?comp=snapshot"),
+    yes("Snapshot Blob", "PUT /c/b?comp=snapshot"),
     partial(
         "Copy Blob",
         "PUT /c/b + x-ms-copy-source",

@@ -10,7 +10,8 @@ use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::{
-    acl, append, batch, blob, block, container, copy, lease, list, service as account, tags, tier,
+    acl, append, batch, blob, block, container, copy, delete, lease, list, service as account, snapshot,
+    tags, tier,
 };
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
@@ -154,8 +155,12 @@ impl Blobs {
         let restype = call.parameter("restype").unwrap_or("").to_owned();
         let comp = call.parameter("comp").unwrap_or("").to_owned();
         // A state that doesn't exist here must not be taken for the current one.
-        if call.parameter("snapshot").is_some() || call.parameter("versionid").is_some() {
+        if call.parameter("versionid").is_some() {
             return Err(ErrorCode::NotImplemented.into());
+        }
+        if call.parameter("snapshot").is_some() && !matches!(method.as_str(), "GET" | "HEAD" | "DELETE") {
+            let text = "A snapshot is read or deleted; this operation is about the blob.";
+            return Err(BlobsError::with(ErrorCode::InvalidQueryParameterValue, text));
         }
         if call.target.blob.is_some() && restype.is_empty() {
             return self.dispatch_blob(&method, &comp, call).await;
@@ -202,7 +207,8 @@ impl Blobs {
             ("PUT", "") if !copies => blob::put(self, call).await,
             ("GET", "") => blob::get(self, call).await,
             ("HEAD", "") | ("GET" | "HEAD", "metadata") => blob::properties(self, call).await,
-            ("DELETE", "") => blob::delete(self, call).await,
+            ("PUT", "snapshot") => snapshot::take(self, call).await,
+            ("DELETE", "") => delete::delete(self, call).await,
             ("PUT", "properties") => blob::set_properties(self, call).await,
             ("PUT", "metadata") => blob::set_metadata(self, call).await,
             ("PUT", "appendblock") if !copies => append::block(self, call).await,
@@ -238,7 +244,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), BlobsError> {
 }
 
 /// Names in lower case, values decoded. A plus is a plus.
-fn parse_query(query: &str) -> Result<Vec<(String, String)>, BlobsError> {
+pub(crate) fn parse_query(query: &str) -> Result<Vec<(String, String)>, BlobsError> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())

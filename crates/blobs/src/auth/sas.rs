@@ -140,11 +140,10 @@ fn service_fields<'a>(
     let container = target.container.as_deref().unwrap_or_default();
     let resource = match (get("sr"), &target.blob) {
         ("c", _) => format!("/blob/{}/{container}", target.account),
-        ("b", Some(blob)) => format!("/blob/{}/{container}/{blob}", target.account),
-        ("b", None) => return Err(ErrorCode::AuthorizationPermissionMismatch.into()),
+        ("b" | "bs", Some(blob)) => format!("/blob/{}/{container}/{blob}", target.account),
+        ("b" | "bs", None) => return Err(ErrorCode::AuthorizationPermissionMismatch.into()),
         _ => {
-            let text =
-                "sr must be c or b: signatures for snapshots, versions and directories are not served.";
+            let text = "sr must be c, b or bs: signatures for versions and directories are not served.";
             return Err(BlobsError::with(ErrorCode::AuthenticationFailed, text));
         }
     };
@@ -152,7 +151,8 @@ fn service_fields<'a>(
     fields.extend(["si", "sip", "spr", "sv"].map(get));
     if version >= "2018-11-09" {
         // The time of a snapshot comes behind sr; it is empty for c and b.
-        fields.extend([get("sr"), ""]);
+        let time = if get("sr") == "bs" { get("snapshot") } else { "" };
+        fields.extend([get("sr"), time]);
     }
     if version >= "2020-12-06" {
         fields.push(get("ses"));

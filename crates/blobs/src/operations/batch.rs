@@ -85,7 +85,10 @@ fn request(
     }
     // Nothing that is signed may be added: no version, no other `x-ms-` header.
     if let Some(host) = call.headers.get("host") {
-        request.headers_mut().entry("host").or_insert_with(|| host.clone());
+        request
+            .headers_mut()
+            .entry("host")
+            .or_insert_with(|| host.clone());
     }
     request
         .headers_mut()

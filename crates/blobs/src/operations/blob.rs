@@ -22,6 +22,7 @@ use crate::service::Call;
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::records::{BlobKind, BlobRecord, TierRecord};
+use crate::store::snapshots::parse_time;
 use crate::store::staging::Expected;
 use crate::wire::{headers, render};
 
@@ -163,7 +164,7 @@ pub(crate) async fn look_up(blobs: &Blobs, call: &Call) -> Result<(Container, Op
     look_up_in(blobs, snapshot.as_ref(), call).await
 }
 
-/// Container and blob as they are in `snapshot`.
+/// Container and blob as they are in `snapshot`: the blob's snapshot, if the request names one.
 pub(crate) async fn look_up_in(
     blobs: &Blobs,
     snapshot: &dyn Snapshot,
@@ -172,7 +173,8 @@ pub(crate) async fn look_up_in(
     let container = blobs
         .container(snapshot, &call.target.account, call.container()?)
         .await?;
-    let blob = blobs.blob(snapshot, &container, call.blob()?).await?;
+    let at = call.parameter("snapshot").map(parse_time).transpose()?;
+    let blob = blobs.blob_at(snapshot, &container, call.blob()?, at).await?;
     Ok((container, blob))
 }
 
@@ -185,13 +187,8 @@ fn not_modified(record: &BlobRecord) -> Response<Body> {
 pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "r")?;
     let snapshot = blobs.ledger.snapshot().await?;
-    let container = blobs
-        .container(snapshot.as_ref(), &call.target.account, call.container()?)
-        .await?;
-    let blob = blobs
-        .blob(snapshot.as_ref(), &container, call.blob()?)
-        .await?
-        .ok_or(ErrorCode::BlobNotFound)?;
+    let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
+    let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
     let record = &blob.record;
     if Demands::parse(&call.headers)?.read(record, blobs.clock.now())? == Read::NotModified {
         return Ok(not_modified(record));
@@ -328,29 +325,4 @@ pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<B
         record.metadata = metadata.clone();
     })
     .await
-}
-
-pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
-    call.permit('o', "d")?;
-    if call.parameter("deletetype").is_some() {
-        return Err(ErrorCode::NotImplemented.into());
-    }
-    let demands = Demands::parse(&call.headers)?;
-    for attempt in 1.. {
-        let (container, blob) = look_up(blobs, &call).await?;
-        let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
-        demands.write(Some(&blob.record), blobs.clock.now())?;
-        let mut tx = Transaction::new();
-        blobs.stage_blob_removal(&mut tx, &container, &blob);
-        match blobs.ledger.commit(tx).await {
-            Err(error) if overtaken(&error, attempt) => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) => {
-                let mut response = render::empty(StatusCode::ACCEPTED);
-                render::set(response.headers_mut(), "x-ms-delete-type-permanent", "true");
-                return Ok(response);
-            }
-        }
-    }
-    Err(ErrorCode::ServerBusy.into())
 }

@@ -193,10 +193,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
 pub(crate) async fn get_list(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "r")?;
     let snapshot = blobs.ledger.snapshot().await?;
-    let container = blobs
-        .container(snapshot.as_ref(), &call.target.account, call.container()?)
-        .await?;
-    let blob = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
+    let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
     Demands::parse(&call.headers)?.lease(leased(blob.as_ref()), Use::Reads, blobs.clock.now())?;
     refuse_other_kinds(blob.as_ref())?;
     let staged = blobs

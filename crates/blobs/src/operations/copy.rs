@@ -2,6 +2,7 @@
 
 use http::{Response, StatusCode, Uri};
 use http_semantics::Body;
+use jiff::Timestamp;
 use ledger::Transaction;
 
 use crate::Blobs;
@@ -10,9 +11,10 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::operations::blob::{Given, permit_write, refuse_unserved};
 use crate::operations::demands::{Demands, overtaken};
 use crate::rules::lease;
-use crate::service::Call;
+use crate::service::{Call, parse_query};
 use crate::store::keys;
 use crate::store::records::{BlobKind, CopyRecord};
+use crate::store::snapshots::parse_time;
 use crate::wire::target::Target;
 use crate::wire::{headers, render};
 
@@ -21,7 +23,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
     refuse_unserved(&call)?;
     let source_url =
         headers::text(&call.headers, "x-ms-copy-source").ok_or(ErrorCode::MissingRequiredHeader)?;
-    let source = parse_source(blobs, source_url)?;
+    let (source, source_at) = parse_source(blobs, source_url)?;
     // A signature for the destination says nothing of the source.
     if source.account != call.target.account || !matches!(call.access, Access::Key) {
         let text = "Copies are served within an account and with its key.";
@@ -48,7 +50,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
                 }
             })?;
         let original = blobs
-            .blob(snapshot.as_ref(), &from, source_blob)
+            .blob_at(snapshot.as_ref(), &from, source_blob, source_at)
             .await?
             .ok_or_else(missing)?;
         let container = blobs
@@ -70,6 +72,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         let mut record = original.record.clone();
         record.sealed = record.kind == BlobKind::Append && headers::flag(&call.headers, "x-ms-seal-blob");
         given.apply(&mut record)?;
+        record.snapshot = None;
         record.name = call.blob()?.to_owned();
         record.etag = blobs.new_etag();
         record.created = before.as_ref().map_or(now, |before| before.record.created);
@@ -86,12 +89,16 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
             source: stripped,
             completed: now,
         });
-        let inline_key = keys::inline(&from.record.generation, &original.record.name);
+        let inline_key = keys::inline(
+            &from.record.generation,
+            &original.record.name,
+            original.record.snapshot,
+        );
         let inline = snapshot.get(&inline_key).await?.map(|stored| stored.value);
         let mut tx = Transaction::new();
         from.require(&mut tx);
         tx.require_version(
-            keys::blob(&from.record.generation, &original.record.name),
+            keys::state(&from.record.generation, &original.record),
             Some(original.version),
         );
         blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "copy")?;
@@ -111,15 +118,20 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
     Err(ErrorCode::ServerBusy.into())
 }
 
-fn parse_source(blobs: &Blobs, url: &str) -> Result<Target, BlobsError> {
+/// Whose blob an address names, and which of its snapshots.
+fn parse_source(blobs: &Blobs, url: &str) -> Result<(Target, Option<Timestamp>), BlobsError> {
     let uri: Uri = url.parse().map_err(|_| ErrorCode::InvalidHeaderValue)?;
-    if uri
-        .query()
-        .is_some_and(|query| query.contains("snapshot=") || query.contains("versionid="))
-    {
+    let query = parse_query(uri.query().unwrap_or_default())?;
+    if query.iter().any(|(name, _)| name == "versionid") {
         return Err(ErrorCode::NotImplemented.into());
     }
+    let at = query
+        .iter()
+        .find(|(name, _)| name == "snapshot")
+        .map(|(_, value)| parse_time(value))
+        .transpose()?;
     let host = uri.authority().map(ToString::to_string).unwrap_or_default();
-    Target::parse(&host, uri.path(), &blobs.settings.host_suffixes)
-        .map_err(|_| ErrorCode::CannotVerifyCopySource.into())
+    let target = Target::parse(&host, uri.path(), &blobs.settings.host_suffixes)
+        .map_err(|_| ErrorCode::CannotVerifyCopySource)?;
+    Ok((target, at))
 }

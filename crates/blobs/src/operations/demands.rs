@@ -42,9 +42,20 @@ impl Demands {
 
     /// Decides a write of a blob; `before` is `None` where none exists yet.
     pub(crate) fn write(&self, before: Option<&BlobRecord>, now: Timestamp) -> Result<(), BlobsError> {
-        self.conditions.write(before.map(blob_state))?;
-        self.tags(before)?;
+        match before {
+            Some(before) => self.state(before)?,
+            None => {
+                self.conditions.write(None)?;
+                self.tags(None)?;
+            }
+        }
         self.lease(before.and_then(|before| before.lease.as_ref()), Use::Writes, now)
+    }
+
+    /// Decides by everything but the lease.
+    pub(crate) fn state(&self, record: &BlobRecord) -> Result<(), BlobsError> {
+        self.conditions.write(Some(blob_state(record)))?;
+        self.tags(Some(record))
     }
 
     /// Decides a read of a blob.

@@ -12,14 +12,15 @@ use crate::limits::LIST_ENTRIES_MAX;
 use crate::operations::tags;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
-use crate::store::listing::{Line, Wanted};
+use crate::store::listing::{From, Line, Wanted};
 use crate::store::records::{BlobKind, BlobRecord};
+use crate::store::snapshots::time_text;
 use crate::wire::{render, xml};
 
 /// What a listing's request says, with its marker read.
 struct Page {
     entries_max: usize,
-    from: Option<String>,
+    from: Option<From>,
 }
 
 /// `maxresults`, cut to what a page may hold.
@@ -38,14 +39,32 @@ fn page(call: &Call) -> Result<Page, BlobsError> {
     let entries_max = entries_max(call)?;
     let from = call
         .parameter("marker")
-        .map(|marker| {
-            let bytes = URL_SAFE_NO_PAD
-                .decode(marker)
-                .map_err(|_| ErrorCode::InvalidQueryParameterValue)?;
-            String::from_utf8(bytes).map_err(|_| ErrorCode::InvalidQueryParameterValue)
-        })
+        .map(|marker| read_marker(marker).ok_or(ErrorCode::InvalidQueryParameterValue))
         .transpose()?;
     Ok(Page { entries_max, from })
+}
+
+/// Name, and the snapshot's time in nanoseconds if the page begins with one.
+fn write_marker(from: &From) -> String {
+    let name = URL_SAFE_NO_PAD.encode(&from.name);
+    match from.snapshot {
+        Some(at) => format!("{name}!{}", at.as_nanosecond()),
+        None => name,
+    }
+}
+
+fn read_marker(text: &str) -> Option<From> {
+    let (name, at) = text
+        .split_once('!')
+        .map_or((text, None), |(name, at)| (name, Some(at)));
+    let snapshot = match at {
+        Some(at) => Some(Timestamp::from_nanosecond(at.parse().ok()?).ok()?),
+        None => None,
+    };
+    Some(From {
+        name: String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?,
+        snapshot,
+    })
 }
 
 /// The parts before the entries.
@@ -71,8 +90,8 @@ fn head(call: &Call, container: Option<&str>) -> String {
     out
 }
 
-fn tail(next: Option<String>) -> String {
-    let marker = next.map(|name| URL_SAFE_NO_PAD.encode(name)).unwrap_or_default();
+fn tail(next: Option<&From>) -> String {
+    let marker = next.map(write_marker).unwrap_or_default();
     format!("<NextMarker>{marker}</NextMarker></EnumerationResults>")
 }
 
@@ -96,8 +115,9 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
     let wanted = Wanted {
         prefix,
         delimiter: None,
-        from: from.as_deref(),
+        from: from.as_ref(),
         entries_max,
+        snapshots: false,
     };
     let snapshot = blobs.ledger.snapshot().await?;
     let (records, next) = blobs
@@ -125,7 +145,7 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
         out.push_str("</Container>");
     }
     out.push_str("</Containers>");
-    out.push_str(&tail(next));
+    out.push_str(&tail(next.as_ref()));
     Ok(render::document(out))
 }
 
@@ -140,8 +160,9 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     let wanted = Wanted {
         prefix,
         delimiter,
-        from: from.as_deref(),
+        from: from.as_ref(),
         entries_max,
+        snapshots: includes(&call, "snapshots"),
     };
     let snapshot = blobs.ledger.snapshot().await?;
     let container = blobs
@@ -158,7 +179,7 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         }
     }
     out.push_str("</Blobs>");
-    out.push_str(&tail(next));
+    out.push_str(&tail(next.as_ref()));
     Ok(render::document(out))
 }
 
@@ -175,9 +196,12 @@ fn lease_elements(held: Option<&Lease>, now: Timestamp) -> String {
 fn blob_element(call: &Call, record: &BlobRecord, now: Timestamp) -> String {
     let headers = &record.headers;
     let mut out = format!(
-        "<Blob>{}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
+        "<Blob>{}{}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
          <Content-Length>{}</Content-Length>",
         xml::name(&record.name),
+        record
+            .snapshot
+            .map_or_else(String::new, |at| xml::element("Snapshot", &time_text(at))),
         date::format(record.created),
         date::format(record.last_modified),
         record.etag,

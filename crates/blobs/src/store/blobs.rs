@@ -63,9 +63,9 @@ impl Blobs {
         tx.require_version(key.clone(), before.map(|before| before.version));
         let keeps_inline = inline.is_none() && record.extents.iter().any(|extent| extent.content.is_none());
         match inline {
-            Some(bytes) => tx.put(keys::inline(generation, &record.name), bytes),
+            Some(bytes) => tx.put(keys::inline(generation, &record.name, None), bytes),
             None if keeps_inline => {}
-            None => tx.delete(keys::inline(generation, &record.name)),
+            None => tx.delete(keys::inline(generation, &record.name, None)),
         }
         let old: HashSet<_> = before
             .iter()
@@ -103,7 +103,7 @@ impl Blobs {
             tx.put(keys::dropped(content), Vec::new());
         }
         tags::stage(tx, generation, &blob.record.name, &blob.record.tags, &Tags::new());
-        tx.delete(keys::inline(generation, &blob.record.name));
+        tx.delete(keys::inline(generation, &blob.record.name, None));
         tx.delete(key);
         tx.record(log_record(
             "delete",
@@ -165,7 +165,11 @@ impl Blobs {
         }
         if let [(None, part)] = parts.as_slice() {
             let stored = snapshot
-                .get(&keys::inline(&container.record.generation, &record.name))
+                .get(&keys::inline(
+                    &container.record.generation,
+                    &record.name,
+                    record.snapshot,
+                ))
                 .await?;
             let bytes = stored.map(|stored| stored.value).unwrap_or_default();
             let at = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);

@@ -5,6 +5,7 @@ use ledger::{Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
+use crate::limits::SNAPSHOTS_STEP_MAX;
 use crate::rules::lease::{self, Subject, Use};
 use crate::store::blobs::Blob;
 use crate::store::records::BlobHeaders;
@@ -43,10 +44,11 @@ impl Blobs {
         self.stage_block_removal(tx, &blocks)
     }
 
-    /// Stages the removal of a blob; false if there is none, also if there is no container.
+    /// Stages the removal of a blob and its snapshots; false if there is none, also if there is no container.
     ///
     /// # Errors
-    /// `LeaseIdMissing` if the blob is leased; the ledger's.
+    /// `LeaseIdMissing` if the blob is leased; `SnapshotsPresent` if it has more than a commit
+    /// removes; the ledger's.
     pub async fn stage_delete(
         &self,
         tx: &mut Transaction,
@@ -63,6 +65,13 @@ impl Blobs {
             return Ok(false);
         };
         self.permit_unleased(Some(&blob))?;
+        let taken = self.snapshots(snapshot, &container, name).await?;
+        if taken.len() >= SNAPSHOTS_STEP_MAX {
+            return Err(ErrorCode::SnapshotsPresent.into());
+        }
+        for found in &taken {
+            self.stage_snapshot_removal(tx, &container, found);
+        }
         self.stage_blob_removal(tx, &container, &blob);
         Ok(true)
     }

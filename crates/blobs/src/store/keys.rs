@@ -4,9 +4,11 @@
 //! that is deleted and made anew is empty at once, and the old blobs are purged in the background.
 
 use content::ContentId;
+use jiff::Timestamp;
 use ledger::{Key, KeyRange, KeyWriter, Keyspace};
 
-use crate::limits::BLOB_NAME_KEY_BYTES_MAX;
+use crate::limits::{BLOB_NAME_KEY_BYTES_MAX, SNAPSHOT_TICK_NANOSECONDS};
+use crate::store::records::BlobRecord;
 
 /// A container's generation.
 pub(crate) type Generation = [u8; 16];
@@ -15,6 +17,7 @@ const CONTAINER: u8 = 1;
 const BLOB: u8 = 2;
 const INLINE: u8 = 3;
 const BLOCK: u8 = 4;
+const SNAPSHOT: u8 = 5;
 const REFERENCE: u8 = 6;
 const DROPPED: u8 = 7;
 const PURGE: u8 = 8;
@@ -48,11 +51,52 @@ pub(crate) fn blobs(generation: &Generation, prefix: &str) -> KeyRange {
     KeyRange::prefix(&open_ended(kind(BLOB).raw(generation), prefix))
 }
 
-pub(crate) fn inline(generation: &Generation, name: &str) -> Key {
-    kind(INLINE)
+/// The content of a small blob, or of a snapshot of one.
+pub(crate) fn inline(generation: &Generation, name: &str, snapshot: Option<Timestamp>) -> Key {
+    let key = kind(INLINE)
+        .raw(generation)
+        .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX);
+    match snapshot {
+        Some(at) => key.i64(ticks(at)).finish(),
+        None => key.finish(),
+    }
+}
+
+/// A snapshot of a blob.
+pub(crate) fn snapshot(generation: &Generation, name: &str, at: Timestamp) -> Key {
+    kind(SNAPSHOT)
         .raw(generation)
         .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX)
+        .i64(ticks(at))
         .finish()
+}
+
+/// Every snapshot of a blob, oldest first.
+pub(crate) fn snapshots_of(generation: &Generation, name: &str) -> KeyRange {
+    KeyRange::prefix(
+        &kind(SNAPSHOT)
+            .raw(generation)
+            .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX)
+            .finish(),
+    )
+}
+
+/// Snapshots of blobs whose name begins with `prefix`.
+pub(crate) fn snapshots(generation: &Generation, prefix: &str) -> KeyRange {
+    KeyRange::prefix(&open_ended(kind(SNAPSHOT).raw(generation), prefix))
+}
+
+/// The key of a record: a blob's, or a snapshot's.
+pub(crate) fn state(generation: &Generation, record: &BlobRecord) -> Key {
+    match record.snapshot {
+        Some(at) => snapshot(generation, &record.name, at),
+        None => blob(generation, &record.name),
+    }
+}
+
+/// A time in the protocol's units. Those that a snapshot can have fit into 64 bits.
+fn ticks(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanosecond() / SNAPSHOT_TICK_NANOSECONDS).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn block(generation: &Generation, name: &str, id: &str) -> Key {
@@ -73,9 +117,9 @@ pub(crate) fn blocks(generation: &Generation, name: &str) -> KeyRange {
     )
 }
 
-/// Everything of a container's generation: ranges of blobs, inline contents, blocks, tags.
-pub(crate) fn generation(generation: &Generation) -> [KeyRange; 4] {
-    [BLOB, INLINE, BLOCK, TAG].map(|tag| KeyRange::prefix(&kind(tag).raw(generation).finish()))
+/// Everything of a container's generation: ranges of blobs, snapshots, inline contents, blocks, tags.
+pub(crate) fn generation(generation: &Generation) -> [KeyRange; 5] {
+    [BLOB, SNAPSHOT, INLINE, BLOCK, TAG].map(|tag| KeyRange::prefix(&kind(tag).raw(generation).finish()))
 }
 
 /// A tag of a blob in the index.

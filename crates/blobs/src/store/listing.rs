@@ -1,7 +1,8 @@
 //! Listings, page by page. With a delimiter, what lies behind a common prefix is jumped over, not
-//! read.
+//! read. Snapshots come from a range of their own and are merged in before their blob.
 
-use ledger::{Direction, Key, KeyRange, Scan, Snapshot};
+use jiff::Timestamp;
+use ledger::{Direction, Entry, Key, KeyRange, LedgerError, Scan, Snapshot};
 
 use crate::Blobs;
 use crate::error::BlobsError;
@@ -16,53 +17,133 @@ pub(crate) enum Line {
     Prefix(String),
 }
 
+/// Where a page begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct From {
+    /// The first name that may be given.
+    pub(crate) name: String,
+    /// Its first snapshot that may be given; `None`: the blob itself.
+    pub(crate) snapshot: Option<Timestamp>,
+}
+
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) prefix: &'a str,
     pub(crate) delimiter: Option<&'a str>,
-    /// The first name that may be given.
-    pub(crate) from: Option<&'a str>,
+    pub(crate) from: Option<&'a From>,
     pub(crate) entries_max: usize,
+    /// Whether snapshots are given.
+    pub(crate) snapshots: bool,
+}
+
+/// A range, read one entry ahead.
+struct Ahead<'a> {
+    scan: Scan<'a, dyn Snapshot + 'a>,
+    head: Option<Entry>,
+}
+
+impl<'a> Ahead<'a> {
+    async fn new(snapshot: &'a dyn Snapshot, range: KeyRange) -> Result<Self, LedgerError> {
+        let mut scan = Scan::new(snapshot, range, Direction::Forward);
+        let head = scan.next().await?;
+        Ok(Self { scan, head })
+    }
+
+    async fn take(&mut self) -> Result<Option<Entry>, LedgerError> {
+        match self.head.take() {
+            Some(entry) => {
+                self.head = self.scan.next().await?;
+                Ok(Some(entry))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// Whether a snapshot comes before a blob: those of the same name do.
+fn comes_first(snapshot: &Entry, blob: &Entry) -> bool {
+    let (snapshot, blob) = (
+        keys::behind_generation(&snapshot.key),
+        keys::behind_generation(&blob.key),
+    );
+    snapshot < blob || snapshot.starts_with(blob)
 }
 
 impl Blobs {
-    /// A page of blobs, and the name that the next page begins with.
+    /// A page of blobs, and where the next page begins.
     pub(crate) async fn list_blobs(
         &self,
         snapshot: &dyn Snapshot,
         container: &Container,
         wanted: Wanted<'_>,
-    ) -> Result<(Vec<Line>, Option<String>), BlobsError> {
+    ) -> Result<(Vec<Line>, Option<From>), BlobsError> {
         let generation = &container.record.generation;
         let whole = keys::blobs(generation, wanted.prefix);
+        let whole_snapshots = keys::snapshots(generation, wanted.prefix);
         let mut range = begin(
             whole.clone(),
-            wanted.from.map(|from| keys::blob(generation, from)),
+            wanted.from.map(|from| keys::blob(generation, &from.name)),
+        );
+        let mut snapshots_range = begin(
+            whole_snapshots.clone(),
+            wanted.from.and_then(|from| match from.snapshot {
+                Some(at) => Some(keys::snapshot(generation, &from.name, at)),
+                None => keys::snapshots_of(generation, &from.name).end,
+            }),
         );
         let mut lines = Vec::new();
         loop {
-            let mut scan = Scan::new(snapshot, range, Direction::Forward);
+            let mut blobs = Ahead::new(snapshot, range).await?;
+            let mut snapshots = match wanted.snapshots {
+                true => Some(Ahead::new(snapshot, snapshots_range).await?),
+                false => None,
+            };
             let mut jump = None;
-            while let Some(entry) = scan.next().await? {
+            loop {
+                let first = match (
+                    snapshots.as_ref().and_then(|ahead| ahead.head.as_ref()),
+                    &blobs.head,
+                ) {
+                    (Some(snapshot), Some(blob)) => comes_first(snapshot, blob),
+                    (snapshot, _) => snapshot.is_some(),
+                };
+                let source = snapshots.as_mut().filter(|_| first).unwrap_or(&mut blobs);
+                let Some(entry) = source.take().await? else { break };
                 let record: BlobRecord = decode(&entry.versioned)?;
                 let common = wanted
                     .delimiter
                     .and_then(|delimiter| common(&record.name, wanted.prefix, delimiter));
-                let name = common.clone().unwrap_or_else(|| record.name.clone());
                 if lines.len() >= wanted.entries_max {
-                    return Ok((lines, Some(name)));
+                    let next = match common {
+                        // From the prefix's very begin: its first snapshot may have a later name.
+                        Some(name) => From {
+                            name,
+                            snapshot: Some(Timestamp::MIN),
+                        },
+                        None => From {
+                            name: record.name,
+                            snapshot: record.snapshot,
+                        },
+                    };
+                    return Ok((lines, Some(next)));
                 }
                 if let Some(common) = common {
-                    jump = keys::blobs(generation, &common).end;
+                    jump = Some((
+                        keys::blobs(generation, &common).end,
+                        keys::snapshots(generation, &common).end,
+                    ));
                     lines.push(Line::Prefix(common));
                     break;
                 }
                 lines.push(Line::Blob(Box::new(record)));
             }
             match jump {
-                Some(next) => range = begin(whole.clone(), Some(next)),
-                None => return Ok((lines, None)),
+                Some((Some(next), Some(next_snapshot))) => {
+                    range = begin(whole.clone(), Some(next));
+                    snapshots_range = begin(whole_snapshots.clone(), Some(next_snapshot));
+                }
+                _ => return Ok((lines, None)),
             }
         }
     }
@@ -73,8 +154,8 @@ impl Blobs {
         snapshot: &dyn Snapshot,
         account: &str,
         wanted: Wanted<'_>,
-    ) -> Result<(Vec<ContainerRecord>, Option<String>), BlobsError> {
-        let from = wanted.from.map(|from| keys::container(account, from));
+    ) -> Result<(Vec<ContainerRecord>, Option<From>), BlobsError> {
+        let from = wanted.from.map(|from| keys::container(account, &from.name));
         let mut scan = Scan::new(
             snapshot,
             begin(keys::containers(account, wanted.prefix), from),
@@ -84,7 +165,11 @@ impl Blobs {
         while let Some(entry) = scan.next().await? {
             let record: ContainerRecord = decode(&entry.versioned)?;
             if records.len() >= wanted.entries_max {
-                return Ok((records, Some(record.name)));
+                let next = From {
+                    name: record.name,
+                    snapshot: None,
+                };
+                return Ok((records, Some(next)));
             }
             records.push(record);
         }

@@ -7,6 +7,7 @@ mod in_process;
 pub(crate) mod keys;
 pub(crate) mod listing;
 pub(crate) mod records;
+pub(crate) mod snapshots;
 pub(crate) mod staging;
 mod sweep;
 pub(crate) mod tags;

@@ -153,6 +153,9 @@ pub(crate) struct BlobRecord {
     /// Whether an append blob takes no more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) sealed: bool,
+    /// When it was taken, for a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Tags::is_empty")]
     pub(crate) tags: Tags,
     /// The tier that somebody gave it; `None`: the default.

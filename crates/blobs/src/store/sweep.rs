@@ -39,11 +39,13 @@ impl Blobs {
                 continue;
             };
             let mut tx = Transaction::new();
-            let [blobs, inline, blocks, tags] = keys::generation(&generation);
-            for entry in self.step(blobs).await? {
-                let record: BlobRecord = decode(&entry.versioned)?;
-                stage_purge(&mut tx, &entry.key, record.contents());
-                outcome.purged_records += 1;
+            let [blobs, snapshots, inline, blocks, tags] = keys::generation(&generation);
+            for range in [blobs, snapshots] {
+                for entry in self.step(range).await? {
+                    let record: BlobRecord = decode(&entry.versioned)?;
+                    stage_purge(&mut tx, &entry.key, record.contents());
+                    outcome.purged_records += 1;
+                }
             }
             for range in [inline, tags] {
                 for entry in self.step(range).await? {

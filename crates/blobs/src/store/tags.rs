@@ -9,7 +9,7 @@ use crate::limits::{FIND_CONTAINERS_MAX, FIND_ENTRIES_MAX};
 use crate::rules::tags::{Comparison, Search, Tags};
 use crate::store::containers::Container;
 use crate::store::keys::{self, Generation};
-use crate::store::listing::Wanted;
+use crate::store::listing::{From, Wanted};
 
 /// Where a search goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,11 +46,15 @@ impl Blobs {
         from: Option<FindFrom>,
         entries_max: usize,
     ) -> Result<(Vec<Found>, Option<FindFrom>), BlobsError> {
-        let from_container = from.as_ref().map(|from| from.container.as_str());
+        let from_container = from.as_ref().map(|from| From {
+            name: from.container.clone(),
+            snapshot: None,
+        });
         let wanted = Wanted {
             prefix: search.container.as_deref().unwrap_or(""),
             delimiter: None,
-            from: from_container,
+            from: from_container.as_ref(),
+            snapshots: false,
             entries_max: FIND_CONTAINERS_MAX,
         };
         let (containers, next_container) = self.list_containers(snapshot, account, wanted).await?;
@@ -97,8 +101,8 @@ impl Blobs {
         }
         let next = next_container
             .filter(|_| search.container.is_none())
-            .map(|container| FindFrom {
-                container,
+            .map(|next| FindFrom {
+                container: next.name,
                 entry: Vec::new(),
             });
         Ok((found, next))

@@ -1,13 +1,13 @@
 //! Checks the service's own records against each other and against the content store.
 
-use ledger::{Direction, LedgerError, Scan, Snapshot, VerifyReport};
+use ledger::{Direction, KeyRange, LedgerError, Scan, Snapshot, VerifyReport};
 
 use crate::Blobs;
 use crate::store::keys;
 use crate::store::records::{BlobRecord, ContainerRecord, decode};
 
 impl Blobs {
-    /// Every blob: its record is readable, its inline content is there and as long as it says,
+    /// Every blob and every snapshot: its record is readable, its tags are in the index, its inline content is there and as long as it says,
     /// its references are there, and the content they mean exists with the right length.
     ///
     /// # Errors
@@ -20,49 +20,73 @@ impl Blobs {
         let mut containers = Scan::new(snapshot, keys::all_containers(), Direction::Forward);
         while let Some(entry) = containers.next().await? {
             let container: ContainerRecord = decode(&entry.versioned)?;
-            let mut blobs = Scan::new(
-                snapshot,
+            for range in [
                 keys::blobs(&container.generation, ""),
-                Direction::Forward,
-            );
-            while let Some(entry) = blobs.next().await? {
-                let record: BlobRecord = decode(&entry.versioned)?;
-                let place = format!("blob {}/{}", container.name, record.name);
-                let extents: u64 = record.extents.iter().map(|extent| extent.length).sum();
-                if extents != record.length {
+                keys::snapshots(&container.generation, ""),
+            ] {
+                self.verify_blobs(snapshot, &container, range, report).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn verify_blobs(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &ContainerRecord,
+        range: KeyRange,
+        report: &mut VerifyReport,
+    ) -> Result<(), LedgerError> {
+        let mut blobs = Scan::new(snapshot, range, Direction::Forward);
+        while let Some(entry) = blobs.next().await? {
+            let record: BlobRecord = decode(&entry.versioned)?;
+            if keys::state(&container.generation, &record) != entry.key {
+                report.fault(format!(
+                    "blob {}/{}: its record is under another key",
+                    container.name, record.name
+                ));
+            }
+            for (key, value) in record.tags.iter().filter(|_| record.snapshot.is_none()) {
+                let entry = keys::tag(&container.generation, key, value, &record.name);
+                if snapshot.get(&entry).await?.is_none() {
+                    let place = format!("blob {}/{}", container.name, record.name);
+                    report.fault(format!("{place}: its tag {key} is missing in the index"));
+                }
+            }
+            let place = format!("blob {}/{}", container.name, record.name);
+            let extents: u64 = record.extents.iter().map(|extent| extent.length).sum();
+            if extents != record.length {
+                report.fault(format!(
+                    "{place}: has {} bytes, its extents {extents}",
+                    record.length
+                ));
+            }
+            for extent in &record.extents {
+                let found = match extent.content {
+                    None => {
+                        let key = keys::inline(&container.generation, &record.name, record.snapshot);
+                        snapshot.get(&key).await?.map(|stored| stored.value.len() as u64)
+                    }
+                    Some(content) => {
+                        let key = keys::reference(content.id(), &entry.key);
+                        if snapshot.get(&key).await?.is_none() {
+                            report.fault(format!("{place}: its reference to {} is missing", content.id()));
+                        }
+                        self.content
+                            .info(content.id())
+                            .await
+                            .ok()
+                            .map(|info| info.length_bytes)
+                    }
+                };
+                if found.is_none_or(|length| length < extent.length) {
                     report.fault(format!(
-                        "{place}: has {} bytes, its extents {extents}",
-                        record.length
+                        "{place}: content of {} bytes, found {found:?}",
+                        extent.length
                     ));
                 }
-                for extent in &record.extents {
-                    let found = match extent.content {
-                        None => {
-                            let key = keys::inline(&container.generation, &record.name);
-                            snapshot.get(&key).await?.map(|stored| stored.value.len() as u64)
-                        }
-                        Some(content) => {
-                            let key = keys::reference(content.id(), &entry.key);
-                            if snapshot.get(&key).await?.is_none() {
-                                report
-                                    .fault(format!("{place}: its reference to {} is missing", content.id()));
-                            }
-                            self.content
-                                .info(content.id())
-                                .await
-                                .ok()
-                                .map(|info| info.length_bytes)
-                        }
-                    };
-                    if found.is_none_or(|length| length < extent.length) {
-                        report.fault(format!(
-                            "{place}: content of {} bytes, found {found:?}",
-                            extent.length
-                        ));
-                    }
-                }
-                report.records += 1;
             }
+            report.records += 1;
         }
         Ok(())
     }

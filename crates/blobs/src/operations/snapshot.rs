@@ -1,0 +1,59 @@
+//! Snapshot Blob: the blob as it is, kept under a time. Content is shared, not copied.
+
+use http::{Response, StatusCode};
+use http_semantics::Body;
+use ledger::Transaction;
+
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::operations::blob::{look_up_in, refuse_unserved};
+use crate::operations::demands::{Demands, overtaken};
+use crate::rules::lease::Use;
+use crate::service::Call;
+use crate::store::snapshots::time_text;
+use crate::wire::{headers, render};
+
+pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "cw")?;
+    refuse_unserved(&call)?;
+    let demands = Demands::parse(&call.headers)?;
+    let metadata = headers::metadata(&call.headers)?;
+    for attempt in 1.. {
+        let snapshot = blobs.ledger.snapshot().await?;
+        let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
+        let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+        demands.state(&blob.record)?;
+        demands.lease(blob.record.lease.as_ref(), Use::Reads, blobs.clock.now())?;
+        if blob.record.is_archived() {
+            return Err(ErrorCode::BlobArchived.into());
+        }
+        let at = blobs
+            .snapshot_time(snapshot.as_ref(), &container, &blob.record.name)
+            .await?;
+        let mut record = blob.record.clone();
+        record.snapshot = Some(at);
+        record.lease = None;
+        if !metadata.is_empty() {
+            record.metadata.clone_from(&metadata);
+            record.etag = blobs.new_etag();
+            record.last_modified = blobs.clock.now();
+        }
+        let mut tx = Transaction::new();
+        blobs
+            .stage_snapshot_of(&mut tx, snapshot.as_ref(), &container, &blob, &record)
+            .await?;
+        match blobs.ledger.commit(tx).await {
+            Err(error) if overtaken(&error, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let mut response = render::empty(StatusCode::CREATED);
+                let out = response.headers_mut();
+                render::set_state(out, &record.etag, record.last_modified);
+                render::set(out, "x-ms-snapshot", time_text(at));
+                render::set(out, "x-ms-request-server-encrypted", "false");
+                return Ok(response);
+            }
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}

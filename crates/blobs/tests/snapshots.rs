@@ -1,0 +1,149 @@
+//! Snapshots on memory: what they keep alive, and what goes with them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    missing_docs,
+    reason = "test code"
+)]
+
+mod bench;
+
+use bench::{Bench, bytes, with_container};
+
+async fn take(bench: &Bench, path: &str) -> String {
+    let answer = bench.ask("PUT", &format!("{path}?comp=snapshot"), &[], b"").await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.header("x-ms-snapshot").to_owned()
+}
+
+async fn contents(bench: &Bench) -> u64 {
+    for _ in 0..3 {
+        bench.blobs.sweep_once().await.unwrap();
+    }
+    let snapshot = bench.ledger.snapshot().await.unwrap();
+    let mut report = ledger::VerifyReport::default();
+    bench.blobs.verify(snapshot.as_ref(), &mut report).await.unwrap();
+    assert_eq!(report.faults, Vec::<String>::new());
+    bench.content.stats().await.unwrap().contents
+}
+
+#[tokio::test]
+async fn the_sweep_leaves_what_a_snapshot_refers_to() {
+    let bench = with_container().await;
+    for length in [100, 100_000] {
+        let (old, new) = (bytes(length), bytes(length + 7));
+        let stored = u64::from(length > 16 * 1024);
+        bench.put("/box/x", &old).await;
+        let (first, second) = (take(&bench, "/box/x").await, take(&bench, "/box/x").await);
+        assert!(first < second, "times rise while the clock stands still");
+        let at = |time: &str| format!("/box/x?snapshot={}", time.replace(':', "%3A"));
+        assert_eq!(contents(&bench).await, stored, "a snapshot shares content");
+        bench.put("/box/x", &new).await;
+        assert_eq!(contents(&bench).await, 2 * stored);
+        assert_eq!(bench.ask("GET", &at(&first), &[], b"").await.body, old);
+        assert_eq!(bench.ask("DELETE", &at(&first), &[], b"").await.status, 202);
+        assert_eq!(
+            bench.ask("GET", &at(&first), &[], b"").await.code(),
+            "BlobNotFound"
+        );
+        assert_eq!(
+            contents(&bench).await,
+            2 * stored,
+            "the second one holds it still"
+        );
+        let source = format!("http://127.0.0.1:10000/dev/box/x?snapshot={second}");
+        let promoted = bench
+            .ask("PUT", "/box/x", &[("x-ms-copy-source", &source)], b"")
+            .await;
+        assert_eq!(promoted.status, 202, "{}", promoted.text());
+        assert_eq!(contents(&bench).await, stored);
+        assert_eq!(bench.ask("GET", "/box/x", &[], b"").await.body, old);
+        let refused = bench.ask("DELETE", "/box/x", &[], b"").await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.code()),
+            (409, "SnapshotsPresent")
+        );
+        let all = [("x-ms-delete-snapshots", "include")];
+        assert_eq!(bench.ask("DELETE", "/box/x", &all, b"").await.status, 202);
+        assert_eq!(
+            bench.ask("GET", &at(&second), &[], b"").await.code(),
+            "BlobNotFound"
+        );
+        assert_eq!(contents(&bench).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn more_snapshots_than_one_commit_removes_go_with_their_blob() {
+    let bench = with_container().await;
+    bench.put("/box/x", &bytes(20_000)).await;
+    for _ in 0..=blobs::limits::SNAPSHOTS_STEP_MAX {
+        take(&bench, "/box/x").await;
+    }
+    let only = [("x-ms-delete-snapshots", "only")];
+    assert_eq!(bench.ask("DELETE", "/box/x", &only, b"").await.status, 202);
+    assert_eq!(bench.ask("GET", "/box/x", &[], b"").await.status, 200);
+    assert_eq!(bench.ask("DELETE", "/box/x", &[], b"").await.status, 202);
+    assert_eq!(contents(&bench).await, 0);
+}
+
+#[tokio::test]
+async fn snapshots_go_with_their_container() {
+    let bench = with_container().await;
+    bench.put("/box/x", &bytes(20_000)).await;
+    take(&bench, "/box/x").await;
+    bench.ask("DELETE", "/box?restype=container", &[], b"").await;
+    assert_eq!(contents(&bench).await, 0);
+}
+
+#[tokio::test]
+async fn listings_merge_snapshots_in_and_are_paged_anywhere() {
+    let bench = with_container().await;
+    for name in ["a", "a/1", "b/1", "b/2", "c"] {
+        bench.put(&format!("/box/{name}"), b"1").await;
+        for _ in 0..2 {
+            take(&bench, &format!("/box/{name}")).await;
+        }
+    }
+    let lines = |text: &str| -> Vec<String> {
+        text.split("<Name>")
+            .skip(1)
+            .map(|rest| {
+                let mark = if rest.contains("<Snapshot>") { "@" } else { "" };
+                format!("{}{mark}", rest.split('<').next().unwrap())
+            })
+            .collect()
+    };
+    let flat = [
+        "a@", "a@", "a", "a/1@", "a/1@", "a/1", "b/1@", "b/1@", "b/1", "b/2@", "b/2@", "b/2", "c@", "c@", "c",
+    ];
+    let tree = ["a@", "a@", "a", "a/", "b/", "c@", "c@", "c"];
+    for (delimiter, expected) in [("", &flat[..]), ("&delimiter=%2F", &tree[..])] {
+        for size in [1, 2, 4, 100] {
+            let mut marker = String::new();
+            let mut seen = Vec::new();
+            loop {
+                let query = format!(
+                    "/box?restype=container&comp=list&include=snapshots{delimiter}&maxresults={size}&marker={}",
+                    marker.replace('!', "%21")
+                );
+                let page = bench.ask("GET", &query, &[], b"").await.text();
+                seen.extend(lines(&page));
+                marker = page
+                    .split("<NextMarker>")
+                    .nth(1)
+                    .unwrap()
+                    .split('<')
+                    .next()
+                    .unwrap()
+                    .to_owned();
+                if marker.is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(seen, expected, "{delimiter} by {size}");
+        }
+    }
+}
