@@ -94,6 +94,7 @@ codes! {
     MissingRequiredQueryParameter 400 "A required query parameter was not specified for this request.";
     MultipleConditionHeadersNotSupported 400 "Multiple condition headers are not supported.";
     NoAuthenticationInformation 401 "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.";
+    NoPendingCopyOperation 409 "There is currently no pending copy operation.";
     NotImplemented 501 "The requested operation is not implemented by this server; docs/compat/blobs.md lists what is.";
     OperationTimedOut 500 "The operation could not be completed within the permitted time.";
     OutOfRangeInput 400 "One of the request inputs is out of range.";
@@ -102,6 +103,7 @@ codes! {
     RequestBodyTooLarge 413 "The request body is too large and exceeds the maximum permissible limit.";
     ServerBusy 503 "The server is currently unable to receive requests. Please retry your request.";
     SnapshotsPresent 409 "This operation is not permitted while the blob has snapshots.";
+    SourceConditionNotMet 412 "The source condition specified using HTTP conditional header(s) is not met.";
     TagsTooLarge 400 "The tags specified exceed the maximum permissible limit.";
     UnsatisfiableCondition 400 "The request included an unsatisfiable condition for this operation.";
 }
@@ -114,6 +116,8 @@ pub struct BlobsError {
     pub code: ErrorCode,
     /// What exactly, and what to do: goes into the body. Never a secret.
     pub detail: Option<String>,
+    /// The status, where it isn't the code's own: a copy source's.
+    pub status: Option<u16>,
     /// The length of the blob whose range couldn't be satisfied.
     pub length_bytes: Option<u64>,
 }
@@ -125,8 +129,16 @@ impl BlobsError {
         Self {
             code,
             detail: Some(detail.into()),
+            status: None,
             length_bytes: None,
         }
+    }
+
+    /// The answer's status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        let own = self.status.and_then(|status| StatusCode::from_u16(status).ok());
+        own.unwrap_or(self.code.status())
     }
 }
 
@@ -135,6 +147,7 @@ impl From<ErrorCode> for BlobsError {
         Self {
             code,
             detail: None,
+            status: None,
             length_bytes: None,
         }
     }

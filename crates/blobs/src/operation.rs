@@ -108,7 +108,11 @@ pub const OPERATIONS: &[Operation] = &[
         "PUT /c/b",
         "block and append blobs; no customer keys, CRC64",
     ),
-    no("Put Blob from URL", "PUT /c/b + x-ms-copy-source, x-ms-blob-type"),
+    partial(
+        "Put Blob from URL",
+        "PUT /c/b + x-ms-copy-source, x-ms-blob-type",
+        "sources of this service; no bearer tokens for them",
+    ),
     partial("Get Blob", "GET /c/b", "no versions, structured bodies"),
     partial("Get Blob Properties", "HEAD /c/b", "no versions"),
     partial(
@@ -123,9 +127,9 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Copy Blob",
         "PUT /c/b + x-ms-copy-source",
-        "within the account; finishes at once",
+        "sources of this service: with the account's key, a signature, or open to anybody; finishes at once",
     ),
-    no("Abort Copy Blob", "PUT /c/b?comp=copy"),
+    yes("Abort Copy Blob", "PUT /c/b?comp=copy"),
     partial("Delete Blob", "DELETE /c/b", "no soft delete"),
     no("Undelete Blob", "PUT /c/b?comp=undelete"),
     partial(
@@ -146,7 +150,11 @@ pub const OPERATIONS: &[Operation] = &[
         "PUT /c/b?comp=block",
         "no CRC64; blocks are kept until they are committed or replaced",
     ),
-    no("Put Block from URL", "PUT /c/b?comp=block + x-ms-copy-source"),
+    partial(
+        "Put Block from URL",
+        "PUT /c/b?comp=block + x-ms-copy-source",
+        "sources of this service; no bearer tokens for them",
+    ),
     partial(
         "Put Block List",
         "PUT /c/b?comp=blocklist",
@@ -162,9 +170,10 @@ pub const OPERATIONS: &[Operation] = &[
         "PUT /c/b?comp=appendblock",
         "no CRC64, customer keys; each append writes the blob's list of blocks anew, about 70 bytes a block",
     ),
-    no(
+    partial(
         "Append Block from URL",
         "PUT /c/b?comp=appendblock + x-ms-copy-source",
+        "sources of this service; no bearer tokens for them",
     ),
     yes("Append Blob Seal", "PUT /c/b?comp=seal"),
 ];

@@ -10,8 +10,8 @@ use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::{
-    acl, append, batch, blob, block, container, copy, delete, lease, list, service as account, snapshot,
-    tags, tier,
+    acl, append, batch, blob, block, container, copy, delete, from_url, lease, list, service as account,
+    snapshot, tags, tier,
 };
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
@@ -32,6 +32,8 @@ pub(crate) struct Call {
     pub(crate) origin: String,
     /// The host that the client named.
     pub(crate) host: String,
+    /// What the listener knows of the request.
+    pub(crate) context: RequestContext,
 }
 
 impl Call {
@@ -146,11 +148,12 @@ impl Blobs {
             method: parts.method,
             origin,
             host,
+            context: context.clone(),
         };
-        self.dispatch(call, context).await
+        self.dispatch(call).await
     }
 
-    async fn dispatch(&self, call: Call, context: &RequestContext) -> Result<Response<Body>, BlobsError> {
+    async fn dispatch(&self, call: Call) -> Result<Response<Body>, BlobsError> {
         let method = call.method.as_str().to_owned();
         let restype = call.parameter("restype").unwrap_or("").to_owned();
         let comp = call.parameter("comp").unwrap_or("").to_owned();
@@ -175,7 +178,7 @@ impl Blobs {
             ("GET", "", "list", false) => list::containers(self, call).await,
             ("GET", "", "blobs", false) | ("GET", "container", "blobs", true) => tags::find(self, call).await,
             ("POST", "", "batch", false) | ("POST", "container", "batch", true) => {
-                batch::batch(self, call, context).await
+                batch::batch(self, call).await
             }
             ("GET", "service", "properties", false) => account::properties(&call),
             ("PUT", "container", "", true) => container::create(self, call).await,
@@ -204,20 +207,24 @@ impl Blobs {
             ("PUT", "") if copies && !call.headers.contains_key("x-ms-blob-type") => {
                 copy::copy(self, call).await
             }
-            ("PUT", "") if !copies => blob::put(self, call).await,
+            ("PUT", "") if copies => from_url::put_blob(self, call).await,
+            ("PUT", "copy") => copy::abort(self, call).await,
+            ("PUT", "") => blob::put(self, call).await,
             ("GET", "") => blob::get(self, call).await,
             ("HEAD", "") | ("GET" | "HEAD", "metadata") => blob::properties(self, call).await,
             ("PUT", "snapshot") => snapshot::take(self, call).await,
             ("DELETE", "") => delete::delete(self, call).await,
             ("PUT", "properties") => blob::set_properties(self, call).await,
             ("PUT", "metadata") => blob::set_metadata(self, call).await,
-            ("PUT", "appendblock") if !copies => append::block(self, call).await,
+            ("PUT", "appendblock") if copies => from_url::append_block(self, call).await,
+            ("PUT", "appendblock") => append::block(self, call).await,
             ("PUT", "seal") => append::seal(self, call).await,
             ("GET", "tags") => tags::get(self, call).await,
             ("PUT", "tags") => tags::set(self, call).await,
             ("PUT", "tier") => tier::set(self, call).await,
             ("PUT", "lease") => lease::blob(self, call).await,
-            ("PUT", "block") if !copies => block::put(self, call).await,
+            ("PUT", "block") if copies => from_url::put_block(self, call).await,
+            ("PUT", "block") => block::put(self, call).await,
             ("PUT", "blocklist") => block::put_list(self, call).await,
             ("GET", "blocklist") => block::get_list(self, call).await,
             _ => Err(ErrorCode::NotImplemented.into()),

@@ -76,6 +76,16 @@ pub(crate) async fn block(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     add(blobs, &call, &demands, demand, &content).await
 }
 
+/// Adds content that was taken in to the end of the blob that the request is about.
+pub(crate) async fn add_to(
+    blobs: &Blobs,
+    call: &Call,
+    content: &StagedContent,
+) -> Result<Response<Body>, BlobsError> {
+    let demands = Demands::parse(&call.headers)?;
+    add(blobs, call, &demands, demand(call)?, content).await
+}
+
 /// Adds content that was taken in to the blob's end.
 async fn add(
     blobs: &Blobs,

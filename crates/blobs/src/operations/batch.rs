@@ -3,7 +3,7 @@
 
 use futures::{StreamExt as _, stream};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_semantics::{Body, RequestContext, Service as _};
+use http_semantics::{Body, Service as _};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
@@ -13,11 +13,7 @@ use crate::wire::multipart::{self, Part};
 use crate::wire::target::Target;
 use crate::wire::{headers, render};
 
-pub(crate) async fn batch(
-    blobs: &Blobs,
-    call: Call,
-    context: &RequestContext,
-) -> Result<Response<Body>, BlobsError> {
+pub(crate) async fn batch(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     let content_type = headers::text(&call.headers, "content-type").unwrap_or("");
     let boundary = multipart::boundary(content_type).ok_or_else(|| {
         let text = "Content-Type is multipart/mixed with a boundary.";
@@ -31,7 +27,7 @@ pub(crate) async fn batch(
     }
     let mut requests = Vec::with_capacity(parts.len());
     for part in parts {
-        requests.push((part.content_id.clone(), request(blobs, &call, part, context)?));
+        requests.push((part.content_id.clone(), request(blobs, &call, part)?));
     }
     let deletes = |request: &Request<Body>| request.method() == http::Method::DELETE;
     let first_deletes = requests.first().is_some_and(|(_, request)| deletes(request));
@@ -61,12 +57,7 @@ pub(crate) async fn batch(
 }
 
 /// The request in a part. Only what a batch may hold becomes one, so batches don't nest.
-fn request(
-    blobs: &Blobs,
-    call: &Call,
-    part: Part,
-    context: &RequestContext,
-) -> Result<Request<Body>, BlobsError> {
+fn request(blobs: &Blobs, call: &Call, part: Part) -> Result<Request<Body>, BlobsError> {
     let refuse = |text: &str| BlobsError::with(ErrorCode::InvalidInput, text);
     let mut request = part.request;
     let query = request.uri().query().unwrap_or("");
@@ -94,6 +85,6 @@ fn request(
         .headers_mut()
         .entry("content-length")
         .or_insert(HeaderValue::from_static("0"));
-    request.extensions_mut().insert(context.clone());
+    request.extensions_mut().insert(call.context.clone());
     Ok(request)
 }

@@ -115,7 +115,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
 
 /// Tags and tier that a request gives the blob that it makes.
 pub(crate) struct Given {
-    tags: Tags,
+    pub(crate) tags: Tags,
     tier: Option<TierRecord>,
 }
 

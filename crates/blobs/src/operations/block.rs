@@ -18,23 +18,45 @@ use crate::rules::lease::{self, Lease, Use};
 use crate::service::Call;
 use crate::store::blobs::Blob;
 use crate::store::records::{BlobKind, BlobRecord, BlockRecord, Extent};
-use crate::store::staging::Expected;
+use crate::store::staging::{Expected, StagedContent};
 use crate::wire::{headers, render, xml};
 
 /// The prefix of ids that a blob that was put whole gives its content when blocks join it.
 const WHOLE_BLOCK: &str = "";
 
-pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
-    call.permit('o', "cw")?;
-    refuse_unserved(&call)?;
+/// The block's id, which the address names.
+pub(crate) fn id(call: &Call) -> Result<String, BlobsError> {
     let id = call
         .parameter("blockid")
-        .ok_or_else(|| BlobsError::with(ErrorCode::MissingRequiredQueryParameter, "blockid is required."))?
-        .to_owned();
-    let decoded = STANDARD.decode(&id).map_err(|_| ErrorCode::InvalidBlockId)?;
+        .ok_or_else(|| BlobsError::with(ErrorCode::MissingRequiredQueryParameter, "blockid is required."))?;
+    let decoded = STANDARD.decode(id).map_err(|_| ErrorCode::InvalidBlockId)?;
     if decoded.is_empty() || decoded.len() > BLOCK_ID_BYTES_MAX {
         return Err(ErrorCode::InvalidBlockId.into());
     }
+    Ok(id.to_owned())
+}
+
+/// Refuses a block before its content is taken in, if that is clear already.
+pub(crate) async fn check(blobs: &Blobs, call: &Call, id: &str) -> Result<(), BlobsError> {
+    let demands = Demands::parse(&call.headers)?;
+    let snapshot = blobs.ledger.snapshot().await?;
+    let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
+    permit_write(call, blob.is_some())?;
+    demands.lease(leased(blob.as_ref()), Use::Writes, blobs.clock.now())?;
+    refuse_other_kinds(blob.as_ref())?;
+    let staged = blobs
+        .a_staged_block(snapshot.as_ref(), &container, call.blob()?)
+        .await?;
+    if staged.is_some_and(|staged| staged.id.len() != id.len()) {
+        return Err(ErrorCode::InvalidBlobOrBlock.into());
+    }
+    Ok(())
+}
+
+pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "cw")?;
+    refuse_unserved(&call)?;
+    let id = id(&call)?;
     let length = headers::content_length(&call.headers)?.ok_or(ErrorCode::MissingContentLengthHeader)?;
     if length == 0 {
         return Err(BlobsError::with(
@@ -46,18 +68,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         return Err(ErrorCode::RequestBodyTooLarge.into());
     }
     let md5 = headers::md5(&call.headers, "content-md5")?;
-    let demands = Demands::parse(&call.headers)?;
-    let snapshot = blobs.ledger.snapshot().await?;
-    let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
-    permit_write(&call, blob.is_some())?;
-    demands.lease(leased(blob.as_ref()), Use::Writes, blobs.clock.now())?;
-    refuse_other_kinds(blob.as_ref())?;
-    let staged = blobs
-        .a_staged_block(snapshot.as_ref(), &container, call.blob()?)
-        .await?;
-    if staged.is_some_and(|staged| staged.id.len() != id.len()) {
-        return Err(ErrorCode::InvalidBlobOrBlock.into());
-    }
+    check(blobs, &call, &id).await?;
     let expected = Expected {
         length: Some(length),
         md5,
@@ -65,13 +76,24 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         inline: false,
     };
     let content = blobs.take_in(call.take_body(), expected).await?;
+    stage(blobs, &call, &id, &content).await
+}
+
+/// Stages a block whose content was taken in.
+pub(crate) async fn stage(
+    blobs: &Blobs,
+    call: &Call,
+    id: &str,
+    content: &StagedContent,
+) -> Result<Response<Body>, BlobsError> {
+    let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
-        // Read anew: the container may have been changed while the body came in.
-        let (container, blob) = look_up(blobs, &call).await?;
-        permit_write(&call, blob.is_some())?;
+        // Read anew: the container may have been changed while the content came in.
+        let (container, blob) = look_up(blobs, call).await?;
+        permit_write(call, blob.is_some())?;
         demands.lease(leased(blob.as_ref()), Use::Writes, blobs.clock.now())?;
         refuse_other_kinds(blob.as_ref())?;
-        match blobs.put_block(&container, call.blob()?, &id, &content).await? {
+        match blobs.put_block(&container, call.blob()?, id, content).await? {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => break,

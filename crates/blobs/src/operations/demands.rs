@@ -30,13 +30,7 @@ impl Demands {
         Ok(Self {
             conditions: Conditions::parse(headers)?,
             lease_id: lease_id(headers, "x-ms-lease-id")?,
-            if_tags: headers::text(headers, "x-ms-if-tags")
-                .map(|text| {
-                    TagCondition::parse(text).map_err(|cause| {
-                        BlobsError::with(ErrorCode::InvalidHeaderValue, format!("x-ms-if-tags: {cause}."))
-                    })
-                })
-                .transpose()?,
+            if_tags: if_tags(headers, "x-ms-if-tags")?,
         })
     }
 
@@ -105,6 +99,35 @@ impl Demands {
         let subject = (Subject::Container, what);
         lease::check(record.lease.as_ref(), self.lease_id.as_deref(), subject, now).map_err(BlobsError::from)
     }
+}
+
+fn if_tags(headers: &HeaderMap, name: &'static str) -> Result<Option<TagCondition>, BlobsError> {
+    headers::text(headers, name)
+        .map(|text| {
+            TagCondition::parse(text)
+                .map_err(|cause| BlobsError::with(ErrorCode::InvalidHeaderValue, format!("{name}: {cause}.")))
+        })
+        .transpose()
+}
+
+/// Decides what a copy demands of its source.
+///
+/// # Errors
+/// `SourceConditionNotMet`; those of the source's lease.
+pub(crate) fn source_state(
+    headers: &HeaderMap,
+    record: &BlobRecord,
+    now: Timestamp,
+) -> Result<Read, BlobsError> {
+    let demands = Demands {
+        conditions: Conditions::parse_source(headers)?,
+        lease_id: lease_id(headers, "x-ms-source-lease-id")?,
+        if_tags: if_tags(headers, "x-ms-source-if-tags")?,
+    };
+    demands.read(record, now).map_err(|error| match error.code {
+        ErrorCode::ConditionNotMet => ErrorCode::SourceConditionNotMet.into(),
+        _ => error,
+    })
 }
 
 /// What conditions are held against.

@@ -45,7 +45,22 @@ impl Conditions {
     /// # Errors
     /// `InvalidHeaderValue` for a date that isn't one.
     pub fn parse(headers: &HeaderMap) -> Result<Self, BlobsError> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        Self::parse_behind("", headers)
+    }
+
+    /// Reads what a copy demands of its source: the same headers behind `x-ms-source-`.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_source(headers: &HeaderMap) -> Result<Self, BlobsError> {
+        Self::parse_behind("x-ms-source-", headers)
+    }
+
+    fn parse_behind(prefix: &str, headers: &HeaderMap) -> Result<Self, BlobsError> {
+        let text = |name: &str| {
+            let found = headers.get(format!("{prefix}{name}"));
+            found.and_then(|value| value.to_str().ok())
+        };
         let at = |name: &'static str| match text(name) {
             None | Some("") => Ok(None),
             Some(value) => date::parse(value).map(Some).ok_or_else(|| {

@@ -172,7 +172,7 @@ fn failure(error: &BlobsError, common: &Common) -> Response<Body> {
     } else {
         document(body)
     };
-    *response.status_mut() = error.code.status();
+    *response.status_mut() = error.status();
     let headers = response.headers_mut();
     set(headers, "x-ms-error-code", error.code.name());
     if let Some(length) = error.length_bytes {

@@ -1,0 +1,230 @@
+//! Where a copy takes its content from: a blob of this very service, which is read as whoever the
+//! source's address says. Nothing is fetched over the network.
+
+use http::{HeaderMap, Uri};
+use http_semantics::Body;
+use http_semantics::range::ByteRange;
+use jiff::Timestamp;
+use ledger::{Snapshot, Transaction};
+use md5::{Digest as _, Md5};
+
+use crate::Blobs;
+use crate::auth::{Access, Evidence, Needs};
+use crate::error::{BlobsError, ErrorCode};
+use crate::operations::demands::source_state;
+use crate::rules::conditions::Read;
+use crate::service::{Call, parse_query};
+use crate::store::blobs::Blob;
+use crate::store::containers::Container;
+use crate::store::keys;
+use crate::store::snapshots::parse_time;
+use crate::wire::headers;
+use crate::wire::target::Target;
+
+/// A source's address, and who may read it.
+pub(crate) struct Source {
+    container: String,
+    blob: String,
+    account: String,
+    at: Option<Timestamp>,
+    /// The address without its query, which may hold a signature.
+    pub(crate) stripped: String,
+}
+
+/// A source as it was read.
+pub(crate) struct Original {
+    pub(crate) container: Container,
+    pub(crate) blob: Blob,
+}
+
+fn unverified(status: Option<u16>) -> BlobsError {
+    BlobsError {
+        status,
+        ..ErrorCode::CannotVerifyCopySource.into()
+    }
+}
+
+/// An error of the source's as the copy's caller is told: with its status, not its text.
+fn as_source(error: &BlobsError) -> BlobsError {
+    let status = error.status().as_u16();
+    if status >= 500 {
+        return error.clone();
+    }
+    unverified(Some(status))
+}
+
+impl Source {
+    /// Reads `x-ms-copy-source` and finds out whether the caller may read what it names.
+    ///
+    /// # Errors
+    /// `CannotVerifyCopySource`, with the status that reading it would have.
+    pub(crate) async fn parse(blobs: &Blobs, call: &Call) -> Result<Self, BlobsError> {
+        let url = headers::text(&call.headers, "x-ms-copy-source").ok_or(ErrorCode::MissingRequiredHeader)?;
+        if call.headers.contains_key("x-ms-copy-source-authorization") {
+            let text = "x-ms-copy-source-authorization is not served; sign the source's address.";
+            return Err(BlobsError::with(ErrorCode::NotImplemented, text));
+        }
+        let uri: Uri = url.parse().map_err(|_| {
+            BlobsError::with(
+                ErrorCode::InvalidHeaderValue,
+                "x-ms-copy-source is not an address.",
+            )
+        })?;
+        let query = parse_query(uri.query().unwrap_or_default())?;
+        if query.iter().any(|(name, _)| name == "versionid") {
+            return Err(ErrorCode::NotImplemented.into());
+        }
+        let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+        if !is_ours(
+            &authority,
+            uri.host().unwrap_or_default(),
+            call,
+            &blobs.settings.host_suffixes,
+        ) {
+            let text = "The copy source is not of this service; other sources are not fetched.";
+            return Err(BlobsError::with(ErrorCode::CannotVerifyCopySource, text));
+        }
+        let target = Target::parse(&authority, uri.path(), &blobs.settings.host_suffixes)
+            .map_err(|_| unverified(None))?;
+        let signed = query.iter().any(|(name, _)| name == "sig");
+        let of_caller = target.account == call.target.account && matches!(call.access, Access::Key);
+        let access = if of_caller && !signed {
+            Access::Key
+        } else {
+            let evidence = Evidence {
+                method: "GET",
+                path: uri.path(),
+                query: &query,
+                headers: &HeaderMap::new(),
+                secure: call.context.secure,
+                peer: call.context.peer.ip(),
+            };
+            blobs
+                .authenticate(&target, &evidence)
+                .await
+                .map_err(|error| as_source(&error))?
+        };
+        access
+            .permit(Needs {
+                resource: 'o',
+                any_of: "r",
+            })
+            .map_err(|error| as_source(&error))?;
+        let at = query
+            .iter()
+            .find(|(name, _)| name == "snapshot")
+            .map(|(_, value)| parse_time(value))
+            .transpose()?;
+        Ok(Self {
+            container: target.container.ok_or_else(|| unverified(None))?,
+            blob: target.blob.ok_or_else(|| unverified(None))?,
+            account: target.account,
+            at,
+            stripped: url.split('?').next().unwrap_or(url).to_owned(),
+        })
+    }
+
+    /// The blob as it is in `snapshot`, if it is as the request demands of it.
+    ///
+    /// # Errors
+    /// `CannotVerifyCopySource`, `SourceConditionNotMet`, `BlobArchived`.
+    pub(crate) async fn read(
+        &self,
+        blobs: &Blobs,
+        snapshot: &dyn Snapshot,
+        call: &Call,
+    ) -> Result<Original, BlobsError> {
+        let container = blobs
+            .container(snapshot, &self.account, &self.container)
+            .await
+            .map_err(|error| as_source(&error))?;
+        let blob = blobs
+            .blob_at(snapshot, &container, &self.blob, self.at)
+            .await?
+            .ok_or_else(|| unverified(None))?;
+        match source_state(&call.headers, &blob.record, blobs.clock.now())? {
+            Read::Proceed => {}
+            Read::NotModified => return Err(ErrorCode::SourceConditionNotMet.into()),
+        }
+        if blob.record.is_archived() {
+            return Err(ErrorCode::BlobArchived.into());
+        }
+        Ok(Original { container, blob })
+    }
+}
+
+impl Original {
+    /// Demands that the source is still as it was read.
+    pub(crate) fn require(&self, tx: &mut Transaction) {
+        self.container.require(tx);
+        tx.require_version(
+            keys::state(&self.container.record.generation, &self.blob.record),
+            Some(self.blob.version),
+        );
+    }
+
+    /// The part that `x-ms-source-range` names, or all of it, and its length.
+    pub(crate) async fn body(
+        &self,
+        blobs: &Blobs,
+        snapshot: &dyn Snapshot,
+        call: &Call,
+    ) -> Result<(Body, u64), BlobsError> {
+        let record = &self.blob.record;
+        let range = match headers::text(&call.headers, "x-ms-source-range") {
+            None => 0..record.length,
+            Some(text) => {
+                let range = ByteRange::parse(text).ok_or(ErrorCode::InvalidHeaderValue)?;
+                range.within(record.length).ok_or(ErrorCode::InvalidRange)?
+            }
+        };
+        let length = range.end - range.start;
+        let body = blobs
+            .content_body(snapshot, &self.container, record, range)
+            .await?;
+        Ok((body, length))
+    }
+
+    /// Checks the whole content against `x-ms-source-content-md5`, if it is sent.
+    ///
+    /// # Errors
+    /// `Md5Mismatch`; content that is missing or damaged.
+    pub(crate) async fn check_md5(
+        &self,
+        blobs: &Blobs,
+        snapshot: &dyn Snapshot,
+        call: &Call,
+    ) -> Result<Option<[u8; 16]>, BlobsError> {
+        let Some(announced) = headers::md5(&call.headers, "x-ms-source-content-md5")? else {
+            return Ok(None);
+        };
+        let record = &self.blob.record;
+        let mut body = blobs
+            .content_body(snapshot, &self.container, record, 0..record.length)
+            .await?;
+        let mut found = Md5::new();
+        while let Some(piece) = body.next_piece().await? {
+            found.update(&piece);
+        }
+        if <[u8; 16]>::from(found.finalize()) == announced {
+            Ok(Some(announced))
+        } else {
+            Err(ErrorCode::Md5Mismatch.into())
+        }
+    }
+}
+
+/// Whether an address is one of this service's: the host that the client used for the request itself,
+/// one of its configured names, or this machine.
+fn is_ours(authority: &str, host: &str, call: &Call, suffixes: &[String]) -> bool {
+    let loopback = host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    let named = suffixes.iter().any(|suffix| {
+        host.strip_suffix(suffix.as_str())
+            .is_some_and(|rest| rest.ends_with('.'))
+    });
+    authority.eq_ignore_ascii_case(&call.host) || named || loopback
+}
