@@ -55,6 +55,7 @@ codes! {
     ConditionNotMet 412 "The condition specified using HTTP conditional header(s) is not met.";
     ContainerAlreadyExists 409 "The specified container already exists.";
     ContainerNotFound 404 "The specified container does not exist.";
+    CorsPreflightFailure 403 "CORS not enabled or no matching rule found for this request.";
     DuplicateTagNames 400 "The tags specified contain duplicate names.";
     EmptyTagName 400 "The name of one of the tags specified is empty.";
     InsufficientAccountPermissions 403 "The account being accessed does not have sufficient permissions to execute this operation.";

@@ -110,3 +110,9 @@ pub const SNAPSHOT_TICK_NANOSECONDS: i128 = 100;
 
 /// Snapshots that one commit removes.
 pub const SNAPSHOTS_STEP_MAX: usize = 256;
+
+/// Most CORS rules of an account (Set Blob Service Properties, "Remarks").
+pub const CORS_RULES_MAX: usize = 5;
+
+/// Longest time that deleted blobs are kept (Set Blob Service Properties, "Request body").
+pub const RETENTION_DAYS_MAX: u32 = 365;

@@ -54,16 +54,16 @@ pub const OPERATIONS: &[Operation] = &[
         "GET /?comp=list",
         "deleted and system containers don't exist",
     ),
-    no(
+    partial(
         "Set Blob Service Properties",
         "PUT /?restype=service&comp=properties",
+        "CORS, soft delete, default version; logging, metrics and static websites are refused",
     ),
-    partial(
+    yes(
         "Get Blob Service Properties",
         "GET /?restype=service&comp=properties",
-        "the defaults, fixed",
     ),
-    no("Preflight Blob Request", "OPTIONS"),
+    yes("Preflight Blob Request", "OPTIONS"),
     no("Get Blob Service Stats", "GET /?restype=service&comp=stats"),
     yes("Get Account Information", "GET ?restype=account&comp=properties"),
     no(
@@ -101,7 +101,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "List Blobs",
         "GET /c?restype=container&comp=list",
-        "versions, deleted: none exist; blobs that have staged blocks alone are left out",
+        "versions: none exist; blobs that have staged blocks alone are left out",
     ),
     partial(
         "Put Blob",
@@ -130,8 +130,12 @@ pub const OPERATIONS: &[Operation] = &[
         "sources of this service: with the account's key, a signature, or open to anybody; finishes at once",
     ),
     yes("Abort Copy Blob", "PUT /c/b?comp=copy"),
-    partial("Delete Blob", "DELETE /c/b", "no soft delete"),
-    no("Undelete Blob", "PUT /c/b?comp=undelete"),
+    partial(
+        "Delete Blob",
+        "DELETE /c/b",
+        "with snapshots and soft delete; deletetype=permanent is refused",
+    ),
+    yes("Undelete Blob", "PUT /c/b?comp=undelete"),
     partial(
         "Set Blob Tier",
         "PUT /c/b?comp=tier",

@@ -1,7 +1,7 @@
 //! The wire protocol's front: which operation a request means, who calls, what is answered.
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_semantics::{Body, RequestContext, Service};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
@@ -10,8 +10,8 @@ use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::{
-    acl, append, batch, blob, block, container, copy, delete, from_url, lease, list, service as account,
-    snapshot, tags, tier,
+    acl, append, batch, blob, block, container, copy, cors, delete, from_url, lease, list,
+    service as account, snapshot, tags, tier, undelete,
 };
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
@@ -96,35 +96,55 @@ impl Service for Blobs {
             now: self.clock.now(),
             head: request.method() == Method::HEAD,
         };
+        let browser = cors::origin(request.headers());
+        let method = request.method().clone();
+        let account = browser
+            .as_ref()
+            .filter(|_| method != Method::OPTIONS)
+            .and_then(|_| self.target(request.uri(), request.headers()).ok())
+            .map(|(target, _)| target.account);
         let outcome = match context {
             Some(context) => self.serve(request, &context).await,
             None => Err(ErrorCode::InternalError.into()),
         };
-        render::finish(outcome, &common)
+        let mut response = render::finish(outcome, &common);
+        if let (Some(origin), Some(account)) = (browser, account) {
+            let marked = self
+                .mark_cross_origin(&account, &method, &origin, response.headers_mut())
+                .await;
+            if let Err(error) = marked {
+                // The operation is done; a browser that isn't told so keeps its answer from the script.
+                tracing::debug!(%error, "an answer has no CORS headers");
+            }
+        }
+        response
     }
 }
 
 impl Blobs {
+    /// What a request is about, and the host that its client named.
+    fn target(&self, uri: &Uri, headers: &HeaderMap) -> Result<(Target, String), BlobsError> {
+        let named = headers.get("host").and_then(|host| host.to_str().ok());
+        let host = uri
+            .authority()
+            .map(ToString::to_string)
+            .or_else(|| named.map(str::to_owned))
+            .unwrap_or_default();
+        let target = Target::parse(&host, uri.path(), &self.settings.host_suffixes)?;
+        Ok((target, host))
+    }
+
     async fn serve(
         &self,
         request: Request<Body>,
         context: &RequestContext,
     ) -> Result<Response<Body>, BlobsError> {
         let (parts, body) = request.into_parts();
-        let host = parts
-            .uri
-            .authority()
-            .map(ToString::to_string)
-            .or_else(|| {
-                parts
-                    .headers
-                    .get("host")
-                    .and_then(|host| host.to_str().ok())
-                    .map(str::to_owned)
-            })
-            .unwrap_or_default();
         check_version(&parts.headers)?;
-        let target = Target::parse(&host, parts.uri.path(), &self.settings.host_suffixes)?;
+        let (target, host) = self.target(&parts.uri, &parts.headers)?;
+        if parts.method == Method::OPTIONS {
+            return self.preflight(&target.account, &parts.headers).await;
+        }
         let query = parse_query(parts.uri.query().unwrap_or_default())?;
         let evidence = Evidence {
             method: parts.method.as_str(),
@@ -180,7 +200,8 @@ impl Blobs {
             ("POST", "", "batch", false) | ("POST", "container", "batch", true) => {
                 batch::batch(self, call).await
             }
-            ("GET", "service", "properties", false) => account::properties(&call),
+            ("GET", "service", "properties", false) => account::properties(self, call).await,
+            ("PUT", "service", "properties", false) => account::set_properties(self, call).await,
             ("PUT", "container", "", true) => container::create(self, call).await,
             ("GET" | "HEAD", "container", "" | "metadata", true) => container::properties(self, call).await,
             ("PUT", "container", "metadata", true) => container::set_metadata(self, call).await,
@@ -208,6 +229,7 @@ impl Blobs {
                 copy::copy(self, call).await
             }
             ("PUT", "") if copies => from_url::put_blob(self, call).await,
+            ("PUT", "undelete") => undelete::undelete(self, call).await,
             ("PUT", "copy") => copy::abort(self, call).await,
             ("PUT", "") => blob::put(self, call).await,
             ("GET", "") => blob::get(self, call).await,

@@ -92,6 +92,11 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         record.metadata = metadata.clone();
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
+        if let Some(before) = &before {
+            blobs
+                .stage_keeping(&mut tx, snapshot.as_ref(), &container, before, false)
+                .await?;
+        }
         blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "put")?;
         let dropped_blocks = blobs
             .staged_blocks(snapshot.as_ref(), &container, &record.name)

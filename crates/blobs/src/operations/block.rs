@@ -190,6 +190,11 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
         blobs.stage_block_removal(&mut tx, &staged)?;
+        if let Some(before) = &before {
+            blobs
+                .stage_keeping(&mut tx, snapshot.as_ref(), &container, before, false)
+                .await?;
+        }
         blobs.stage_blob(
             &mut tx,
             &container,

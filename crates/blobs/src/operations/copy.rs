@@ -45,6 +45,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         record.sealed = record.kind == BlobKind::Append && headers::flag(&call.headers, "x-ms-seal-blob");
         given.apply(&mut record)?;
         record.snapshot = None;
+        record.deleted = None;
         record.name = call.blob()?.to_owned();
         record.etag = blobs.new_etag();
         record.created = before.as_ref().map_or(now, |before| before.record.created);
@@ -68,6 +69,11 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         let inline = snapshot.get(&inline_key).await?.map(|stored| stored.value);
         let mut tx = Transaction::new();
         original.require(&mut tx);
+        if let Some(before) = &before {
+            blobs
+                .stage_keeping(&mut tx, snapshot.as_ref(), &container, before, false)
+                .await?;
+        }
         blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "copy")?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}

@@ -31,8 +31,11 @@ pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
         demands.write(Some(&blob.record), blobs.clock.now())?;
         let mut tx = Transaction::new();
         let mut complete = true;
+        let mut kept = false;
         if scope == Scope::Snapshot {
-            blobs.stage_snapshot_removal(&mut tx, &container, &blob);
+            kept = blobs
+                .stage_snapshot_deletion(&mut tx, snapshot.as_ref(), &container, &blob)
+                .await?;
         } else {
             let taken = blobs
                 .snapshots(snapshot.as_ref(), &container, &blob.record.name)
@@ -43,9 +46,14 @@ pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
             // Many go in several commits, oldest first; the blob goes in the last one.
             complete = taken.len() < SNAPSHOTS_STEP_MAX;
             for found in &taken {
-                blobs.stage_snapshot_removal(&mut tx, &container, found);
+                kept = blobs
+                    .stage_snapshot_deletion(&mut tx, snapshot.as_ref(), &container, found)
+                    .await?;
             }
             if complete && scope != Scope::Snapshots {
+                kept = blobs
+                    .stage_keeping(&mut tx, snapshot.as_ref(), &container, &blob, true)
+                    .await?;
                 blobs.stage_blob_removal(&mut tx, &container, &blob);
             }
         }
@@ -61,7 +69,8 @@ pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
         }
         if complete {
             let mut response = render::empty(StatusCode::ACCEPTED);
-            render::set(response.headers_mut(), "x-ms-delete-type-permanent", "true");
+            let permanent = if kept { "false" } else { "true" };
+            render::set(response.headers_mut(), "x-ms-delete-type-permanent", permanent);
             return Ok(response);
         }
     }

@@ -139,6 +139,11 @@ pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>
         let inline = snapshot.get(&inline_key).await?.map(|stored| stored.value);
         let mut tx = Transaction::new();
         original.require(&mut tx);
+        if let Some(before) = &before {
+            blobs
+                .stage_keeping(&mut tx, snapshot.as_ref(), &container, before, false)
+                .await?;
+        }
         blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "put")?;
         let dropped_blocks = blobs
             .staged_blocks(snapshot.as_ref(), &container, &record.name)

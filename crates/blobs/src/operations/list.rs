@@ -12,7 +12,7 @@ use crate::limits::LIST_ENTRIES_MAX;
 use crate::operations::tags;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
-use crate::store::listing::{From, Line, Wanted};
+use crate::store::listing::{From, Line, States, Wanted};
 use crate::store::records::{BlobKind, BlobRecord};
 use crate::store::snapshots::time_text;
 use crate::wire::{render, xml};
@@ -117,7 +117,7 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
         delimiter: None,
         from: from.as_ref(),
         entries_max,
-        snapshots: false,
+        states: States::default(),
     };
     let snapshot = blobs.ledger.snapshot().await?;
     let (records, next) = blobs
@@ -162,7 +162,10 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         delimiter,
         from: from.as_ref(),
         entries_max,
-        snapshots: includes(&call, "snapshots"),
+        states: States {
+            snapshots: includes(&call, "snapshots"),
+            deleted: includes(&call, "deleted"),
+        },
     };
     let snapshot = blobs.ledger.snapshot().await?;
     let container = blobs
@@ -196,9 +199,14 @@ fn lease_elements(held: Option<&Lease>, now: Timestamp) -> String {
 fn blob_element(call: &Call, record: &BlobRecord, now: Timestamp) -> String {
     let headers = &record.headers;
     let mut out = format!(
-        "<Blob>{}{}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
+        "<Blob>{}{}{}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
          <Content-Length>{}</Content-Length>",
         xml::name(&record.name),
+        if record.deleted.is_some() {
+            "<Deleted>true</Deleted>"
+        } else {
+            ""
+        },
         record
             .snapshot
             .map_or_else(String::new, |at| xml::element("Snapshot", &time_text(at))),
@@ -238,6 +246,11 @@ fn blob_element(call: &Call, record: &BlobRecord, now: Timestamp) -> String {
     }
     if !record.tags.is_empty() {
         out.push_str(&xml::element("TagCount", &record.tags.len().to_string()));
+    }
+    if let Some(deleted) = &record.deleted {
+        let days = deleted.until.duration_since(now).as_hours().max(0) / 24;
+        out.push_str(&xml::element("DeletedTime", &date::format(deleted.at)));
+        out.push_str(&xml::element("RemainingRetentionDays", &days.to_string()));
     }
     if record.sealed {
         out.push_str("<Sealed>true</Sealed>");

@@ -1,11 +1,18 @@
-//! Get Account Information; Get Blob Service Properties.
+//! Get Account Information; Get and Set Blob Service Properties.
 
 use http::{Response, StatusCode};
 use http_semantics::Body;
+use ledger::Transaction;
 
-use crate::error::BlobsError;
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::limits::{CORS_RULES_MAX, RETENTION_DAYS_MAX, XML_BYTES_MAX};
+use crate::operations::demands::overtaken;
+use crate::rules::cors::{CorsRule, METHODS};
 use crate::service::Call;
-use crate::wire::{render, xml};
+use crate::store::account::ServiceRecord;
+use crate::wire::xml_tree::Element;
+use crate::wire::{headers, render, xml};
 
 pub(crate) fn information(_call: &Call) -> Result<Response<Body>, BlobsError> {
     let mut response = render::empty(StatusCode::OK);
@@ -16,15 +23,196 @@ pub(crate) fn information(_call: &Call) -> Result<Response<Body>, BlobsError> {
     Ok(response)
 }
 
-pub(crate) fn properties(call: &Call) -> Result<Response<Body>, BlobsError> {
+pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('s', "r")?;
+    let snapshot = blobs.ledger.snapshot().await?;
+    let (record, _) = blobs
+        .service_record(snapshot.as_ref(), &call.target.account)
+        .await?;
     let off = "<Version>1.0</Version><Enabled>false</Enabled><RetentionPolicy><Enabled>false</Enabled></RetentionPolicy>";
+    let cors: String = record.cors.iter().map(cors_element).collect();
+    let version = record.default_version.as_deref();
+    let version = version.map_or_else(String::new, |version| {
+        xml::element("DefaultServiceVersion", version)
+    });
+    let retention = match record.delete_retention_days {
+        Some(days) => format!("<Enabled>true</Enabled><Days>{days}</Days>"),
+        None => "<Enabled>false</Enabled>".to_owned(),
+    };
     Ok(render::document(format!(
         "{}<StorageServiceProperties><Logging><Version>1.0</Version><Delete>false</Delete><Read>false</Read>\
          <Write>false</Write><RetentionPolicy><Enabled>false</Enabled></RetentionPolicy></Logging>\
-         <HourMetrics>{off}</HourMetrics><MinuteMetrics>{off}</MinuteMetrics><Cors />\
-         <DeleteRetentionPolicy><Enabled>false</Enabled></DeleteRetentionPolicy>\
+         <HourMetrics>{off}</HourMetrics><MinuteMetrics>{off}</MinuteMetrics><Cors>{cors}</Cors>{version}\
+         <DeleteRetentionPolicy>{retention}</DeleteRetentionPolicy>\
          <StaticWebsite><Enabled>false</Enabled></StaticWebsite></StorageServiceProperties>",
         xml::DECLARATION
     )))
+}
+
+fn cors_element(rule: &CorsRule) -> String {
+    let list = |tag: &str, values: &[String]| xml::element(tag, &values.join(","));
+    format!(
+        "<CorsRule>{}{}{}{}{}</CorsRule>",
+        list("AllowedOrigins", &rule.origins),
+        list("AllowedMethods", &rule.methods),
+        list("AllowedHeaders", &rule.headers),
+        list("ExposedHeaders", &rule.exposed),
+        xml::element("MaxAgeInSeconds", &rule.max_age_seconds.to_string())
+    )
+}
+
+pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('s', "w")?;
+    let body = call.take_body().read_bounded(XML_BYTES_MAX).await?;
+    headers::check_md5(&call.headers, &body)?;
+    let sent = Element::parse(&body, "StorageServiceProperties")?;
+    for attempt in 1.. {
+        let snapshot = blobs.ledger.snapshot().await?;
+        let (mut record, version) = blobs
+            .service_record(snapshot.as_ref(), &call.target.account)
+            .await?;
+        apply(&sent, &mut record)?;
+        let mut tx = Transaction::new();
+        blobs.stage_service_record(&mut tx, &call.target.account, version, &record)?;
+        match blobs.ledger.commit(tx).await {
+            Err(error) if overtaken(&error, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(render::empty(StatusCode::ACCEPTED)),
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}
+
+/// Changes the parts that were sent; the others stay.
+fn apply(sent: &Element, record: &mut ServiceRecord) -> Result<(), BlobsError> {
+    let invalid = |text: &str| BlobsError::with(ErrorCode::InvalidXmlDocument, text);
+    for part in &sent.children {
+        match part.tag.as_str() {
+            "Cors" => {
+                if part.children.len() > CORS_RULES_MAX {
+                    return Err(invalid("An account has at most five CORS rules."));
+                }
+                record.cors = part.children.iter().map(cors_rule).collect::<Result<_, _>>()?;
+            }
+            "DeleteRetentionPolicy" => {
+                let days = part.text_of("Days").parse::<u32>().ok();
+                record.delete_retention_days = match (part.text_of("Enabled"), days) {
+                    ("false", _) => None,
+                    ("true", Some(days)) if (1..=RETENTION_DAYS_MAX).contains(&days) => Some(days),
+                    _ => return Err(invalid("DeleteRetentionPolicy is off, or for 1 to 365 Days.")),
+                };
+                if part.text_of("AllowPermanentDelete") == "true" {
+                    return Err(unserved("Deleting for good before the time"));
+                }
+            }
+            "DefaultServiceVersion" => {
+                let version = part.text.trim();
+                if version.parse::<jiff::civil::Date>().is_err() {
+                    return Err(invalid("DefaultServiceVersion is a version such as 2021-12-02."));
+                }
+                record.default_version = Some(version.to_owned());
+            }
+            // What isn't done mustn't be taken for done.
+            "Logging"
+                if ["Delete", "Read", "Write"]
+                    .iter()
+                    .any(|tag| part.text_of(tag) == "true") =>
+            {
+                return Err(unserved("Logging into $logs"));
+            }
+            "HourMetrics" | "MinuteMetrics" | "StaticWebsite" if part.text_of("Enabled") == "true" => {
+                return Err(unserved(&part.tag));
+            }
+            "Logging" | "HourMetrics" | "MinuteMetrics" | "StaticWebsite" => {}
+            _ => return Err(invalid("A part of StorageServiceProperties isn't known.")),
+        }
+    }
+    Ok(())
+}
+
+fn unserved(what: &str) -> BlobsError {
+    BlobsError::with(ErrorCode::NotImplemented, format!("{what} is not served."))
+}
+
+fn cors_rule(element: &Element) -> Result<CorsRule, BlobsError> {
+    let invalid = |text: &str| BlobsError::with(ErrorCode::InvalidXmlDocument, text);
+    let list = |tag: &str| -> Vec<String> {
+        let values = element.text_of(tag).split(',').map(str::trim);
+        values
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let rule = CorsRule {
+        origins: list("AllowedOrigins"),
+        methods: list("AllowedMethods"),
+        headers: list("AllowedHeaders"),
+        exposed: list("ExposedHeaders"),
+        max_age_seconds: element
+            .text_of("MaxAgeInSeconds")
+            .trim()
+            .parse()
+            .map_err(|_| invalid("MaxAgeInSeconds is a number."))?,
+    };
+    if element.tag != "CorsRule" || rule.origins.is_empty() || rule.methods.is_empty() {
+        return Err(invalid("A CorsRule has AllowedOrigins and AllowedMethods."));
+    }
+    if !rule
+        .methods
+        .iter()
+        .all(|method| METHODS.contains(&method.as_str()))
+    {
+        return Err(invalid("AllowedMethods has a method that isn't known."));
+    }
+    Ok(rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(body: &str, record: ServiceRecord) -> Result<ServiceRecord, ErrorCode> {
+        let body = format!("<StorageServiceProperties>{body}</StorageServiceProperties>");
+        let sent = Element::parse(body.as_bytes(), "StorageServiceProperties").unwrap();
+        let mut record = record;
+        apply(&sent, &mut record).map_err(|error| error.code)?;
+        Ok(record)
+    }
+
+    #[test]
+    fn what_is_omitted_stays() {
+        let rule = "<CorsRule><AllowedOrigins>*</AllowedOrigins><AllowedMethods>GET,PUT</AllowedMethods>\
+                    <AllowedHeaders/><ExposedHeaders/><MaxAgeInSeconds>5</MaxAgeInSeconds></CorsRule>";
+        let keep = "<DeleteRetentionPolicy><Enabled>true</Enabled><Days>7</Days></DeleteRetentionPolicy>";
+        let record = applied(keep, ServiceRecord::default()).unwrap();
+        let record = applied(&format!("<Cors>{rule}</Cors>"), record).unwrap();
+        assert_eq!((record.delete_retention_days, record.cors.len()), (Some(7), 1));
+        assert_eq!(record.cors[0].methods, ["GET", "PUT"]);
+        let record = applied("<Cors/>", record).unwrap();
+        assert_eq!((record.delete_retention_days, record.cors.len()), (Some(7), 0));
+        let off = "<DeleteRetentionPolicy><Enabled>false</Enabled></DeleteRetentionPolicy>";
+        assert_eq!(applied(off, record).unwrap(), ServiceRecord::default());
+        let six = format!("<Cors>{}</Cors>", rule.repeat(6));
+        let table = [
+            (six.as_str(), ErrorCode::InvalidXmlDocument),
+            ("<Cors><CorsRule/></Cors>", ErrorCode::InvalidXmlDocument),
+            (
+                "<DeleteRetentionPolicy><Enabled>true</Enabled><Days>366</Days></DeleteRetentionPolicy>",
+                ErrorCode::InvalidXmlDocument,
+            ),
+            (
+                "<DefaultServiceVersion>new</DefaultServiceVersion>",
+                ErrorCode::InvalidXmlDocument,
+            ),
+            ("<Other/>", ErrorCode::InvalidXmlDocument),
+            ("<Logging><Read>true</Read></Logging>", ErrorCode::NotImplemented),
+            (
+                "<StaticWebsite><Enabled>true</Enabled></StaticWebsite>",
+                ErrorCode::NotImplemented,
+            ),
+        ];
+        for (body, code) in table {
+            assert_eq!(applied(body, ServiceRecord::default()), Err(code), "{body}");
+        }
+    }
 }

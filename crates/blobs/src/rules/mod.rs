@@ -4,6 +4,7 @@ pub mod access_policy;
 pub mod append;
 pub mod block_list;
 pub mod conditions;
+pub mod cors;
 pub mod deletion;
 pub mod lease;
 pub mod tags;

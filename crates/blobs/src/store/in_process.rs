@@ -39,6 +39,10 @@ impl Blobs {
         let before = self.blob(snapshot, &container, name).await?;
         self.permit_unleased(before.as_ref())?;
         let (record, inline) = self.whole_record(name, before.as_ref(), staged, headers);
+        if let Some(before) = &before {
+            self.stage_keeping(tx, snapshot, &container, before, false)
+                .await?;
+        }
         self.stage_blob(tx, &container, before.as_ref(), &record, inline, "put")?;
         let blocks = self.staged_blocks(snapshot, &container, name).await?;
         self.stage_block_removal(tx, &blocks)
@@ -70,8 +74,10 @@ impl Blobs {
             return Err(ErrorCode::SnapshotsPresent.into());
         }
         for found in &taken {
-            self.stage_snapshot_removal(tx, &container, found);
+            self.stage_snapshot_deletion(tx, snapshot, &container, found)
+                .await?;
         }
+        self.stage_keeping(tx, snapshot, &container, &blob, true).await?;
         self.stage_blob_removal(tx, &container, &blob);
         Ok(true)
     }

@@ -22,6 +22,8 @@ const REFERENCE: u8 = 6;
 const DROPPED: u8 = 7;
 const PURGE: u8 = 8;
 const TAG: u8 = 9;
+const SERVICE: u8 = 10;
+const EXPIRY: u8 = 11;
 
 fn kind(tag: u8) -> KeyWriter {
     KeyWriter::new(Keyspace::Blobs).u8(tag)
@@ -29,6 +31,11 @@ fn kind(tag: u8) -> KeyWriter {
 
 pub(crate) fn container(account: &str, name: &str) -> Key {
     kind(CONTAINER).str(account).str(name).finish()
+}
+
+/// What an account's clients set for all of its blobs.
+pub(crate) fn service(account: &str) -> Key {
+    kind(SERVICE).str(account).finish()
 }
 
 pub(crate) fn containers(account: &str, prefix: &str) -> KeyRange {
@@ -92,6 +99,37 @@ pub(crate) fn state(generation: &Generation, record: &BlobRecord) -> Key {
         Some(at) => snapshot(generation, &record.name, at),
         None => blob(generation, &record.name),
     }
+}
+
+/// That a deleted state goes at a time.
+pub(crate) fn expiry(until: Timestamp, state: &Key) -> Key {
+    let behind_kind = state.as_bytes().get(2..).unwrap_or_default();
+    kind(EXPIRY).i64(ticks(until)).raw(behind_kind).finish()
+}
+
+/// Deleted states whose time is over.
+pub(crate) fn expired(now: Timestamp) -> KeyRange {
+    let whole = KeyRange::prefix(&kind(EXPIRY).finish());
+    KeyRange {
+        start: whole.start,
+        end: Some(kind(EXPIRY).i64(ticks(now)).finish()),
+    }
+}
+
+/// The key of the state that goes.
+pub(crate) fn expiring_state(expiry: &Key) -> Option<Key> {
+    Some(kind(SNAPSHOT).raw(expiry.as_bytes().get(10..)?).finish())
+}
+
+/// Where the content of a small state is.
+pub(crate) fn inline_of_state(state: &Key) -> Option<Key> {
+    Some(kind(INLINE).raw(state.as_bytes().get(2..)?).finish())
+}
+
+/// What a listing compares of a state's key: all but its time.
+pub(crate) fn name_of_state(state: &Key) -> &[u8] {
+    let behind = behind_generation(state);
+    behind.get(..behind.len().saturating_sub(8)).unwrap_or_default()
 }
 
 /// A time in the protocol's units. Those that a snapshot can have fit into 64 bits.

@@ -33,8 +33,24 @@ pub(crate) struct Wanted<'a> {
     pub(crate) delimiter: Option<&'a str>,
     pub(crate) from: Option<&'a From>,
     pub(crate) entries_max: usize,
-    /// Whether snapshots are given.
+    pub(crate) states: States,
+}
+
+/// Which states beside the blobs themselves are given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct States {
     pub(crate) snapshots: bool,
+    pub(crate) deleted: bool,
+}
+
+impl States {
+    fn take(self, record: &BlobRecord) -> bool {
+        match (&record.deleted, record.snapshot) {
+            (Some(_), _) => self.deleted,
+            (None, Some(_)) => self.snapshots,
+            (None, None) => true,
+        }
+    }
 }
 
 /// A range, read one entry ahead.
@@ -95,7 +111,7 @@ impl Blobs {
         let mut lines = Vec::new();
         loop {
             let mut blobs = Ahead::new(snapshot, range).await?;
-            let mut snapshots = match wanted.snapshots {
+            let mut snapshots = match wanted.states != States::default() {
                 true => Some(Ahead::new(snapshot, snapshots_range).await?),
                 false => None,
             };
@@ -110,7 +126,10 @@ impl Blobs {
                 };
                 let source = snapshots.as_mut().filter(|_| first).unwrap_or(&mut blobs);
                 let Some(entry) = source.take().await? else { break };
-                let record: BlobRecord = decode(&entry.versioned)?;
+                let mut record: BlobRecord = decode(&entry.versioned)?;
+                if !wanted.states.take(&record) {
+                    continue;
+                }
                 let common = wanted
                     .delimiter
                     .and_then(|delimiter| common(&record.name, wanted.prefix, delimiter));
@@ -135,6 +154,17 @@ impl Blobs {
                     ));
                     lines.push(Line::Prefix(common));
                     break;
+                }
+                // A blob that was deleted is given as one if nothing took its place.
+                if record.deleted.as_ref().is_some_and(|deleted| deleted.was_current) {
+                    let name = keys::name_of_state(&entry.key);
+                    let next = snapshots.as_ref().and_then(|ahead| ahead.head.as_ref());
+                    let another = next.is_some_and(|next| keys::name_of_state(&next.key) == name);
+                    let current = blobs.head.as_ref();
+                    let current = current.is_some_and(|blob| keys::behind_generation(&blob.key) == name);
+                    if !another && !current {
+                        record.snapshot = None;
+                    }
                 }
                 lines.push(Line::Blob(Box::new(record)));
             }

@@ -1,5 +1,6 @@
 //! What lies in the ledger, and the transactions that change it.
 
+pub(crate) mod account;
 pub(crate) mod blobs;
 pub(crate) mod blocks;
 pub(crate) mod containers;
@@ -8,6 +9,7 @@ pub(crate) mod keys;
 pub(crate) mod listing;
 pub(crate) mod records;
 pub(crate) mod snapshots;
+mod soft_delete;
 pub(crate) mod staging;
 mod sweep;
 pub(crate) mod tags;

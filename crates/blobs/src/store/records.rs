@@ -125,6 +125,16 @@ impl BlobKind {
     }
 }
 
+/// How a state was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deleted {
+    pub(crate) at: Timestamp,
+    /// When it goes.
+    pub(crate) until: Timestamp,
+    /// Whether it was the blob: not a snapshot, and not overwritten.
+    pub(crate) was_current: bool,
+}
+
 /// The access tier that a blob was given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TierRecord {
@@ -156,6 +166,9 @@ pub(crate) struct BlobRecord {
     /// When it was taken, for a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<Timestamp>,
+    /// When and how it was deleted, for a state that is kept for a while; it has a `snapshot`, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deleted: Option<Deleted>,
     #[serde(default, skip_serializing_if = "Tags::is_empty")]
     pub(crate) tags: Tags,
     /// The tier that somebody gave it; `None`: the default.

@@ -59,6 +59,7 @@ impl Blobs {
                 })
             })
             .transpose()
+            .map(|found: Option<Blob>| found.filter(|found| found.record.deleted.is_none()))
     }
 
     /// A blob's oldest snapshots, at most [`SNAPSHOTS_STEP_MAX`] of them.
@@ -74,10 +75,13 @@ impl Blobs {
         while found.len() < SNAPSHOTS_STEP_MAX
             && let Some(entry) = scan.next().await?
         {
-            found.push(Blob {
-                record: decode(&entry.versioned)?,
-                version: entry.versioned.version,
-            });
+            let record: BlobRecord = decode(&entry.versioned)?;
+            if record.deleted.is_none() {
+                found.push(Blob {
+                    record,
+                    version: entry.versioned.version,
+                });
+            }
         }
         Ok(found)
     }

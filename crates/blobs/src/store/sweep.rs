@@ -21,7 +21,7 @@ use crate::store::records::{BlobRecord, BlockRecord, decode};
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SweepOutcome {
-    /// Records of deleted containers that were removed.
+    /// Records of deleted containers, and deleted states of blobs with their parts, that were removed.
     pub purged_records: u64,
     /// Contents that were removed because their last reference went.
     pub removed_contents: u64,
@@ -62,6 +62,7 @@ impl Blobs {
             }
             self.ledger.commit(tx).await?;
         }
+        outcome.purged_records += self.sweep_expired().await?;
         for _ in 0..SWEEP_STEPS_MAX {
             let dropped = self.step(keys::all_dropped()).await?;
             let complete = dropped.len() < SWEEP_STEP_ENTRIES_MAX;

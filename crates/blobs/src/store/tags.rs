@@ -9,7 +9,7 @@ use crate::limits::{FIND_CONTAINERS_MAX, FIND_ENTRIES_MAX};
 use crate::rules::tags::{Comparison, Search, Tags};
 use crate::store::containers::Container;
 use crate::store::keys::{self, Generation};
-use crate::store::listing::{From, Wanted};
+use crate::store::listing::{From, States, Wanted};
 
 /// Where a search goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Blobs {
             prefix: search.container.as_deref().unwrap_or(""),
             delimiter: None,
             from: from_container.as_ref(),
-            snapshots: false,
+            states: States::default(),
             entries_max: FIND_CONTAINERS_MAX,
         };
         let (containers, next_container) = self.list_containers(snapshot, account, wanted).await?;

@@ -46,6 +46,13 @@ impl Blobs {
                     container.name, record.name
                 ));
             }
+            if let Some(deleted) = &record.deleted {
+                let expiry = keys::expiry(deleted.until, &entry.key);
+                if snapshot.get(&expiry).await?.is_none() {
+                    let place = format!("blob {}/{}", container.name, record.name);
+                    report.fault(format!("{place}: a deleted state would be kept for ever"));
+                }
+            }
             for (key, value) in record.tags.iter().filter(|_| record.snapshot.is_none()) {
                 let entry = keys::tag(&container.generation, key, value, &record.name);
                 if snapshot.get(&entry).await?.is_none() {

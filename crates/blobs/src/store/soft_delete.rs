@@ -1,0 +1,187 @@
+//! Soft delete: what is deleted or overwritten is kept for a while as a state below the blob's name,
+//! in the range of the snapshots, and can come back.
+//!
+//! Invariant: whoever looks for a blob or a snapshot doesn't see what is deleted; only listings that
+//! ask for it and Undelete Blob do. A kept state has references of its own, as a snapshot has, and an
+//! entry by the time at which it goes.
+
+use jiff::SignedDuration;
+use ledger::{Direction, LedgerError, Scan, Snapshot, Transaction};
+
+use crate::Blobs;
+use crate::error::BlobsError;
+use crate::limits::{SNAPSHOTS_STEP_MAX, SWEEP_STEP_ENTRIES_MAX};
+use crate::store::blobs::Blob;
+use crate::store::containers::{Container, log_record};
+use crate::store::keys;
+use crate::store::records::{BlobRecord, Deleted, decode, encode};
+
+impl Blobs {
+    /// How long `container`'s deleted blobs are kept, and what a state that is deleted now carries.
+    fn deleted(&self, kept: SignedDuration, was_current: bool) -> Deleted {
+        let now = self.clock.now();
+        Deleted {
+            at: now,
+            until: now.saturating_add(kept).unwrap_or(now),
+            was_current,
+        }
+    }
+
+    /// Stages a copy of a blob that is about to be overwritten or deleted, if the account keeps what
+    /// is; false if it doesn't.
+    pub(crate) async fn stage_keeping(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        blob: &Blob,
+        was_current: bool,
+    ) -> Result<bool, BlobsError> {
+        let Some(kept) = self.retention(snapshot, &container.account).await? else {
+            return Ok(false);
+        };
+        let mut record = blob.record.clone();
+        record.snapshot = Some(self.snapshot_time(snapshot, container, &record.name).await?);
+        record.lease = None;
+        let deleted = self.deleted(kept, was_current);
+        tx.put(
+            keys::expiry(deleted.until, &keys::state(&container.record.generation, &record)),
+            Vec::new(),
+        );
+        record.deleted = Some(deleted);
+        self.stage_snapshot(tx, snapshot, container, &record).await?;
+        Ok(true)
+    }
+
+    /// Stages the deletion of a snapshot; false if the account doesn't keep it.
+    pub(crate) async fn stage_snapshot_deletion(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        found: &Blob,
+    ) -> Result<bool, BlobsError> {
+        let Some(kept) = self.retention(snapshot, &container.account).await? else {
+            self.stage_snapshot_removal(tx, container, found);
+            return Ok(false);
+        };
+        let mut record = found.record.clone();
+        let deleted = self.deleted(kept, false);
+        let key = keys::state(&container.record.generation, &record);
+        container.require(tx);
+        tx.require_version(key.clone(), Some(found.version));
+        tx.put(keys::expiry(deleted.until, &key), Vec::new());
+        record.deleted = Some(deleted);
+        tx.put(key, encode(&record)?);
+        tx.record(log_record(
+            "deleteSnapshot",
+            &container.account,
+            &container.record.name,
+            Some(&record.name),
+        ));
+        Ok(true)
+    }
+
+    /// A blob's oldest deleted states, at most [`SNAPSHOTS_STEP_MAX`] of them, and whether there are
+    /// no more.
+    pub(crate) async fn deleted_states(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        name: &str,
+    ) -> Result<(Vec<Blob>, bool), BlobsError> {
+        let range = keys::snapshots_of(&container.record.generation, name);
+        let mut scan = Scan::new(snapshot, range, Direction::Forward);
+        let mut found = Vec::new();
+        while let Some(entry) = scan.next().await? {
+            let record: BlobRecord = decode(&entry.versioned)?;
+            if record.deleted.is_none() {
+                continue;
+            }
+            if found.len() >= SNAPSHOTS_STEP_MAX {
+                return Ok((found, false));
+            }
+            found.push(Blob {
+                record,
+                version: entry.versioned.version,
+            });
+        }
+        Ok((found, true))
+    }
+
+    /// Stages the return of a deleted state: as a snapshot, or as the blob that it was.
+    pub(crate) async fn stage_return(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        found: &Blob,
+        as_current: bool,
+    ) -> Result<(), BlobsError> {
+        let generation = &container.record.generation;
+        let key = keys::state(generation, &found.record);
+        let mut record = found.record.clone();
+        if let Some(deleted) = record.deleted.take() {
+            tx.delete(keys::expiry(deleted.until, &key));
+        }
+        if !as_current {
+            container.require(tx);
+            tx.require_version(key.clone(), Some(found.version));
+            tx.put(key, encode(&record)?);
+            return Ok(());
+        }
+        record.snapshot = None;
+        let inline = snapshot
+            .get(&keys::inline(generation, &record.name, found.record.snapshot))
+            .await?;
+        let inline = inline.map(|stored| stored.value);
+        self.stage_blob(tx, container, None, &record, inline, "undelete")?;
+        self.stage_snapshot_removal(tx, container, found);
+        Ok(())
+    }
+
+    /// Removes the deleted states whose time is over; one bounded step.
+    pub(crate) async fn sweep_expired(&self) -> Result<u64, BlobsError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let range = keys::expired(self.clock.now());
+        let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
+        let mut tx = Transaction::new();
+        let mut removed = 0;
+        while removed < SWEEP_STEP_ENTRIES_MAX as u64
+            && let Some(entry) = scan.next().await?
+        {
+            removed += 1;
+            tx.delete(entry.key.clone());
+            // Its container may have been purged meanwhile.
+            let Some(key) = keys::expiring_state(&entry.key) else {
+                continue;
+            };
+            let Some(stored) = snapshot.get(&key).await? else {
+                continue;
+            };
+            let record: BlobRecord = decode(&stored)?;
+            if record.deleted.is_none() {
+                continue;
+            }
+            tx.require_version(key.clone(), Some(stored.version));
+            for content in record.contents() {
+                tx.delete(keys::reference(content, &key));
+                tx.put(keys::dropped(content), Vec::new());
+            }
+            if let Some(inline) = keys::inline_of_state(&key) {
+                tx.delete(inline);
+            }
+            tx.delete(key);
+            // An entry counts for what it refers to: a commit's writes are bounded.
+            removed += record.extents.len() as u64;
+        }
+        if tx.is_empty() {
+            return Ok(0);
+        }
+        match self.ledger.commit(tx).await {
+            Ok(_) => Ok(removed),
+            Err(LedgerError::Conflict(_)) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
