@@ -30,6 +30,7 @@ const LIFE_FILE: &str = "test_life.py";
 /// Of the Python clients' files, those that the short form runs.
 const FILES_SHORT: &[&str] = &[
     "test_blobs.py",
+    "test_content_outage.py",
     "test_documents.py",
     "test_moving.py",
     "test_platform.py",

@@ -183,6 +183,10 @@ impl From<ContentError> for BlobsError {
         if error == ContentError::Full {
             return Self::with(ErrorCode::InternalError, "The server's disk is full.");
         }
+        if matches!(error, ContentError::Unavailable(_)) {
+            tracing::warn!(%error, "a request needs content that is out of reach");
+            return ErrorCode::ServerBusy.into();
+        }
         tracing::error!(%error, "the content store failed");
         ErrorCode::InternalError.into()
     }

@@ -5,6 +5,8 @@
 use std::fmt;
 
 use content::{ContentError, ContentId};
+use http::StatusCode;
+use object_store::client::HttpError;
 use zeroize::Zeroizing;
 
 use crate::limits::ERROR_CHARS_MAX;
@@ -14,6 +16,13 @@ const NO_BUCKET: &[&str] = &["NoSuchBucket", "ContainerNotFound", "bucket does n
 
 /// Answers by which providers say that there is no room.
 const FULL: &[&str] = &["507 Insufficient Storage", "StorageFull", "QuotaExceeded"];
+
+/// What stands before an answer's status in the texts of the client below, which gives it in no other
+/// way. Where it changes these words, what passes is taken for what lasts; `tests/faults.rs` sees it.
+const STATUS: &str = "non-2xx status code: ";
+
+/// As [`STATUS`], for an error in the body of an answer 200; the client asks again before it says so.
+const ERROR_BEHIND_200: &str = "Server returned error response: ";
 
 /// Shorter strings are too common in texts to be taken out of them.
 const SECRET_CHARS_MIN: usize = 4;
@@ -63,7 +72,12 @@ impl Failures {
         if FULL.iter().any(|said| text.contains(said)) {
             return ContentError::Full;
         }
-        ContentError::Io(format!("{doing}: {text}"))
+        let said = format!("{doing}: {text}");
+        if is_passing(error) {
+            ContentError::Unavailable(said)
+        } else {
+            ContentError::Io(said)
+        }
     }
 
     /// As [`Failures::sort`], where the object of content `id` may be missing.
@@ -85,6 +99,34 @@ pub(crate) fn is_missing(error: &object_store::Error) -> bool {
     let text = || error.to_string();
     matches!(error, object_store::Error::NotFound { .. })
         && !NO_BUCKET.iter().any(|said| text().contains(said))
+}
+
+/// Whether the same request may well succeed later: no answer came whole, or the answer says so.
+fn is_passing(error: &object_store::Error) -> bool {
+    // Credentials, names and preconditions have kinds of their own.
+    let object_store::Error::Generic { source, .. } = error else {
+        return false;
+    };
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
+    while let Some(error) = cause {
+        if error.is::<HttpError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    let text = source.to_string();
+    // S3 answers some requests with 200 before it has done them, and then with an error behind it.
+    if text.contains(ERROR_BEHIND_200) {
+        return true;
+    }
+    let status = text
+        .split_once(STATUS)
+        .and_then(|(_, rest)| StatusCode::from_bytes(rest.as_bytes().get(..3)?).ok());
+    status.is_some_and(|status| match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
+        status => status.is_server_error(),
+    })
 }
 
 /// Whether an answer began and broke off. The client below wraps nothing else in these words; where it

@@ -128,8 +128,8 @@ async fn fetch(shared: &Shared, id: ContentId, range: Range<u64>) -> Result<(Byt
     let wanted = range.start..range.end.min(size);
     if given != wanted || bytes.len() as u64 != wanted.end.saturating_sub(wanted.start) {
         let length = bytes.len();
-        return Err(ContentError::Io(format!(
-            "reading content {id}: {length} bytes came for {wanted:?}; retry"
+        return Err(ContentError::Unavailable(format!(
+            "reading content {id}: {length} bytes came for {wanted:?}"
         )));
     }
     Ok((bytes, size))

@@ -150,8 +150,8 @@ impl ObjectContent {
     /// Opens the store that `options` name; marks it as one if nothing lies there yet.
     ///
     /// # Errors
-    /// [`ContentError::Io`] if the provider refuses or can't be reached, or if something else lies
-    /// there.
+    /// [`ContentError::Unavailable`] if the provider can't be reached, [`ContentError::Io`] if it
+    /// refuses or if something else lies there.
     pub async fn open(options: &ObjectOptions, now: Now, chance: Chance) -> Result<Self, ContentError> {
         let (store, failures) = options.connect()?;
         Self::with_failures(store, &options.prefix, failures, now, chance).await

@@ -184,7 +184,7 @@ async fn by_a_seed_nothing_acknowledged_is_lost_and_nothing_read_is_wrong() {
             let content = bytes(seed << 8 | number, length);
             match write(&setting.store, &content).await {
                 Ok(info) => acknowledged.push((info, content)),
-                Err(ContentError::Io(_)) => refused += 1,
+                Err(ContentError::Unavailable(_)) => refused += 1,
                 Err(error) => panic!("seed {seed}, content {number}: {error}"),
             }
         }
@@ -200,7 +200,7 @@ async fn by_a_seed_nothing_acknowledged_is_lost_and_nothing_read_is_wrong() {
                         read_well += 1;
                     }
                     // Flipped twice in a row is damage as far as a reader can know.
-                    Err(ContentError::Io(_) | ContentError::Corrupt { .. }) => read_badly += 1,
+                    Err(ContentError::Unavailable(_) | ContentError::Corrupt { .. }) => read_badly += 1,
                     Err(error) => panic!("seed {seed}, {info:?}: {error}"),
                 }
             }
@@ -229,8 +229,8 @@ async fn by_a_seed_nothing_acknowledged_is_lost_and_nothing_read_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn errors_name_the_request_and_no_secret() {
-    for status in [400, 403, 500, 503] {
+async fn errors_name_the_request_and_no_secret_and_say_whether_they_pass() {
+    for status in [400, 401, 403, 408, 429, 500, 501, 502, 503, 504] {
         let setting = setting(move |_, _| Fault::Answer(status)).await;
         let id = ContentId::from_bytes([1; 16]);
         let errors = [
@@ -241,7 +241,10 @@ async fn errors_name_the_request_and_no_secret() {
         ];
         for error in errors {
             let text = error.to_string();
-            assert!(matches!(error, ContentError::Io(_)), "{text}");
+            let is_passing = matches!(error, ContentError::Unavailable(_));
+            assert!(is_passing || matches!(error, ContentError::Io(_)), "{text}");
+            let passes = matches!(status, 408 | 429 | 500 | 502..=504);
+            assert_eq!(is_passing, passes, "{status}: {text}");
             assert!(text.contains("in-the-head-"), "{text}");
             assert!(text.contains(&status.to_string()), "{text}");
             assert!(!text.contains(KEY), "{text}");
@@ -256,7 +259,27 @@ async fn a_server_that_is_away_ends_in_an_error_in_time() {
     // Each try may take 2 s, none begins after 5 s.
     let written = tokio::time::timeout(Duration::from_secs(10), write(&setting.store, &content)).await;
     let error = written.expect("an error in time").unwrap_err();
-    assert!(matches!(error, ContentError::Io(_)), "{error}");
+    assert!(matches!(error, ContentError::Unavailable(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_nobody_answers_for_is_unavailable() {
+    let setting = setting(|_, _| Fault::None).await;
+    let (store, proxy) = (setting.store, setting.proxy);
+    let info = write(&store, &bytes(1, 100_000)).await.unwrap();
+    drop(proxy);
+    let id = info.id;
+    let errors = [
+        write(&store, &bytes(1, 100)).await.unwrap_err(),
+        write(&store, &bytes(1, 9 * MIB)).await.unwrap_err(),
+        read(&store, id, 0..1).await.unwrap_err(),
+        store.info(id).await.unwrap_err(),
+        store.delete(id).await.unwrap_err(),
+        store.list(None, 1).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, ContentError::Unavailable(_)), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,11 @@ pub enum ContentError {
     /// No space left; nothing was kept.
     #[error("the content store's disk is full; free space on it and retry")]
     Full,
-    /// The disk or the store behind it failed.
+    /// The store can't be reached, or says itself that it can't answer for now; nothing was kept, and
+    /// trying again later may well succeed.
+    #[error("the content store is unavailable: {0}")]
+    Unavailable(String),
+    /// The disk failed, or the store refused what would be refused again: its credentials, its bucket.
     #[error("the content store failed: {0}")]
     Io(String),
     /// More bytes than the caller bounded.

@@ -148,7 +148,10 @@ impl Report {
             ),
             ("nothing that was refused is there", self.torn == 0),
             ("nothing that was read is wrong", self.corrupt == 0),
-            ("each error has the protocol's own form", self.unclear == 0),
+            (
+                "each error tells clients in the protocol's own form to come back",
+                self.unclear == 0,
+            ),
             ("each request has an answer", self.unanswered == 0),
             ("ledger and references are whole", self.verified),
             ("each kind of fault happened", every_kind),
@@ -213,8 +216,9 @@ impl Report {
     }
 }
 
-/// The code of an error of the server's in the Blob protocol's form, or what is missing of that: the
-/// code in header and body, the request's id in both.
+/// The code of an error in the Blob protocol's form that tells clients to come back, or what is
+/// missing of that: the code in header and body, the request's id in both, when to come back. What
+/// fails here is the store behind the server, and passes: nothing else may be said of it.
 fn error_code(answer: &Answer) -> Result<String, String> {
     let body = String::from_utf8_lossy(&answer.body);
     let header = |name: &str| {
@@ -225,10 +229,16 @@ fn error_code(answer: &Answer) -> Result<String, String> {
     let in_body = body.contains(&format!("<Code>{code}</Code>"))
         && body.contains(&format!("RequestId:{request_id}"))
         && body.trim_end().ends_with("</Error>");
-    match answer.status {
-        500 | 503 if in_body => Ok(code.to_owned()),
-        500 | 503 => Err(format!("{code} with another body: {body}")),
-        _ => Err(format!("{code}, where only the store failed: {body}")),
+    if answer.status != 503 || code != "ServerBusy" {
+        return Err(format!("{code}, where only the store failed: {body}"));
+    }
+    if !in_body {
+        return Err(format!("{code} with another body: {body}"));
+    }
+    let pause: Result<u64, _> = header("retry-after")?.parse();
+    match pause {
+        Ok(1..) => Ok(code.to_owned()),
+        _ => Err("with a malformed retry-after".to_owned()),
     }
 }
 
@@ -239,6 +249,7 @@ mod tests {
     fn answer(status: u16, code: Option<&'static str>, body: &str) -> Answer {
         let mut headers = http::HeaderMap::new();
         headers.insert("x-ms-request-id", http::HeaderValue::from_static("17"));
+        headers.insert("retry-after", http::HeaderValue::from_static("1"));
         if let Some(code) = code {
             headers.insert("x-ms-error-code", http::HeaderValue::from_static(code));
         }
@@ -258,6 +269,11 @@ mod tests {
         assert!(!clear(&answer(500, Some("InternalError"), body)));
         assert!(!clear(&answer(404, Some("ServerBusy"), body)));
         assert!(!clear(&answer(503, Some("ServerBusy"), &body[..60])));
+        let failed = body.replace("ServerBusy", "InternalError");
+        assert!(!clear(&answer(500, Some("InternalError"), &failed)));
+        let mut at_once = answer(503, Some("ServerBusy"), body);
+        at_once.headers.remove("retry-after");
+        assert!(!clear(&at_once));
     }
 
     #[test]
@@ -269,7 +285,7 @@ mod tests {
             for kind in REQUESTS {
                 report.requests.insert(kind, (1, 1));
             }
-            report.errors.insert("500 InternalError".to_owned(), 1);
+            report.errors.insert("503 ServerBusy".to_owned(), 1);
             for kind in KINDS {
                 report.faults.by_kind.insert((*kind).to_owned(), 1);
             }
