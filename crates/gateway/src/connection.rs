@@ -1,12 +1,13 @@
 //! One connection: plain or TLS by its first byte, then HTTP until its end.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::Version;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -19,6 +20,7 @@ use crate::Transport;
 use crate::limits::{PING_INTERVAL_SECONDS, PING_SECONDS_MAX, STREAMS_MAX};
 use crate::patient::Patient;
 use crate::request::Handler;
+use crate::traffic::{Patience, Traffic};
 
 /// The first byte of a TLS handshake record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -81,7 +83,8 @@ where
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_read_max)
+        // [`Patience`] has both limits that this one would be.
+        .header_read_timeout(None)
         .max_headers(limits.headers_max)
         .max_buf_size(limits.header_bytes_max.max(8_192))
         .half_close(false);
@@ -92,18 +95,22 @@ where
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(PING_INTERVAL_SECONDS))
         .keep_alive_timeout(Duration::from_secs(PING_SECONDS_MAX));
-    let read_bytes = Arc::new(AtomicU64::new(0));
-    let io = TokioIo::new(Patient::new(stream, read_bytes.clone(), limits.write_idle_max));
+    let traffic = Arc::new(Traffic::default());
+    let mut patience = Patience::new(traffic.clone(), limits);
+    let io = TokioIo::new(Patient::new(stream, traffic.clone(), limits.write_idle_max));
     let service = service_fn(|request| {
-        let (handler, read_bytes) = (handler.clone(), read_bytes.clone());
+        let (handler, traffic) = (handler.clone(), traffic.clone());
         async move {
-            let response = handler.handle(request, peer, secure).await;
-            handler
-                .metrics
-                .received(&handler.name, read_bytes.swap(0, Ordering::Relaxed));
+            let under_way = traffic.begin(request.version() == Version::HTTP_2);
+            let response = handler.handle(request, peer, secure, under_way).await;
+            handler.metrics.received(&handler.name, traffic.read_since());
             Ok::<_, Infallible>(response)
         }
     });
-    let connection = builder.serve_connection(io, service).into_owned();
-    watcher.watch(connection).await.map_err(|error| error.to_string())
+    let connection = watcher.watch(builder.serve_connection(io, service).into_owned());
+    tokio::select! {
+        biased;
+        ended = connection => ended.map_err(|error| error.to_string()),
+        cause = poll_fn(|context| patience.poll_end(context)) => Err(cause.to_owned()),
+    }
 }

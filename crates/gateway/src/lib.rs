@@ -21,6 +21,7 @@ mod patient;
 mod request;
 mod server;
 pub mod tls;
+mod traffic;
 
 pub use admin::{AdminService, HealthSource};
 pub use error::GatewayError;

@@ -12,7 +12,8 @@ pub const HEADERS_MAX: usize = 512;
 /// A request head must be whole this long after its first byte (Kestrel's own default).
 pub const HEADER_READ_SECONDS_MAX: u64 = 30;
 
-/// A connection without a request is closed after this long (Kestrel's own default).
+/// A connection without a request is closed after this long (Kestrel's own default); HTTP/2 has
+/// pings instead ([`PING_INTERVAL_SECONDS`]).
 pub const KEEP_ALIVE_SECONDS_MAX: u64 = 130;
 
 /// A TLS handshake must be done after this long.

@@ -1,4 +1,4 @@
-//! A socket that counts what it reads and gives up on a client that doesn't take its answer.
+//! A socket that counts what it moves and gives up on a client that doesn't take its answer.
 //!
 //! Without this a client that asks for much and reads nothing would hold its connection, and what
 //! the answer is made from, for ever.
@@ -7,28 +7,35 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::traffic::Traffic;
+
 /// The socket.
 pub(crate) struct Patient<IO> {
     io: IO,
-    read_bytes: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
     write_idle_max: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<IO> Patient<IO> {
-    pub(crate) fn new(io: IO, read_bytes: Arc<AtomicU64>, write_idle_max: Duration) -> Self {
+    pub(crate) fn new(io: IO, traffic: Arc<Traffic>, write_idle_max: Duration) -> Self {
         Self {
             io,
-            read_bytes,
+            traffic,
             write_idle_max,
             stalled: None,
+        }
+    }
+
+    fn count(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.traffic.written(*bytes);
         }
     }
 
@@ -60,8 +67,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Patient<IO> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let poll = Pin::new(&mut self.io).poll_read(context, buffer);
-        self.read_bytes
-            .fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        self.traffic.read(buffer.filled().len() - before);
         poll
     }
 }
@@ -73,6 +79,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Patient<IO> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.count(&poll);
         self.judge(context, poll)
     }
 
@@ -82,6 +89,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Patient<IO> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        self.count(&poll);
         self.judge(context, poll)
     }
 

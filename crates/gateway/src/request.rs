@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::body::{BodyBounds, RequestBody, ResponseBody};
 use crate::limits::{LOGGED_PATH_BYTES_MAX, RETRY_AFTER_SECONDS};
 use crate::metrics::Metrics;
+use crate::traffic::UnderWay;
 use crate::{Listener, ListenerLimits};
 
 /// What every request of a listener needs.
@@ -44,6 +45,7 @@ pub(crate) struct Finish {
     began: Duration,
     sent_bytes: u64,
     _place: Option<OwnedSemaphorePermit>,
+    _under_way: UnderWay,
 }
 
 impl Finish {
@@ -100,6 +102,7 @@ impl Handler {
         request: Request<Incoming>,
         peer: std::net::SocketAddr,
         secure: bool,
+        under_way: UnderWay,
     ) -> Response<ResponseBody> {
         let request_id = self.random.uuid();
         self.metrics.begin(&self.name);
@@ -118,6 +121,7 @@ impl Handler {
             began: self.clock.monotonic(),
             sent_bytes: 0,
             _place: place,
+            _under_way: under_way,
         };
         let response = if busy {
             too_busy()

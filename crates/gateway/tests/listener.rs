@@ -152,6 +152,64 @@ async fn a_slow_head_is_cut_off() {
     assert!(SystemClock.monotonic().saturating_sub(began) < Duration::from_secs(5));
 }
 
+/// Reads a short answer, which comes at once.
+async fn answer(connection: &mut TcpStream) -> String {
+    let mut received = vec![0; 4_096];
+    let length = connection.read(&mut received).await.unwrap();
+    String::from_utf8_lossy(&received[..length]).into_owned()
+}
+
+/// How long the server keeps the connection from now on.
+async fn kept(connection: &mut TcpStream) -> Duration {
+    let began = SystemClock.monotonic();
+    let mut rest = Vec::new();
+    let read = connection.read_to_end(&mut rest);
+    let _ = tokio::time::timeout(Duration::from_secs(20), read).await.unwrap();
+    SystemClock.monotonic().saturating_sub(began)
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_longer_than_a_head_may_take() {
+    let (head_max, idle_max) = (Duration::from_millis(200), Duration::from_millis(1_500));
+    let limits = ListenerLimits {
+        header_read_max: head_max,
+        keep_alive_max: idle_max,
+        ..ListenerLimits::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (tls, _) = gateway::tls::Tls::development(folder.path(), SystemClock.now()).unwrap();
+    for transport in [Transport::Plain, Transport::Both(Arc::new(tls))] {
+        let running = start(transport, limits.clone());
+        let connect = || async { TcpStream::connect(running.address).await.unwrap() };
+        let mut connection = connect().await;
+        for path in ["/", "/", "/body"] {
+            tokio::time::sleep(head_max * 3).await;
+            let body = "content-length: 3\r\n\r\nabc";
+            let request = format!("POST {path} HTTP/1.1\r\nhost: a\r\n{body}");
+            connection.write_all(request.as_bytes()).await.unwrap();
+            assert_eq!(status(&answer(&mut connection).await), "200");
+        }
+        let after_a_request = kept(&mut connection).await;
+        let without_any = kept(&mut connect().await).await;
+        for kept in [after_a_request, without_any] {
+            assert!(kept > idle_max / 2 && kept < idle_max * 4, "{kept:?}");
+        }
+        // Also a head that isn't the first, and that comes byte by byte.
+        let mut connection = connect().await;
+        connection
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(status(&answer(&mut connection).await), "200");
+        let began = SystemClock.monotonic();
+        while connection.write_all(b"G").await.is_ok() {
+            let taken = SystemClock.monotonic().saturating_sub(began);
+            assert!(taken < idle_max, "a slow head was waited for");
+            tokio::time::sleep(head_max / 8).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn bodies_are_bounded_in_size_and_time() {
     let limits = ListenerLimits {
