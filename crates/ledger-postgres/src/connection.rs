@@ -18,9 +18,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::error::describe;
 use crate::limits::{
     CONNECT_SECONDS_MAX, IDLE_IN_TRANSACTION_MILLISECONDS_MAX, LOCK_MILLISECONDS_MAX, SILENT_SECONDS_MAX,
-    STATEMENT_MILLISECONDS_MAX, UNANSWERED_SECONDS_MAX,
+    STATEMENT_MILLISECONDS_MAX, UNANSWERED_SECONDS_MAX, WRITER_IDLE_MILLISECONDS_MAX,
 };
 use crate::schema;
+use crate::silence::{Listening, Silence};
 use crate::{ConnectError, Options};
 
 /// Makes connections.
@@ -28,6 +29,8 @@ pub(crate) struct Connector {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     options: Options,
+    /// While the database is silent, no connection is kept or made but the one that asks it.
+    pub(crate) silence: Silence,
 }
 
 impl std::fmt::Debug for Connector {
@@ -79,6 +82,7 @@ impl Connector {
             config,
             tls,
             options: options.clone(),
+            silence: Silence::new(),
         })
     }
 
@@ -87,8 +91,23 @@ impl Connector {
         &self.options.schema
     }
 
-    /// A connection whose session is set up. Notifications go to `notify`.
-    pub(crate) async fn open(&self, notify: Option<mpsc::Sender<String>>) -> Result<Client, ConnectError> {
+    /// A connection whose session is set up; refused at once while the database is silent.
+    pub(crate) async fn open(&self) -> Result<Client, ConnectError> {
+        let mut listening = self.silence.listen();
+        tokio::select! {
+            biased;
+            cause = listening.is_silent() => Err(ConnectError::Unreachable(cause)),
+            opened = self.connect(None) => opened,
+        }
+    }
+
+    /// As [`Connector::open`], and also while the database is silent. Notifications go to `notify`.
+    pub(crate) async fn open_watching(&self, notify: mpsc::Sender<String>) -> Result<Client, ConnectError> {
+        self.connect(Some(notify)).await
+    }
+
+    async fn connect(&self, notify: Option<mpsc::Sender<String>>) -> Result<Client, ConnectError> {
+        let listening = self.silence.listen();
         let mut config = self.config.clone();
         if let Some(path) = &self.options.password_file {
             let password = tokio::fs::read_to_string(path)
@@ -96,26 +115,6 @@ impl Connector {
                 .map_err(|error| ConnectError::Options(format!("{}: {error}", path.display())))?;
             config.password(password.trim_end_matches(['\r', '\n']));
         }
-        let connecting = async {
-            match &self.tls {
-                Some(tls) => {
-                    let (client, connection) = config.connect(tls.clone()).await?;
-                    drive(connection, notify);
-                    Ok(client)
-                }
-                None => {
-                    let (client, connection) = config.connect(NoTls).await?;
-                    drive(connection, notify);
-                    Ok(client)
-                }
-            }
-        };
-        let unreachable = |error: tokio_postgres::Error| ConnectError::Unreachable(describe(&error));
-        let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
-        let client: Client = tokio::time::timeout(limit, connecting)
-            .await
-            .map_err(|_| ConnectError::Unreachable(format!("no answer within {CONNECT_SECONDS_MAX} s")))?
-            .map_err(unreachable)?;
         let session = format!(
             "SET search_path TO {}; SET statement_timeout TO {STATEMENT_MILLISECONDS_MAX}; \
              SET lock_timeout TO {LOCK_MILLISECONDS_MAX}; \
@@ -125,8 +124,27 @@ impl Connector {
              WHERE current_setting('synchronous_commit') IN ('off', 'local')",
             self.options.schema
         );
-        client.batch_execute(&session).await.map_err(unreachable)?;
-        Ok(client)
+        let connecting = async {
+            let client = match &self.tls {
+                Some(tls) => {
+                    let (client, connection) = config.connect(tls.clone()).await?;
+                    drive(connection, notify, listening);
+                    client
+                }
+                None => {
+                    let (client, connection) = config.connect(NoTls).await?;
+                    drive(connection, notify, listening);
+                    client
+                }
+            };
+            client.batch_execute(&session).await?;
+            Ok(client)
+        };
+        let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
+        tokio::time::timeout(limit, connecting)
+            .await
+            .map_err(|_| ConnectError::Unreachable(format!("no answer within {CONNECT_SECONDS_MAX} s")))?
+            .map_err(|error: tokio_postgres::Error| ConnectError::Unreachable(describe(&error)))
     }
 }
 
@@ -156,27 +174,35 @@ fn tls(options: &Options) -> Result<MakeRustlsConnect, ConnectError> {
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// Moves a connection's bytes until its client is dropped or it breaks, of which each statement
-/// under way is told.
-fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, notify: Option<mpsc::Sender<String>>)
-where
+/// Moves a connection's bytes until its client is dropped, it breaks or the database falls silent, of
+/// which each statement under way is told.
+fn drive<S, T>(
+    mut connection: tokio_postgres::Connection<S, T>,
+    notify: Option<mpsc::Sender<String>>,
+    mut listening: Listening,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     tokio::spawn(async move {
-        while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        loop {
+            let message = tokio::select! {
+                message = poll_fn(|context| connection.poll_message(context)) => message,
+                () = listening.falls_silent() => return,
+            };
             match message {
-                Ok(AsyncMessage::Notification(notification)) => {
+                Some(Ok(AsyncMessage::Notification(notification))) => {
                     if let Some(notify) = &notify {
                         // A full queue loses nothing: the head is read after each of them.
                         let _ = notify.try_send(notification.payload().to_owned());
                     }
                 }
-                Ok(_) => {}
-                Err(error) => {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
                     tracing::debug!(error = describe(&error), "a connection to PostgreSQL ended");
                     return;
                 }
+                None => return,
             }
         }
     });
@@ -211,7 +237,7 @@ const LOG_PAGE: &str = "SELECT sequence, record FROM (SELECT sequence, record, s
 
 impl Reader {
     pub(crate) async fn open(connector: &Connector) -> Result<Self, ConnectError> {
-        let client = connector.open(None).await?;
+        let client = connector.open().await?;
         let (forward, backward) = (page("ASC"), page("DESC"));
         let prepared = futures::try_join!(
             client.prepare("SELECT sequence, chain, trimmed, trimmed_chain FROM head"),
@@ -253,7 +279,10 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) async fn open(connector: &Connector) -> Result<Self, ConnectError> {
-        let client = connector.open(None).await?;
+        let client = connector.open().await?;
+        let idle = format!("SET idle_in_transaction_session_timeout TO {WRITER_IDLE_MILLISECONDS_MAX}");
+        let set = client.batch_execute(&idle).await;
+        set.map_err(|error| ConnectError::Unreachable(describe(&error)))?;
         let prepared = futures::try_join!(
             client
                 .prepare("SELECT sequence, chain, trimmed FROM head FOR UPDATE")

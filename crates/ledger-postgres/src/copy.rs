@@ -83,7 +83,7 @@ impl PostgresSource {
     /// none.
     pub async fn open(options: &Options) -> Result<Self, ConnectError> {
         let connector = Connector::new(options)?;
-        let client = connector.open(None).await?;
+        let client = connector.open().await?;
         let found = client
             .query_one("SELECT to_regclass('format') IS NOT NULL", &[])
             .await
@@ -133,7 +133,7 @@ impl CopySource for PostgresSource {
     async fn standing_now(&self) -> Result<Standing, LedgerError> {
         let client = self
             .connector
-            .open(None)
+            .open()
             .await
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         let row = client
@@ -163,7 +163,7 @@ impl PostgresCopy {
     /// [`ConnectError`] says why the schema is refused.
     pub async fn open(options: &Options, source: &Standing) -> Result<Self, ConnectError> {
         let connector = Connector::new(options)?;
-        let client = connector.open(None).await?;
+        let client = connector.open().await?;
         schema::prepare(&client, connector.schema()).await?;
         let reader = Reader::open(&connector).await?;
         let name = lock_name(connector.schema());

@@ -107,7 +107,7 @@ impl PostgresLedger {
         random: Arc<dyn Random>,
     ) -> Result<Self, ConnectError> {
         let connector = Arc::new(Connector::new(options)?);
-        let client = connector.open(None).await?;
+        let client = connector.open().await?;
         schema::prepare(&client, connector.schema()).await?;
         let sequence = schema::newest_commit(&client, connector.schema()).await?;
         let writer = Writer::open(&connector).await?;

@@ -23,6 +23,7 @@ pub mod limits;
 mod options;
 mod record;
 mod schema;
+mod silence;
 mod snapshot;
 mod verify;
 mod watcher;

@@ -26,6 +26,10 @@ pub const LOCK_MILLISECONDS_MAX: u64 = 10_000;
 /// hold up neither other nodes nor the database's own cleaning.
 pub const IDLE_IN_TRANSACTION_MILLISECONDS_MAX: u64 = 60_000;
 
+/// As [`IDLE_IN_TRANSACTION_MILLISECONDS_MAX`], for transactions that write: they hold the head's
+/// row, and between their statements lies no more than a way to the database and back.
+pub const WRITER_IDLE_MILLISECONDS_MAX: u64 = 10_000;
+
 /// How long a group waits for a database that went away. Past it callers are told, and those that
 /// come later are told at once until it is back.
 pub const OUTAGE_SECONDS_MAX: u64 = 5;
@@ -38,7 +42,11 @@ pub const RETRY_MILLISECONDS_FIRST: u64 = 50;
 pub const RETRY_MILLISECONDS_MAX: u64 = 1_000;
 
 /// The head is looked at this often even if nobody tells of a new commit.
-pub const HEAD_POLL_SECONDS: u64 = 5;
+pub const HEAD_POLL_SECONDS: u64 = 2;
+
+/// Longest wait for an answer to that, which waits for no lock: past it the database hangs, and every
+/// connection is given up. Together with [`HEAD_POLL_SECONDS`] the longest time until that is noticed.
+pub const ANSWER_SECONDS_MAX: u64 = 4;
 
 /// Log entries whose removal shares a transaction.
 pub const TRIM_STEP_ENTRIES: u64 = 10_000;

@@ -12,8 +12,10 @@ use crate::connection::channel;
 use crate::engine::Shared;
 use crate::error::describe;
 use crate::limits::{
-    HEAD_POLL_SECONDS, OUTAGE_SECONDS_MAX, RETRY_MILLISECONDS_FIRST, RETRY_MILLISECONDS_MAX,
+    ANSWER_SECONDS_MAX, HEAD_POLL_SECONDS, OUTAGE_SECONDS_MAX, RETRY_MILLISECONDS_FIRST,
+    RETRY_MILLISECONDS_MAX,
 };
+use crate::silence::answer;
 
 /// Words of new commits that may wait; more say nothing new.
 const WORDS_MAX: usize = 16;
@@ -24,20 +26,14 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     let mut heard = shared.clock.monotonic();
     loop {
         let (notify, mut words) = mpsc::channel(WORDS_MAX);
-        let connected = match shared.connector.open(Some(notify)).await {
-            Ok(client) => listen(&shared, &client)
-                .await
-                .map(|()| client)
-                .map_err(|error| describe(&error)),
-            Err(error) => Err(error.to_string()),
-        };
-        match connected {
-            Err(cause) => {
+        match answer(connect(&shared, notify)).await {
+            None => silent(&shared),
+            Some(Err(cause)) => {
                 if shared.clock.monotonic().saturating_sub(heard) >= Duration::from_secs(OUTAGE_SECONDS_MAX) {
                     shared.unavailable(&cause);
                 }
             }
-            Ok(client) => {
+            Some(Ok(client)) => {
                 pause = Duration::from_millis(RETRY_MILLISECONDS_FIRST);
                 loop {
                     tokio::select! {
@@ -51,8 +47,13 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
                         },
                         () = shared.until_closed() => return,
                         () = tokio::time::sleep(Duration::from_secs(HEAD_POLL_SECONDS)) => {
-                            if read_head(&shared, &client).await.is_err() {
-                                break;
+                            match answer(read_head(&shared, &client)).await {
+                                Some(Ok(())) => {}
+                                Some(Err(_)) => break,
+                                None => {
+                                    silent(&shared);
+                                    break;
+                                }
                             }
                         }
                     }
@@ -68,10 +69,25 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     }
 }
 
-async fn listen(shared: &Shared, client: &Client) -> Result<(), tokio_postgres::Error> {
+/// A connection that hears of commits; why there is none.
+async fn connect(shared: &Shared, notify: mpsc::Sender<String>) -> Result<Client, String> {
+    let opened = shared.connector.open_watching(notify).await;
+    let client = opened.map_err(|error| error.to_string())?;
     let statement = format!("LISTEN {}", channel(shared.connector.schema()));
-    client.batch_execute(&statement).await?;
-    read_head(shared, client).await
+    let listening = async {
+        client.batch_execute(&statement).await?;
+        read_head(shared, &client).await
+    };
+    listening.await.map_err(|error| describe(&error))?;
+    Ok(client)
+}
+
+/// The database hangs. Callers are refused from now on, before their connections end: so none of
+/// them waits for it to come back.
+fn silent(shared: &Shared) {
+    let cause = format!("no answer within {ANSWER_SECONDS_MAX} s");
+    shared.unavailable(&cause);
+    shared.connector.silence.begin(&cause);
 }
 
 /// The database answers: what was committed meanwhile is known, and so is that it is back.
@@ -80,6 +96,7 @@ async fn read_head(shared: &Shared, client: &Client) -> Result<(), tokio_postgre
     if let Ok(sequence) = u64::try_from(row.get::<_, i64>(0)) {
         shared.show(sequence);
     }
+    shared.connector.silence.end();
     shared.available();
     Ok(())
 }

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use ledger::random::SeededRandom;
 use ledger::{Health, Key, KeyWriter, Keyspace, Ledger, LedgerError, SystemClock, Transaction};
+use ledger_postgres::limits::{ANSWER_SECONDS_MAX, HEAD_POLL_SECONDS};
 use ledger_postgres::{Options, PostgresLedger};
 use server::Server;
 
@@ -76,55 +77,197 @@ async fn an_outage_and_its_end_are_noticed_when_nobody_writes() {
     assert!(back < Duration::from_secs(2), "{back:?}");
 }
 
-/// Stands before the server and cuts every connection when a COMMIT passes, once it is told to;
+/// Past it every call must have been answered: the time until the next question to the database,
+/// and its patience with the answer.
+const ANSWERED_MAX: Duration = Duration::from_secs(HEAD_POLL_SECONDS + ANSWER_SECONDS_MAX + 1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_hangs_is_given_up_and_taken_again() {
+    let mut server = Server::start();
+    let ledger = Arc::new(connect(&server.connection()).await);
+    ledger.commit(put("before")).await.unwrap();
+    let held = ledger.snapshot().await.unwrap();
+    server.hang(true);
+    let began = Instant::now();
+    let commits = (0..20).map(|number| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(200) * number).await;
+            ledger.commit(put(&format!("hung {number}"))).await.map(|_| ())
+        })
+    });
+    let reads = (0..20).map(|number| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(200) * number).await;
+            ledger.snapshot().await.map(|_| ())
+        })
+    });
+    let calls: Vec<_> = commits.chain(reads).collect();
+    let read = held.get(&key("before")).await;
+    assert!(matches!(read, Err(LedgerError::Unavailable(_))), "{read:?}");
+    for call in calls {
+        let outcome = call.await.unwrap();
+        assert!(
+            matches!(
+                outcome,
+                Err(LedgerError::Unavailable(_) | LedgerError::Unknown(_))
+            ),
+            "{outcome:?}"
+        );
+    }
+    let taken = began.elapsed();
+    assert!(
+        taken < ANSWERED_MAX,
+        "the last of them was answered after {taken:?}"
+    );
+    assert_ne!(ledger.health(), Health::Ready);
+    // From now on everything is refused at once, although connecting would take its time.
+    for number in 0..5 {
+        let began = Instant::now();
+        let commit = ledger.commit(put(&format!("refused {number}"))).await;
+        assert!(matches!(commit, Err(LedgerError::Unavailable(_))), "{commit:?}");
+        assert!(ledger.snapshot().await.is_err());
+        assert!(
+            began.elapsed() < Duration::from_millis(500),
+            "{:?}",
+            began.elapsed()
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    server.hang(false);
+    let back = until(&ledger, true).await;
+    assert!(back < Duration::from_secs(3), "{back:?}");
+    ledger.commit(put("after")).await.unwrap();
+    assert!(is_there(&ledger, "before").await && is_there(&ledger, "after").await);
+    for number in 0..5 {
+        assert!(!is_there(&ledger, &format!("refused {number}")).await);
+    }
+    let report = ledger.verify(&|_| ()).await.unwrap();
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_others_is_no_silence() {
+    let server = Server::start();
+    let ledger = connect(&server.connection()).await;
+    let (other, connection) = tokio_postgres::connect(&server.connection(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let lock = "SET search_path TO stabbur; BEGIN; SELECT sequence FROM head FOR UPDATE";
+    other.batch_execute(lock).await.unwrap();
+    let held = ANSWERED_MAX + Duration::from_secs(1);
+    let (commit, ()) = tokio::join!(ledger.commit(put("waited")), async {
+        tokio::time::sleep(held).await;
+        assert_eq!(ledger.health(), Health::Ready);
+        other.batch_execute("ROLLBACK").await.unwrap();
+    });
+    commit.unwrap();
+}
+
+/// What a door does to the connections on which a COMMIT passes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Harm {
+    /// Cuts them.
+    Cut,
+    /// Passes nothing on from then on, either way, and keeps them: as a machine that vanished.
+    Swallow,
+}
+
+/// Stands before the server and harms every connection when a COMMIT passes, once it is told to;
 /// the COMMIT itself is handed on or not. From then on nobody is let in until it is told to.
 struct Door {
     folder: tempfile::TempDir,
-    cuts: Arc<AtomicBool>,
+    harms: Arc<AtomicBool>,
     closed: Arc<AtomicBool>,
 }
 
 impl Door {
-    fn before(server: &Path, hands_on: bool) -> Self {
+    fn before(server: &Path, harm: Harm, hands_on: bool) -> Self {
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
-        let (cuts, closed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (server, flags) = (server.join(".s.PGSQL.5432"), (cuts.clone(), closed.clone()));
+        let door = Self {
+            folder,
+            harms: Arc::default(),
+            closed: Arc::default(),
+        };
+        let (server, harms, closed) = (
+            server.join(".s.PGSQL.5432"),
+            door.harms.clone(),
+            door.closed.clone(),
+        );
         std::thread::spawn(move || {
+            let mut ignored = Vec::new();
             for client in listener.incoming().map_while(Result::ok) {
-                if !flags.1.load(Ordering::SeqCst) {
-                    relay(client, &server, &flags, hands_on);
+                if !closed.load(Ordering::SeqCst) {
+                    relay(client, &server, (harms.clone(), closed.clone()), harm, hands_on);
+                } else if harm == Harm::Swallow {
+                    ignored.push(client);
                 }
             }
         });
-        Self { folder, cuts, closed }
+        door
     }
 }
 
-fn relay(client: UnixStream, server: &PathBuf, flags: &(Arc<AtomicBool>, Arc<AtomicBool>), hands_on: bool) {
+fn relay(
+    client: UnixStream,
+    server: &PathBuf,
+    (harms, closed): (Arc<AtomicBool>, Arc<AtomicBool>),
+    harm: Harm,
+    hands_on: bool,
+) {
     let Ok(server) = UnixStream::connect(server) else {
         return;
     };
     let (mut answers, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let swallowed = Arc::new(AtomicBool::new(false));
+    let (swallows, shut) = (swallowed.clone(), closed.clone());
     std::thread::spawn(move || {
-        let _ = std::io::copy(&mut answers, &mut to_client);
+        let mut buffer = [0; 65_536];
+        while let Ok(length @ 1..) = answers.read(&mut buffer) {
+            if harm == Harm::Swallow && shut.load(Ordering::SeqCst) {
+                swallows.store(true, Ordering::SeqCst);
+            }
+            if !swallows.load(Ordering::SeqCst) && to_client.write_all(&buffer[..length]).is_err() {
+                break;
+            }
+        }
         let _ = to_client.shutdown(std::net::Shutdown::Both);
     });
-    let (cuts, closed) = flags.clone();
     std::thread::spawn(move || {
         let (mut client, mut server) = (client, server);
         let mut buffer = [0; 65_536];
         while let Ok(length) = client.read(&mut buffer) {
             let bytes = &buffer[..length];
-            let commits = bytes.windows(6).any(|six| six == b"COMMIT") && cuts.load(Ordering::SeqCst);
+            let was_swallowed = swallowed.load(Ordering::SeqCst);
+            let commits = bytes.windows(6).any(|six| six == b"COMMIT") && harms.load(Ordering::SeqCst);
             if commits {
                 closed.store(true, Ordering::SeqCst);
+            }
+            if harm == Harm::Swallow && closed.load(Ordering::SeqCst) {
+                swallowed.store(true, Ordering::SeqCst);
+            } else if commits {
                 let _ = client.shutdown(std::net::Shutdown::Both);
             }
-            if length == 0 || (!commits || hands_on) && server.write_all(bytes).is_err() {
+            let passes = if commits {
+                hands_on
+            } else {
+                !swallowed.load(Ordering::SeqCst)
+            };
+            if passes && !was_swallowed && length > 0 && server.write_all(bytes).is_err() {
                 break;
             }
-            if commits {
+            if length == 0 && swallowed.load(Ordering::SeqCst) {
+                // The server isn't told, and keeps what it holds for the client.
+                std::mem::forget(server);
+                return;
+            }
+            if length == 0 {
+                break;
+            }
+            if commits && harm == Harm::Cut {
                 // What was handed on is done before the server hears that nobody listens.
                 std::thread::sleep(Duration::from_millis(200));
                 break;
@@ -134,27 +277,43 @@ fn relay(client: UnixStream, server: &PathBuf, flags: &(Arc<AtomicBool>, Arc<Ato
     });
 }
 
+fn behind(door: &Door, server: &Server) -> String {
+    server.connection().replace(
+        server.socket().to_str().unwrap(),
+        door.folder.path().to_str().unwrap(),
+    )
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_of_unknown_fate_is_told_from_a_refused_one() {
     let server = Server::start();
-    for hands_on in [true, false] {
-        let door = Door::before(server.socket(), hands_on);
-        let behind = server.connection().replace(
-            server.socket().to_str().unwrap(),
-            door.folder.path().to_str().unwrap(),
-        );
-        let ledger = connect(&behind).await;
+    for (harm, hands_on) in [
+        (Harm::Cut, true),
+        (Harm::Cut, false),
+        (Harm::Swallow, true),
+        (Harm::Swallow, false),
+    ] {
+        let door = Door::before(server.socket(), harm, hands_on);
+        let ledger = connect(&behind(&door, &server)).await;
         ledger.commit(put("before")).await.unwrap();
-        door.cuts.store(true, Ordering::SeqCst);
-        let name = format!("unknown {hands_on}");
+        door.harms.store(true, Ordering::SeqCst);
+        let name = format!("unknown {} {hands_on}", harm == Harm::Cut);
+        let began = Instant::now();
         let unknown = ledger.commit(put(&name)).await;
         assert!(matches!(unknown, Err(LedgerError::Unknown(_))), "{unknown:?}");
+        assert!(began.elapsed() < ANSWERED_MAX, "{:?}", began.elapsed());
         let refused = ledger.commit(put("refused")).await;
         assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
-        door.cuts.store(false, Ordering::SeqCst);
+        door.harms.store(false, Ordering::SeqCst);
         door.closed.store(false, Ordering::SeqCst);
         until(&ledger, true).await;
         assert_eq!(is_there(&ledger, &name).await, hands_on);
         assert!(!is_there(&ledger, "refused").await);
+        // A transaction whose node vanished holds up the others for a while, and no longer.
+        let began = Instant::now();
+        while let Err(error) = ledger.commit(put("after")).await {
+            assert!(matches!(error, LedgerError::Unavailable(_)), "{error}");
+            assert!(began.elapsed() < Duration::from_secs(15), "{error}");
+        }
     }
 }

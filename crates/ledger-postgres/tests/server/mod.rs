@@ -11,6 +11,7 @@ pub struct Server {
     programs: PathBuf,
     user: String,
     child: Option<Child>,
+    hangs: bool,
 }
 
 fn programs() -> PathBuf {
@@ -60,6 +61,7 @@ impl Server {
             programs: programs(),
             user,
             child: None,
+            hangs: false,
         };
         let made = server
             .command("initdb")
@@ -147,6 +149,35 @@ impl Server {
         }
     }
 
+    /// Stops all of the server's processes where they are (SIGSTOP), or lets them go on: connections
+    /// stay, and connecting works, since the kernel does that.
+    pub fn hang(&mut self, hangs: bool) {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        let parent = file.lines().next().unwrap().trim().to_owned();
+        let signal = if hangs { "-STOP" } else { "-CONT" };
+        let send = |process: &str| {
+            let _ = Command::new("kill").args([signal, process]).status();
+        };
+        // The parent first: then there are no new children.
+        send(&parent);
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let name = process.file_name().into_string().unwrap_or_default();
+            let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+            // Behind the name in brackets: state, parent.
+            let is_child = stat
+                .rsplit_once(')')
+                .is_some_and(|(_, rest)| rest.split_whitespace().nth(1) == Some(parent.as_str()));
+            if is_child {
+                send(&name);
+            }
+        }
+        // `runuser` stops with its child, and doesn't go on with it.
+        if let Some(child) = self.child.as_ref().filter(|_| !hangs) {
+            send(&child.id().to_string());
+        }
+        self.hangs = hangs;
+    }
+
     pub fn connection(&self) -> String {
         format!(
             "host={} user={} dbname=postgres",
@@ -179,6 +210,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.hangs {
+            self.hang(false);
+        }
         if self.child.is_some() {
             self.crash();
         }
