@@ -39,10 +39,10 @@ pub(crate) fn read(kind: Kind, answer: &Result<Answer>) -> Said {
     {
         return unclear("no Retry-After");
     }
-    let (wanted, substatus) = if kind.is_blob() {
-        ("ServerBusy", "")
-    } else {
-        ("ServiceUnavailable", "21008")
+    let (wanted, substatus) = match kind {
+        Kind::Document => ("ServiceUnavailable", "21008"),
+        Kind::SmallBlob | Kind::LargeBlob => ("ServerBusy", ""),
+        Kind::Instance | Kind::Element => ("Service Unavailable", ""),
     };
     if code(kind, answer) != wanted || answer.header("x-ms-substatus") != substatus {
         return unclear("not the protocol's own error");
@@ -66,6 +66,7 @@ fn code(kind: Kind, answer: &Answer) -> String {
         return if repeated { code.to_owned() } else { String::new() };
     }
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    let code = body.as_ref().and_then(|body| body.get("code")?.as_str());
+    let name = if kind.is_platform() { "title" } else { "code" };
+    let code = body.as_ref().and_then(|body| body.get(name)?.as_str());
     code.unwrap_or_default().to_owned()
 }

@@ -16,6 +16,7 @@ use crate::load::{self, Fate, Fault, Item};
 use crate::node::{self, Node};
 use crate::process::{now, wait_until};
 use crate::report::Report;
+use crate::worker::{Step, Worker};
 
 /// Past this the background work must go on elsewhere (docs/operate/nodes.md).
 const BACKGROUND_SECONDS_MAX: u64 = 15;
@@ -45,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments, estate: &Arc<Estate>, report: &mut Repo
     let (kills, seen) = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..arguments.clients)
             .map(|number| {
-                let (site, stop, seed) = (&balancer.site, &stop, arguments.seed.wrapping_add(number));
+                let (site, stop, seed) = (&balancer.site, &stop, arguments.seed);
                 scope.spawn(move || client(estate, site, number, seed, stop))
             })
             .collect();
@@ -188,18 +189,13 @@ fn kill(arguments: &Arguments, nodes: &mut [Node]) -> Result<(Vec<Duration>, Vec
 
 /// Writes and reads until it is told to stop.
 fn client(estate: &Estate, site: &Site, number: u64, seed: u64, stop: &AtomicBool) -> Result<Seen> {
-    let (client, random, owner) = (
-        Client::new(estate)?,
-        SeededRandom::new(seed),
-        format!("client-{number}"),
-    );
+    let mut worker = Worker::new(estate, site, number, seed)?;
     let mut seen = Seen::default();
-    let mut next = 0;
     while !stop.load(Ordering::SeqCst) {
-        let known = usize::try_from(random.u64())? % seen.promises.len().max(1);
-        let known = seen.promises.get(known).map(|(item, _)| item.clone());
-        if let Some(item) = known.filter(|_| random.u64().is_multiple_of(2)) {
-            let (answer, _) = twice(&mut seen, || load::get(&client, site, &item));
+        let step = worker.choose()?;
+        let (answer, again) = twice(&mut seen, || worker.send(&step));
+        let item = step.item().clone();
+        if matches!(step, Step::Read(_)) {
             match answer {
                 Ok(answer) if answer.status == 200 && load::holds(&item, &answer) => {}
                 other => seen
@@ -208,25 +204,23 @@ fn client(estate: &Estate, site: &Site, number: u64, seed: u64, stop: &AtomicBoo
             }
             continue;
         }
-        next += 1;
-        let (item, body) = load::invent(&random, &owner, next);
-        let (answer, again) = twice(&mut seen, || load::put(&client, site, &item, &body));
         let acknowledged = match &answer {
             Ok(answer) if answer.status == 201 => true,
             // The first try was done: if what is there is this client's own, all is well.
             Ok(answer) if answer.status == 409 && again => {
-                let (found, _) = twice(&mut seen, || load::get(&client, site, &item));
+                let (found, _) = twice(&mut seen, || worker.send(&Step::Read(item.clone())));
                 found.is_ok_and(|found| found.status == 200 && load::holds(&item, &found))
             }
             _ => false,
         };
         if acknowledged {
-            seen.promises.push((item, Fate::Acknowledged));
+            worker.promised(item, Fate::Acknowledged, answer.as_ref().ok());
         } else {
             seen.errors
                 .push(format!("writing {}: {}", item.place(), shown(&answer)));
         }
     }
+    seen.promises = worker.promises;
     Ok(seen)
 }
 

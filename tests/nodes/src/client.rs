@@ -23,6 +23,7 @@ pub(crate) struct Site {
     pub(crate) name: String,
     pub(crate) blobs: String,
     pub(crate) documents: String,
+    pub(crate) platform: String,
 }
 
 /// An answer that came whole.
@@ -60,6 +61,8 @@ pub(crate) struct Client {
     agent: ureq::Agent,
     blobs_key: SharedKey,
     documents_key: SharedKey,
+    user_token: String,
+    studio_token: String,
 }
 
 impl Client {
@@ -81,6 +84,8 @@ impl Client {
             agent,
             blobs_key: SharedKey::from_base64(&estate.blobs_key).context("the blobs key")?,
             documents_key: SharedKey::from_base64(&estate.documents_key).context("the documents key")?,
+            user_token: estate.user_token.clone(),
+            studio_token: estate.studio_token.clone(),
         })
     }
 
@@ -179,6 +184,47 @@ impl Client {
             ));
         }
         self.send(method, &format!("{}/{path}", site.documents), &headers, body)
+    }
+}
+
+impl Client {
+    /// A Platform Storage request of the user.
+    pub(crate) fn platform(
+        &self,
+        site: &Site,
+        method: &Method,
+        path: &str,
+        headers: &Headers,
+        body: Option<&[u8]>,
+    ) -> Result<Answer> {
+        self.with_token(&self.user_token, site, method, path, headers, body)
+    }
+
+    /// A Platform Storage request of those who publish apps.
+    pub(crate) fn studio(
+        &self,
+        site: &Site,
+        method: &Method,
+        path: &str,
+        headers: &Headers,
+        body: &[u8],
+    ) -> Result<Answer> {
+        self.with_token(&self.studio_token, site, method, path, headers, Some(body))
+    }
+
+    fn with_token(
+        &self,
+        token: &str,
+        site: &Site,
+        method: &Method,
+        path: &str,
+        headers: &Headers,
+        body: Option<&[u8]>,
+    ) -> Result<Answer> {
+        let mut headers = headers.clone();
+        headers.push(("authorization", format!("Bearer {token}")));
+        let url = format!("{}/storage/api/v1{path}", site.platform);
+        self.send(method, &url, &headers, body)
     }
 }
 

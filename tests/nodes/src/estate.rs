@@ -10,14 +10,26 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use identity::TokenIssuer;
+use ledger::clock::SystemClock;
+use ledger::memory::MemoryLedger;
 use ledger::random::{Random as _, SystemRandom};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use serde_json::{Value, json};
 
 use crate::{objects, postgres};
 
 const CONTENT_CONFIG: &str = "content.toml";
 pub(crate) const ACCOUNT: &str = "acme";
 pub(crate) const BLOBS_SUFFIX: &str = "blob.example.org";
+/// The app whose instances are created, and who owns them.
+pub(crate) const ORG: &str = "ttd";
+pub(crate) const APP: &str = "nodes";
+pub(crate) const PARTY: &str = "501337";
+const USER: u64 = 1337;
+const ROLE: &str = "DAGL";
+/// Longer than any run.
+const TOKEN_SECONDS: i64 = 24 * 3_600;
 pub(crate) const DOCUMENTS_SUFFIX: &str = "documents.example.org";
 
 /// How many nodes the sample configuration of the balancer knows.
@@ -28,6 +40,7 @@ pub(crate) const NODES_MAX: usize = 3;
 pub(crate) struct Ports {
     pub(crate) blobs: u16,
     pub(crate) documents: u16,
+    pub(crate) platform: u16,
     pub(crate) admin: u16,
 }
 
@@ -40,6 +53,8 @@ pub(crate) struct Estate {
     pub(crate) authority_pem: String,
     pub(crate) blobs_key: String,
     pub(crate) documents_key: String,
+    pub(crate) user_token: String,
+    pub(crate) studio_token: String,
     /// The ledger's connection string.
     pub(crate) connection: String,
 }
@@ -81,16 +96,20 @@ impl Estate {
             SystemRandom.fill(&mut bytes);
             STANDARD.encode(bytes)
         };
+        let tokens = tokens(folder)?;
         let estate = Self {
             folder: folder.to_owned(),
             ports: Ports {
                 blobs: free_port()?,
                 documents: free_port()?,
+                platform: free_port()?,
                 admin: free_port()?,
             },
             authority_pem: certificates(folder)?,
             blobs_key: key(),
             documents_key: key(),
+            user_token: tokens.0,
+            studio_token: tokens.1,
             connection: postgres.database(name)?,
         };
         std::fs::write(folder.join("blobs.key"), &estate.blobs_key)?;
@@ -124,15 +143,61 @@ impl Estate {
             )
         };
         let content = std::fs::read_to_string(self.content_config())?;
+        let platform = format!(
+            "[platform]\nlisten = \"{address}:{}\"\n{tls}\nenvironment = \"tt02\"\n\
+             documents_account = \"{ACCOUNT}\"\nblobs_account = \"{ACCOUNT}\"\n\
+             token_keys = \"{folder}/jwks.json\"\npolicies = \"{folder}/policies\"\n\
+             register = \"{folder}/register.json\"\n",
+            ports.platform
+        );
         Ok(format!(
             "data_dir = \"{folder}/node{node}\"\n\n{}\n{}\n[ledger]\npostgres = \"{}\"\n\n\
-             [content]\n{content}\n[admin]\nlisten = \"{address}:{}\"\n{tls}\n",
+             [content]\n{content}\n{platform}\n[admin]\nlisten = \"{address}:{}\"\n{tls}\n",
             service("blobs", ports.blobs, BLOBS_SUFFIX),
             service("documents", ports.documents, DOCUMENTS_SUFFIX),
             self.connection,
             ports.admin,
         ))
     }
+}
+
+/// Who may what on the platform, written to `folder`: keys, register, a policy; a user's token and
+/// one of those who publish apps.
+fn tokens(folder: &Path) -> Result<(String, String)> {
+    let policies = folder.join("policies").join(ORG).join(APP);
+    std::fs::create_dir_all(&policies)?;
+    let designator = "AttributeId=\"urn:altinn:rolecode\" MustBePresent=\"false\" \
+        Category=\"urn:oasis:names:tc:xacml:1.0:subject-category:access-subject\"";
+    let policy = format!(
+        "<Policy RuleCombiningAlgId=\"urn:oasis:names:tc:xacml:3.0:rule-combining-algorithm:deny-overrides\"><Target/>\
+         <Rule RuleId=\"r\" Effect=\"Permit\"><Target><AnyOf><AllOf><Match \
+         MatchId=\"urn:oasis:names:tc:xacml:1.0:function:string-equal\"><AttributeValue>{ROLE}</AttributeValue>\
+         <AttributeDesignator {designator}/></Match></AllOf></AnyOf></Target></Rule></Policy>"
+    );
+    std::fs::write(policies.join("policy.xml"), policy)?;
+    let register = json!({"parties": [{"partyId": 501_337, "name": "Sophie"}],
+        "users": [{"userId": USER, "partyId": 501_337, "username": "Sophie", "roles": {PARTY: [ROLE]}}]});
+    std::fs::write(folder.join("register.json"), register.to_string())?;
+    let clock = Arc::new(SystemClock);
+    let issuer = TokenIssuer::new(Arc::new(MemoryLedger::new(clock.clone())), clock, "nodes");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let keys = issuer.public_keys().await?;
+        std::fs::write(folder.join("jwks.json"), serde_json::to_string(&*keys)?)?;
+        let token = async |claims: Value| -> Result<String> {
+            let claims = claims.as_object().cloned().unwrap_or_default();
+            Ok(issuer
+                .issue("https://platform.example.org", claims, TOKEN_SECONDS)
+                .await?)
+        };
+        let user = json!({"urn:altinn:userid": USER, "urn:altinn:partyid": PARTY, "urn:altinn:authlevel": 3});
+        Ok((
+            token(user).await?,
+            token(json!({"urn:altinn:app": "studio.designer"})).await?,
+        ))
+    })
 }
 
 /// An authority of our own and one certificate for nodes and balancer, written to `folder`; the

@@ -48,7 +48,7 @@ impl Balancer {
         let listens = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
         wait_until("HAProxy", Duration::from_secs(READY_SECONDS_MAX), || {
             ensure!(!process.has_ended(), "HAProxy ended:\n{}", tail(&log));
-            Ok(listens(blobs) && listens(documents))
+            Ok(listens(blobs) && listens(documents) && listens(platform))
         })?;
         Ok(Self {
             _process: process,
@@ -56,6 +56,7 @@ impl Balancer {
                 name: "balancer".to_owned(),
                 blobs: format!("https://127.0.0.1:{blobs}"),
                 documents: format!("https://127.0.0.1:{documents}"),
+                platform: format!("https://127.0.0.1:{platform}"),
             },
         })
     }
@@ -90,7 +91,7 @@ fn adapted(sample: &str, estate: &Estate, [blobs, documents, platform]: [u16; 3]
         let (sample, here) = (format!("10.0.0.{}", 10 + node), address(node));
         replace(&format!("{sample}:443"), &format!("{here}:{}", ports.blobs))?;
         replace(&format!("{sample}:8081"), &format!("{here}:{}", ports.documents))?;
-        replace(&format!("{sample}:5101"), &format!("{here}:{platform}"))?;
+        replace(&format!("{sample}:5101"), &format!("{here}:{}", ports.platform))?;
     }
     Ok(text)
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::client::{Answer, Client, Site};
+use crate::instances;
 
 const COLLECTION: &str = "dbs/nodes/colls/items";
 const CONTAINER: &str = "/nodes";
@@ -24,18 +25,35 @@ pub(crate) enum Kind {
     Document,
     SmallBlob,
     LargeBlob,
+    Instance,
+    /// A data element of an instance.
+    Element,
 }
 
 impl Item {
     /// For people.
     pub(crate) fn place(&self) -> String {
-        format!("{:?} {}/{}", self.kind, self.owner, self.name)
+        let id = self.id.as_deref().unwrap_or_default();
+        format!("{:?} {}/{} {id}", self.kind, self.owner, self.name)
+    }
+
+    /// Takes the id that the server gave it.
+    pub(crate) fn take_id(&mut self, answer: &Answer) {
+        if self.kind.is_platform() && answer.status == 201 {
+            let made: Option<Value> = serde_json::from_slice(&answer.body).ok();
+            let id = made.as_ref().and_then(|made| made.get("id")?.as_str());
+            self.id = id.map(str::to_owned);
+        }
     }
 }
 
 impl Kind {
     pub(crate) fn is_blob(self) -> bool {
-        self != Self::Document
+        matches!(self, Self::SmallBlob | Self::LargeBlob)
+    }
+
+    pub(crate) fn is_platform(self) -> bool {
+        matches!(self, Self::Instance | Self::Element)
     }
 }
 
@@ -43,8 +61,11 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) kind: Kind,
-    owner: String,
-    name: String,
+    /// Who wrote it; an element's instance.
+    pub(crate) owner: String,
+    pub(crate) name: String,
+    /// The one that the server gave it, where it does and where that is known.
+    pub(crate) id: Option<String>,
     pub(crate) hash: Hash,
 }
 
@@ -71,11 +92,15 @@ pub(crate) enum Fault {
     Dangling,
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn hash(bytes: &[u8]) -> Hash {
     Sha256::digest(bytes).into()
 }
 
-/// Database, collection and container; repeatable.
+/// Database, collection, container and application; repeatable.
 pub(crate) fn prepare(client: &Client, site: &Site) -> Result<()> {
     let database = json!({"id": "nodes"}).to_string();
     let collection =
@@ -98,45 +123,61 @@ pub(crate) fn prepare(client: &Client, site: &Site) -> Result<()> {
             answer.shown()
         );
     }
-    Ok(())
+    instances::prepare(client, site)
 }
 
-/// An item by chance, and the body that puts it.
-pub(crate) fn invent(random: &SeededRandom, owner: &str, number: u64) -> (Item, Vec<u8>) {
-    let name = format!("item-{number}");
-    let kind = match random.u64() % 5 {
-        0 | 1 => Kind::Document,
-        2 | 3 => Kind::SmallBlob,
-        _ => Kind::LargeBlob,
+/// An item by chance, and the body that puts it. `instance` gets the elements.
+pub(crate) fn invent(
+    random: &SeededRandom,
+    owner: &str,
+    number: u64,
+    instance: Option<&str>,
+) -> (Item, Vec<u8>) {
+    let kind = match random.u64() % 16 {
+        0..=4 => Kind::Document,
+        5..=8 => Kind::SmallBlob,
+        9..=10 => Kind::LargeBlob,
+        11..=14 if instance.is_some() => Kind::Element,
+        _ => Kind::Instance,
     };
     let length = match kind {
         Kind::LargeBlob => LARGE_BYTES + random.u64() % 1_000,
+        Kind::Element if random.u64().is_multiple_of(2) => LARGE_BYTES,
         _ => 1 + random.u64() % SMALL_BYTES_MAX,
     };
     let mut content = vec![0; usize::try_from(length).unwrap_or(1)];
     random.fill(&mut content);
-    let (hash, body) = match kind {
-        Kind::Document => {
-            let payload: String = content.iter().map(|byte| format!("{byte:02x}")).collect();
-            let body = json!({"id": name, "pk": owner, "payload": payload}).to_string();
-            (hash(payload.as_bytes()), body.into_bytes())
-        }
-        Kind::SmallBlob | Kind::LargeBlob => (hash(&content), content),
+    let name = format!("item-{number}");
+    let mut item = Item {
+        kind,
+        owner: owner.to_owned(),
+        name: name.clone(),
+        id: None,
+        hash: hash(&content),
     };
-    let owner = owner.to_owned();
-    (
-        Item {
-            kind,
-            owner,
-            name,
-            hash,
-        },
-        body,
-    )
+    let body = match kind {
+        Kind::Document => {
+            let payload = hex(&content);
+            item.hash = hash(payload.as_bytes());
+            json!({"id": name, "pk": owner, "payload": payload})
+                .to_string()
+                .into_bytes()
+        }
+        Kind::SmallBlob | Kind::LargeBlob => content,
+        Kind::Instance => instances::body(&hex(&item.hash)),
+        Kind::Element => {
+            item.owner = instance.unwrap_or_default().to_owned();
+            content
+        }
+    };
+    (item, body)
 }
 
 /// Creates it.
 pub(crate) fn put(client: &Client, site: &Site, item: &Item, body: &[u8]) -> Result<Answer> {
+    if item.kind.is_platform() {
+        return instances::put(client, site, item, body);
+    }
     if item.kind.is_blob() {
         let path = format!("{CONTAINER}/{}/{}", item.owner, item.name);
         return client.blob(site, &Method::PUT, &path, &[], Some(body));
@@ -148,6 +189,9 @@ pub(crate) fn put(client: &Client, site: &Site, item: &Item, body: &[u8]) -> Res
 
 /// Reads it.
 pub(crate) fn get(client: &Client, site: &Site, item: &Item) -> Result<Answer> {
+    if item.kind.is_platform() {
+        return instances::get(client, site, item);
+    }
     if item.kind.is_blob() {
         let path = format!("{CONTAINER}/{}/{}", item.owner, item.name);
         return client.blob(site, &Method::GET, &path, &[], None);
@@ -159,18 +203,23 @@ pub(crate) fn get(client: &Client, site: &Site, item: &Item) -> Result<Answer> {
 
 /// Whether an answer holds what was put.
 pub(crate) fn holds(item: &Item, answer: &Answer) -> bool {
-    if item.kind.is_blob() {
-        return hash(&answer.body) == item.hash;
+    match item.kind {
+        Kind::SmallBlob | Kind::LargeBlob | Kind::Element => hash(&answer.body) == item.hash,
+        Kind::Instance => instances::hash_of(answer) == Some(hex(&item.hash)),
+        Kind::Document => {
+            let found: Option<Value> = serde_json::from_slice(&answer.body).ok();
+            let payload = found.as_ref().and_then(|found| found.get("payload")?.as_str());
+            payload.is_some_and(|payload| hash(payload.as_bytes()) == item.hash)
+        }
     }
-    let found: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    let payload = found.as_ref().and_then(|found| found.get("payload")?.as_str());
-    payload.is_some_and(|payload| hash(payload.as_bytes()) == item.hash)
 }
 
 /// Reads back what was written, and compares with what was promised.
 pub(crate) fn check(client: &Client, site: &Site, promises: &[(Item, Fate)]) -> Vec<(Fault, String)> {
     let mut faults = Vec::new();
-    for (item, fate) in promises {
+    // An instance has no name but its id: without one there is nothing to look for.
+    let nameless = |item: &Item| item.kind == Kind::Instance && item.id.is_none();
+    for (item, fate) in promises.iter().filter(|(item, _)| !nameless(item)) {
         let place = item.place();
         let fault = match get(client, site, item) {
             Ok(answer) => {
@@ -204,6 +253,7 @@ mod tests {
             kind: Kind::SmallBlob,
             owner: String::new(),
             name: String::new(),
+            id: None,
             hash: hash(b"mine"),
         };
         let answer = |status, body: &[u8]| Answer {

@@ -5,6 +5,7 @@
 //!   was acknowledged is lost, the background work goes on elsewhere.
 //! * `outage`: the database is stopped in mid-load; each answer is clear, none of them lies, and
 //!   the service is back when the database is.
+//! * `hang`: the same with a database that doesn't break its connections, and doesn't answer.
 #![allow(clippy::print_stdout, reason = "a test program reports by printing")]
 
 mod answers;
@@ -12,6 +13,7 @@ mod balancer;
 mod client;
 mod estate;
 mod haproxy;
+mod instances;
 mod load;
 mod node;
 mod objects;
@@ -19,12 +21,15 @@ mod outage;
 mod postgres;
 mod process;
 mod report;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
+
+use crate::outage::Harm;
 
 /// Runs several nodes and breaks things around them.
 #[derive(Debug, Parser)]
@@ -44,7 +49,7 @@ struct Arguments {
     /// Clients.
     #[arg(long, default_value_t = 9)]
     clients: u64,
-    /// How long the database is away, in seconds.
+    /// How long the database is away, or hangs, in seconds.
     #[arg(long, default_value_t = 20)]
     outage_seconds: u64,
     /// Seed of what the clients do.
@@ -62,6 +67,7 @@ struct Arguments {
 enum Scenario {
     Balancer,
     Outage,
+    Hang,
     All,
 }
 
@@ -80,16 +86,22 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let temporary = tempfile::Builder::new().prefix("stabbur-nodes-").tempdir()?;
     let folder = arguments.folder.as_deref().unwrap_or(temporary.path());
     std::fs::create_dir_all(folder)?;
-    let postgres = postgres::Server::start(folder)?;
+    let mut postgres = postgres::Server::start(folder)?;
     let objects = objects::Server::start(&folder.join("objects"))?;
     let mut report = report::Report::default();
-    if arguments.scenario != Scenario::Outage {
+    let runs = |scenario| arguments.scenario == scenario || arguments.scenario == Scenario::All;
+    if runs(Scenario::Balancer) {
         let estate = estate::Estate::new(&folder.join("balancer"), &postgres, &objects)?;
         balancer::run(arguments, &estate, &mut report)?;
     }
-    if arguments.scenario != Scenario::Balancer {
-        let estate = estate::Estate::new(&folder.join("outage"), &postgres, &objects)?;
-        outage::run(arguments, &estate, postgres, &mut report)?;
+    for (scenario, name, harm) in [
+        (Scenario::Outage, "outage", Harm::Stopped),
+        (Scenario::Hang, "hang", Harm::Hung),
+    ] {
+        if runs(scenario) {
+            let estate = estate::Estate::new(&folder.join(name), &postgres, &objects)?;
+            outage::run(arguments, &estate, &mut postgres, harm, &mut report)?;
+        }
     }
     println!("{}", report.text());
     if let Some(path) = &arguments.report {

@@ -58,6 +58,7 @@ impl Node {
             name: format!("node {}", self.number),
             blobs: format!("https://{address}:{}", ports.blobs),
             documents: format!("https://{address}:{}", ports.documents),
+            platform: format!("https://{address}:{}", ports.platform),
         }
     }
 

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use ledger::random::{Random as _, SeededRandom};
 
 use crate::Arguments;
 use crate::answers::{Said, read};
@@ -19,6 +18,7 @@ use crate::node::{self, Node};
 use crate::postgres;
 use crate::process::now;
 use crate::report::Report;
+use crate::worker::{NAMES, Step, Worker};
 
 const NODES: usize = 2;
 const LOAD_SECONDS: u64 = 3;
@@ -32,6 +32,24 @@ const COMPLAINTS_MAX: usize = 10;
 /// Clients don't hammer at a closed door.
 const PAUSE_MILLISECONDS: u64 = 10;
 const LOOK_MILLISECONDS: u64 = 50;
+
+/// What is done to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Harm {
+    /// Its processes end at once; nobody listens.
+    Stopped,
+    /// Its processes stand still; connections stay, and new ones come about.
+    Hung,
+}
+
+impl Harm {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "away",
+            Self::Hung => "hanging",
+        }
+    }
+}
 
 /// One request and its answer.
 #[derive(Debug)]
@@ -48,8 +66,6 @@ struct Event {
 struct Seen {
     events: Vec<Event>,
     promises: Vec<(Item, Fate)>,
-    /// Those of them that were acknowledged, to be read.
-    there: Vec<Item>,
 }
 
 /// Which node said when whether it is ready.
@@ -66,7 +82,8 @@ struct Outage {
 pub(crate) fn run(
     arguments: &Arguments,
     estate: &Arc<Estate>,
-    mut postgres: postgres::Server,
+    postgres: &mut postgres::Server,
+    harm: Harm,
     report: &mut Report,
 ) -> Result<()> {
     let nodes = (1..=NODES)
@@ -81,12 +98,12 @@ pub(crate) fn run(
         let clients: Vec<_> = (0..arguments.clients)
             .zip(sites.iter().cycle())
             .map(|(number, site)| {
-                let (stop, seed) = (&stop, arguments.seed.wrapping_add(number));
+                let (stop, seed) = (&stop, arguments.seed);
                 scope.spawn(move || client(estate, site, number, seed, stop))
             })
             .collect();
         let looker = scope.spawn(|| look(&nodes, &stop));
-        let outage = break_database(arguments, &mut postgres);
+        let outage = break_database(arguments, postgres, harm);
         stop.store(true, Ordering::SeqCst);
         let seen: Result<Vec<Seen>> = clients
             .into_iter()
@@ -97,8 +114,9 @@ pub(crate) fn run(
     let (outage, seen) = (outage?, seen?);
     let looks = looks.map_err(|_| anyhow!("the looker panicked"))??;
     report.say(format!(
-        "{NODES} nodes and HAProxy, {} clients without retries, PostgreSQL away for {:.1} s",
+        "{NODES} nodes and HAProxy, {} clients without retries, PostgreSQL {} for {:.1} s",
         arguments.clients,
+        harm.name(),
         outage.to.saturating_sub(outage.from).as_secs_f64()
     ));
     let events: Vec<&Event> = seen.iter().flat_map(|seen| &seen.events).collect();
@@ -144,14 +162,20 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Stops the database under load, and starts it again.
-fn break_database(arguments: &Arguments, postgres: &mut postgres::Server) -> Result<Outage> {
+/// Harms the database under load, and makes that good again.
+fn break_database(arguments: &Arguments, postgres: &mut postgres::Server, harm: Harm) -> Result<Outage> {
     std::thread::sleep(Duration::from_secs(LOAD_SECONDS));
     let from = now();
-    postgres.stop_immediately()?;
+    match harm {
+        Harm::Stopped => postgres.stop_immediately()?,
+        Harm::Hung => postgres.hang(true)?,
+    }
     let until = from + Duration::from_secs(arguments.outage_seconds);
     std::thread::sleep(until.saturating_sub(now()));
-    postgres.run()?;
+    match harm {
+        Harm::Stopped => postgres.run()?,
+        Harm::Hung => postgres.hang(false)?,
+    }
     let to = now();
     std::thread::sleep(Duration::from_secs(BACK_SECONDS_MAX + LOAD_SECONDS));
     Ok(Outage { from, to })
@@ -171,68 +195,44 @@ fn look(nodes: &[Node], stop: &AtomicBool) -> Result<Looks> {
 
 /// Writes and reads until it is told to stop, and notes every answer.
 fn client(estate: &Estate, site: &Site, number: u64, seed: u64, stop: &AtomicBool) -> Result<Seen> {
-    let (client, random, owner) = (
-        Client::new(estate)?,
-        SeededRandom::new(seed),
-        format!("client-{number}"),
-    );
-    let mut seen = Seen::default();
-    let mut next = 0;
+    let mut worker = Worker::new(estate, site, number, seed)?;
+    let mut events = Vec::new();
     while !stop.load(Ordering::SeqCst) {
-        let known = usize::try_from(random.u64())? % seen.there.len().max(1);
-        let known = seen.there.get(known).cloned();
+        let step = worker.choose()?;
+        let what = step.name();
         let sent = now();
-        let (what, said) = match known.filter(|_| random.u64().is_multiple_of(2)) {
-            Some(item) => {
-                let answer = load::get(&client, site, &item);
-                let said = match (read(item.kind, &answer), &answer) {
-                    (Said::Done, Ok(answer)) if !load::holds(&item, answer) => {
-                        Said::Unclear(format!("something else was read: {}", answer.shown()))
-                    }
-                    (said, _) => said,
-                };
-                (
-                    if item.kind.is_blob() {
-                        "blob read"
-                    } else {
-                        "document read"
-                    },
-                    said,
-                )
+        let answer = worker.send(&step);
+        let answered = now();
+        let mut said = read(step.item().kind, &answer);
+        match (step, &answer) {
+            (Step::Read(item), Ok(answer)) if said == Said::Done && !load::holds(&item, answer) => {
+                said = Said::Unclear(format!("something else was read: {}", answer.shown()));
             }
-            None => {
-                next += 1;
-                let (item, body) = load::invent(&random, &owner, next);
-                let said = read(item.kind, &load::put(&client, site, &item, &body));
-                let what = if item.kind.is_blob() {
-                    "blob written"
-                } else {
-                    "document created"
-                };
+            (Step::Read(_), _) => {}
+            (Step::Write(item, _), answer) => {
                 let fate = match said {
                     Said::Done => Fate::Acknowledged,
                     Said::Refused => Fate::Refused,
                     Said::Unknown | Said::Unclear(_) => Fate::Unknown,
                 };
-                if fate == Fate::Acknowledged {
-                    seen.there.push(item.clone());
-                }
-                seen.promises.push((item, fate));
-                (what, said)
+                worker.promised(item, fate, answer.as_ref().ok());
             }
-        };
+        }
         if said != Said::Done {
             std::thread::sleep(Duration::from_millis(PAUSE_MILLISECONDS));
         }
-        seen.events.push(Event {
+        events.push(Event {
             sent,
-            answered: now(),
+            answered,
             site: site.name.clone(),
             what,
             said,
         });
     }
-    Ok(seen)
+    Ok(Seen {
+        events,
+        promises: worker.promises,
+    })
 }
 
 fn seconds(duration: Duration) -> String {
@@ -283,7 +283,7 @@ fn judge_answers(events: &[&Event], outage: Outage, report: &mut Report) {
 /// Everything works again, everywhere, soon after the database takes connections.
 fn judge_return(events: &[&Event], sites: &[Site], outage: Outage, report: &mut Report) {
     let most = Duration::from_secs(BACK_SECONDS_MAX);
-    for what in ["document created", "document read", "blob written", "blob read"] {
+    for &what in NAMES {
         let firsts: Vec<Option<Duration>> = sites
             .iter()
             .map(|site| {

@@ -21,6 +21,7 @@ pub(crate) struct Server {
     programs: PathBuf,
     user: String,
     process: Option<Process>,
+    hangs: bool,
 }
 
 fn is_root() -> Result<bool> {
@@ -58,6 +59,7 @@ impl Server {
             programs,
             user,
             process: None,
+            hangs: false,
         };
         let made = server
             .command("initdb")?
@@ -121,6 +123,35 @@ impl Server {
         Ok(())
     }
 
+    /// Stops all of the server's processes where they are (SIGSTOP), or lets them go on.
+    pub(crate) fn hang(&mut self, hangs: bool) -> Result<()> {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid"))?;
+        let parent = file
+            .lines()
+            .next()
+            .context("no process is named")?
+            .trim()
+            .to_owned();
+        let signal = if hangs { "-STOP" } else { "-CONT" };
+        let send = |process: &str| Command::new("kill").args([signal, process]).status();
+        // The parent first: then there are no new children.
+        send(&parent)?;
+        for process in std::fs::read_dir("/proc")?.flatten() {
+            let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+            // Behind the name in brackets: state, parent.
+            let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+            if fields.split_whitespace().nth(1) == Some(parent.as_str()) {
+                send(&process.file_name().to_string_lossy())?;
+            }
+        }
+        // `runuser` stops with its child, and doesn't go on with it.
+        if let Some(process) = self.process.as_ref().filter(|_| !hangs) {
+            send(&process.id().to_string())?;
+        }
+        self.hangs = hangs;
+        Ok(())
+    }
+
     /// Makes a database; its connection string.
     pub(crate) fn database(&self, name: &str) -> Result<String> {
         let made = Command::new(self.programs.join("createdb"))
@@ -139,6 +170,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.hangs {
+            let _ = self.hang(false);
+        }
         // Killing the parent alone would leave its children.
         if self.process.is_some() {
             let _ = self.stop_immediately();
