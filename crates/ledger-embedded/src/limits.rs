@@ -10,16 +10,20 @@ pub const TRIM_STEP_ENTRIES: u64 = 4_096;
 /// Default for [`crate::Options::cache_bytes`].
 pub const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// Default for [`crate::Options::memtable_bytes`]. Half of the store's own default: the process
-/// is to stay small, and what is in here is replayed at the next open after a crash.
-pub const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
+/// Default for [`crate::Options::memtable_bytes`]: twice as much work for the merging of tables at half
+/// of it (docs/benchmarks.md), longer reopening after a crash at more, for it is replayed then.
+pub const MEMTABLE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Fresh tables that may lie side by side before they are merged. Each costs every page of a scan one
+/// more place to look, each merge rewrites the level below.
+pub const FRESH_TABLES_MAX: u8 = 6;
 
 /// Journals that may be kept before tables are flushed to let go of them.
 pub const JOURNALS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Default for [`crate::Options::reserve_bytes`]: room for one memtable's flush and a compaction
 /// step while writes are already refused, so the store itself never meets a full disk.
-pub const RESERVE_BYTES: u64 = 32 * 1024 * 1024;
+pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a group may take on disk per byte staged: journal and table, with their headers.
 pub const GROUP_DISK_FACTOR: u64 = 3;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, Readable as _};
 use ledger::log::CHAIN_START;
 use ledger::scan::rest_behind;
@@ -76,7 +77,10 @@ impl Store {
                 return Ok(None);
             }
             let tree = database.keyspace(TREE, || {
-                KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes)
+                let merging = Leveled::default().with_l0_threshold(limits::FRESH_TABLES_MAX);
+                KeyspaceCreateOptions::default()
+                    .max_memtable_size(options.memtable_bytes)
+                    .compaction_strategy(Arc::new(merging))
             })?;
             Ok(Some((database, tree)))
         });
