@@ -14,11 +14,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bench::{ACCOUNT, KEY, bytes, with_container};
+use bench::{ACCOUNT, KEY, account_sas, bytes, container_sas, with_container};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_semantics::{Body, BodyError};
-use identity::SharedKey;
 use md5::{Digest as _, Md5};
 
 #[tokio::test]
@@ -308,22 +307,6 @@ async fn a_deleted_container_is_empty_when_made_anew_and_its_content_goes() {
         bench.blobs.sweep_once().await.unwrap();
     }
     assert_eq!(bench.content.stats().await.unwrap().contents, 0);
-}
-
-/// An account SAS, signed as the documentation says.
-fn account_sas(permissions: &str, types: &str, expiry: &str) -> String {
-    let text = format!("{ACCOUNT}\n{permissions}\nb\n{types}\n\n{expiry}\n\n\n2021-12-02\n\n");
-    let signature = SharedKey::from_base64(KEY).unwrap().sign(&text);
-    let signature = percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
-    format!("sv=2021-12-02&ss=b&srt={types}&sp={permissions}&se={expiry}&sig={signature}")
-}
-
-/// A service SAS for a container.
-fn container_sas(permissions: &str, expiry: &str) -> String {
-    let text = format!("{permissions}\n\n{expiry}\n/blob/{ACCOUNT}/box\n\n\n\n2021-12-02\nc\n\n\n\n\n\n\n");
-    let signature = SharedKey::from_base64(KEY).unwrap().sign(&text);
-    let signature = percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
-    format!("sv=2021-12-02&sr=c&sp={permissions}&se={expiry}&sig={signature}")
 }
 
 #[tokio::test]

@@ -40,10 +40,12 @@ impl Grant {
                 return Err(ErrorCode::AuthorizationResourceTypeMismatch.into());
             }
             Some(_) => {}
-            // A service SAS reaches blobs, and the listing of its container.
+            // A service SAS reaches blobs; one for a container its listing, the tags in it, and the
+            // search by them, too.
             None => {
-                let lists = needs.resource == 'c' && needs.any_of == "l" && !self.one_blob;
-                if needs.resource != 'o' && !lists {
+                let finds = matches!(needs.any_of, "l" | "t" | "f");
+                let of_container = needs.resource == 'c' && finds && !self.one_blob;
+                if needs.resource != 'o' && !of_container {
                     return Err(ErrorCode::AuthorizationPermissionMismatch.into());
                 }
             }

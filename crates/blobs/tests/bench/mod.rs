@@ -179,6 +179,19 @@ impl Bench {
         self.send(builder.body(Body::full(body.to_vec())).unwrap()).await
     }
 
+    /// Asks with the signature that the address has, or as nobody.
+    pub(crate) async fn bare(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/{ACCOUNT}{path}"))
+            .header("host", "127.0.0.1:10000")
+            .header("content-length", 0);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
     pub(crate) async fn put(&self, path: &str, body: &[u8]) -> Answer {
         self.ask("PUT", path, &[("x-ms-blob-type", "BlockBlob")], body)
             .await
@@ -198,4 +211,20 @@ pub(crate) fn bytes(length: usize) -> Vec<u8> {
     (0..length)
         .map(|at| u8::try_from(at * 7 % 251).unwrap())
         .collect()
+}
+
+/// An account SAS, signed as the documentation says.
+pub(crate) fn account_sas(permissions: &str, types: &str, expiry: &str) -> String {
+    let text = format!("{ACCOUNT}\n{permissions}\nb\n{types}\n\n{expiry}\n\n\n2021-12-02\n\n");
+    let signature = SharedKey::from_base64(KEY).unwrap().sign(&text);
+    let signature = percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
+    format!("sv=2021-12-02&ss=b&srt={types}&sp={permissions}&se={expiry}&sig={signature}")
+}
+
+/// A service SAS for a container.
+pub(crate) fn container_sas(permissions: &str, expiry: &str) -> String {
+    let text = format!("{permissions}\n\n{expiry}\n/blob/{ACCOUNT}/box\n\n\n\n2021-12-02\nc\n\n\n\n\n\n\n");
+    let signature = SharedKey::from_base64(KEY).unwrap().sign(&text);
+    let signature = percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
+    format!("sv=2021-12-02&sr=c&sp={permissions}&se={expiry}&sig={signature}")
 }
