@@ -1,4 +1,4 @@
-//! Who may read what without a signature.
+//! Who may read what without a signature, and what of tags a signature opens.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,7 +10,7 @@
 
 mod bench;
 
-use bench::{Bench, bench_with};
+use bench::{Bench, account_sas, bench_with, container_sas};
 use http::Request;
 use http_semantics::Body;
 
@@ -57,6 +57,28 @@ async fn anonymous_access_reaches_what_the_container_opens() {
             "?restype=container&comp=acl",
             [closed(), closed(), closed(), closed()],
         ),
+        ("GET", "/x?comp=tags", [closed(), closed(), closed(), closed()]),
+        ("GET", "/x?comp=blocklist", [closed(), open(), open(), closed()]),
+        (
+            "GET",
+            "/x?comp=blocklist&blocklisttype=uncommitted",
+            [closed(), closed(), closed(), closed()],
+        ),
+        (
+            "GET",
+            "/x?comp=blocklist&blocklisttype=all",
+            [closed(), closed(), closed(), closed()],
+        ),
+        (
+            "GET",
+            "?restype=container&comp=list&include=tags",
+            [closed(), closed(), closed(), closed()],
+        ),
+        (
+            "GET",
+            "?restype=container&comp=blobs&where=%22a%22%3D%27b%27",
+            [closed(), closed(), closed(), closed()],
+        ),
         ("PUT", "/y", [closed(), closed(), closed(), closed()]),
         ("DELETE", "/x", [closed(), closed(), closed(), closed()]),
         (
@@ -90,4 +112,53 @@ async fn an_account_may_refuse_anonymous_access() {
     bench.put("/box/x", b"content").await;
     let (status, code) = bare(&bench, "GET", "/dev/box/x").await;
     assert_eq!((status, code.as_str()), refused);
+}
+
+#[tokio::test]
+async fn tags_are_read_with_t_and_found_with_f() {
+    let bench = bench_with(true);
+    bench.ask("PUT", "/box?restype=container", &[], b"").await;
+    let headers = [("x-ms-blob-type", "BlockBlob"), ("x-ms-tags", "a=b")];
+    bench.ask("PUT", "/box/x", &headers, b"content").await;
+    let later = "2030-01-01T00:00:00Z";
+    let container = |permissions| container_sas(permissions, later);
+    let account = |permissions, types| account_sas(permissions, types, later);
+    let (open, refused) = ((200, ""), (403, "AuthorizationPermissionMismatch"));
+    let other_type = (403, "AuthorizationResourceTypeMismatch");
+    let tags = "/box/x?comp=tags";
+    let list = "/box?restype=container&comp=list&include=tags";
+    let find = "/box?restype=container&comp=blobs&where=%22a%22%3D%27b%27";
+    let find_all = "/?comp=blobs&where=%22a%22%3D%27b%27";
+    for (path, sas, expected) in [
+        (tags, container("t"), open),
+        (tags, container("rwlf"), refused),
+        (tags, account("t", "o"), open),
+        (tags, account("rwlf", "o"), refused),
+        (list, container("lt"), open),
+        (list, container("rwlf"), refused),
+        (list, container("rwtf"), refused),
+        (list, account("lt", "c"), open),
+        (list, account("rwlf", "c"), refused),
+        (find, container("f"), open),
+        (find, container("rwlt"), refused),
+        (find, account("f", "c"), open),
+        (find, account("f", "o"), other_type),
+        (find_all, account("f", "s"), open),
+        (find_all, account("rwlt", "s"), refused),
+        (find_all, account("f", "co"), other_type),
+        // Not what else there is to a container: that takes an account's signature.
+        ("/box?restype=container", container("rwdltf"), refused),
+        ("/box?restype=container&comp=acl", container("rwdltf"), refused),
+    ] {
+        let answer = bench.bare("GET", &format!("{path}&{sas}"), &[]).await;
+        let found = (answer.status.as_u16(), answer.code());
+        assert_eq!(found, expected, "{path} {sas}: {}", answer.text());
+        if expected == open {
+            assert!(
+                answer.text().contains("<Value>b</Value>"),
+                "{path}: {}",
+                answer.text()
+            );
+        }
+    }
 }

@@ -219,9 +219,20 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
 
 pub(crate) async fn get_list(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "r")?;
+    let (want_committed, want_staged) = match call.parameter("blocklisttype").unwrap_or("committed") {
+        "committed" => (true, false),
+        "uncommitted" => (false, true),
+        "all" => (true, true),
+        _ => return Err(ErrorCode::InvalidQueryParameterValue.into()),
+    };
+    // Anybody may see what a public blob is made of, not what its writer is about to do.
+    if want_staged {
+        call.permit_signed('o', "r")?;
+    }
+    let demands = Demands::parse(&call.headers)?;
     let snapshot = blobs.ledger.snapshot().await?;
     let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
-    Demands::parse(&call.headers)?.lease(leased(blob.as_ref()), Use::Reads, blobs.clock.now())?;
+    demands.lease(leased(blob.as_ref()), Use::Reads, blobs.clock.now())?;
     refuse_other_kinds(blob.as_ref())?;
     let staged = blobs
         .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
@@ -229,12 +240,7 @@ pub(crate) async fn get_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
     if blob.is_none() && staged.entries.is_empty() {
         return Err(ErrorCode::BlobNotFound.into());
     }
-    let (want_committed, want_staged) = match call.parameter("blocklisttype").unwrap_or("committed") {
-        "committed" => (true, false),
-        "uncommitted" => (false, true),
-        "all" => (true, true),
-        _ => return Err(ErrorCode::InvalidQueryParameterValue.into()),
-    };
+    demands.tags(blob.as_ref().map(|blob| &blob.record))?;
     let block =
         |id: &str, length: u64| format!("<Block>{}<Size>{length}</Size></Block>", xml::element("Name", id));
     let mut out = format!("{}<BlockList>", xml::DECLARATION);
