@@ -52,10 +52,12 @@ impl Call {
 
     /// As [`Self::permit`], for what no anonymous access reaches.
     pub(crate) fn permit_signed(&self, resource: char, any_of: &'static str) -> Result<(), BlobsError> {
-        if matches!(self.access, Access::Anonymous(_)) {
-            return Err(ErrorCode::NoAuthenticationInformation.into());
-        }
-        self.permit(resource, any_of)
+        self.access.permit_signed(Needs { resource, any_of })
+    }
+
+    /// Whether the caller may know of tags: to read content isn't enough.
+    pub(crate) fn sees_tags(&self, resource: char) -> bool {
+        self.permit_signed(resource, "t").is_ok()
     }
 
     /// The body; empty when it was taken before.
@@ -223,6 +225,10 @@ impl Blobs {
         comp: &str,
         call: Call,
     ) -> Result<Response<Body>, BlobsError> {
+        // An answer to a condition tells what the tags are, whatever the operation is.
+        if call.headers.contains_key("x-ms-if-tags") {
+            call.permit_signed('o', "t")?;
+        }
         let copies = call.headers.contains_key("x-ms-copy-source");
         match (method, comp) {
             ("PUT", "") if copies && !call.headers.contains_key("x-ms-blob-type") => {

@@ -41,6 +41,14 @@ impl Access {
             Self::Anonymous(_) => Err(ErrorCode::NoAuthenticationInformation.into()),
         }
     }
+
+    /// As [`Self::permit`], for what no anonymous access reaches.
+    pub(crate) fn permit_signed(&self, needs: Needs) -> Result<(), BlobsError> {
+        match self {
+            Self::Anonymous(_) => Err(ErrorCode::NoAuthenticationInformation.into()),
+            Self::Key | Self::Sas(_) => self.permit(needs),
+        }
+    }
 }
 
 /// What authentication looks at.

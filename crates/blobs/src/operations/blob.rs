@@ -231,7 +231,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let out = response.headers_mut();
-    render::set_blob(out, record, blobs.clock.now());
+    render::set_blob(out, record, call.sees_tags('o'), blobs.clock.now());
     render::set(out, "content-length", length.to_string());
     if status == StatusCode::PARTIAL_CONTENT {
         render::set(
@@ -264,7 +264,7 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     }
     let mut response = render::empty(StatusCode::OK);
     let out = response.headers_mut();
-    render::set_blob(out, &blob.record, blobs.clock.now());
+    render::set_blob(out, &blob.record, call.sees_tags('o'), blobs.clock.now());
     if call.parameter("comp").is_none() {
         render::set(out, "content-length", blob.record.length.to_string());
     } else {

@@ -84,6 +84,10 @@ pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>
     let mut given = Given::parse(&call, blobs.clock.now())?;
     let copies_tags = headers::text(&call.headers, "x-ms-copy-source-tag-option")
         .is_some_and(|option| option.eq_ignore_ascii_case("COPY"));
+    if copies_tags {
+        source.permit_tags()?;
+        call.permit_signed('o', "t")?;
+    }
     let copies_properties = headers::text(&call.headers, "x-ms-copy-source-blob-properties")
         .is_none_or(|value| value.eq_ignore_ascii_case("true"));
     let properties = headers::blob_headers(&call.headers)?;

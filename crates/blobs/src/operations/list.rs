@@ -244,7 +244,7 @@ fn blob_element(call: &Call, record: &BlobRecord, now: Timestamp) -> String {
             None => out.push_str("<AccessTier>Hot</AccessTier><AccessTierInferred>true</AccessTierInferred>"),
         }
     }
-    if !record.tags.is_empty() {
+    if call.sees_tags('c') && !record.tags.is_empty() {
         out.push_str(&xml::element("TagCount", &record.tags.len().to_string()));
     }
     if let Some(deleted) = &record.deleted {

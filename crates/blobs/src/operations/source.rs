@@ -27,6 +27,7 @@ pub(crate) struct Source {
     blob: String,
     account: String,
     at: Option<Timestamp>,
+    access: Access,
     /// The address without its query, which may hold a signature.
     pub(crate) stripped: String,
 }
@@ -115,13 +116,31 @@ impl Source {
             .find(|(name, _)| name == "snapshot")
             .map(|(_, value)| parse_time(value))
             .transpose()?;
-        Ok(Self {
+        let source = Self {
             container: target.container.ok_or_else(|| unverified(None))?,
             blob: target.blob.ok_or_else(|| unverified(None))?,
             account: target.account,
             at,
+            access,
             stripped: url.split('?').next().unwrap_or(url).to_owned(),
-        })
+        };
+        if call.headers.contains_key("x-ms-source-if-tags") {
+            source.permit_tags()?;
+        }
+        Ok(source)
+    }
+
+    /// Refuses a caller who may read the source, but not its tags.
+    ///
+    /// # Errors
+    /// `CannotVerifyCopySource`, with the status that reading the tags would have.
+    pub(crate) fn permit_tags(&self) -> Result<(), BlobsError> {
+        self.access
+            .permit_signed(Needs {
+                resource: 'o',
+                any_of: "t",
+            })
+            .map_err(|error| as_source(&error))
     }
 
     /// The blob as it is in `snapshot`, if it is as the request demands of it.

@@ -61,8 +61,9 @@ pub(crate) fn set_lease(headers: &mut HeaderMap, held: Option<&Lease>, now: Time
     }
 }
 
-/// Every property of a blob, as Get Blob and Get Blob Properties give them.
-pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, now: Timestamp) {
+/// Every property of a blob, as Get Blob and Get Blob Properties give them. How many tags it has is
+/// for those alone who may see tags.
+pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, sees_tags: bool, now: Timestamp) {
     set_state(headers, &record.etag, record.last_modified);
     let properties = &record.headers;
     set(
@@ -116,7 +117,7 @@ pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, now: Timest
             set(headers, "x-ms-blob-committed-block-count", blocks);
         }
     }
-    if !record.tags.is_empty() {
+    if sees_tags && !record.tags.is_empty() {
         set(headers, "x-ms-tag-count", record.tags.len().to_string());
     }
     if record.sealed {
