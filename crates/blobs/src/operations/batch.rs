@@ -2,13 +2,14 @@
 //! of its own, with its own signature and its own answer.
 
 use futures::{StreamExt as _, stream};
+use http::uri::Authority;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_semantics::{Body, Service as _};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_PARALLEL_MAX, BATCH_REQUESTS_MAX};
-use crate::service::Call;
+use crate::service::{Call, parse_query};
 use crate::wire::multipart::{self, Part};
 use crate::wire::target::Target;
 use crate::wire::{headers, render};
@@ -60,12 +61,22 @@ pub(crate) async fn batch(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
 fn request(blobs: &Blobs, call: &Call, part: Part) -> Result<Request<Body>, BlobsError> {
     let refuse = |text: &str| BlobsError::with(ErrorCode::InvalidInput, text);
     let mut request = part.request;
-    let query = request.uri().query().unwrap_or("");
-    let sets_tier = query.split('&').any(|pair| pair == "comp=tier");
-    match request.method().as_str() {
-        "DELETE" if !query.contains("restype=") && !query.contains("comp=") => {}
-        "PUT" if sets_tier => {}
+    // As the query will be read when the request is served.
+    let query = parse_query(request.uri().query().unwrap_or(""))?;
+    let of_container = query.iter().any(|(name, _)| name == "restype");
+    let comps: Vec<&str> = query
+        .iter()
+        .filter(|(name, _)| name == "comp")
+        .map(|(_, value)| value.as_str())
+        .collect();
+    match (request.method().as_str(), comps.as_slice()) {
+        ("DELETE", []) | ("PUT", ["tier"]) if !of_container => {}
         _ => return Err(refuse("A batch holds Delete Blob and Set Blob Tier alone.")),
+    }
+    // It is served as one to this host, which says what its path means.
+    let elsewhere = |authority: &Authority| !authority.as_str().eq_ignore_ascii_case(&call.host);
+    if request.uri().authority().is_some_and(elsewhere) {
+        return Err(refuse("A batch's requests are for the host that it is sent to."));
     }
     let target = Target::parse(&call.host, request.uri().path(), &blobs.settings.host_suffixes)?;
     let elsewhere = call.target.container.is_some() && target.container != call.target.container;
@@ -75,12 +86,8 @@ fn request(blobs: &Blobs, call: &Call, part: Part) -> Result<Request<Body>, Blob
         ));
     }
     // Nothing that is signed may be added: no version, no other `x-ms-` header.
-    if let Some(host) = call.headers.get("host") {
-        request
-            .headers_mut()
-            .entry("host")
-            .or_insert_with(|| host.clone());
-    }
+    let host = HeaderValue::from_str(&call.host).map_err(|_| ErrorCode::InvalidUri)?;
+    request.headers_mut().insert("host", host);
     request
         .headers_mut()
         .entry("content-length")

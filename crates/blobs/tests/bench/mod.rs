@@ -59,6 +59,15 @@ pub(crate) fn bench() -> Bench {
 
 /// With an account that allows anonymous reads, or doesn't.
 pub(crate) fn bench_with(allows_public_access: bool) -> Bench {
+    bench_of(allows_public_access, Vec::new())
+}
+
+/// Where `{account}.{suffix}` is a host, too.
+pub(crate) fn bench_at(suffix: &str) -> Bench {
+    bench_of(true, vec![suffix.to_owned()])
+}
+
+fn bench_of(allows_public_access: bool, host_suffixes: Vec<String>) -> Bench {
     let clock = Arc::new(AdjustableClock::standing_at(
         jiff::Timestamp::from_second(1_700_000_000).unwrap(),
     ));
@@ -75,7 +84,7 @@ pub(crate) fn bench_with(allows_public_access: bool) -> Bench {
             keys: vec![SharedKey::from_base64(KEY).unwrap()],
             allows_public_access,
         }],
-        host_suffixes: Vec::new(),
+        host_suffixes,
     };
     let random = Arc::new(SeededRandom::new(1));
     let blobs = Blobs::new(ledger.clone(), content.clone(), clock.clone(), random, settings);
