@@ -76,12 +76,7 @@ impl Source {
             return Err(ErrorCode::NotImplemented.into());
         }
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-        if !is_ours(
-            &authority,
-            uri.host().unwrap_or_default(),
-            call,
-            &blobs.settings.host_suffixes,
-        ) {
+        if !is_ours(&authority, &uri, call, &blobs.settings.host_suffixes) {
             let text = "The copy source is not of this service; other sources are not fetched.";
             return Err(BlobsError::with(ErrorCode::CannotVerifyCopySource, text));
         }
@@ -234,8 +229,10 @@ impl Original {
 }
 
 /// Whether an address is one of this service's: the host that the client used for the request itself,
-/// one of its configured names, or this machine.
-fn is_ours(authority: &str, host: &str, call: &Call, suffixes: &[String]) -> bool {
+/// one of its configured names, or this machine by another of its names. On another port of this
+/// machine is another service.
+fn is_ours(authority: &str, uri: &Uri, call: &Call, suffixes: &[String]) -> bool {
+    let host = uri.host().unwrap_or_default();
     let loopback = host == "localhost"
         || host
             .trim_matches(['[', ']'])
@@ -245,5 +242,18 @@ fn is_ours(authority: &str, host: &str, call: &Call, suffixes: &[String]) -> boo
         host.strip_suffix(suffix.as_str())
             .is_some_and(|rest| rest.ends_with('.'))
     });
-    authority.eq_ignore_ascii_case(&call.host) || named || loopback
+    let same_port = || {
+        let own: Option<Uri> = call.origin.parse().ok();
+        own.is_some_and(|own| port(&own) == port(uri))
+    };
+    authority.eq_ignore_ascii_case(&call.host) || named || (loopback && same_port())
+}
+
+/// An address's port: the scheme's own where it names none.
+fn port(uri: &Uri) -> Option<u16> {
+    uri.port_u16().or_else(|| match uri.scheme_str() {
+        Some("http") => Some(80),
+        Some("https") => Some(443),
+        _ => None,
+    })
 }
