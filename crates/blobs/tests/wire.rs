@@ -291,6 +291,47 @@ async fn copies_share_content_and_outlive_their_source() {
 }
 
 #[tokio::test]
+async fn sources_are_this_service_and_no_other_on_this_machine() {
+    let bench = with_container().await;
+    bench.put("/box/from", b"content").await;
+    let unverified = (404, "CannotVerifyCopySource");
+    for (source, expected) in [
+        ("http://127.0.0.1:10000/dev/box/from", (202, "")),
+        ("http://localhost:10000/dev/box/from", (202, "")),
+        ("http://[::1]:10000/dev/box/from", (202, "")),
+        ("http://localhost:10001/dev/box/from", unverified),
+        ("http://127.0.0.1:10001/dev/box/from", unverified),
+        ("http://127.0.0.1/dev/box/from", unverified),
+        ("http://[::1]:9/dev/box/from", unverified),
+        ("http://other.example:10000/dev/box/from", unverified),
+    ] {
+        let headers = [("x-ms-copy-source", source)];
+        let answer = bench.ask("PUT", "/box/to", &headers, b"").await;
+        assert_eq!((answer.status.as_u16(), answer.code()), expected, "{source}");
+    }
+}
+
+#[tokio::test]
+async fn leases_and_lists_of_blocks_heed_conditions_on_tags() {
+    let bench = with_container().await;
+    let headers = [("x-ms-blob-type", "BlockBlob"), ("x-ms-tags", "state=ready")];
+    bench.ask("PUT", "/box/x", &headers, b"content").await;
+    for (value, lease, list) in [("done", 412, 412), ("ready", 201, 200)] {
+        let condition = format!("\"state\" = '{value}'");
+        let headers = [
+            ("x-ms-lease-action", "acquire"),
+            ("x-ms-lease-duration", "-1"),
+            ("x-ms-if-tags", condition.as_str()),
+        ];
+        let answer = bench.ask("PUT", "/box/x?comp=lease", &headers, b"").await;
+        assert_eq!(answer.status, lease, "{condition}");
+        let headers = [("x-ms-if-tags", condition.as_str())];
+        let answer = bench.ask("GET", "/box/x?comp=blocklist", &headers, b"").await;
+        assert_eq!(answer.status, list, "{condition}");
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_container_is_empty_when_made_anew_and_its_content_goes() {
     let bench = with_container().await;
     bench.put("/box/x", &bytes(50_000)).await;

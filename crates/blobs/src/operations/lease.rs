@@ -8,7 +8,7 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{LEASE_BREAK_SECONDS_MAX, LEASE_SECONDS_MAX, LEASE_SECONDS_MIN};
 use crate::operations::blob::look_up;
-use crate::operations::demands::{Demands, blob_state, lease_id, overtaken};
+use crate::operations::demands::{Demands, lease_id, overtaken};
 use crate::rules::lease::{self, Action, Outcome, Use};
 use crate::service::Call;
 use crate::wire::{headers, render};
@@ -20,7 +20,7 @@ pub(crate) async fn blob(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
     for attempt in 1.. {
         let (container, blob) = look_up(blobs, &call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
-        demands.conditions.write(Some(blob_state(&blob.record)))?;
+        demands.state(&blob.record)?;
         let outcome = lease::apply(blob.record.lease.as_ref(), &action, blobs.clock.now())?;
         let mut record = blob.record.clone();
         record.lease.clone_from(&outcome.lease);
