@@ -291,6 +291,42 @@ async fn copies_share_content_and_outlive_their_source() {
 }
 
 #[tokio::test]
+async fn a_copy_and_a_blob_put_from_an_address_leave_the_same_behind() {
+    let bench = with_container().await;
+    let headers = [("x-ms-blob-type", "BlockBlob"), ("x-ms-tags", "state=ready")];
+    bench.ask("PUT", "/box/from", &headers, b"content").await;
+    let source = [
+        ("x-ms-copy-source", "http://127.0.0.1:10000/dev/box/from"),
+        ("x-ms-copy-source-tag-option", "COPY"),
+    ];
+    let kind = [("x-ms-blob-type", "BlockBlob")];
+    for (name, headers) in [("copy", source.to_vec()), ("put", [&source[..], &kind].concat())] {
+        let path = format!("/box/{name}");
+        let block = bench
+            .ask("PUT", &format!("{path}?comp=block&blockid=MDAx"), &[], b"staged")
+            .await;
+        assert_eq!(block.status, 201);
+        let made = bench.ask("PUT", &path, &headers, b"").await;
+        assert!(made.status.is_success(), "{name}: {}", made.text());
+        let list = bench
+            .ask(
+                "GET",
+                &format!("{path}?comp=blocklist&blocklisttype=all"),
+                &[],
+                b"",
+            )
+            .await;
+        assert!(!list.text().contains("<Block>"), "{name}: {}", list.text());
+        let tags = bench.ask("GET", &format!("{path}?comp=tags"), &[], b"").await;
+        assert!(
+            tags.text().contains("<Value>ready</Value>"),
+            "{name}: {}",
+            tags.text()
+        );
+    }
+}
+
+#[tokio::test]
 async fn sources_are_this_service_and_no_other_on_this_machine() {
     let bench = with_container().await;
     bench.put("/box/from", b"content").await;

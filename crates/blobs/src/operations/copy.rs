@@ -1,20 +1,22 @@
-//! Copy Blob: shares content by reference and finishes at once. Abort Copy Blob.
+//! Copy Blob: shares content by reference and finishes at once. Abort Copy Blob. What Put Blob from URL
+//! shares with it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{Response, StatusCode};
 use http_semantics::Body;
-use ledger::Transaction;
+use jiff::Timestamp;
+use ledger::{Sequence, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
-use crate::operations::blob::{Given, look_up, permit_write, refuse_unserved};
+use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_unserved};
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::source::Source;
 use crate::rules::lease;
 use crate::service::Call;
 use crate::store::keys;
-use crate::store::records::{BlobKind, CopyRecord};
+use crate::store::records::{BlobKind, BlobRecord, CopyRecord};
 use crate::wire::{headers, render};
 
 pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -22,50 +24,95 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
     refuse_unserved(&call)?;
     let source = Source::parse(blobs, &call).await?;
     let metadata = headers::metadata(&call.headers)?;
-    let given = Given::parse(&call, blobs.clock.now())?;
-    let demands = Demands::parse(&call.headers)?;
-    for attempt in 1.. {
-        let snapshot = blobs.ledger.snapshot().await?;
-        let original = source.read(blobs, snapshot.as_ref(), &call).await?;
-        let container = blobs
-            .container(snapshot.as_ref(), &call.target.account, call.container()?)
-            .await?;
-        let before = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
-        demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
-        permit_write(&call, before.is_some())?;
-        if before
-            .as_ref()
-            .is_some_and(|before| before.record.kind != original.blob.record.kind)
-        {
-            return Err(ErrorCode::InvalidBlobType.into());
-        }
-        let md5 = original.check_md5(blobs, snapshot.as_ref(), &call).await?;
-        let now = blobs.clock.now();
-        let mut record = original.blob.record.clone();
-        record.sealed = record.kind == BlobKind::Append && headers::flag(&call.headers, "x-ms-seal-blob");
-        given.apply(&mut record)?;
-        record.snapshot = None;
-        record.deleted = None;
-        record.name = call.blob()?.to_owned();
-        record.etag = blobs.new_etag();
-        record.created = before.as_ref().map_or(now, |before| before.record.created);
-        record.last_modified = now;
-        let held = before.as_ref().and_then(|before| before.record.lease.as_ref());
-        record.lease = lease::after_write(held, now);
-        if !metadata.is_empty() {
-            record.metadata = metadata.clone();
-        }
-        let id = blobs.random.uuid().to_string();
-        record.copy = Some(CopyRecord {
+    let seals = headers::flag(&call.headers, "x-ms-seal-blob");
+    let id = blobs.random.uuid().to_string();
+    let check = |from: &BlobRecord, before: Option<&BlobRecord>| match before {
+        Some(before) if before.kind != from.kind => Err(ErrorCode::InvalidBlobType.into()),
+        _ => Ok(()),
+    };
+    let make = |from: &BlobRecord, _: Option<[u8; 16]>, now: Timestamp| BlobRecord {
+        sealed: from.kind == BlobKind::Append && seals,
+        metadata: match metadata.is_empty() {
+            true => from.metadata.clone(),
+            false => metadata.clone(),
+        },
+        copy: Some(CopyRecord {
             id: id.clone(),
             source: source.stripped.clone(),
             completed: now,
-        });
-        let inline_key = keys::inline(
-            &original.container.record.generation,
-            &original.blob.record.name,
-            original.blob.record.snapshot,
-        );
+        }),
+        ..from.clone()
+    };
+    let (record, md5) = stage_from(blobs, &call, &source, "copy", check, make).await?;
+    let mut response = render::empty(StatusCode::ACCEPTED);
+    let out = response.headers_mut();
+    render::set_state(out, &record.etag, record.last_modified);
+    render::set(out, "x-ms-copy-id", id);
+    render::set(out, "x-ms-copy-status", "success");
+    if let Some(md5) = md5 {
+        render::set(out, "content-md5", STANDARD.encode(md5));
+    }
+    Ok(response)
+}
+
+/// Makes the blob that a request is about of its source, whose content it shares; what was there
+/// before goes, with the blocks that were staged for it. `check` refuses a source for what may be
+/// there already. `make` makes the record of the source's, of the content's MD5 if that was announced
+/// and held, and of the time; what the request itself says of the blob comes on top.
+///
+/// Answers the record, and the MD5.
+///
+/// # Errors
+/// Those of the source, of the request's demands, of `check`; `Md5Mismatch`; `ServerBusy` if others
+/// overtake it too often.
+pub(crate) async fn stage_from(
+    blobs: &Blobs,
+    call: &Call,
+    source: &Source,
+    op: &str,
+    check: impl Fn(&BlobRecord, Option<&BlobRecord>) -> Result<(), BlobsError> + Send + Sync,
+    make: impl Fn(&BlobRecord, Option<[u8; 16]>, Timestamp) -> BlobRecord + Send + Sync,
+) -> Result<(BlobRecord, Option<[u8; 16]>), BlobsError> {
+    let demands = Demands::parse(&call.headers)?;
+    let mut given = Given::parse(call, blobs.clock.now())?;
+    let copies_tags = headers::text(&call.headers, "x-ms-copy-source-tag-option")
+        .is_some_and(|option| option.eq_ignore_ascii_case("COPY"));
+    if copies_tags {
+        source.permit_tags()?;
+        call.permit_signed('o', "t")?;
+    }
+    // The source's content is read once, however often the write is overtaken.
+    let mut hashed: Option<(Sequence, Option<[u8; 16]>)> = None;
+    for attempt in 1.. {
+        let snapshot = blobs.ledger.snapshot().await?;
+        let original = source.read(blobs, snapshot.as_ref(), call).await?;
+        let (container, before) = look_up_in(blobs, snapshot.as_ref(), call).await?;
+        let now = blobs.clock.now();
+        let replaced = before.as_ref().map(|before| &before.record);
+        demands.write(replaced, now)?;
+        permit_write(call, before.is_some())?;
+        let from = &original.blob.record;
+        check(from, replaced)?;
+        let md5 = match hashed {
+            Some((version, md5)) if version == original.blob.version => md5,
+            _ => original.check_md5(blobs, snapshot.as_ref(), call).await?,
+        };
+        hashed = Some((original.blob.version, md5));
+        let mut record = BlobRecord {
+            name: call.blob()?.to_owned(),
+            etag: blobs.new_etag(),
+            created: replaced.map_or(now, |before| before.created),
+            last_modified: now,
+            lease: lease::after_write(replaced.and_then(|before| before.lease.as_ref()), now),
+            snapshot: None,
+            deleted: None,
+            ..make(from, md5, now)
+        };
+        if copies_tags {
+            given.tags.clone_from(&from.tags);
+        }
+        given.apply(&mut record)?;
+        let inline_key = keys::inline(&original.container.record.generation, &from.name, from.snapshot);
         let inline = snapshot.get(&inline_key).await?.map(|stored| stored.value);
         let mut tx = Transaction::new();
         original.require(&mut tx);
@@ -74,21 +121,15 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
                 .stage_keeping(&mut tx, snapshot.as_ref(), &container, before, false)
                 .await?;
         }
-        blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "copy")?;
+        blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, op)?;
+        let dropped_blocks = blobs
+            .staged_blocks(snapshot.as_ref(), &container, &record.name)
+            .await?;
+        blobs.stage_block_removal(&mut tx, &dropped_blocks)?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
-            Ok(_) => {
-                let mut response = render::empty(StatusCode::ACCEPTED);
-                let out = response.headers_mut();
-                render::set_state(out, &record.etag, record.last_modified);
-                render::set(out, "x-ms-copy-id", id);
-                render::set(out, "x-ms-copy-status", "success");
-                if let Some(md5) = md5 {
-                    render::set(out, "content-md5", STANDARD.encode(md5));
-                }
-                return Ok(response);
-            }
+            Ok(_) => return Ok((record, md5)),
         }
     }
     Err(ErrorCode::ServerBusy.into())

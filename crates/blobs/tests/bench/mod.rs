@@ -78,6 +78,25 @@ fn bench_of(allows_public_access: bool, host_suffixes: Vec<String>) -> Bench {
         let number = u128::from(counter.fetch_add(1, Ordering::Relaxed));
         (ContentId::from_bytes(number.to_be_bytes()), now.now())
     })));
+    bench_over(ledger, content, clock, allows_public_access, host_suffixes)
+}
+
+/// Over what others write to, too.
+pub(crate) fn over(
+    ledger: Arc<dyn Ledger>,
+    content: Arc<dyn ContentStore>,
+    clock: Arc<AdjustableClock>,
+) -> Bench {
+    bench_over(ledger, content, clock, true, Vec::new())
+}
+
+fn bench_over(
+    ledger: Arc<dyn Ledger>,
+    content: Arc<dyn ContentStore>,
+    clock: Arc<AdjustableClock>,
+    allows_public_access: bool,
+    host_suffixes: Vec<String>,
+) -> Bench {
     let settings = Settings {
         accounts: vec![Account {
             name: ACCOUNT.to_owned(),
