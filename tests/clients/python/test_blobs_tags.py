@@ -4,7 +4,17 @@ import uuid
 
 import pytest
 from azure.core.exceptions import HttpResponseError
-from azure.storage.blob import BlobBlock, PartialBatchErrorException, StandardBlobTier
+from azure.storage.blob import (
+    BlobBlock,
+    ContainerClient,
+    ContainerSasPermissions,
+    PartialBatchErrorException,
+    StandardBlobTier,
+    generate_container_sas,
+)
+
+from server import BLOBS_ACCOUNT, BLOBS_KEY
+from test_blobs_access import hours
 
 
 def refused(action, *arguments, **named):
@@ -57,6 +67,32 @@ def test_conditions_on_tags(blob_container):
     assert refused(blob.delete_blob, if_tags_match_condition="\"state\" <> 'ready'") == missed
     assert refused(blob.delete_blob, if_tags_match_condition="state ready") == (400, "InvalidHeaderValue")
     blob.delete_blob(if_tags_match_condition="\"state\" >= 'a' AND \"state\" = 'ready'")
+
+
+def test_tags_are_for_who_is_granted_them(endpoints, blob_container):
+    def granted(permission):
+        sas = generate_container_sas(BLOBS_ACCOUNT, blob_container.container_name, account_key=BLOBS_KEY,
+                                     permission=ContainerSasPermissions.from_string(permission), expiry=hours(1))
+        return ContainerClient(endpoints.blobs_account, blob_container.container_name, credential=sas)
+
+    blob_container.upload_blob("a", b"x", tags={"state": "ready"})
+    reader, tagger = granted("rwdl"), granted("rltf")
+    held = "\"state\" = 'ready'"
+    denied = (403, "AuthorizationPermissionMismatch")
+    blob = reader.get_blob_client("a")
+    assert blob.download_blob().readall() == b"x" and blob.get_blob_properties().tag_count is None
+    assert next(iter(reader.list_blobs())).tag_count is None
+    assert refused(blob.download_blob, if_tags_match_condition=held) == denied
+    assert refused(blob.delete_blob, if_tags_match_condition=held) == denied
+    assert refused(blob.get_blob_tags) == denied
+    assert refused(lambda: list(reader.list_blobs(include=["tags"]))) == denied
+    assert refused(lambda: list(reader.find_blobs_by_tags(held))) == denied
+    blob = tagger.get_blob_client("a")
+    assert blob.download_blob(if_tags_match_condition=held).readall() == b"x"
+    assert (blob.get_blob_properties().tag_count, blob.get_blob_tags()) == (1, {"state": "ready"})
+    listed = next(iter(tagger.list_blobs(include=["tags"])))
+    assert (listed.tag_count, listed.tags) == (1, {"state": "ready"})
+    assert [found.name for found in tagger.find_blobs_by_tags(held)] == ["a"]
 
 
 def test_blobs_are_found_by_their_tags(blob_service, blob_container):
