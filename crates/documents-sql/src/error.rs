@@ -80,6 +80,15 @@ pub enum ExecError {
         /// The bound, in rows.
         max_rows: u64,
     },
+    /// The functions called for one document took more than
+    /// [`crate::limits::WORK_PER_DOCUMENT_MAX`] units of work.
+    #[error(
+        "The functions of the query have too much to go through for one document: more than {max_work} units of work. Call them less often, or with smaller geometries, texts and arrays."
+    )]
+    TooMuchWork {
+        /// The bound, in units of work.
+        max_work: u64,
+    },
 }
 
 /// The codes this crate answers with. Those marked "ours" are used where the number of the

@@ -13,7 +13,9 @@ use crate::compiled::EvalContext;
 use crate::error::ExecError;
 use crate::functions::regex::RegexCache;
 use crate::functions::{Args, FunctionSpec, like::LikePattern};
-use crate::limits::{ROWS_PER_DOCUMENT_MAX, VALUE_BYTES_MAX};
+use crate::limits::{
+    ITEMS_PER_WORK, ROWS_PER_DOCUMENT_MAX, TEXT_BYTES_PER_WORK, VALUE_BYTES_MAX, WORK_PER_DOCUMENT_MAX,
+};
 use crate::number::Num;
 use crate::program::{Node, NodeStep, PatternNode};
 use crate::rows;
@@ -59,6 +61,8 @@ pub(crate) struct Runtime {
     pub(crate) context: EvalContext,
     random: Cell<u64>,
     rows_left: Cell<u64>,
+    /// `None` once there was too much.
+    work_left: Cell<Option<u64>>,
     pub(crate) regexes: RefCell<RegexCache>,
 }
 
@@ -68,13 +72,34 @@ impl Runtime {
             context,
             random: Cell::new(context.random_seed),
             rows_left: Cell::new(ROWS_PER_DOCUMENT_MAX),
+            work_left: Cell::new(Some(WORK_PER_DOCUMENT_MAX)),
             regexes: RefCell::default(),
         }
     }
 
     /// A new document begins.
-    pub(crate) fn reset_rows(&self) {
+    pub(crate) fn begin_document(&self) {
         self.rows_left.set(ROWS_PER_DOCUMENT_MAX);
+        self.work_left.set(Some(WORK_PER_DOCUMENT_MAX));
+    }
+
+    /// Counts work that a function is about to do; `None` if it is too much. What the function
+    /// gives is then of no account, as [`Self::check_work`] fails.
+    pub(crate) fn work(&self, units: usize) -> Option<()> {
+        let units = u64::try_from(units).unwrap_or(u64::MAX);
+        let left = self.work_left.get().and_then(|left| left.checked_sub(units));
+        self.work_left.set(left);
+        left.map(|_| ())
+    }
+
+    /// Fails once there was too much work.
+    pub(crate) fn check_work(&self) -> Result<(), ExecError> {
+        match self.work_left.get() {
+            Some(_) => Ok(()),
+            None => Err(ExecError::TooMuchWork {
+                max_work: WORK_PER_DOCUMENT_MAX,
+            }),
+        }
     }
 
     /// Counts a visited row.
@@ -209,9 +234,27 @@ fn eval_call<'a>(
         }
         values.push(value);
     }
-    match (function.run)(&Args::new(&values, runtime)) {
+    let work = values.iter().flatten().map(|value| weight(value)).sum();
+    let outcome = runtime
+        .work(work)
+        .and_then(|()| (function.run)(&Args::new(&values, runtime)));
+    if let Some(value) = &outcome {
+        runtime.work(weight(value));
+    }
+    runtime.check_work()?;
+    match outcome {
         Some(value) => bounded(value).map(|value| Some(Cow::Owned(value))),
         None => Ok(None),
+    }
+}
+
+/// Units of work to go through a value once, without what lies deeper in it.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() / TEXT_BYTES_PER_WORK,
+        Value::Array(items) => items.len() / ITEMS_PER_WORK,
+        Value::Object(members) => members.len() / ITEMS_PER_WORK,
+        _ => 0,
     }
 }
 

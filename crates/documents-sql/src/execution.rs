@@ -144,7 +144,7 @@ impl Execution {
         } = self;
         let mut has_match = false;
         let block = &program.block;
-        runtime.reset_rows();
+        runtime.begin_document();
         let root = Env::root(document);
         let mut groups_bytes = None;
         each_row(&block.sources, &root, runtime, &mut |env| {
@@ -200,7 +200,7 @@ impl Execution {
         if let Some(grouping) = &block.grouping {
             let groups = std::mem::take(&mut self.groups);
             self.output.memory.give_back(groups.bytes());
-            self.runtime.reset_rows();
+            self.runtime.begin_document();
             for (keys, aggregates) in groups.finish(grouping) {
                 let env = Env {
                     frame: Frame::Group {

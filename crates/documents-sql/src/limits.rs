@@ -37,6 +37,20 @@ pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// over arrays of a hundred would be 10^20.
 pub const ROWS_PER_DOCUMENT_MAX: u64 = 4_000_000;
 
+/// Work of functions for one pushed document, and for all constants that are folded (ours), about
+/// half a second. A unit is a pair of edges compared, or [`TEXT_BYTES_PER_WORK`] bytes or
+/// [`ITEMS_PER_WORK`] items looked through.
+pub const WORK_PER_DOCUMENT_MAX: u64 = 5_000_000;
+
+/// Bytes of text that a function goes through in the time of one unit of work.
+pub(crate) const TEXT_BYTES_PER_WORK: usize = 64;
+
+/// Items of an array or object that a function goes through in the time of one unit of work.
+pub(crate) const ITEMS_PER_WORK: usize = 8;
+
+/// Units of work that compiling a regular expression costs: about half a millisecond.
+pub(crate) const REGEX_WORK: usize = 5_000;
+
 /// Compiled regular expressions kept by one execution; patterns may come from documents.
 pub(crate) const REGEXES_CACHED_MAX: usize = 32;
 
@@ -50,7 +64,7 @@ pub(crate) const PATTERN_BYTES_MAX: usize = 16 * 1024;
 pub(crate) const GEOMETRY_POINTS_MAX: usize = 4_096;
 
 /// Pairs of edges that a spatial function compares (ours): tens of milliseconds. Two geometries
-/// with more are undefined to it.
+/// with more are undefined to it; a geometry whose own rings need more is not valid.
 pub(crate) const GEOMETRY_EDGE_PAIRS_MAX: usize = 250_000;
 
 /// Numbers of one vector (documented for vector indexes: 4,096).

@@ -8,9 +8,8 @@ use super::scope::{Entry, Resolved, entry_at, resolve};
 use super::{Compiler, Compiling, error_at};
 use crate::aggregate::AggregateKind;
 use crate::ast::{BinaryOp, Expr, ExprKind, Span, Step, UnaryOp};
-use crate::compiled::EvalContext;
 use crate::error::code;
-use crate::eval::{Env, Runtime, eval};
+use crate::eval::{Env, eval};
 use crate::functions::{self, FunctionSpec, like::LikePattern, vector};
 use crate::limits::IN_LIST_ITEMS_MAX;
 use crate::program::{AggregateNode, Node, NodeStep, PatternNode};
@@ -23,7 +22,7 @@ impl Compiler<'_> {
         {
             return Ok(Node::GroupKey { level: 0, index });
         }
-        self.unfolded(expr).map(fold)
+        self.unfolded(expr).map(|node| self.fold(node))
     }
 
     /// Each kind in a function of its own: this frame is on the stack once per nested level.
@@ -335,6 +334,23 @@ impl Compiler<'_> {
         self.scope.push(Entry::Group(group));
         argument.map(|()| Node::Aggregate { level: 0, index })
     }
+
+    /// Evaluates what depends on nothing. What would exceed a limit stays, and fails when it runs;
+    /// so does all that comes after constants took too much work.
+    fn fold(&self, node: Node) -> Node {
+        let is_folded = matches!(node, Node::Constant(_) | Node::Undefined);
+        if is_folded || self.constants.check_work().is_err() || !is_constant(&node) {
+            return node;
+        }
+        let nothing = Value::Null;
+        let env = Env::root(&nothing);
+        let folded = match eval(&node, &env, &self.constants) {
+            Ok(Some(value)) => Some(Node::Constant(value.into_owned())),
+            Ok(None) => Some(Node::Undefined),
+            Err(_) => None,
+        };
+        folded.unwrap_or(node)
+    }
 }
 
 /// The function of a call, if there is one that takes so many arguments.
@@ -445,25 +461,6 @@ pub(super) fn has_aggregate(expr: &Expr) -> bool {
         }
         ExprKind::Object(members) => members.iter().any(|(_, member)| has_aggregate(member)),
     }
-}
-
-/// Evaluates what depends on nothing. What would exceed a limit stays, and fails when it runs.
-fn fold(node: Node) -> Node {
-    if matches!(node, Node::Constant(_) | Node::Undefined) || !is_constant(&node) {
-        return node;
-    }
-    let runtime = Runtime::new(EvalContext {
-        now: jiff::Timestamp::UNIX_EPOCH,
-        random_seed: 0,
-    });
-    let nothing = Value::Null;
-    let env = Env::root(&nothing);
-    let folded = match eval(&node, &env, &runtime) {
-        Ok(Some(value)) => Some(Node::Constant(value.into_owned())),
-        Ok(None) => Some(Node::Undefined),
-        Err(_) => None,
-    };
-    folded.unwrap_or(node)
 }
 
 /// Whether all operands are constants (they are folded already, so this looks one level deep).

@@ -20,7 +20,9 @@ use self::scope::{Entry, Group, entry_at};
 use crate::ast::{
     Count, CountKind, Expr, ExprKind, FromItem, OrderTerm, Projection, Query, Source, Span, Step,
 };
+use crate::compiled::EvalContext;
 use crate::error::{SqlError, code};
+use crate::eval::Runtime;
 use crate::limits::{JOINS_PER_QUERY_MAX, ROW_COUNT_MAX};
 use crate::program::{Block, Grouping, Node, Program, ProjectionNode, SourceNode};
 use crate::reads::{Reads, reads};
@@ -70,6 +72,8 @@ struct Compiler<'s> {
     in_aggregate: bool,
     /// Something was met that depends on time or chance.
     impure: bool,
+    /// Evaluates constants, all of them within the work of one document.
+    constants: Runtime,
 }
 
 impl<'s> Compiler<'s> {
@@ -80,6 +84,10 @@ impl<'s> Compiler<'s> {
             scope: Vec::new(),
             in_aggregate: false,
             impure: false,
+            constants: Runtime::new(EvalContext {
+                now: jiff::Timestamp::UNIX_EPOCH,
+                random_seed: 0,
+            }),
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Args, FunctionSpec, MANY, lenient, strict};
-use crate::limits::VALUE_BYTES_MAX;
+use crate::limits::{ITEMS_PER_WORK, VALUE_BYTES_MAX};
 use crate::number::Num;
 use crate::value::{compare_values, deep_equal, value_bytes};
 
@@ -84,6 +84,8 @@ fn covers(item: &Value, sought: &Value) -> bool {
 /// One argument that decides (found for ANY, not found for ALL) does so whatever is undefined.
 fn contains_several(args: &Args<'_>, any: bool) -> Option<Value> {
     let items = args.array(0)?;
+    let pairs = items.len().saturating_mul(args.count());
+    args.runtime.work(pairs / ITEMS_PER_WORK)?;
     let mut undefined = false;
     for sought in args.from(1) {
         match sought {

@@ -2,7 +2,8 @@
 //!
 //! A function sees evaluated arguments and gives a value or undefined; it can't fail. Strict
 //! ones (most) are undefined as soon as one argument is, and are not even called. To add one,
-//! add a line to its subject's table.
+//! add a line to its subject's table. Going through its arguments once is counted as work by the
+//! caller; a function that does more (each with each) counts it with `Runtime::work`.
 
 mod array;
 mod convert;

@@ -9,7 +9,8 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::Args;
-use crate::limits::{PATTERN_BYTES_MAX, REGEX_BYTES_MAX, REGEXES_CACHED_MAX};
+use crate::eval::Runtime;
+use crate::limits::{PATTERN_BYTES_MAX, REGEX_BYTES_MAX, REGEX_WORK, REGEXES_CACHED_MAX};
 
 /// Compiled patterns of one execution; `None` is one that doesn't compile.
 #[derive(Default)]
@@ -18,9 +19,10 @@ pub(crate) struct RegexCache {
 }
 
 impl RegexCache {
-    fn is_match(&mut self, pattern: &str, modifiers: &str, text: &str) -> Option<bool> {
+    fn is_match(&mut self, pattern: &str, modifiers: &str, text: &str, runtime: &Runtime) -> Option<bool> {
         let key = (pattern.to_owned(), modifiers.to_owned());
         if !self.compiled.contains_key(&key) {
+            runtime.work(REGEX_WORK)?;
             if self.compiled.len() >= REGEXES_CACHED_MAX {
                 self.compiled.clear();
             }
@@ -55,5 +57,7 @@ pub(super) fn regex_match(args: &Args<'_>) -> Option<Value> {
     let (text, pattern) = (args.string(0)?, args.string(1)?);
     let modifiers = if args.count() > 2 { args.string(2)? } else { "" };
     let mut cache = args.runtime.regexes.try_borrow_mut().ok()?;
-    cache.is_match(pattern, modifiers, text).map(Value::Bool)
+    cache
+        .is_match(pattern, modifiers, text, args.runtime)
+        .map(Value::Bool)
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use documents_sql::limits::{IN_LIST_ITEMS_MAX, NESTING_DEPTH_MAX, QUERY_TEXT_BYTES_MAX};
+use documents_sql::limits::{
+    IN_LIST_ITEMS_MAX, NESTING_DEPTH_MAX, QUERY_TEXT_BYTES_MAX, WORK_PER_DOCUMENT_MAX,
+};
 use documents_sql::{ExecError, Flow, OrderMode, parse};
 use serde_json::{Value, json};
 
@@ -211,4 +213,28 @@ fn pushing_ends_when_no_row_is_wanted() {
         [json!(1)]
     );
     assert_eq!(execution.push(&json!({"v": 9}), 9), Ok(Flow::Done));
+}
+
+#[test]
+fn functions_of_one_document_have_so_much_work() {
+    let document = json!({"text": "x".repeat(1_000_000), "list": vec![0; 20_000]});
+    let run = |filter: &str, count: usize| {
+        let filter = vec![filter; count].join(" OR ");
+        let compiled = compile(&format!("SELECT VALUE 1 FROM c WHERE {filter}"), &json!({})).unwrap();
+        execute(&compiled, &[document.clone(), document.clone()], OrderMode::Sort)
+    };
+    let too_much = Err(ExecError::TooMuchWork {
+        max_work: WORK_PER_DOCUMENT_MAX,
+    });
+    assert_eq!(run("CONTAINS(c.text, 'y')", 100), Ok(Vec::new()));
+    assert_eq!(run("CONTAINS(c.text, 'y')", 400), too_much);
+    let sought = format!("ARRAY_CONTAINS_ANY(c.list{})", ", 1".repeat(2_500));
+    assert_eq!(run(&sought, 1), too_much);
+    let patterns = |count: usize| {
+        let one = |at: usize| format!("RegexMatch(c.list, 'a') OR RegexMatch('b', 'a{at}')");
+        (0..count).map(one).collect::<Vec<_>>().join(" OR ")
+    };
+    assert_eq!(run(&patterns(100), 1), Ok(Vec::new()));
+    // The first thousand are folded.
+    assert_eq!(run(&patterns(2_100), 1), too_much);
 }

@@ -1,9 +1,10 @@
 //! Spatial functions. Expectations: the language's function pages where a comment says so, else
 //! figures that follow from the shapes.
 
-use serde_json::Value;
+use documents_sql::{ExecError, OrderMode};
+use serde_json::{Value, json};
 
-use crate::{table, value};
+use crate::{compile, execute, table, value};
 
 /// About `share` of the expected number.
 #[track_caller]
@@ -206,4 +207,74 @@ fn validity() {
         ("ST_ISVALID(U)", "U"),
         (&format!("ST_ISVALIDDETAILED({SQUARE})"), r#"{"valid":true}"#),
     ]);
+}
+
+/// A comb: every tooth's edges pass every latitude of all the others.
+fn comb(places: u32) -> Value {
+    let tooth = |place: u32| json!([f64::from(place) / 1_000.0, f64::from(place % 2)]);
+    let mut ring: Vec<Value> = (0..places).map(tooth).collect();
+    // Back below the teeth; the outer ring goes against the clock.
+    ring.extend([
+        json!([f64::from(places) / 1_000.0, -1.0]),
+        json!([0.0, -1.0]),
+        tooth(0),
+    ]);
+    ring.reverse();
+    json!({"type": "Polygon", "coordinates": [ring]})
+}
+
+#[test]
+fn a_ring_that_would_take_too_long_to_check_is_not_valid() {
+    let detailed = |places| {
+        let compiled = compile(
+            "SELECT VALUE ST_ISVALIDDETAILED(@g)",
+            &json!({"@g": comb(places)}),
+        )
+        .unwrap();
+        execute(&compiled, &[json!({})], OrderMode::Sort)
+            .unwrap()
+            .remove(0)
+    };
+    assert_eq!(detailed(60), json!({"valid": true}));
+    let refused = detailed(1_000);
+    assert_eq!(refused["valid"], false);
+    assert!(
+        refused["reason"]
+            .as_str()
+            .unwrap()
+            .contains("more than 250000 pairs"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn spatial_functions_of_one_document_have_so_much_work() {
+    let places: Vec<Value> = (0..500)
+        .map(|place| json!([f64::from(place) / 100.0, 0]))
+        .collect();
+    let parameters = json!({
+        "@line": {"type": "LineString", "coordinates": places},
+        "@comb": comb(1_000),
+    });
+    // 250,000 pairs each: the line's with itself, the comb's own.
+    let lines = vec!["ST_INTERSECTS(c.line, c.line)"; 19].join(" AND ");
+    let constant_lines = lines.replace("c.line", "@line");
+    let document = json!({"line": parameters["@line"], "comb": parameters["@comb"]});
+    let run = |filter: &str| {
+        let compiled = compile(&format!("SELECT VALUE 1 FROM c WHERE {filter}"), &parameters).unwrap();
+        execute(&compiled, &[document.clone(), document.clone()], OrderMode::Sort)
+    };
+    let too_much = |outcome| matches!(outcome, Err(ExecError::TooMuchWork { .. }));
+    assert_eq!(run(&lines).unwrap().len(), 2, "each document has its own");
+    assert!(too_much(run(&format!("{lines} AND NOT ST_ISVALID(c.comb)"))));
+    // Folded, while that isn't too much; both together are, and so the rest waits for a document.
+    assert_eq!(run(&format!("{constant_lines} AND {lines}")).unwrap().len(), 2);
+    assert_eq!(
+        run(&format!("{constant_lines} AND NOT ST_ISVALID(@comb)"))
+            .unwrap()
+            .len(),
+        2
+    );
+    let again = format!("{constant_lines} AND {constant_lines} AND NOT ST_ISVALID(@comb)");
+    assert!(too_much(run(&format!("{again} AND {constant_lines}"))));
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::sphere::{Edge, Place, cross, on_edge};
-use crate::limits::GEOMETRY_POINTS_MAX;
+use crate::limits::{GEOMETRY_EDGE_PAIRS_MAX, GEOMETRY_POINTS_MAX};
 
 /// A geometry that is valid.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,22 +27,38 @@ impl Polygon {
     }
 }
 
+/// What reading a geometry may still take.
+struct Left {
+    points: usize,
+    /// Pairs of edges to compare.
+    pairs: usize,
+}
+
 impl Geometry {
-    /// Reads a geometry.
+    /// Reads a geometry, and says how many points and pairs of edges were looked at.
     ///
     /// # Errors
     /// Why it isn't one, for people.
-    pub(super) fn read(value: &Value) -> Result<Self, String> {
+    pub(super) fn read(value: &Value) -> (Result<Self, String>, usize) {
+        let mut left = Left {
+            points: GEOMETRY_POINTS_MAX,
+            pairs: GEOMETRY_EDGE_PAIRS_MAX,
+        };
+        let read = Self::read_within(value, &mut left);
+        let work = (GEOMETRY_POINTS_MAX - left.points) + (GEOMETRY_EDGE_PAIRS_MAX - left.pairs);
+        (read, work)
+    }
+
+    fn read_within(value: &Value, left: &mut Left) -> Result<Self, String> {
         let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
         let coordinates = value
             .get("coordinates")
             .and_then(Value::as_array)
             .ok_or("A geometry must have an array of coordinates.")?;
-        let mut points_left = GEOMETRY_POINTS_MAX;
         match kind {
             "Point" => place(coordinates).map(Self::Point),
             "LineString" => {
-                let places = places(coordinates, &mut points_left)?;
+                let places = places(coordinates, left)?;
                 if places.len() < 2 {
                     return Err(
                         "The LineString input is not valid because it must have at least 2 points."
@@ -51,13 +67,13 @@ impl Geometry {
                 }
                 Ok(Self::Line(edges(&places)))
             }
-            "Polygon" => Ok(Self::Area(vec![polygon(coordinates, &mut points_left)?])),
+            "Polygon" => Ok(Self::Area(vec![polygon(coordinates, left)?])),
             "MultiPolygon" => {
                 let polygons = coordinates.iter().map(|rings| {
                     let rings = rings
                         .as_array()
                         .ok_or("Each polygon of a MultiPolygon must be an array of rings.")?;
-                    polygon(rings, &mut points_left)
+                    polygon(rings, left)
                 });
                 let polygons = polygons.collect::<Result<Vec<_>, String>>()?;
                 if polygons.is_empty() {
@@ -101,8 +117,9 @@ fn place(position: &[Value]) -> Result<Place, String> {
     Ok(Place::new(longitude, latitude))
 }
 
-fn places(positions: &[Value], points_left: &mut usize) -> Result<Vec<Place>, String> {
-    *points_left = points_left
+fn places(positions: &[Value], left: &mut Left) -> Result<Vec<Place>, String> {
+    left.points = left
+        .points
         .checked_sub(positions.len())
         .ok_or_else(|| format!("A geometry must not have more than {GEOMETRY_POINTS_MAX} points."))?;
     positions
@@ -125,13 +142,13 @@ fn edges(places: &[Place]) -> Vec<Edge> {
         .collect()
 }
 
-fn polygon(rings: &[Value], points_left: &mut usize) -> Result<Polygon, String> {
+fn polygon(rings: &[Value], left: &mut Left) -> Result<Polygon, String> {
     let mut read = Vec::with_capacity(rings.len());
     for (index, positions) in rings.iter().enumerate() {
         let positions = positions
             .as_array()
             .ok_or("Each ring of a Polygon must be an array of positions.")?;
-        read.push(ring(positions, index + 1, points_left)?);
+        read.push(ring(positions, index + 1, left)?);
     }
     let mut read = read.into_iter();
     Ok(Polygon {
@@ -140,8 +157,8 @@ fn polygon(rings: &[Value], points_left: &mut usize) -> Result<Polygon, String> 
     })
 }
 
-fn ring(positions: &[Value], number: usize, points_left: &mut usize) -> Result<Vec<Edge>, String> {
-    let places = places(positions, points_left)?;
+fn ring(positions: &[Value], number: usize, left: &mut Left) -> Result<Vec<Edge>, String> {
+    let places = places(positions, left)?;
     if places.first() != places.last() {
         return Err(format!(
             "The Polygon input is not valid because the start and end points of the ring number {number} are not the same. Each ring of a Polygon must have the same start and end points."
@@ -153,17 +170,20 @@ fn ring(positions: &[Value], number: usize, points_left: &mut usize) -> Result<V
         ));
     }
     let edges: Vec<Edge> = edges(&places).into_iter().filter(|(a, b)| a != b).collect();
-    if crosses_itself(&edges) {
-        return Err(format!(
+    match crosses_itself(&edges, &mut left.pairs) {
+        Some(false) => Ok(edges),
+        Some(true) => Err(format!(
             "The Polygon input is not valid because the ring number {number} crosses or touches itself."
-        ));
+        )),
+        None => Err(format!(
+            "The Polygon input is not valid because more than {GEOMETRY_EDGE_PAIRS_MAX} pairs of edges would have to be compared to see whether the ring number {number} crosses itself. Leave points away."
+        )),
     }
-    Ok(edges)
 }
 
 /// Whether edges of a ring meet other than where one ends and the next begins. Edges are compared
-/// only where their bands of latitude overlap.
-fn crosses_itself(ring: &[Edge]) -> bool {
+/// only where their bands of latitude overlap; `None` if these are too many pairs.
+fn crosses_itself(ring: &[Edge], pairs_left: &mut usize) -> Option<bool> {
     let mut bands: Vec<(f64, f64, usize, Edge)> = ring
         .iter()
         .enumerate()
@@ -179,6 +199,7 @@ fn crosses_itself(ring: &[Edge]) -> bool {
             if low > high {
                 break;
             }
+            *pairs_left = pairs_left.checked_sub(1)?;
             let apart = index.abs_diff(*other_index);
             let touching = if apart == 1 || (apart == last && last > 1) {
                 // Neighbours share one end; they may not fold back over each other.
@@ -191,11 +212,11 @@ fn crosses_itself(ring: &[Edge]) -> bool {
                 super::sphere::meet(*edge, *other)
             };
             if touching {
-                return true;
+                return Some(true);
             }
         }
     }
-    false
+    Some(false)
 }
 
 /// The latitudes between which an edge lies, generously: an arc bulges towards the pole by at

@@ -29,18 +29,39 @@ pub(super) const FUNCTIONS: &[FunctionSpec] = &[
         intersects(&geometry(args, 0)?, &geometry(args, 1)?).map(Value::Bool)
     }),
     strict("ST_ISVALID", 1, 1, |args| {
-        Some(Value::Bool(Geometry::read(args.value(0)?).is_ok()))
+        Some(Value::Bool(read(args, 0)?.is_ok()))
     }),
     strict("ST_ISVALIDDETAILED", 1, 1, |args| {
-        Some(match Geometry::read(args.value(0)?) {
+        Some(match read(args, 0)? {
             Ok(_) => json!({"valid": true}),
             Err(reason) => json!({"valid": false, "reason": reason}),
         })
     }),
 ];
 
+/// A geometry, or why it isn't one.
+fn read(args: &Args<'_>, index: usize) -> Option<Result<Geometry, String>> {
+    let (read, work) = Geometry::read(args.value(index)?);
+    args.runtime.work(work).map(|()| read)
+}
+
+/// A valid geometry. With a second one comes the work of comparing it with the first.
 fn geometry(args: &Args<'_>, index: usize) -> Option<Geometry> {
-    Geometry::read(args.value(index)?).ok()
+    let geometry = read(args, index)?.ok()?;
+    if index > 0 {
+        let places = |at| args.value(at)?.get("coordinates").map(places);
+        let pairs = places(0)?.saturating_mul(places(index)?);
+        args.runtime.work(pairs.min(GEOMETRY_EDGE_PAIRS_MAX))?;
+    }
+    Some(geometry)
+}
+
+/// How many places there are among coordinates that were read.
+fn places(coordinates: &Value) -> usize {
+    match coordinates {
+        Value::Array(inner) if inner.iter().any(Value::is_array) => inner.iter().map(places).sum(),
+        _ => 1,
+    }
 }
 
 /// Square metres.
