@@ -73,5 +73,11 @@ pub(crate) const VECTOR_NUMBERS_MAX: usize = 4_096;
 /// Search terms of one full-text function (ours).
 pub(crate) const FULL_TEXT_TERMS_MAX: usize = 30;
 
+/// Words of one search term (ours).
+pub(crate) const FULL_TEXT_TERM_WORDS_MAX: usize = 100;
+
+/// Words that are compared in the time of one unit of work.
+pub(crate) const WORDS_PER_WORK: usize = 16;
+
 /// Rankings that one RRF fuses (ours).
 pub(crate) const RANKINGS_FUSED_MAX: usize = 16;

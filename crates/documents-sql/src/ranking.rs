@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::error::ExecError;
 use crate::eval::{Env, Runtime, eval};
 use crate::functions::full_text::Words;
+use crate::limits::ITEMS_PER_WORK;
 use crate::program::{Ranking, ScoreNode};
 
 /// BM25's usual constants: how soon further occurrences stop to count, and how much length does.
@@ -96,6 +97,9 @@ impl Ranker {
                     let words = Words::of(text.as_deref().and_then(Value::as_str).unwrap_or_default());
                     statistics.documents += 1;
                     statistics.words += words.len() as u64;
+                    let work: usize = terms.iter().map(|term| words.work(term)).sum();
+                    runtime.work(work.saturating_add(words.len() / ITEMS_PER_WORK));
+                    runtime.check_work()?;
                     let mut counts = Vec::with_capacity(terms.len());
                     for (term, hits) in terms.iter().zip(&mut statistics.hits) {
                         let count = words.count(term);

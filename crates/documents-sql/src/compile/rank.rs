@@ -8,7 +8,7 @@ use crate::ast::{Expr, ExprKind, OrderTerm, Query, Source, Span};
 use crate::error::code;
 use crate::functions::full_text::Words;
 use crate::functions::vector::{self, VectorMetric};
-use crate::limits::{FULL_TEXT_TERMS_MAX, RANKINGS_FUSED_MAX};
+use crate::limits::{FULL_TEXT_TERM_WORDS_MAX, FULL_TEXT_TERMS_MAX, RANKINGS_FUSED_MAX};
 use crate::program::{Node, NodeStep, Ranking, ScoreNode};
 
 /// What ORDER BY RANK comes to.
@@ -179,7 +179,14 @@ impl Compiler<'_> {
                     let message = "The terms of FullTextScore must be strings that are given with the query.";
                     error_at(arg.span, code::RANK_FUNCTION, message)
                 })?;
-                terms.push(Words::of(text));
+                let term = Words::of(text);
+                if !term.is_short() {
+                    let message = format!(
+                        "A term of FullTextScore must not have more than {FULL_TEXT_TERM_WORDS_MAX} words."
+                    );
+                    return Err(error_at(arg.span, code::RANK_FUNCTION, message));
+                }
+                terms.push(term);
             }
         }
         if terms.len() > FULL_TEXT_TERMS_MAX {

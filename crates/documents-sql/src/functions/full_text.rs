@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{Args, FunctionSpec, MANY, strict};
-use crate::limits::FULL_TEXT_TERMS_MAX;
+use crate::limits::{FULL_TEXT_TERM_WORDS_MAX, FULL_TEXT_TERMS_MAX, WORDS_PER_WORK};
 
 pub(super) const FUNCTIONS: &[FunctionSpec] = &[
     strict("FULLTEXTCONTAINS", 2, 2, |args| contains(args, true)),
@@ -21,7 +21,12 @@ fn contains(args: &Args<'_>, all: bool) -> Option<Value> {
     }
     let mut found = Vec::new();
     for term in args.from(1) {
-        found.push(words.count(&Words::of(term?.as_str()?)) > 0);
+        let term = Words::of(term?.as_str()?);
+        if !term.is_short() {
+            return None;
+        }
+        args.runtime.work(words.work(&term))?;
+        found.push(words.count(&term) > 0);
     }
     Some(Value::Bool(if all {
         found.iter().all(|found| *found)
@@ -47,6 +52,16 @@ impl Words {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether these are few enough words to be searched for.
+    pub(crate) fn is_short(&self) -> bool {
+        self.0.len() <= FULL_TEXT_TERM_WORDS_MAX
+    }
+
+    /// Units of work to count a term.
+    pub(crate) fn work(&self, term: &Self) -> usize {
+        self.0.len().saturating_mul(term.0.len()) / WORDS_PER_WORK
     }
 
     /// How often the words of a term follow each other in the text.

@@ -1,9 +1,9 @@
 //! Vectors, full text, and ORDER BY RANK.
 
-use documents_sql::{Compiled, OrderMode, Schema, VectorMetric, parse};
+use documents_sql::{Compiled, ExecError, OrderMode, Schema, VectorMetric, parse};
 use serde_json::{Value, json};
 
-use crate::{compile, execute, refused, run, run_with, table};
+use crate::{compile, execute, refused, run, run_with, table, value};
 
 #[test]
 fn vector_distances() {
@@ -209,5 +209,35 @@ fn refusals() {
         ),
     ] {
         assert_eq!(refused(text), code, "{text}");
+    }
+}
+
+#[test]
+fn terms_have_so_many_words() {
+    let words = |count: usize| vec!["a"; count].join(" ");
+    let contains = |term: usize| value(&format!("FullTextContains('{}', '{}')", words(200), words(term)));
+    assert_eq!(contains(100), Some(json!(true)));
+    assert_eq!(contains(101), None);
+    let score = |term: usize| {
+        format!(
+            "SELECT * FROM c ORDER BY RANK FullTextScore(c.text, '{}')",
+            words(term)
+        )
+    };
+    assert_eq!(run(&score(100), &[json!({"text": words(200)})]).len(), 1);
+    assert_eq!(refused(&score(101)), "SC2221");
+    // Every word of the text begins what is nearly the term.
+    let text = json!({"text": words(900_000)});
+    let nearly = format!("{} b", words(99));
+    for query in [
+        format!("SELECT VALUE FullTextContains(c.text, '{nearly}') FROM c"),
+        format!("SELECT * FROM c ORDER BY RANK FullTextScore(c.text, '{nearly}')"),
+    ] {
+        let outcome = execute(
+            &compile(&query, &json!({})).unwrap(),
+            std::slice::from_ref(&text),
+            OrderMode::Sort,
+        );
+        assert!(matches!(outcome, Err(ExecError::TooMuchWork { .. })), "{query}");
     }
 }
