@@ -124,4 +124,5 @@ pub(crate) mod code {
     pub(crate) const TEXT_SIZE: &str = "SC3001"; // ours
     pub(crate) const JOIN_COUNT: &str = "SC3002";
     pub(crate) const IN_COUNT: &str = "SC3003"; // ours
+    pub(crate) const CONSTANT_SIZE: &str = "SC3004"; // ours
 }

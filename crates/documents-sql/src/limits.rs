@@ -33,6 +33,10 @@ pub(crate) const REPLICATE_COUNT_MAX: i64 = 10_000;
 /// exhaust memory by doubling: `(SELECT VALUE [c,c] FROM (SELECT VALUE [c,c] ...))`.
 pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Constants of one compiled query: each mention of a parameter and each folded expression, as
+/// they are estimated (ours).
+pub(crate) const CONSTANT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Rows visited for one pushed document, its joins and subqueries together (ours). Ten joins
 /// over arrays of a hundred would be 10^20.
 pub const ROWS_PER_DOCUMENT_MAX: u64 = 4_000_000;

@@ -11,9 +11,9 @@ use crate::ast::{BinaryOp, Expr, ExprKind, Span, Step, UnaryOp};
 use crate::error::code;
 use crate::eval::{Env, eval};
 use crate::functions::{self, FunctionSpec, like::LikePattern, vector};
-use crate::limits::IN_LIST_ITEMS_MAX;
+use crate::limits::{CONSTANT_BYTES_MAX, IN_LIST_ITEMS_MAX};
 use crate::program::{AggregateNode, Node, NodeStep, PatternNode};
-use crate::value::compare_values;
+use crate::value::{compare_values, value_bytes};
 
 impl Compiler<'_> {
     pub(super) fn expression(&mut self, expr: &Expr) -> Compiling<Node> {
@@ -30,9 +30,7 @@ impl Compiler<'_> {
         match &expr.kind {
             ExprKind::Undefined => Ok(Node::Undefined),
             ExprKind::Literal(value) => Ok(Node::Constant(value.clone())),
-            ExprKind::Parameter(name) => self
-                .parameter(name, expr.span)
-                .map(|value| Node::Constant(value.clone())),
+            ExprKind::Parameter(name) => self.mention(name, expr.span),
             ExprKind::Name(name) => self.name(name, expr.span),
             ExprKind::Path { base, steps } => self.grouped_path(base, steps),
             ExprKind::Unary { op, operand } => self.unary(*op, operand),
@@ -63,6 +61,21 @@ impl Compiler<'_> {
                 .query(query, false)
                 .map(|block| Node::Subquery(*kind, Box::new(block))),
         }
+    }
+
+    /// A parameter's value; each mention has its own.
+    fn mention(&mut self, name: &str, span: Span) -> Compiling<Node> {
+        let value = self.parameter(name, span)?;
+        let bytes = value_bytes(value);
+        if bytes > self.constant_bytes_left {
+            let message = format!(
+                "The values of the parameters, counted at each mention, must not have more than {CONSTANT_BYTES_MAX} bytes; '@{name}' is one too many."
+            );
+            return Err(error_at(span, code::CONSTANT_SIZE, message));
+        }
+        let constant = Node::Constant(value.clone());
+        self.constant_bytes_left -= bytes;
+        Ok(constant)
     }
 
     fn boxed(&mut self, expr: &Expr) -> Compiling<Box<Node>> {
@@ -337,7 +350,7 @@ impl Compiler<'_> {
 
     /// Evaluates what depends on nothing. What would exceed a limit stays, and fails when it runs;
     /// so does all that comes after constants took too much work.
-    fn fold(&self, node: Node) -> Node {
+    fn fold(&mut self, node: Node) -> Node {
         let is_folded = matches!(node, Node::Constant(_) | Node::Undefined);
         if is_folded || self.constants.check_work().is_err() || !is_constant(&node) {
             return node;
@@ -345,11 +358,17 @@ impl Compiler<'_> {
         let nothing = Value::Null;
         let env = Env::root(&nothing);
         let folded = match eval(&node, &env, &self.constants) {
-            Ok(Some(value)) => Some(Node::Constant(value.into_owned())),
+            Ok(Some(value)) => self.kept(value.into_owned()),
             Ok(None) => Some(Node::Undefined),
             Err(_) => None,
         };
         folded.unwrap_or(node)
+    }
+
+    /// A folded value, if there is room for it.
+    fn kept(&mut self, value: Value) -> Option<Node> {
+        self.constant_bytes_left = self.constant_bytes_left.checked_sub(value_bytes(&value))?;
+        Some(Node::Constant(value))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::ast::{
 use crate::compiled::EvalContext;
 use crate::error::{SqlError, code};
 use crate::eval::Runtime;
-use crate::limits::{JOINS_PER_QUERY_MAX, ROW_COUNT_MAX};
+use crate::limits::{CONSTANT_BYTES_MAX, JOINS_PER_QUERY_MAX, ROW_COUNT_MAX};
 use crate::program::{Block, Grouping, Node, Program, ProjectionNode, SourceNode};
 use crate::reads::{Reads, reads};
 use crate::schema::Schema;
@@ -74,6 +74,8 @@ struct Compiler<'s> {
     impure: bool,
     /// Evaluates constants, all of them within the work of one document.
     constants: Runtime,
+    /// For parameters and folded values.
+    constant_bytes_left: usize,
 }
 
 impl<'s> Compiler<'s> {
@@ -88,6 +90,7 @@ impl<'s> Compiler<'s> {
                 now: jiff::Timestamp::UNIX_EPOCH,
                 random_seed: 0,
             }),
+            constant_bytes_left: CONSTANT_BYTES_MAX,
         }
     }
 
@@ -403,4 +406,41 @@ fn refuse_in_subquery(query: &Query) -> Compiling<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn projected(text: &str, parameters: &[(String, Value)], schema: &Schema) -> Compiling<Vec<Node>> {
+        let program = compile(&crate::parse(text).unwrap(), parameters, schema)?;
+        match program.block.projection {
+            ProjectionNode::Value(Node::Array(items)) => Ok(items),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    #[test]
+    fn constants_have_so_many_bytes() {
+        let mebibyte = [("@p".to_owned(), Value::from("x".repeat(1024 * 1024)))];
+        let mentions = |count: usize| {
+            let text = format!("SELECT VALUE [c.id{}] FROM c", ", @p".repeat(count));
+            projected(&text, &mebibyte, &Schema::default())
+        };
+        assert_eq!(mentions(60).unwrap().len(), 61);
+        assert_eq!(mentions(64).unwrap_err().code, code::CONSTANT_SIZE);
+        // What is folded stays as it was written once there is no room.
+        let call = format!(", REPLICATE('{}', 10000)", "x".repeat(1_000));
+        let text = format!("SELECT VALUE [c.id{}] FROM c", call.repeat(20));
+        let items = projected(&text, &[], &Schema::default()).unwrap();
+        let folded = items
+            .iter()
+            .filter(|item| matches!(item, Node::Constant(_)))
+            .count();
+        let calls = items
+            .iter()
+            .filter(|item| matches!(item, Node::Call { .. }))
+            .count();
+        assert_eq!((folded, calls), (6, 14));
+    }
 }
