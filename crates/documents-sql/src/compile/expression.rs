@@ -225,11 +225,19 @@ impl Compiler<'_> {
         if !matches!(entry_at(&self.scope, *level), Some(Entry::Document(_))) {
             return Ok(None);
         }
-        let (expression, _) = super::computed_expression(&property.query)?;
+        let expression = match self.computed.get(name) {
+            Some(compiled) => Arc::clone(compiled),
+            None => {
+                let (expression, _) = super::computed_expression(&property.query)?;
+                let compiled = Arc::new(expression);
+                self.computed.insert(name.clone(), Arc::clone(&compiled));
+                compiled
+            }
+        };
         Ok(Some(Node::Computed {
             name: name.clone(),
             level: *level,
-            expression: Arc::new(expression),
+            expression,
         }))
     }
 

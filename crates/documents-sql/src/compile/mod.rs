@@ -72,6 +72,8 @@ struct Compiler<'s> {
     in_aggregate: bool,
     /// Something was met that depends on time or chance.
     impure: bool,
+    /// Computed properties that were named, by name; all their mentions share one.
+    computed: HashMap<String, Arc<Node>>,
     /// Evaluates constants, all of them within the work of one document.
     constants: Runtime,
     /// For parameters and folded values.
@@ -86,6 +88,7 @@ impl<'s> Compiler<'s> {
             scope: Vec::new(),
             in_aggregate: false,
             impure: false,
+            computed: HashMap::new(),
             constants: Runtime::new(EvalContext {
                 now: jiff::Timestamp::UNIX_EPOCH,
                 random_seed: 0,
@@ -442,5 +445,27 @@ mod tests {
             .filter(|item| matches!(item, Node::Call { .. }))
             .count();
         assert_eq!((folded, calls), (6, 14));
+    }
+
+    #[test]
+    fn mentions_of_a_computed_property_share_its_expression() {
+        let property = crate::ComputedProperty::new("lower", "SELECT VALUE LOWER(c.name) FROM c").unwrap();
+        let schema = Schema {
+            computed: vec![property],
+            ..Schema::default()
+        };
+        let items = projected("SELECT VALUE [c.lower, c['lower']] FROM c", &[], &schema).unwrap();
+        let [
+            Node::Computed {
+                expression: first, ..
+            },
+            Node::Computed {
+                expression: second, ..
+            },
+        ] = items.as_slice()
+        else {
+            panic!("{items:?}");
+        };
+        assert!(Arc::ptr_eq(first, second));
     }
 }
