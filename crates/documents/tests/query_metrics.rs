@@ -134,6 +134,48 @@ async fn the_index_that_was_used() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_the_index_fits_a_header() {
+    let policy = json!({"includedPaths": [{"path": "/*"}], "excludedPaths": [{"path": "/hidden/?"}]});
+    let fixture = filled(policy).await;
+    let asked = [QUERY, ("x-ms-cosmos-populateindexmetrics", "True")];
+    let long = format!("c.hidden = '{}'", "\u{e5}".repeat(50_000));
+    let one_of: Vec<String> = (0..5_000).map(|n| format!("c.hidden = {}", n % 2_500)).collect();
+    let sql = format!("SELECT * FROM c WHERE {long} OR {}", one_of.join(" OR "));
+    let reply = fixture
+        .json("POST", DOCS, &asked, json!({"query": sql}))
+        .await
+        .expect(200);
+    let text = reply.header("x-ms-cosmos-index-utilization");
+    assert!(text.len() <= 8 * 1024, "{}", text.len());
+    let text = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+    let metrics: Value = serde_json::from_slice(&text).unwrap();
+    let potential = metrics["PotentialSingleIndexes"].as_array().unwrap();
+    let filters: Vec<&str> = potential
+        .iter()
+        .map(|index| index["FilterExpression"].as_str().unwrap())
+        .collect();
+    assert!(filters.len() > 20, "{}", filters.len());
+    assert!(
+        (200..300).contains(&filters[0].len()) && filters[0].ends_with("\u{e5}..."),
+        "{}",
+        filters[0]
+    );
+    assert_eq!(filters[1], "(ROOT.hidden = 0)");
+    // Twice the same is told once.
+    let sql = "SELECT * FROM c WHERE c.hidden = 1 OR c.hidden = 1 OR c.hidden IN (2, 'x')";
+    let reply = fixture
+        .json("POST", DOCS, &asked, json!({"query": sql}))
+        .await
+        .expect(200);
+    let text = reply.header("x-ms-cosmos-index-utilization");
+    let text = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+    let metrics: Value = serde_json::from_slice(&text).unwrap();
+    let potential = metrics["PotentialSingleIndexes"].as_array().unwrap();
+    assert_eq!(potential.len(), 2);
+    assert_eq!(potential[1]["FilterExpression"], "(ROOT.hidden IN (2,\"x\"))");
+}
+
+#[tokio::test]
 async fn orders_that_the_service_serves() {
     let composite = json!({
         "includedPaths": [{"path": "/*"}], "excludedPaths": [{"path": "/hidden/?"}],

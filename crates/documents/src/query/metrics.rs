@@ -1,5 +1,8 @@
 //! What a page of a query took and what of the index it used, for clients that ask.
 
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,56 +93,132 @@ pub(crate) fn query_metrics(counters: &Counters, rows: usize, rows_bytes: usize)
     texts.join(";")
 }
 
+/// Bytes of the entries of [`index_utilization`], as JSON: in base64, and with what is around
+/// them, below 8 KiB, which proxies and clients still let through as a header.
+const ENTRIES_BYTES_MAX: usize = 5_900;
+
+/// Bytes of one condition's text.
+const FILTER_BYTES_MAX: usize = 256;
+
 /// The header `x-ms-cosmos-index-utilization`: the conditions that an index narrowed with, and
-/// those that it could have, were their paths in it.
+/// those that it could have, were their paths in it; the first ones only, if all are too much for
+/// a header.
 pub(crate) fn index_utilization(container: &Container, access: &Access, counters: &Counters) -> String {
-    let (mut utilized, mut potential) = (Vec::new(), Vec::new());
+    let used: HashSet<usize> = counters.conjuncts_used.iter().copied().collect();
+    let mut entries = Entries::default();
     for (at, predicate) in access.conjuncts.iter().enumerate() {
-        leaves(predicate, &mut |path, filter, precise| {
-            let index = json!({
-                "FilterExpression": filter,
-                "IndexSpec": spec(path),
-                "FilterPreciseSet": true,
-                "IndexPreciseSet": precise,
-                "IndexImpactScore": "High",
-            });
+        let told = leaves(predicate, &mut |path, filter, precise| {
             if !path_included(&container.policy, path) {
-                push(&mut potential, index);
-            } else if counters.conjuncts_used.contains(&at) {
-                push(&mut utilized, index);
+                entries.add(false, entry(path, filter, precise))
+            } else if used.contains(&at) {
+                entries.add(true, entry(path, filter, precise))
+            } else {
+                ControlFlow::Continue(())
             }
         });
+        if told.is_break() {
+            break;
+        }
     }
     if let Some([(path, _)]) = access.order_by.as_deref()
         && counters.ordered_by_index
     {
-        let index = json!({
-            "FilterExpression": "",
-            "IndexSpec": spec(path),
-            "FilterPreciseSet": true,
-            "IndexPreciseSet": true,
-            "IndexImpactScore": "High",
-        });
-        push(&mut utilized, index);
+        let _ = entries.add(true, entry(path, format_args!(""), true));
     }
     // No composite index narrows here, so none is used, and none would help.
     let whole = json!({
-        "UtilizedSingleIndexes": utilized,
-        "PotentialSingleIndexes": potential,
+        "UtilizedSingleIndexes": entries.utilized,
+        "PotentialSingleIndexes": entries.potential,
         "UtilizedCompositeIndexes": [],
         "PotentialCompositeIndexes": [],
     });
     STANDARD.encode(whole.to_string())
 }
 
-fn push(list: &mut Vec<Value>, index: Value) {
-    if !list.contains(&index) {
-        list.push(index);
+fn entry(path: &[PathStep], filter: fmt::Arguments<'_>, precise: bool) -> Value {
+    json!({
+        "FilterExpression": cut(filter),
+        "IndexSpec": spec(path),
+        "FilterPreciseSet": true,
+        "IndexPreciseSet": precise,
+        "IndexImpactScore": "High",
+    })
+}
+
+/// Entries without repetition, as many as there is room for.
+#[derive(Default)]
+struct Entries {
+    utilized: Vec<Value>,
+    potential: Vec<Value>,
+    /// Of both, as text.
+    seen: HashSet<(bool, String)>,
+    bytes: usize,
+}
+
+impl Entries {
+    /// Breaks when there is no room.
+    fn add(&mut self, utilized: bool, index: Value) -> ControlFlow<()> {
+        let text = index.to_string();
+        // And a comma.
+        let bytes = self.bytes + text.len() + 1;
+        let known = (utilized, text);
+        if self.seen.contains(&known) {
+            return ControlFlow::Continue(());
+        }
+        if bytes > ENTRIES_BYTES_MAX {
+            return ControlFlow::Break(());
+        }
+        self.bytes = bytes;
+        self.seen.insert(known);
+        if utilized {
+            self.utilized.push(index);
+        } else {
+            self.potential.push(index);
+        }
+        ControlFlow::Continue(())
     }
 }
 
-/// Each comparison of a condition: path, text, and whether the index alone decides it.
-fn leaves(predicate: &Predicate, each: &mut dyn FnMut(&[PathStep], String, bool)) {
+/// A text of bounded length; nothing behind it is even written.
+fn cut(text: fmt::Arguments<'_>) -> String {
+    struct Cut(String);
+    impl fmt::Write for Cut {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let room = FILTER_BYTES_MAX.saturating_sub(self.0.len());
+            let fits = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+            self.0.push_str(fits);
+            if text.len() > room {
+                Err(fmt::Error)
+            } else {
+                Ok(())
+            }
+        }
+    }
+    let mut cut = Cut(String::new());
+    if fmt::Write::write_fmt(&mut cut, text).is_err() {
+        cut.0.push_str("...");
+    }
+    cut.0
+}
+
+/// Values with commas between them.
+struct Listed<'a>(&'a [Value]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, value) in self.0.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            write!(f, "{comma}{value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is done with a comparison: path, text, and whether the index alone decides it.
+type Each<'a> = dyn FnMut(&[PathStep], fmt::Arguments<'_>, bool) -> ControlFlow<()> + 'a;
+
+/// Each comparison of a condition.
+fn leaves(predicate: &Predicate, each: &mut Each<'_>) -> ControlFlow<()> {
     match predicate {
         Predicate::Compare { path, op, value } => {
             let symbol = match op {
@@ -149,39 +228,36 @@ fn leaves(predicate: &Predicate, each: &mut dyn FnMut(&[PathStep], String, bool)
                 CompareOp::Greater => ">",
                 CompareOp::GreaterOrEqual => ">=",
             };
+            let precise = !path.contains(&PathStep::Element);
             each(
                 path,
-                format!("({} {symbol} {value})", written(path)),
-                !path.contains(&PathStep::Element),
-            );
+                format_args!("({} {symbol} {value})", written(path)),
+                precise,
+            )
         }
         Predicate::In { path, values } => {
-            let values = Value::from(values.clone()).to_string();
-            let values = values.trim_start_matches('[').trim_end_matches(']');
-            each(path, format!("({} IN ({values}))", written(path)), true);
+            let values = Listed(values);
+            each(path, format_args!("({} IN ({values}))", written(path)), true)
         }
         Predicate::StartsWith { path, prefix } => {
+            let prefix = Value::from(prefix.as_str());
             each(
                 path,
-                format!("STARTSWITH({}, {})", written(path), json!(prefix)),
+                format_args!("STARTSWITH({}, {prefix})", written(path)),
                 true,
-            );
+            )
         }
-        Predicate::Defined { path } => each(path, format!("IS_DEFINED({})", written(path)), true),
+        Predicate::Defined { path } => each(path, format_args!("IS_DEFINED({})", written(path)), true),
         Predicate::ArrayContains { path, value } => {
             let mut element: Path = path.clone();
             element.push(PathStep::Element);
-            each(
-                &element,
-                format!("ARRAY_CONTAINS({}, {value})", written(path)),
-                true,
-            );
+            let whole = written(path);
+            each(&element, format_args!("ARRAY_CONTAINS({whole}, {value})"), true)
         }
-        Predicate::Or(branches) => {
-            for predicate in branches.iter().flatten() {
-                leaves(predicate, each);
-            }
-        }
+        Predicate::Or(branches) => branches
+            .iter()
+            .flatten()
+            .try_for_each(|predicate| leaves(predicate, each)),
     }
 }
 
