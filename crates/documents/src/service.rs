@@ -1,6 +1,7 @@
 //! The wire protocol's front: read, authenticate, resolve, run, render.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::auth::authorise::{Caller, authorise, is_of_items};
 use crate::auth::master_key::{self, Signed};
 use crate::error::DocumentsError;
 use crate::limits::REQUEST_BYTES_MAX;
+use crate::throughput::Owner;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 use crate::wire::{headers, route};
@@ -91,10 +93,21 @@ impl DocumentsService {
             .container(&account.name, call.segment(1), call.segment(3))
             .await?;
         let payer = self.documents.admit(&container).await?;
-        let outcome = operations::run(operation, &call).await;
-        // A refusal is work as well.
-        let rus = outcome.as_ref().map_or(1.0, Answer::charge);
-        self.documents.charge(payer, rus);
+        let mut bill = Bill {
+            documents: &self.documents,
+            payer,
+            answered_rus: None,
+            worked: Duration::ZERO,
+        };
+        let mut running = Box::pin(operations::run(operation, &call));
+        let outcome = std::future::poll_fn(|context| {
+            let begun = self.documents.clock.monotonic();
+            let polled = running.as_mut().poll(context);
+            bill.worked += self.documents.clock.monotonic().saturating_sub(begun);
+            polled
+        });
+        let outcome = outcome.await;
+        bill.answered_rus = outcome.as_ref().ok().map(Answer::charge);
         outcome
     }
 
@@ -111,6 +124,29 @@ impl DocumentsService {
             header::HeaderValue::from_static("application/x-pem-file"),
         );
         Some(response)
+    }
+}
+
+/// Request units for a second of work that ended in no answer: about what a query is charged that
+/// reads documents for a second.
+const RUS_PER_WORKED_SECOND: f64 = 1_000.0;
+
+/// Takes what a request cost when it goes, so that one whose client hangs up is paid for as well.
+struct Bill<'a> {
+    documents: &'a Documents,
+    payer: Option<Owner>,
+    /// What the answer says.
+    answered_rus: Option<f64>,
+    /// Time at work, without waiting for anything: a ledger that is away is not the client's fault.
+    worked: Duration,
+}
+
+impl Drop for Bill<'_> {
+    fn drop(&mut self) {
+        // A refusal is work as well.
+        let worked_rus = (self.worked.as_secs_f64() * RUS_PER_WORKED_SECOND).max(1.0);
+        self.documents
+            .charge(self.payer, self.answered_rus.unwrap_or(worked_rus));
     }
 }
 

@@ -12,8 +12,30 @@
 
 mod signed;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use documents::{Documents, DocumentsService, Settings};
+use ledger::random::SeededRandom;
+use ledger::{AdjustableClock, Clock};
 use serde_json::{Value, json};
-use signed::{Fixture, fixture_with};
+use signed::{Fixture, fixture, fixture_with};
+
+/// A millisecond passes whenever somebody looks.
+#[derive(Debug)]
+struct TickingClock(Arc<AdjustableClock>, AtomicU64);
+
+impl Clock for TickingClock {
+    fn now(&self) -> jiff::Timestamp {
+        self.0.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.1.fetch_add(1, Ordering::SeqCst))
+    }
+}
 
 async fn container(fixture: &Fixture, database: &str, id: &str, headers: &[(&str, &str)]) {
     let body = json!({"id": id, "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2}});
@@ -125,4 +147,55 @@ async fn off_is_off() {
             .expect(201);
     }
     assert!(fixture.documents.throughput_uses().is_empty());
+}
+
+#[tokio::test]
+async fn what_ends_in_no_answer_is_paid_for() {
+    let mut fixture = fixture();
+    let mut settings = Settings::single("test", fixture.key.clone());
+    settings.enforce_throughput = true;
+    let clock = Arc::new(TickingClock(fixture.clock.clone(), AtomicU64::new(0)));
+    let random = Arc::new(SeededRandom::new(2));
+    fixture.documents = Documents::new(fixture.ledger.clone(), clock, random, settings);
+    fixture.service = DocumentsService::new(fixture.documents.clone());
+    fixture
+        .json("POST", "/dbs", &[], json!({"id": "d"}))
+        .await
+        .expect(201);
+    container(&fixture, "d", "c", &[("x-ms-offer-throughput", "100000")]).await;
+    let docs = "/dbs/d/colls/c/docs";
+    for count in 0..100 {
+        let tags = if count < 99 { json!([1]) } else { json!([1, 2]) };
+        let item = json!({"id": count.to_string(), "pk": "a", "tags": tags});
+        fixture.json("POST", docs, &[], item).await.expect(201);
+    }
+    let used = || fixture.documents.throughput_uses()[0].used_rus;
+    let is_query = [("x-ms-documentdb-isquery", "True")];
+    let query = json!({"query": "SELECT VALUE (SELECT VALUE t FROM t IN c.tags) FROM c"});
+
+    let before = used();
+    let refused = fixture.json("POST", docs, &is_query, query.clone()).await;
+    refused.expect(400);
+    let failed = used() - before;
+    // The clock is looked at for each of the 100 items.
+    assert!((100.0..1_000.0).contains(&failed), "{failed}");
+
+    let before = used();
+    let mut request = Box::pin(fixture.json("POST", docs, &is_query, query));
+    let mut context = Context::from_waker(Waker::noop());
+    // The query lets others have a turn after 64 items.
+    assert!(request.as_mut().poll(&mut context).is_pending());
+    drop(request);
+    let hung_up = used() - before;
+    assert!((64.0..failed).contains(&hung_up), "{hung_up}");
+
+    let before = used();
+    fixture
+        .send("GET", &format!("{docs}/none"), &[], "")
+        .await
+        .expect(400);
+    assert!(
+        (1.0..50.0).contains(&(used() - before)),
+        "a small refusal costs little"
+    );
 }
