@@ -42,8 +42,8 @@ pub(crate) const CONSTANT_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const ROWS_PER_DOCUMENT_MAX: u64 = 4_000_000;
 
 /// Work of functions for one pushed document, and for all constants that are folded (ours), about
-/// half a second. A unit is a pair of edges compared, or [`TEXT_BYTES_PER_WORK`] bytes or
-/// [`ITEMS_PER_WORK`] items looked through.
+/// half a second. A unit is a pair of edges compared, or `TEXT_BYTES_PER_WORK` bytes or
+/// `ITEMS_PER_WORK` items looked through.
 pub const WORK_PER_DOCUMENT_MAX: u64 = 5_000_000;
 
 /// Bytes of text that a function goes through in the time of one unit of work.
