@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use bench::{Ask, Bench, ORG, PARTY, ended, in_task};
 use bytes::Bytes;
-use ledger::VerifyReport;
+use ledger::{Direction, KeyRange, KeyWriter, Keyspace, Scan, Transaction, VerifyReport};
 use serde_json::{Value, json};
 
 const DAY_SECONDS: i64 = 86_400;
@@ -208,7 +208,7 @@ async fn clean_up_takes_what_is_due_and_nothing_else() {
     }
     assert_eq!(
         clean().await,
-        json!({"instances": 1, "elements": 3, "complete": true}),
+        json!({"instances": 1, "elements": 3, "failed": 0, "complete": true}),
         "the draft at once"
     );
     bench.clock.advance_seconds(6 * DAY_SECONDS);
@@ -216,7 +216,7 @@ async fn clean_up_takes_what_is_due_and_nothing_else() {
     bench.clock.advance_seconds(2 * DAY_SECONDS);
     assert_eq!(
         clean().await,
-        json!({"instances": 1, "elements": 1, "complete": true})
+        json!({"instances": 1, "elements": 1, "failed": 0, "complete": true})
     );
     let owner = bench.org(ORG).await;
     for (instance, status) in [(&live, 200), (&draft, 404), (&archived, 200), (&confirmed, 404)] {
@@ -234,6 +234,65 @@ async fn clean_up_takes_what_is_due_and_nothing_else() {
     let mut report = VerifyReport::default();
     bench.platform.verify(&mut report).await.unwrap();
     assert_eq!(report.faults, Vec::<String>::new());
+}
+
+/// Leases every blob, or ends the leases.
+async fn lease_all(bench: &Bench, leased: bool) {
+    // Blobs' records have the kind 2.
+    let range = KeyRange::prefix(&KeyWriter::new(Keyspace::Blobs).u8(2).finish());
+    let snapshot = bench.ledger.snapshot().await.unwrap();
+    let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
+    let mut tx = Transaction::new();
+    while let Some(entry) = scan.next().await.unwrap() {
+        let mut record: Value = serde_json::from_slice(&entry.versioned.value).unwrap();
+        record["lease"] = match leased {
+            true => json!({"id": "l", "duration_seconds": null, "expires": null}),
+            false => Value::Null,
+        };
+        tx.put(entry.key, record.to_string());
+    }
+    assert!(!tx.is_empty());
+    bench.ledger.commit(tx).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_removed_does_not_keep_the_rest() {
+    let bench = Bench::new();
+    bench
+        .publish("auto", json!({"autoDeleteOnProcessEnd": true}))
+        .await;
+    bench.publish("keep", json!({})).await;
+    let (user, owner) = (bench.user(1337).await, bench.org(ORG).await);
+    for number in 0..8 {
+        let instance = bench.instance("auto", &user).await;
+        bench.element(&instance, "model", &user, b"<a/>").await;
+        let other = bench.instance("keep", &user).await;
+        let element = bench.element(&other, "temporary", &user, b"<b/>").await;
+        if number == 1 {
+            lease_all(&bench, true).await;
+        }
+        for path in [format!("{instance}?hard=true"), format!("{element}?delay=true")] {
+            assert_eq!(bench.call("DELETE", &path, &user, Value::Null).await.status, 200);
+        }
+        let path = format!("{other}/process");
+        assert_eq!(bench.call("PUT", &path, &user, ended()).await.status, 200);
+        let path = format!("{other}/complete");
+        assert_eq!(bench.call("POST", &path, &owner, Value::Null).await.status, 200);
+    }
+    bench.clock.advance_seconds(8 * DAY_SECONDS);
+    let clean = async |what: &str| bench.internal("DELETE", what).await.json();
+    let (of_instances, of_elements) = ("/cleanup/cleanupinstances", "/cleanup/cleanupdataelements");
+    assert_eq!(
+        clean(of_instances).await,
+        json!({"instances": 6, "elements": 6, "failed": 2, "complete": true})
+    );
+    assert_eq!(
+        clean(of_elements).await,
+        json!({"instances": 0, "elements": 6, "failed": 2, "complete": true})
+    );
+    lease_all(&bench, false).await;
+    assert_eq!(clean(of_instances).await["instances"], 2);
+    assert_eq!(clean(of_elements).await["elements"], 2);
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ pub struct CleanupReport {
     pub instances: u64,
     /// Data elements removed, those of removed instances included.
     pub elements: u64,
+    /// Instances or elements that are due and couldn't be removed, such as those whose content is leased.
+    /// The log says why; the next run tries them again.
+    pub failed: u64,
     /// Whether all was looked at; if not, time was up and calling again goes on.
     pub complete: bool,
 }
@@ -34,6 +37,18 @@ pub struct CleanupReport {
 enum Which {
     Due,
     All,
+}
+
+/// Notes that one thing couldn't be removed, and how many that were: the rest doesn't wait for it. A
+/// ledger that takes no writes would refuse the rest, too, and ends the job.
+fn go_on(what: &str, error: PlatformError) -> Result<u64, PlatformError> {
+    match error {
+        PlatformError::Unavailable(_) | PlatformError::Full => Err(error),
+        error => {
+            tracing::warn!(what, %error, "couldn't be removed; the next clean-up tries it again");
+            Ok(1)
+        }
+    }
 }
 
 impl Platform {
@@ -73,7 +88,13 @@ impl Platform {
                     continue;
                 };
                 let party = String::from_utf8_lossy(&value).into_owned();
-                report.elements += u64::from(self.clean_up_element(&party, &instance, &element).await?);
+                match self.clean_up_element(&party, &instance, &element).await {
+                    Ok(removed) => report.elements += u64::from(removed),
+                    Err(error) => {
+                        let what = format!("data element {element} of instance {instance}");
+                        report.failed += go_on(&what, error)?;
+                    }
+                }
             }
         }
         report.complete = true;
@@ -95,11 +116,14 @@ impl Platform {
                     Which::Due => keys::read_guid(&key),
                     Which::All => keys::read_list_row(&key).map(|(_, guid)| guid),
                 };
-                if let Some(guid) = guid
-                    && let Some(elements) = self.clean_up_instance(&guid, which).await?
-                {
-                    report.instances += 1;
-                    report.elements += elements;
+                let Some(guid) = guid else { continue };
+                match self.clean_up_instance(&guid, which).await {
+                    Ok(Some(elements)) => {
+                        report.instances += 1;
+                        report.elements += elements;
+                    }
+                    Ok(None) => {}
+                    Err(error) => report.failed += go_on(&format!("instance {guid}"), error)?,
                 }
             }
         }
