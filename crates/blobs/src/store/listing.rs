@@ -6,6 +6,7 @@ use ledger::{Direction, Entry, Key, KeyRange, LedgerError, Scan, Snapshot};
 
 use crate::Blobs;
 use crate::error::BlobsError;
+use crate::limits::LIST_ENTRIES_MAX;
 use crate::store::containers::Container;
 use crate::store::keys;
 use crate::store::records::{BlobRecord, ContainerRecord, decode};
@@ -13,6 +14,7 @@ use crate::store::records::{BlobRecord, ContainerRecord, decode};
 /// One line of a listing.
 #[derive(Debug)]
 pub(crate) enum Line {
+    /// A record without its extents.
     Blob(Box<BlobRecord>),
     Prefix(String),
 }
@@ -108,7 +110,7 @@ impl Blobs {
                 None => keys::snapshots_of(generation, &from.name).end,
             }),
         );
-        let mut lines = Vec::new();
+        let (mut lines, mut skipped) = (Vec::new(), 0);
         loop {
             let mut blobs = Ahead::new(snapshot, range).await?;
             let mut snapshots = match wanted.states != States::default() {
@@ -128,6 +130,15 @@ impl Blobs {
                 let Some(entry) = source.take().await? else { break };
                 let mut record: BlobRecord = decode(&entry.versioned)?;
                 if !wanted.states.take(&record) {
+                    // A page that skips as much as one may hold ends, however short it is.
+                    if skipped >= LIST_ENTRIES_MAX {
+                        let next = From {
+                            name: record.name,
+                            snapshot: record.snapshot,
+                        };
+                        return Ok((lines, Some(next)));
+                    }
+                    skipped += 1;
                     continue;
                 }
                 let common = wanted
@@ -166,6 +177,8 @@ impl Blobs {
                         record.snapshot = None;
                     }
                 }
+                // A page's records together would be gigabytes with the parts of each.
+                record.extents = Vec::new();
                 lines.push(Line::Blob(Box::new(record)));
             }
             match jump {
@@ -223,4 +236,87 @@ fn common(name: &str, prefix: &str, delimiter: &str) -> Option<String> {
     let at = rest.find(delimiter)?;
     let end = prefix.len() + at + delimiter.len();
     name.get(..end).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use content::ContentId;
+    use content::memory::MemoryContent;
+    use ledger::memory::MemoryLedger;
+    use ledger::random::SeededRandom;
+    use ledger::{AdjustableClock, Ledger, Transaction};
+
+    use super::*;
+    use crate::Settings;
+    use crate::store::records::{Deleted, Extent, encode};
+
+    #[tokio::test]
+    async fn a_page_is_bounded_in_what_it_holds_and_what_it_skips() {
+        let begin = Timestamp::from_second(1_700_000_000).unwrap();
+        let clock = Arc::new(AdjustableClock::standing_at(begin));
+        let ledger = Arc::new(MemoryLedger::new(clock.clone()));
+        let content = MemoryContent::new(Arc::new(move || (ContentId::from_bytes([1; 16]), begin)));
+        let settings = Settings {
+            accounts: Vec::new(),
+            host_suffixes: Vec::new(),
+        };
+        let random = Arc::new(SeededRandom::new(1));
+        let blobs = Blobs::new(ledger.clone(), Arc::new(content), clock, random, settings);
+        blobs.ensure_container("dev", "box").await.unwrap();
+        let snapshot = ledger.snapshot().await.unwrap();
+        let container = blobs.container(snapshot.as_ref(), "dev", "box").await.unwrap();
+        let mut tx = Transaction::new();
+        let mut record = BlobRecord {
+            name: "x".to_owned(),
+            extents: vec![Extent {
+                block: String::new(),
+                length: 1,
+                content: None,
+            }],
+            ..BlobRecord::default()
+        };
+        let generation = &container.record.generation;
+        tx.put(keys::blob(generation, "x"), encode(&record).unwrap());
+        record.deleted = Some(Deleted {
+            at: begin,
+            until: begin,
+            was_current: false,
+        });
+        for at in 0..2 * LIST_ENTRIES_MAX + 1 {
+            let at = Timestamp::from_second(i64::try_from(at).unwrap()).unwrap();
+            record.snapshot = Some(at);
+            tx.put(keys::snapshot(generation, "x", at), encode(&record).unwrap());
+        }
+        ledger.commit(tx).await.unwrap();
+        let snapshot = ledger.snapshot().await.unwrap();
+        let mut from = None;
+        let mut pages = Vec::new();
+        loop {
+            let wanted = Wanted {
+                prefix: "",
+                delimiter: None,
+                from: from.as_ref(),
+                entries_max: 1,
+                states: States {
+                    snapshots: true,
+                    deleted: false,
+                },
+            };
+            let (lines, next) = blobs
+                .list_blobs(snapshot.as_ref(), &container, wanted)
+                .await
+                .unwrap();
+            for line in &lines {
+                assert!(matches!(line, Line::Blob(record) if record.extents.is_empty()));
+            }
+            pages.push(lines.len());
+            from = next;
+            if from.is_none() {
+                break;
+            }
+        }
+        assert_eq!(pages, [0, 0, 1]);
+    }
 }
