@@ -111,6 +111,13 @@ pub const SNAPSHOT_TICK_NANOSECONDS: i128 = 100;
 /// Snapshots that one commit removes.
 pub const SNAPSHOTS_STEP_MAX: usize = 256;
 
+/// Writes after which a step of work that may be long ends. Behind them still fits what takes most: a
+/// blob of 50,000 blocks that is kept and removed, three writes for each block.
+pub const STEP_WRITES_MAX: usize = ledger::limits::TRANSACTION_WRITES_MAX / 5;
+
+/// Bytes after which such a step ends; behind them, too, there is place for one blob of any kind.
+pub const STEP_BYTES_MAX: usize = ledger::limits::TRANSACTION_BYTES_MAX / 5;
+
 /// Most CORS rules of an account (Set Blob Service Properties, "Remarks").
 pub const CORS_RULES_MAX: usize = 5;
 

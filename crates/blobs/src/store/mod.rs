@@ -11,6 +11,7 @@ pub(crate) mod records;
 pub(crate) mod snapshots;
 mod soft_delete;
 pub(crate) mod staging;
+pub(crate) mod steps;
 mod sweep;
 pub(crate) mod tags;
 mod verify;

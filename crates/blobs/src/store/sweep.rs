@@ -15,8 +15,9 @@ use ledger::{Direction, Entry, Key, KeyRange, LedgerError, Scan, Transaction};
 use crate::Blobs;
 use crate::error::BlobsError;
 use crate::limits::{SWEEP_GRACE_SECONDS, SWEEP_STEP_ENTRIES_MAX, SWEEP_STEPS_MAX};
-use crate::store::keys;
+use crate::store::keys::{self, Generation};
 use crate::store::records::{BlobRecord, BlockRecord, decode};
+use crate::store::steps;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +28,17 @@ pub struct SweepOutcome {
     pub removed_contents: u64,
 }
 
+/// What an entry of a deleted container is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// A blob's record, or a snapshot's.
+    Blob,
+    /// A staged block's.
+    Block,
+    /// One that refers to nothing.
+    Bare,
+}
+
 impl Blobs {
     /// One bounded round: call it every few seconds.
     ///
@@ -34,33 +46,32 @@ impl Blobs {
     /// As the ledger and the content store; the next round goes on.
     pub async fn sweep_once(&self) -> Result<SweepOutcome, BlobsError> {
         let mut outcome = SweepOutcome::default();
+        let mut more = SWEEP_STEPS_MAX;
         for entry in self.step(keys::all_purges()).await? {
             let Some(generation) = keys::purged_generation(&entry.key) else {
                 continue;
             };
-            let mut tx = Transaction::new();
-            let [blobs, snapshots, inline, blocks, tags] = keys::generation(&generation);
-            for range in [blobs, snapshots] {
-                for entry in self.step(range).await? {
-                    let record: BlobRecord = decode(&entry.versioned)?;
-                    stage_purge(&mut tx, &entry.key, record.contents());
-                    outcome.purged_records += 1;
+            // Each has a step at least, however much the first ones have to remove.
+            loop {
+                match self.purge_step(&generation, &entry.key).await {
+                    Ok((records, complete)) => {
+                        outcome.purged_records += records;
+                        if complete || more == 0 {
+                            break;
+                        }
+                        more -= 1;
+                    }
+                    // What is wrong with one container holds no other work up.
+                    Err(error) => {
+                        tracing::error!(
+                            generation = %uuid::Uuid::from_bytes(generation),
+                            %error,
+                            "a deleted container couldn't be purged; the next round tries again"
+                        );
+                        break;
+                    }
                 }
             }
-            for range in [inline, tags] {
-                for entry in self.step(range).await? {
-                    stage_purge(&mut tx, &entry.key, std::iter::empty());
-                }
-            }
-            for entry in self.step(blocks).await? {
-                let block: BlockRecord = decode(&entry.versioned)?;
-                stage_purge(&mut tx, &entry.key, std::iter::once(block.content.id()));
-                outcome.purged_records += 1;
-            }
-            if tx.is_empty() {
-                tx.delete(entry.key);
-            }
-            self.ledger.commit(tx).await?;
         }
         outcome.purged_records += self.sweep_expired().await?;
         for _ in 0..SWEEP_STEPS_MAX {
@@ -72,6 +83,47 @@ impl Blobs {
             }
         }
         Ok(outcome)
+    }
+
+    /// Removes some of what a deleted container had, in one commit: how many records, and whether that
+    /// was all.
+    async fn purge_step(&self, generation: &Generation, purge: &Key) -> Result<(u64, bool), BlobsError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let [blobs, snapshots, inline, blocks, tags] = keys::generation(generation);
+        let parts = [
+            (blobs, Part::Blob),
+            (snapshots, Part::Blob),
+            (blocks, Part::Block),
+            (inline, Part::Bare),
+            (tags, Part::Bare),
+        ];
+        let mut tx = Transaction::new();
+        let (mut looked_at, mut records) = (0, 0);
+        for (range, part) in parts {
+            let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
+            while let Some(entry) = scan.next().await? {
+                if looked_at >= SWEEP_STEP_ENTRIES_MAX || steps::is_full(&tx) {
+                    self.ledger.commit(tx).await?;
+                    return Ok((records, false));
+                }
+                looked_at += 1;
+                records += u64::from(part != Part::Bare);
+                match part {
+                    Part::Blob => {
+                        let record: BlobRecord = decode(&entry.versioned)?;
+                        stage_purge(&mut tx, &entry.key, record.contents());
+                    }
+                    Part::Block => {
+                        let block: BlockRecord = decode(&entry.versioned)?;
+                        stage_purge(&mut tx, &entry.key, std::iter::once(block.content.id()));
+                    }
+                    Part::Bare => stage_purge(&mut tx, &entry.key, std::iter::empty()),
+                }
+            }
+        }
+        tx.delete(purge.clone());
+        self.ledger.commit(tx).await?;
+        Ok((records, true))
     }
 
     /// Removes the contents that these entries queued, but for those that are referred to; then
