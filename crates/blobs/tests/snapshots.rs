@@ -10,7 +10,7 @@
 
 mod bench;
 
-use bench::{Bench, bytes, with_container};
+use bench::{BLOB, Bench, bytes, contents, put_large, records, with_container};
 
 async fn take(bench: &Bench, path: &str) -> String {
     let answer = bench.ask("PUT", &format!("{path}?comp=snapshot"), &[], b"").await;
@@ -18,30 +18,23 @@ async fn take(bench: &Bench, path: &str) -> String {
     answer.header("x-ms-snapshot").to_owned()
 }
 
-async fn contents(bench: &Bench) -> u64 {
-    for _ in 0..3 {
-        bench.blobs.sweep_once().await.unwrap();
-    }
-    let snapshot = bench.ledger.snapshot().await.unwrap();
-    let mut report = ledger::VerifyReport::default();
-    bench.blobs.verify(snapshot.as_ref(), &mut report).await.unwrap();
-    assert_eq!(report.faults, Vec::<String>::new());
-    bench.content.stats().await.unwrap().contents
-}
-
 #[tokio::test]
 async fn the_sweep_leaves_what_a_snapshot_refers_to() {
     let bench = with_container().await;
     for length in [100, 100_000] {
         let (old, new) = (bytes(length), bytes(length + 7));
-        let stored = u64::from(length > 16 * 1024);
+        // Stored content is shared, small content copied.
+        let left = |stored: u64, small: usize| match length > 16 * 1024 {
+            true => (stored, 0),
+            false => (0, small),
+        };
         bench.put("/box/x", &old).await;
         let (first, second) = (take(&bench, "/box/x").await, take(&bench, "/box/x").await);
         assert!(first < second, "times rise while the clock stands still");
         let at = |time: &str| format!("/box/x?snapshot={}", time.replace(':', "%3A"));
-        assert_eq!(contents(&bench).await, stored, "a snapshot shares content");
+        assert_eq!(contents(&bench).await, left(1, 3), "a snapshot shares content");
         bench.put("/box/x", &new).await;
-        assert_eq!(contents(&bench).await, 2 * stored);
+        assert_eq!(contents(&bench).await, left(2, 3));
         assert_eq!(bench.ask("GET", &at(&first), &[], b"").await.body, old);
         assert_eq!(bench.ask("DELETE", &at(&first), &[], b"").await.status, 202);
         assert_eq!(
@@ -50,7 +43,7 @@ async fn the_sweep_leaves_what_a_snapshot_refers_to() {
         );
         assert_eq!(
             contents(&bench).await,
-            2 * stored,
+            left(2, 2),
             "the second one holds it still"
         );
         let source = format!("http://127.0.0.1:10000/dev/box/x?snapshot={second}");
@@ -58,7 +51,7 @@ async fn the_sweep_leaves_what_a_snapshot_refers_to() {
             .ask("PUT", "/box/x", &[("x-ms-copy-source", &source)], b"")
             .await;
         assert_eq!(promoted.status, 202, "{}", promoted.text());
-        assert_eq!(contents(&bench).await, stored);
+        assert_eq!(contents(&bench).await, left(1, 2));
         assert_eq!(bench.ask("GET", "/box/x", &[], b"").await.body, old);
         let refused = bench.ask("DELETE", "/box/x", &[], b"").await;
         assert_eq!(
@@ -71,7 +64,7 @@ async fn the_sweep_leaves_what_a_snapshot_refers_to() {
             bench.ask("GET", &at(&second), &[], b"").await.code(),
             "BlobNotFound"
         );
-        assert_eq!(contents(&bench).await, 0);
+        assert_eq!(contents(&bench).await, (0, 0));
     }
 }
 
@@ -86,7 +79,7 @@ async fn more_snapshots_than_one_commit_removes_go_with_their_blob() {
     assert_eq!(bench.ask("DELETE", "/box/x", &only, b"").await.status, 202);
     assert_eq!(bench.ask("GET", "/box/x", &[], b"").await.status, 200);
     assert_eq!(bench.ask("DELETE", "/box/x", &[], b"").await.status, 202);
-    assert_eq!(contents(&bench).await, 0);
+    assert_eq!(contents(&bench).await, (0, 0));
 }
 
 #[tokio::test]
@@ -95,7 +88,44 @@ async fn snapshots_go_with_their_container() {
     bench.put("/box/x", &bytes(20_000)).await;
     take(&bench, "/box/x").await;
     bench.ask("DELETE", "/box?restype=container", &[], b"").await;
-    assert_eq!(contents(&bench).await, 0);
+    assert_eq!(contents(&bench).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_container_of_large_blobs_is_purged() {
+    let bench = with_container().await;
+    put_large(&bench, "/box/x").await;
+    // The same record under more names: together they refer to more than one commit takes.
+    let one = records(&bench, BLOB).await[0].clone();
+    for at in 0..20 {
+        let mut tx = ledger::Transaction::new();
+        let key = ledger::KeyWriter::after(&one.key).u8(at).finish();
+        tx.put(key, one.versioned.value.clone());
+        bench.ledger.commit(tx).await.unwrap();
+    }
+    let deleted = bench.ask("DELETE", "/box?restype=container", &[], b"").await;
+    assert_eq!(deleted.status, 202, "{}", deleted.text());
+    assert_eq!(contents(&bench).await, (0, 0));
+    assert_eq!(records(&bench, BLOB).await, []);
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_purged_holds_nothing_up() {
+    let bench = with_container().await;
+    bench.put("/box/x", b"1").await;
+    let mut tx = ledger::Transaction::new();
+    tx.put(records(&bench, BLOB).await[0].key.clone(), "damaged");
+    bench.ledger.commit(tx).await.unwrap();
+    for name in ["one", "two", "three"] {
+        let path = format!("/{name}?restype=container");
+        assert_eq!(bench.ask("PUT", &path, &[], b"").await.status, 201);
+        bench.put(&format!("/{name}/x"), &bytes(20_000)).await;
+    }
+    for name in ["box", "one", "two", "three"] {
+        let path = format!("/{name}?restype=container");
+        assert_eq!(bench.ask("DELETE", &path, &[], b"").await.status, 202);
+    }
+    assert_eq!(contents(&bench).await, (0, 1), "but for the damaged one's");
 }
 
 #[tokio::test]

@@ -10,47 +10,40 @@
 
 mod bench;
 
-use bench::{Bench, bytes, with_container};
-
-async fn contents(bench: &Bench) -> u64 {
-    for _ in 0..3 {
-        bench.blobs.sweep_once().await.unwrap();
-    }
-    let snapshot = bench.ledger.snapshot().await.unwrap();
-    let mut report = ledger::VerifyReport::default();
-    bench.blobs.verify(snapshot.as_ref(), &mut report).await.unwrap();
-    assert_eq!(report.faults, Vec::<String>::new());
-    bench.content.stats().await.unwrap().contents
-}
+use bench::{BLOB, Bench, LARGE_BLOCKS, bytes, contents, put_large, records, with_container};
 
 const DAY_SECONDS: i64 = 24 * 3_600;
 
 async fn keeping(days: u32) -> Bench {
     let bench = with_container().await;
+    retain(&bench, &format!("<Enabled>true</Enabled><Days>{days}</Days>")).await;
+    bench
+}
+
+async fn retain(bench: &Bench, policy: &str) {
     let body = format!(
-        "<StorageServiceProperties><DeleteRetentionPolicy><Enabled>true</Enabled><Days>{days}</Days>\
-         </DeleteRetentionPolicy></StorageServiceProperties>"
+        "<StorageServiceProperties><DeleteRetentionPolicy>{policy}</DeleteRetentionPolicy>\
+         </StorageServiceProperties>"
     );
     let path = "?restype=service&comp=properties";
     let answer = bench.ask("PUT", &format!("/{path}"), &[], body.as_bytes()).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
-    bench
 }
 
 #[tokio::test]
 async fn deleted_content_is_kept_for_its_time_and_then_goes() {
     for length in [100, 50_000] {
         let bench = keeping(2).await;
-        let stored = u64::from(length > 16 * 1024);
+        let two = if length > 16 * 1024 { (2, 0) } else { (0, 2) };
         bench.put("/box/x", &bytes(length)).await;
         bench.put("/box/x", &bytes(length + 1)).await;
         let deleted = bench.ask("DELETE", "/box/x", &[], b"").await;
         assert_eq!(deleted.header("x-ms-delete-type-permanent"), "false");
-        assert_eq!(contents(&bench).await, 2 * stored);
+        assert_eq!(contents(&bench).await, two);
         bench.clock.advance_seconds(2 * DAY_SECONDS - 1);
-        assert_eq!(contents(&bench).await, 2 * stored);
+        assert_eq!(contents(&bench).await, two);
         bench.clock.advance_seconds(2);
-        assert_eq!(contents(&bench).await, 0);
+        assert_eq!(contents(&bench).await, (0, 0));
         let gone = bench.ask("PUT", "/box/x?comp=undelete", &[], b"").await;
         assert_eq!((gone.status.as_u16(), gone.code()), (404, "BlobNotFound"));
         let list = "/box?restype=container&comp=list&include=deleted,snapshots";
@@ -99,7 +92,80 @@ async fn kept_states_go_with_their_container() {
     bench.put("/box/x", &bytes(50_000)).await;
     bench.ask("DELETE", "/box/x", &[], b"").await;
     bench.ask("DELETE", "/box?restype=container", &[], b"").await;
-    assert_eq!(contents(&bench).await, 0);
+    assert_eq!(contents(&bench).await, (0, 0));
     bench.clock.advance_seconds(DAY_SECONDS + 1);
-    assert_eq!(contents(&bench).await, 0);
+    assert_eq!(contents(&bench).await, (0, 0));
+}
+
+/// More of what a state refers to than one commit takes.
+const LARGE: usize = 8;
+
+#[tokio::test]
+async fn large_states_come_back_and_go() {
+    let bench = keeping(1).await;
+    put_large(&bench, "/box/x").await;
+    for _ in 0..LARGE {
+        let taken = bench.ask("PUT", "/box/x?comp=snapshot", &[], b"").await;
+        assert_eq!(taken.status, 201, "{}", taken.text());
+    }
+    let all = [("x-ms-delete-snapshots", "include")];
+    let deleted = bench.ask("DELETE", "/box/x", &all, b"").await;
+    assert_eq!(deleted.status, 202, "{}", deleted.text());
+    let back = bench.ask("PUT", "/box/x?comp=undelete", &[], b"").await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    let blob = bench.ask("HEAD", "/box/x", &[], b"").await;
+    assert_eq!(blob.header("content-length"), LARGE_BLOCKS.to_string());
+    let list = "/box?restype=container&comp=list&include=snapshots";
+    let text = bench.ask("GET", list, &[], b"").await.text();
+    assert_eq!(text.matches("<Snapshot>").count(), LARGE);
+    assert_eq!(bench.ask("DELETE", "/box/x", &all, b"").await.status, 202);
+    bench.clock.advance_seconds(DAY_SECONDS + 1);
+    bench.blobs.sweep_once().await.unwrap();
+    assert_eq!(contents(&bench).await, (0, 0));
+}
+
+#[tokio::test]
+async fn what_expired_goes_in_one_round() {
+    let bench = keeping(1).await;
+    for _ in 0..=2 * blobs::limits::SWEEP_STEP_ENTRIES_MAX {
+        bench.put("/box/x", b"1").await;
+    }
+    bench.clock.advance_seconds(DAY_SECONDS + 1);
+    let outcome = bench.blobs.sweep_once().await.unwrap();
+    let expected = 2 * blobs::limits::SWEEP_STEP_ENTRIES_MAX as u64;
+    assert_eq!(outcome.purged_records, expected);
+    assert_eq!(contents(&bench).await, (0, 1));
+}
+
+#[tokio::test]
+async fn what_comes_back_beside_a_blob_writes_it_anew() {
+    let bench = keeping(1).await;
+    bench.put("/box/x", b"1").await;
+    bench.put("/box/x", b"2").await;
+    let before = records(&bench, BLOB).await;
+    let back = bench.ask("PUT", "/box/x?comp=undelete", &[], b"").await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    let after = records(&bench, BLOB).await;
+    assert_eq!(before[0].versioned.value, after[0].versioned.value);
+    assert!(
+        before[0].versioned.version < after[0].versioned.version,
+        "a deletion that began before notices"
+    );
+}
+
+#[tokio::test]
+async fn an_overwritten_state_without_a_blob_comes_back_as_the_blob() {
+    let bench = keeping(1).await;
+    for text in ["1", "2", "3"] {
+        bench.put("/box/x", text.as_bytes()).await;
+    }
+    retain(&bench, "<Enabled>false</Enabled>").await;
+    assert_eq!(bench.ask("DELETE", "/box/x", &[], b"").await.status, 202);
+    let back = bench.ask("PUT", "/box/x?comp=undelete", &[], b"").await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    assert_eq!(bench.ask("GET", "/box/x", &[], b"").await.text(), "2");
+    let list = "/box?restype=container&comp=list&include=snapshots";
+    let text = bench.ask("GET", list, &[], b"").await.text();
+    assert_eq!(text.matches("<Snapshot>").count(), 1);
+    assert_eq!(contents(&bench).await, (0, 2));
 }

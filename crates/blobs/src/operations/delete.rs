@@ -6,11 +6,11 @@ use ledger::Transaction;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::SNAPSHOTS_STEP_MAX;
 use crate::operations::blob::look_up_in;
 use crate::operations::demands::{Demands, overtaken};
 use crate::rules::deletion::{Scope, scope};
 use crate::service::Call;
+use crate::store::steps;
 use crate::wire::{headers, render};
 
 pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -37,19 +37,26 @@ pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
                 .stage_snapshot_deletion(&mut tx, snapshot.as_ref(), &container, &blob)
                 .await?;
         } else {
-            let taken = blobs
-                .snapshots(snapshot.as_ref(), &container, &blob.record.name)
-                .await?;
-            if scope == Scope::Blob && !taken.is_empty() {
-                return Err(ErrorCode::SnapshotsPresent.into());
+            let name = &blob.record.name;
+            let mut taken = Vec::new();
+            if scope == Scope::Blob {
+                if blobs.has_snapshot(snapshot.as_ref(), &container, name).await? {
+                    return Err(ErrorCode::SnapshotsPresent.into());
+                }
+            } else {
+                (taken, complete) = blobs.states(snapshot.as_ref(), &container, name, false).await?;
             }
             // Many go in several commits, oldest first; the blob goes in the last one.
-            complete = taken.len() < SNAPSHOTS_STEP_MAX;
             for found in &taken {
+                if steps::is_full(&tx) {
+                    complete = false;
+                    break;
+                }
                 kept = blobs
                     .stage_snapshot_deletion(&mut tx, snapshot.as_ref(), &container, found)
                     .await?;
             }
+            complete &= !steps::is_full(&tx) || scope == Scope::Snapshots;
             if complete && scope != Scope::Snapshots {
                 kept = blobs
                     .stage_keeping(&mut tx, snapshot.as_ref(), &container, &blob, true)

@@ -10,6 +10,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::operations::blob::look_up_in;
 use crate::operations::demands::overtaken;
 use crate::service::Call;
+use crate::store::steps;
 use crate::wire::render;
 
 pub(crate) async fn undelete(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -18,27 +19,38 @@ pub(crate) async fn undelete(blobs: &Blobs, call: Call) -> Result<Response<Body>
     loop {
         let snapshot = blobs.ledger.snapshot().await?;
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
-        let (states, complete) = blobs
-            .deleted_states(snapshot.as_ref(), &container, call.blob()?)
+        let newest = blobs
+            .newest_deleted(snapshot.as_ref(), &container, call.blob()?)
             .await?;
-        if states.is_empty() {
+        let Some(newest) = newest else {
             return match blob {
                 Some(_) => Ok(render::empty(StatusCode::OK)),
                 None => Err(ErrorCode::BlobNotFound.into()),
             };
-        }
+        };
+        let (states, mut complete) = blobs
+            .states(snapshot.as_ref(), &container, call.blob()?, true)
+            .await?;
         let mut tx = Transaction::new();
-        let newest = states.len() - 1;
-        for (at, found) in states.iter().enumerate() {
-            let was_current = found
-                .record
-                .deleted
-                .as_ref()
-                .is_some_and(|deleted| deleted.was_current);
-            // The last state that was deleted is the blob's, if there is none now.
-            let as_current = complete && at == newest && was_current && blob.is_none();
+        // Snapshots have a blob in every commit: the newest state becomes it first of all.
+        match &blob {
+            Some(blob) => blobs.stage_anew(&mut tx, &container, blob)?,
+            None => {
+                blobs
+                    .stage_return(&mut tx, snapshot.as_ref(), &container, &newest, true)
+                    .await?;
+            }
+        }
+        for found in &states {
+            if blob.is_none() && found.record.snapshot == newest.record.snapshot {
+                continue;
+            }
+            if steps::is_full(&tx) {
+                complete = false;
+                break;
+            }
             blobs
-                .stage_return(&mut tx, snapshot.as_ref(), &container, found, as_current)
+                .stage_return(&mut tx, snapshot.as_ref(), &container, found, false)
                 .await?;
         }
         match blobs.ledger.commit(tx).await {

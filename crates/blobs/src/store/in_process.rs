@@ -5,7 +5,6 @@ use ledger::{Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::SNAPSHOTS_STEP_MAX;
 use crate::rules::lease::{self, Subject, Use};
 use crate::store::blobs::Blob;
 use crate::store::records::BlobHeaders;
@@ -69,8 +68,8 @@ impl Blobs {
             return Ok(false);
         };
         self.permit_unleased(Some(&blob))?;
-        let taken = self.snapshots(snapshot, &container, name).await?;
-        if taken.len() >= SNAPSHOTS_STEP_MAX {
+        let (taken, complete) = self.states(snapshot, &container, name, false).await?;
+        if !complete {
             return Err(ErrorCode::SnapshotsPresent.into());
         }
         for found in &taken {

@@ -1,15 +1,17 @@
 //! Snapshots of blobs in the ledger: records of their own, below the blob's name, with references of
 //! their own to the content that they share with it.
 //!
-//! Invariant: a snapshot has a blob. Taking one writes the blob's record anew, so that whoever removes
-//! the blob meanwhile notices.
+//! Invariant: a snapshot has a blob. Taking one, or bringing one back, writes the blob's record anew, so
+//! that whoever removes the blob meanwhile notices.
 
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Direction, Scan, ScanLimit, Snapshot, Transaction};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::{SNAPSHOT_TICK_NANOSECONDS, SNAPSHOTS_STEP_MAX};
+use crate::limits::{SNAPSHOT_TICK_NANOSECONDS, SNAPSHOTS_STEP_MAX, STEP_BYTES_MAX};
 use crate::store::blobs::Blob;
 use crate::store::containers::{Container, log_record};
 use crate::store::keys;
@@ -37,6 +39,13 @@ fn whole_ticks(at: Timestamp) -> Timestamp {
     Timestamp::from_nanosecond(nanoseconds - nanoseconds.rem_euclid(SNAPSHOT_TICK_NANOSECONDS)).unwrap_or(at)
 }
 
+/// What of a record tells whether it is deleted; the rest isn't built.
+#[derive(Deserialize)]
+struct Fate {
+    #[serde(default)]
+    deleted: Option<IgnoredAny>,
+}
+
 impl Blobs {
     /// A state of a blob: the newest, or a snapshot.
     pub(crate) async fn blob_at(
@@ -62,28 +71,50 @@ impl Blobs {
             .map(|found: Option<Blob>| found.filter(|found| found.record.deleted.is_none()))
     }
 
-    /// A blob's oldest snapshots, at most [`SNAPSHOTS_STEP_MAX`] of them.
-    pub(crate) async fn snapshots(
+    /// A blob's oldest snapshots, or its oldest deleted states, as many as a step takes and a request
+    /// may hold; and whether there are no more.
+    pub(crate) async fn states(
         &self,
         snapshot: &dyn Snapshot,
         container: &Container,
         name: &str,
-    ) -> Result<Vec<Blob>, BlobsError> {
+        deleted: bool,
+    ) -> Result<(Vec<Blob>, bool), BlobsError> {
         let range = keys::snapshots_of(&container.record.generation, name);
         let mut scan = Scan::new(snapshot, range, Direction::Forward);
-        let mut found = Vec::new();
-        while found.len() < SNAPSHOTS_STEP_MAX
-            && let Some(entry) = scan.next().await?
-        {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while let Some(entry) = scan.next().await? {
             let record: BlobRecord = decode(&entry.versioned)?;
-            if record.deleted.is_none() {
-                found.push(Blob {
-                    record,
-                    version: entry.versioned.version,
-                });
+            if record.deleted.is_some() != deleted {
+                continue;
+            }
+            if found.len() >= SNAPSHOTS_STEP_MAX || bytes >= STEP_BYTES_MAX {
+                return Ok((found, false));
+            }
+            bytes += entry.versioned.value.len();
+            found.push(Blob {
+                record,
+                version: entry.versioned.version,
+            });
+        }
+        Ok((found, true))
+    }
+
+    /// Whether a blob has a snapshot.
+    pub(crate) async fn has_snapshot(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        name: &str,
+    ) -> Result<bool, BlobsError> {
+        let range = keys::snapshots_of(&container.record.generation, name);
+        let mut scan = Scan::new(snapshot, range, Direction::Forward);
+        while let Some(entry) = scan.next().await? {
+            if decode::<Fate>(&entry.versioned)?.deleted.is_none() {
+                return Ok(true);
             }
         }
-        Ok(found)
+        Ok(false)
     }
 
     /// A time for a blob's next snapshot: later than that of any before.
@@ -137,6 +168,20 @@ impl Blobs {
         Ok(())
     }
 
+    /// Stages a blob's record anew, as it is, so that whoever removes the blob meanwhile notices.
+    pub(crate) fn stage_anew(
+        &self,
+        tx: &mut Transaction,
+        container: &Container,
+        blob: &Blob,
+    ) -> Result<(), BlobsError> {
+        let key = keys::blob(&container.record.generation, &blob.record.name);
+        container.require(tx);
+        tx.require_version(key.clone(), Some(blob.version));
+        tx.put(key, encode(&blob.record)?);
+        Ok(())
+    }
+
     /// Stages a snapshot of a blob as it is, and the blob's record anew.
     pub(crate) async fn stage_snapshot_of(
         &self,
@@ -146,10 +191,7 @@ impl Blobs {
         blob: &Blob,
         record: &BlobRecord,
     ) -> Result<(), BlobsError> {
-        let key = keys::blob(&container.record.generation, &blob.record.name);
-        container.require(tx);
-        tx.require_version(key.clone(), Some(blob.version));
-        tx.put(key, encode(&blob.record)?);
+        self.stage_anew(tx, container, blob)?;
         tx.record(log_record(
             "snapshot",
             &container.account,

@@ -10,11 +10,12 @@ use ledger::{Direction, LedgerError, Scan, Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::BlobsError;
-use crate::limits::{SNAPSHOTS_STEP_MAX, SWEEP_STEP_ENTRIES_MAX};
+use crate::limits::{SWEEP_STEP_ENTRIES_MAX, SWEEP_STEPS_MAX};
 use crate::store::blobs::Blob;
 use crate::store::containers::{Container, log_record};
 use crate::store::keys;
 use crate::store::records::{BlobRecord, Deleted, decode, encode};
+use crate::store::steps;
 
 impl Blobs {
     /// How long `container`'s deleted blobs are kept, and what a state that is deleted now carries.
@@ -82,34 +83,28 @@ impl Blobs {
         Ok(true)
     }
 
-    /// A blob's oldest deleted states, at most [`SNAPSHOTS_STEP_MAX`] of them, and whether there are
-    /// no more.
-    pub(crate) async fn deleted_states(
+    /// A blob's newest deleted state.
+    pub(crate) async fn newest_deleted(
         &self,
         snapshot: &dyn Snapshot,
         container: &Container,
         name: &str,
-    ) -> Result<(Vec<Blob>, bool), BlobsError> {
+    ) -> Result<Option<Blob>, BlobsError> {
         let range = keys::snapshots_of(&container.record.generation, name);
-        let mut scan = Scan::new(snapshot, range, Direction::Forward);
-        let mut found = Vec::new();
+        let mut scan = Scan::new(snapshot, range, Direction::Backward);
         while let Some(entry) = scan.next().await? {
             let record: BlobRecord = decode(&entry.versioned)?;
-            if record.deleted.is_none() {
-                continue;
+            if record.deleted.is_some() {
+                return Ok(Some(Blob {
+                    record,
+                    version: entry.versioned.version,
+                }));
             }
-            if found.len() >= SNAPSHOTS_STEP_MAX {
-                return Ok((found, false));
-            }
-            found.push(Blob {
-                record,
-                version: entry.versioned.version,
-            });
         }
-        Ok((found, true))
+        Ok(None)
     }
 
-    /// Stages the return of a deleted state: as a snapshot, or as the blob that it was.
+    /// Stages the return of a deleted state: as a snapshot, or as the blob, which must not be there.
     pub(crate) async fn stage_return(
         &self,
         tx: &mut Transaction,
@@ -140,16 +135,31 @@ impl Blobs {
         Ok(())
     }
 
-    /// Removes the deleted states whose time is over; one bounded step.
+    /// Removes the deleted states whose time is over, in a bounded number of steps.
     pub(crate) async fn sweep_expired(&self) -> Result<u64, BlobsError> {
+        let mut removed = 0;
+        for _ in 0..SWEEP_STEPS_MAX {
+            let (step, complete) = self.expired_step().await?;
+            removed += step;
+            if complete {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// One step of it, one commit: how many went, and whether there were no more.
+    async fn expired_step(&self) -> Result<(u64, bool), BlobsError> {
         let snapshot = self.ledger.snapshot().await?;
         let range = keys::expired(self.clock.now());
         let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
         let mut tx = Transaction::new();
-        let mut removed = 0;
-        while removed < SWEEP_STEP_ENTRIES_MAX as u64
-            && let Some(entry) = scan.next().await?
-        {
+        let (mut removed, mut complete) = (0, true);
+        while let Some(entry) = scan.next().await? {
+            if removed >= SWEEP_STEP_ENTRIES_MAX as u64 || steps::is_full(&tx) {
+                complete = false;
+                break;
+            }
             removed += 1;
             tx.delete(entry.key.clone());
             // Its container may have been purged meanwhile.
@@ -172,15 +182,14 @@ impl Blobs {
                 tx.delete(inline);
             }
             tx.delete(key);
-            // An entry counts for what it refers to: a commit's writes are bounded.
-            removed += record.extents.len() as u64;
         }
         if tx.is_empty() {
-            return Ok(0);
+            return Ok((0, true));
         }
         match self.ledger.commit(tx).await {
-            Ok(_) => Ok(removed),
-            Err(LedgerError::Conflict(_)) => Ok(0),
+            Ok(_) => Ok((removed, complete)),
+            // Some came back meanwhile: the next round looks again.
+            Err(LedgerError::Conflict(_)) => Ok((0, true)),
             Err(error) => Err(error.into()),
         }
     }

@@ -235,6 +235,53 @@ pub(crate) async fn with_container() -> Bench {
     bench
 }
 
+/// A blob whose record is almost as large as the ledger takes, put together from one block.
+pub(crate) async fn put_large(bench: &Bench, path: &str) {
+    let id = "MDAx".repeat(20);
+    let block = format!("{path}?comp=block&blockid={id}");
+    assert_eq!(bench.ask("PUT", &block, &[], b"1").await.status, 201);
+    let list = format!(
+        "<BlockList>{}</BlockList>",
+        format!("<Latest>{id}</Latest>").repeat(LARGE_BLOCKS)
+    );
+    let put = bench
+        .ask("PUT", &format!("{path}?comp=blocklist"), &[], list.as_bytes())
+        .await;
+    assert_eq!(put.status, 201, "{}", put.text());
+}
+
+/// The records of a kind, by its number, with their versions.
+pub(crate) async fn records(bench: &Bench, kind: u8) -> Vec<ledger::Entry> {
+    let range = ledger::KeyRange::prefix(&ledger::KeyWriter::new(ledger::Keyspace::Blobs).u8(kind).finish());
+    let snapshot = bench.ledger.snapshot().await.unwrap();
+    let mut scan = ledger::Scan::new(snapshot.as_ref(), range, ledger::Direction::Forward);
+    let mut entries = Vec::new();
+    while let Some(entry) = scan.next().await.unwrap() {
+        entries.push(entry);
+    }
+    entries
+}
+
+/// Sweeps and verifies; how many contents are left in the store, and how many in the ledger.
+pub(crate) async fn contents(bench: &Bench) -> (u64, usize) {
+    for _ in 0..3 {
+        bench.blobs.sweep_once().await.unwrap();
+    }
+    let snapshot = bench.ledger.snapshot().await.unwrap();
+    let mut report = ledger::VerifyReport::default();
+    bench.blobs.verify(snapshot.as_ref(), &mut report).await.unwrap();
+    assert_eq!(report.faults, Vec::<String>::new());
+    let stored = bench.content.stats().await.unwrap().contents;
+    (stored, records(bench, INLINE).await.len())
+}
+
+/// Blocks of a large blob.
+pub(crate) const LARGE_BLOCKS: usize = 25_000;
+
+/// Kinds of keys: of blobs' records, of small contents.
+pub(crate) const BLOB: u8 = 2;
+pub(crate) const INLINE: u8 = 3;
+
 pub(crate) fn bytes(length: usize) -> Vec<u8> {
     (0..length)
         .map(|at| u8::try_from(at * 7 % 251).unwrap())
