@@ -84,8 +84,7 @@ impl Blobs {
         let mut scan = Scan::new(snapshot, range, Direction::Forward);
         let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(entry) = scan.next().await? {
-            let record: BlobRecord = decode(&entry.versioned)?;
-            if record.deleted.is_some() != deleted {
+            if decode::<Fate>(&entry.versioned)?.deleted.is_some() != deleted {
                 continue;
             }
             if found.len() >= SNAPSHOTS_STEP_MAX || bytes >= STEP_BYTES_MAX {
@@ -93,7 +92,7 @@ impl Blobs {
             }
             bytes += entry.versioned.value.len();
             found.push(Blob {
-                record,
+                record: decode(&entry.versioned)?,
                 version: entry.versioned.version,
             });
         }
