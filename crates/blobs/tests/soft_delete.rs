@@ -150,6 +150,27 @@ async fn what_comes_back_beside_a_blob_writes_it_anew() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_overtakes_leaves_no_snapshot_without_a_blob() {
+    let bench = keeping(1).await;
+    bench.put("/box/x", &bytes(20_000)).await;
+    bench.put("/box/x", &bytes(20_001)).await;
+    let mut deletion = ledger::Transaction::new();
+    deletion.delete(records(&bench, BLOB).await[0].key.clone());
+    *bench.overtaking.first.lock().unwrap() = Some(deletion);
+    let back = bench.ask("PUT", "/box/x?comp=undelete", &[], b"").await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    assert_eq!(bench.ask("GET", "/box/x", &[], b"").await.body, bytes(20_000));
+    let list = "/box?restype=container&comp=list&include=snapshots";
+    assert!(
+        !bench
+            .ask("GET", list, &[], b"")
+            .await
+            .text()
+            .contains("<Snapshot>")
+    );
+}
+
+#[tokio::test]
 async fn an_overwritten_state_without_a_blob_comes_back_as_the_blob() {
     let bench = keeping(1).await;
     for text in ["1", "2", "3"] {

@@ -9,9 +9,10 @@
     reason = "test code, of which each test takes a part"
 )]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use blobs::{Account, Blobs, Settings};
 use bytes::Bytes;
 use content::memory::MemoryContent;
@@ -21,7 +22,11 @@ use http_semantics::{Body, RequestContext, Service, date};
 use identity::SharedKey;
 use ledger::memory::MemoryLedger;
 use ledger::random::SeededRandom;
-use ledger::{AdjustableClock, Clock, Ledger};
+use ledger::{
+    AdjustableClock, Clock, Committed, Health, Ledger, LedgerError, LedgerStats, LogPage, Snapshot,
+    Transaction, VerifyReport,
+};
+use tokio::sync::watch;
 
 pub(crate) const ACCOUNT: &str = "dev";
 pub(crate) const KEY: &str = "c2VjcmV0LWtleQ==";
@@ -31,6 +36,7 @@ pub(crate) struct Bench {
     pub(crate) clock: Arc<AdjustableClock>,
     pub(crate) content: Arc<dyn ContentStore>,
     pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) overtaking: Arc<Overtaking>,
 }
 
 pub(crate) struct Answer {
@@ -72,6 +78,10 @@ fn bench_of(allows_public_access: bool, host_suffixes: Vec<String>) -> Bench {
         jiff::Timestamp::from_second(1_700_000_000).unwrap(),
     ));
     let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone()));
+    let overtaking = Arc::new(Overtaking {
+        ledger: ledger.clone(),
+        first: Mutex::new(None),
+    });
     let counter = AtomicU64::new(1);
     let now = clock.clone();
     let content: Arc<dyn ContentStore> = Arc::new(MemoryContent::new(Arc::new(move || {
@@ -106,12 +116,65 @@ fn bench_over(
         host_suffixes,
     };
     let random = Arc::new(SeededRandom::new(1));
-    let blobs = Blobs::new(ledger.clone(), content.clone(), clock.clone(), random, settings);
+    let blobs = Blobs::new(
+        overtaking.clone(),
+        content.clone(),
+        clock.clone(),
+        random,
+        settings,
+    );
     Bench {
         blobs,
         clock,
         content,
         ledger,
+        overtaking,
+    }
+}
+
+/// The ledger as the service has it: another commit may come before its next one.
+pub(crate) struct Overtaking {
+    ledger: Arc<dyn Ledger>,
+    pub(crate) first: Mutex<Option<Transaction>>,
+}
+
+#[async_trait]
+impl Ledger for Overtaking {
+    async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, LedgerError> {
+        self.ledger.snapshot().await
+    }
+    async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError> {
+        let first = self.first.lock().unwrap().take();
+        if let Some(first) = first {
+            self.ledger.commit(first).await?;
+        }
+        self.ledger.commit(transaction).await
+    }
+    async fn log_page(
+        &self,
+        after: u64,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<LogPage, LedgerError> {
+        self.ledger.log_page(after, entries_max, bytes_max).await
+    }
+    async fn trim_log(&self, through: u64) -> Result<u64, LedgerError> {
+        self.ledger.trim_log(through).await
+    }
+    fn head(&self) -> watch::Receiver<u64> {
+        self.ledger.head()
+    }
+    fn health(&self) -> Health {
+        self.ledger.health()
+    }
+    async fn stats(&self) -> Result<LedgerStats, LedgerError> {
+        self.ledger.stats().await
+    }
+    async fn verify(&self, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<VerifyReport, LedgerError> {
+        self.ledger.verify(progress).await
+    }
+    async fn close(&self) -> Result<(), LedgerError> {
+        self.ledger.close().await
     }
 }
 
