@@ -350,6 +350,58 @@ async fn a_token_keeps_to_its_partition_and_its_item() {
 }
 
 #[tokio::test]
+async fn a_permission_for_an_item_is_for_one_in_one_partition() {
+    let fixture = prepared().await;
+    let none = Value::Null;
+    // Another item of the same id, in another partition.
+    let twin = json!({"id": "a1", "pk": "b"});
+    fixture
+        .json("POST", "/dbs/d/colls/c/docs", &[], twin)
+        .await
+        .expect(201);
+    let path = "/dbs/d/colls/c/docs/a1";
+    let item = fixture.send("GET", path, &[A], "").await.expect(200).json();
+    let link = item["_self"].as_str().unwrap();
+    let token = permission(&fixture, "rid", "All", link, json!({})).await;
+    let kept = fixture
+        .send("GET", "/dbs/d/users/u/permissions/rid", &[], "")
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(kept["resourcePartitionKey"], json!(["a"]));
+    let key = json!({"resourcePartitionKey": ["b"]});
+    let named = permission(&fixture, "name", "All", "dbs/d/colls/c/docs/a1", key).await;
+    for (token, own, other) in [(&token, A, B), (&named, B, A)] {
+        with_token(&fixture, token, "GET", path, &[own], &none)
+            .await
+            .expect(200);
+        for method in ["GET", "DELETE"] {
+            for headers in [vec![other], vec![]] {
+                with_token(&fixture, token, method, path, &headers, &none)
+                    .await
+                    .expect(403);
+            }
+        }
+    }
+    for body in [
+        json!({"resource": "dbs/d/colls/c/docs/a1"}),
+        json!({"resource": "dbs/d/colls/c/docs/a1", "resourcePartitionKey": null}),
+        json!({"resource": link, "resourcePartitionKey": ["b"]}),
+    ] {
+        let mut body = body;
+        body["id"] = json!("refused");
+        body["permissionMode"] = json!("Read");
+        let refused = fixture.json("POST", PERMISSIONS, &[], body).await.expect(400);
+        assert!(
+            refused.json()["message"]
+                .as_str()
+                .unwrap()
+                .contains("resourcePartitionKey")
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_token_ends_with_its_time_its_permission_its_user_and_its_container() {
     let fixture = prepared().await;
     let path = "/dbs/d/colls/c/docs/a1";

@@ -160,6 +160,8 @@ impl Documents {
         }
         let partition_key = match &record.partition_key {
             Some(key) => Some(PartitionKey::from_header(&key.to_string())?),
+            // Without its key, an item's id means one in each partition.
+            None if record.item.is_some() => return Err(insufficient()),
             None => None,
         };
         Ok(Grant {

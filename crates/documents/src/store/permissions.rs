@@ -1,10 +1,13 @@
 //! Permissions of a user: what a resource token lets its holder do.
 
+use std::sync::Arc;
+
 use http_semantics::etag::TagList;
 use ledger::{Direction, KeyRange, Scan, Snapshot, Transaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::container::Container;
 use super::databases::exists;
 use super::keys;
 use super::numbers::reserve;
@@ -70,6 +73,51 @@ impl Permission {
     }
 }
 
+/// What a permission's link means.
+struct Target {
+    container: Arc<Container>,
+    /// The item, by id; `None` for all of the container's.
+    item: Option<String>,
+    /// The item's partition key, if the link tells it: a resource id means one item.
+    own_key: Option<PartitionKey>,
+}
+
+impl Target {
+    /// The partition that a permission is confined to, with what the client gave for it. An id
+    /// means an item in one partition only, so an item's permission always has all of its key.
+    fn confined_to(&self, given: Option<&Value>) -> Result<Option<Value>, DocumentsError> {
+        let key = given
+            .map(|given| PartitionKey::from_header(&given.to_string()))
+            .transpose()?;
+        // One without values would cover everything.
+        if key.as_ref().is_some_and(|key| key.components().is_empty()) {
+            return Err(DocumentsError::bad_request(
+                "resourcePartitionKey must be an array with the values of a partition key.",
+            ));
+        }
+        if let Some(own) = &self.own_key {
+            if key.is_some_and(|key| !key.is_prefix_of(own)) {
+                return Err(DocumentsError::bad_request(
+                    "resourcePartitionKey is another one than that of the item that the permission's resource means.",
+                ));
+            }
+            return Ok(Some(own.to_json()));
+        }
+        let complete = key.is_some_and(|key| self.container.partition_key.is_complete(&key));
+        if self.item.is_some() && !complete {
+            return Err(DocumentsError::bad_request(
+                "A permission for an item by its name needs resourcePartitionKey, an array with all values of the item's partition key: other partitions may have an item of that name.",
+            ));
+        }
+        // Kept as it was written.
+        Ok(given.cloned())
+    }
+}
+
+fn id_of(document: &Value) -> Option<&str> {
+    document.get("id").and_then(Value::as_str)
+}
+
 fn no_permission(id: &str) -> DocumentsError {
     DocumentsError::NotFound(format!("No permission {}.", json!(id)))
 }
@@ -96,41 +144,30 @@ impl Documents {
             return Err(DocumentsError::bad_request("permissionMode must be Read or All."));
         }
         let resource = text("resource")?;
-        let (container, item) = self.target(snapshot, account, database, resource).await?;
-        let partition_key = body
-            .get("resourcePartitionKey")
-            .filter(|key| !key.is_null())
-            .cloned();
-        if let Some(key) = &partition_key {
-            // Checked here; kept as it was written. One without values would cover everything.
-            let key = PartitionKey::from_header(&key.to_string())?;
-            if key.components().is_empty() {
-                return Err(DocumentsError::bad_request(
-                    "resourcePartitionKey must be an array with the values of a partition key.",
-                ));
-            }
-        }
+        let target = self.target(snapshot, account, database, resource).await?;
+        let given = body.get("resourcePartitionKey").filter(|key| !key.is_null());
+        let partition_key = target.confined_to(given)?;
         Ok(PermissionRecord {
             id: id.to_owned(),
             number: 0,
             all,
             resource: resource.to_owned(),
-            container,
-            item,
+            container: target.container.number,
+            item: target.item,
             partition_key,
             etag: etag_text(self.random.uuid().as_bytes()),
             ts: self.clock.now().as_second(),
         })
     }
 
-    /// The container, and the item if there is one, that a permission's link means.
+    /// What a permission's link means.
     async fn target(
         &self,
         snapshot: &dyn Snapshot,
         account: &str,
         database: &str,
         link: &str,
-    ) -> Result<(u32, Option<String>), DocumentsError> {
+    ) -> Result<Target, DocumentsError> {
         let segments: Vec<&str> = link.split('/').filter(|segment| !segment.is_empty()).collect();
         let (owner, container, item) = match segments.as_slice() {
             ["dbs", owner, "colls", container] => (*owner, *container, None),
@@ -153,15 +190,24 @@ impl Documents {
         };
         let id = id.unwrap_or_else(|| container.to_owned());
         let container = self.container(account, database, &id).await?;
-        let item = match item {
-            Some(rid) => Some(
-                self.item_id_of(snapshot, container.number, rid)
-                    .await?
-                    .unwrap_or_else(|| rid.to_owned()),
-            ),
-            None => None,
+        let Some(name) = item else {
+            return Ok(Target {
+                container,
+                item: None,
+                own_key: None,
+            });
         };
-        Ok((container.number, item))
+        let document = self.item_with_rid(snapshot, container.number, name).await?;
+        let own_key = document
+            .as_ref()
+            .map(|document| container.partition_key.extract(document))
+            .transpose()?;
+        let item = document.as_ref().and_then(id_of).unwrap_or(name).to_owned();
+        Ok(Target {
+            container,
+            item: Some(item),
+            own_key,
+        })
     }
 
     /// The id of the item with this resource id.
@@ -171,15 +217,24 @@ impl Documents {
         container: u32,
         rid: &str,
     ) -> Result<Option<String>, DocumentsError> {
+        let document = self.item_with_rid(snapshot, container, rid).await?;
+        Ok(document.as_ref().and_then(id_of).map(str::to_owned))
+    }
+
+    async fn item_with_rid(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: u32,
+        rid: &str,
+    ) -> Result<Option<Value>, DocumentsError> {
         let number = match resource_id::parse_item(rid) {
             Some((_, owner, number)) if owner == container => number,
             _ => return Ok(None),
         };
-        let Some(found) = snapshot.get(&keys::item(container, number)).await? else {
-            return Ok(None);
-        };
-        let document = ItemRecord::decode(&found.value)?.parse()?;
-        Ok(document.get("id").and_then(Value::as_str).map(str::to_owned))
+        let found = snapshot.get(&keys::item(container, number)).await?;
+        found
+            .map(|found| ItemRecord::decode(&found.value)?.parse())
+            .transpose()
     }
 
     pub(crate) async fn create_permission(
