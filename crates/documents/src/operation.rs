@@ -131,11 +131,11 @@ operations! {
     GetUser: "GET" "/dbs/{db}/users/{user}" [""] "Get User", "rest/api/cosmos-db/get-a-user", Yes;
     ReplaceUser: "PUT" "/dbs/{db}/users/{user}" [""] "Replace User", "rest/api/cosmos-db/replace-a-user", Yes;
     DeleteUser: "DELETE" "/dbs/{db}/users/{user}" [""] "Delete User", "rest/api/cosmos-db/delete-a-user", Yes;
-    CreatePermission: "POST" "/dbs/{db}/users/{user}/permissions" [""] "Create Permission", "rest/api/cosmos-db/create-a-permission", Partial("for containers and items, and partitions of them; a permission that is replaced or deleted takes its tokens with it at once");
+    CreatePermission: "POST" "/dbs/{db}/users/{user}/permissions" [""] "Create Permission", "rest/api/cosmos-db/create-a-permission", Partial("for containers and items, and partitions of them; one for an item by its name needs resourcePartitionKey; a permission that is replaced or deleted takes its tokens with it at once");
     ListPermissions: "GET" "/dbs/{db}/users/{user}/permissions" [""] "List Permissions", "rest/api/cosmos-db/list-permissions", Yes;
     QueryPermissions: "POST" "/dbs/{db}/users/{user}/permissions" ["x-ms-documentdb-isquery"] "Query Permissions", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("over the first 1,000 permissions, in one page");
     GetPermission: "GET" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Get Permission", "rest/api/cosmos-db/get-a-permission", Yes;
-    ReplacePermission: "PUT" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Replace Permission", "rest/api/cosmos-db/replace-a-permission", Partial("for containers and items, and partitions of them; a permission that is replaced or deleted takes its tokens with it at once");
+    ReplacePermission: "PUT" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Replace Permission", "rest/api/cosmos-db/replace-a-permission", Partial("for containers and items, and partitions of them; one for an item by its name needs resourcePartitionKey; a permission that is replaced or deleted takes its tokens with it at once");
     DeletePermission: "DELETE" "/dbs/{db}/users/{user}/permissions/{permission}" [""] "Delete Permission", "rest/api/cosmos-db/delete-a-permission", Yes;
 
     ListOffers: "GET" "/offers" [""] "List Offers", "rest/api/cosmos-db/list-offers", Yes;
@@ -156,7 +156,10 @@ pub fn compat_markdown() -> String {
          `STABBUR_BLESS=1 cargo test -p documents compat`.\n\n\
          An operation that is not served answers 501 with the reason given here. Clients must use Gateway\n\
          mode. Any query is run whole by the server, whatever the client asks it to split. Requests are signed\n\
-         with an account key, a read-only account key, or carry a resource token; Entra ID tokens are refused.\n\n\
+         with an account key, a read-only account key, or carry a resource token; Entra ID tokens are refused.\n\
+         A resource token ends when its time is over and when its permission is replaced or deleted, or its\n\
+         user, database or container deleted. It doesn't end when the account's keys change, as it would in\n\
+         the original: to revoke it, delete the permission.\n\n\
          | operation | method | path | told apart by | served |\n| --- | --- | --- | --- | --- |\n",
     );
     for operation in Operation::ALL {

@@ -1,7 +1,9 @@
 //! Resource tokens: `type=resource&ver=1.0&sig=<mac>;<claims>;`.
 //!
-//! A token only names a permission and when it ends; what the permission allows is read at each
-//! request, so replacing or deleting it (or its user, or the container) takes effect at once. The
+//! A token only names a permission, its etag and when it ends; what the permission allows is read
+//! at each request, so deleting it (or its user, or the container) takes effect at once. A
+//! permission that is replaced has another etag, and its tokens end: none comes to allow more than
+//! it did when it was given out. The
 //! key that signs is made by chance when the first token is wanted, lies in the ledger, and is
 //! never given out, so holders of account keys can't make tokens past the permissions' list.
 
@@ -33,9 +35,9 @@ struct Claims {
     d: u32,
     /// The user's number.
     u: u32,
-    /// The permission's id and number.
+    /// The permission's id and etag.
     p: String,
-    n: u32,
+    t: String,
     /// When it began to count and when it ends, seconds.
     b: i64,
     e: i64,
@@ -93,7 +95,7 @@ impl Documents {
             d: user.database,
             u: user.record.number,
             p: permission.record.id.clone(),
-            n: permission.record.number,
+            t: permission.record.etag.clone(),
             b: now,
             e: now.saturating_add(seconds),
         };
@@ -155,7 +157,7 @@ impl Documents {
             .await?
             .ok_or_else(insufficient)?;
         let record: PermissionRecord = decode(&found.value, "a permission's record")?;
-        if record.number != claims.n {
+        if record.etag != claims.t {
             return Err(insufficient());
         }
         let partition_key = match &record.partition_key {

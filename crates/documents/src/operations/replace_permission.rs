@@ -1,4 +1,4 @@
-//! Replace Permission. Its tokens mean what the new one says.
+//! Replace Permission. The tokens of the old one end; the answer has a new one.
 
 use http::StatusCode;
 

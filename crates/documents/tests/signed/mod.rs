@@ -1,5 +1,7 @@
 //! What the integration tests share: a service on a ledger in memory, and a client that signs.
 
+pub mod tokens;
+
 use std::sync::Arc;
 
 use documents::{Documents, DocumentsService, Settings};
