@@ -1,7 +1,8 @@
 //! Users of a database: names that permissions hang on. They sign nothing themselves.
 //!
-//! Invariant: who adds a user demands the version of the database's record that was read, and who
-//! adds a permission that of the user's, so neither appears under an owner that is going.
+//! Invariant: who adds a user demands the version of the database's record that was read and
+//! writes it anew, and who adds a permission demands that of the user's, so neither appears under
+//! an owner that is going, unseen by who removes it.
 
 use http_semantics::etag::TagList;
 use ledger::{Direction, KeyRange, Scan, Snapshot, Transaction};
@@ -104,12 +105,15 @@ impl Documents {
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             let snapshot = self.ledger.snapshot().await?;
             let owner = self.owner_database(snapshot.as_ref(), account, database).await?;
+            let database_key = keys::database(account, database);
             let key = keys::user(owner.record.number, id);
             if snapshot.get(&key).await?.is_some() {
                 return Err(exists("User", id));
             }
             let mut tx = Transaction::new();
-            tx.require_version(keys::database(account, database), Some(owner.version));
+            // Written as it was, so that a deletion that saw no users yet fails and looks again.
+            tx.require_version(database_key.clone(), Some(owner.version));
+            tx.put(database_key, encode(&owner.record)?);
             tx.require_absent(key.clone());
             tx.put(key, encode(&record)?);
             if let Some(committed) = self.commit_or_conflict(tx).await? {
@@ -240,5 +244,44 @@ impl Documents {
             }
         }
         Err(DocumentsError::RetryWith)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ledger::memory::MemoryLedger;
+    use ledger::random::SeededRandom;
+    use ledger::{AdjustableClock, Ledger, LedgerError};
+
+    use super::*;
+    use crate::Settings;
+
+    #[tokio::test]
+    async fn a_database_that_got_a_user_is_not_the_one_that_was_read_without() {
+        let clock = Arc::new(AdjustableClock::standing_at(
+            "2026-01-01T00:00:00Z".parse().unwrap(),
+        ));
+        let ledger = Arc::new(MemoryLedger::new(clock.clone()));
+        let key = identity::SharedKey::from_bytes(vec![1; 64]);
+        let documents = Documents::new(
+            ledger.clone(),
+            clock,
+            Arc::new(SeededRandom::new(1)),
+            Settings::single("test", key),
+        );
+        let read = documents.create_database("test", "d", None).await.unwrap();
+        documents.create_user("test", "d", "u").await.unwrap();
+        // As a deletion does that found no users: theirs would be left behind.
+        let key = keys::database("test", "d");
+        let mut tx = Transaction::new();
+        tx.require_version(key.clone(), Some(read.version));
+        tx.delete(key);
+        let outcome = ledger.commit(tx).await;
+        assert!(matches!(outcome, Err(LedgerError::Conflict(_))), "{outcome:?}");
+        let snapshot = ledger.snapshot().await.unwrap();
+        let now = documents.database(snapshot.as_ref(), "test", "d").await.unwrap();
+        assert_eq!(now.unwrap().record, read.record);
     }
 }
