@@ -127,15 +127,21 @@ impl Metrics {
 
     /// The text of `/metrics`.
     pub async fn render(&self) -> String {
+        let mut samples = Vec::new();
         for source in &self.sources {
-            for sample in source.samples().await {
-                self.stats
-                    .get_or_create(&NameLabel { name: sample.name })
-                    .set(sample.value);
-            }
+            samples.extend(source.samples().await);
+        }
+        // Looks at the same time don't take each other's samples away.
+        let registry = self.registry.lock();
+        // What a source no longer names isn't there any more, at its last value least of all.
+        self.stats.clear();
+        for sample in samples {
+            self.stats
+                .get_or_create(&NameLabel { name: sample.name })
+                .set(sample.value);
         }
         let mut out = String::new();
-        if text::encode(&mut out, &self.registry.lock()).is_err() {
+        if text::encode(&mut out, &registry).is_err() {
             out.clear();
         }
         out
@@ -175,5 +181,39 @@ impl Metrics {
 fn label(listener: &str) -> ListenerLabel {
     ListenerLabel {
         listener: listener.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    /// Has another container at each look.
+    struct Changing(AtomicI64);
+
+    #[async_trait::async_trait]
+    impl StatsSource for Changing {
+        async fn samples(&self) -> Vec<Sample> {
+            let value = self.0.fetch_add(1, Ordering::Relaxed);
+            vec![Sample {
+                name: format!("bytes_of_{value}"),
+                value,
+            }]
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_shows_what_is_there_now() {
+        let metrics = Metrics::new(vec![Arc::new(Changing(AtomicI64::new(7)))]);
+        let first = metrics.render().await;
+        assert!(first.contains("stabbur_store{name=\"bytes_of_7\"} 7"), "{first}");
+        let second = metrics.render().await;
+        assert!(
+            second.contains("stabbur_store{name=\"bytes_of_8\"} 8"),
+            "{second}"
+        );
+        assert!(!second.contains("bytes_of_7"), "{second}");
     }
 }
