@@ -25,6 +25,8 @@ const REST: &str = "{type:'Polygon',coordinates:[[[10,10],[10,12],[12,12],[12,10
 const HOLED: &str = "{type:'Polygon',coordinates:[[[10,10],[12,10],[12,12],[10,12],[10,10]],[[10.5,10.5],[11.5,10.5],[11.5,11.5],[10.5,11.5],[10.5,10.5]]]}";
 const SMALL: &str =
     "{type:'Polygon',coordinates:[[[10.8,10.8],[11.2,10.8],[11.2,11.2],[10.8,11.2],[10.8,10.8]]]}";
+const BUT_SMALL: &str =
+    "{type:'Polygon',coordinates:[[[10.8,10.8],[10.8,11.2],[11.2,11.2],[11.2,10.8],[10.8,10.8]]]}";
 const FAR: &str = "{type:'Polygon',coordinates:[[[20,10],[22,10],[22,12],[20,12],[20,10]]]}";
 const BOTH: &str = "{type:'MultiPolygon',coordinates:[[[[10,10],[12,10],[12,12],[10,12],[10,10]]],[[[20,10],[22,10],[22,12],[20,12],[20,10]]]]}";
 const ACROSS: &str = "{type:'LineString',coordinates:[[9,11],[13,11]]}";
@@ -131,6 +133,12 @@ fn inside_and_touching() {
         (format!("ST_WITHIN({SQUARE}, {SQUARE})"), "true"),
         (format!("ST_WITHIN({SMALL}, {HOLED})"), "false"),
         (format!("ST_WITHIN({SQUARE}, {HOLED})"), "false"),
+        // Written clockwise, the small square is all but itself, of which the square is no part.
+        (format!("ST_WITHIN({BUT_SMALL}, {SQUARE})"), "false"),
+        (format!("ST_WITHIN({REST}, {BUT_SMALL})"), "true"),
+        (format!("ST_WITHIN({BUT_SMALL}, {REST})"), "false"),
+        (format!("ST_WITHIN({FAR}, {REST})"), "true"),
+        (format!("ST_WITHIN({BOTH}, {BOTH})"), "true"),
         (format!("ST_WITHIN({FAR}, {BOTH})"), "true"),
         (format!("ST_WITHIN({ACROSS}, {SQUARE})"), "false"),
         (

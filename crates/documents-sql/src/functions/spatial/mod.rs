@@ -199,13 +199,15 @@ fn within(a: &Geometry, b: &Geometry) -> Option<bool> {
         return Some(false);
     }
     if let Geometry::Area(_) = a {
-        // Equal areas have all borders in common; and a hole of `b` may lie within `a`.
+        // Equal areas have all borders in common; and a hole of `b` may lie within `a`, or all of
+        // `b` if `a` is the rest of the earth.
         let Geometry::Area(polygons) = b else {
             return Some(false);
         };
-        let holed = polygons.iter().flat_map(|polygon| &polygon.holes).flatten();
-        let uncovered = holed
-            .into_iter()
+        let uncovered = polygons
+            .iter()
+            .flat_map(Polygon::rings)
+            .flatten()
             .any(|(start, end)| side_of(a, Place::middle(*start, *end)) == Side::Inside);
         return Some(!uncovered);
     }
