@@ -1,6 +1,7 @@
 """`stabbur documents export` and `import`, between servers of which azure-cosmos sees what is there."""
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -70,11 +71,14 @@ def test_an_export_goes_on(exported):
     done = b"".join(lines[:100])
     begun.write_bytes(done + b'{"half a li')
     note = begun.with_name("begun.jsonl.progress")
-    note.write_text(json.dumps({"container": rid, "bytes": len(done), "items": 100, "next": number}))
+    noted = {"kind": "export", "container": rid, "bytes": len(done), "sha256": hashlib.sha256(done).hexdigest(),
+             "items": 100, "next": number}
+    note.write_text(json.dumps(noted))
+    assert "an export with this file" in run(data, "import", begun, succeeds=False)
     assert f"{COUNT} items exported" in run(data, "export", begun)
     assert begun.read_bytes() == file.read_bytes()
     assert not note.exists()
-    note.write_text(json.dumps({"container": "other", "bytes": 0, "items": 0, "next": 0}))
+    note.write_text(json.dumps({**noted, "container": "other"}))
     assert "another container" in run(data, "export", begun, succeeds=False)
     note.unlink()
 
@@ -93,6 +97,9 @@ def test_an_import_stops_at_a_bad_line_and_goes_on(exported, tmp_path):
     said = run(data, "import", bad, "--partition-key", "/pk", succeeds=False)
     assert f"byte {len(b''.join(lines[:150])) + 1 + len(again)}" in said and "'id; '" in said
     assert "151 items are in" in said
+    held = bad.read_bytes()
+    assert "an import with this file" in run(data, "export", bad, succeeds=False)
+    assert bad.read_bytes() == held
     bad.write_bytes(bad.read_bytes().replace(b'{"pk": "no id"}', b'{"id":"x","pk":0}'))
     assert f"{COUNT + 2} items imported" in run(data, "import", bad)
     for started in running(Server(data=data)):
