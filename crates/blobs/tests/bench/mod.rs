@@ -78,10 +78,6 @@ fn bench_of(allows_public_access: bool, host_suffixes: Vec<String>) -> Bench {
         jiff::Timestamp::from_second(1_700_000_000).unwrap(),
     ));
     let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone()));
-    let overtaking = Arc::new(Overtaking {
-        ledger: ledger.clone(),
-        first: Mutex::new(None),
-    });
     let counter = AtomicU64::new(1);
     let now = clock.clone();
     let content: Arc<dyn ContentStore> = Arc::new(MemoryContent::new(Arc::new(move || {
@@ -115,6 +111,10 @@ fn bench_over(
         }],
         host_suffixes,
     };
+    let overtaking = Arc::new(Overtaking {
+        ledger: ledger.clone(),
+        first: Mutex::new(None),
+    });
     let random = Arc::new(SeededRandom::new(1));
     let blobs = Blobs::new(
         overtaking.clone(),
