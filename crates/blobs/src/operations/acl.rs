@@ -7,7 +7,8 @@ use crate::Blobs;
 use crate::auth::sas;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{POLICIES_MAX, POLICY_ID_CHARACTERS_MAX, XML_BYTES_MAX};
-use crate::operations::demands::{Demands, overtaken};
+use crate::operations::container;
+use crate::operations::demands::Demands;
 use crate::rules::access_policy::{Policy, PublicAccess};
 use crate::rules::lease::Use;
 use crate::service::Call;
@@ -53,32 +54,17 @@ pub(crate) async fn set(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let access = public_access(blobs, &call.target.account, &call.headers)?;
     let body = call.take_body().read_bounded(XML_BYTES_MAX).await?;
     let policies = policies(&body)?;
-    for attempt in 1.. {
-        let snapshot = blobs.ledger.snapshot().await?;
-        let container = blobs
-            .container(snapshot.as_ref(), &call.target.account, call.container()?)
-            .await?;
-        let now = blobs.clock.now();
-        demands.container(&container.record, Use::Reads, now)?;
-        let mut record = container.record.clone();
+    let (record, ()) = container::change(blobs, &call, &demands, "setContainerAcl", |record, now| {
         record.policies.clone_from(&policies);
         record.public_access = access;
         record.etag = blobs.new_etag();
         record.last_modified = now;
-        match blobs
-            .replace_container(&container, &record, "setContainerAcl")
-            .await?
-        {
-            Err(error) if overtaken(&error, attempt) => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) => {
-                let mut response = render::empty(StatusCode::OK);
-                render::set_state(response.headers_mut(), &record.etag, record.last_modified);
-                return Ok(response);
-            }
-        }
-    }
-    Err(ErrorCode::ServerBusy.into())
+        Ok(())
+    })
+    .await?;
+    let mut response = render::empty(StatusCode::OK);
+    render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+    Ok(response)
 }
 
 /// `x-ms-blob-public-access`, if the account allows it.

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_semantics::Body;
+use jiff::Timestamp;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
@@ -10,6 +11,7 @@ use crate::operations::demands::{Demands, overtaken};
 use crate::rules::lease::Use;
 use crate::service::Call;
 use crate::store::containers::Container;
+use crate::store::records::ContainerRecord;
 use crate::wire::{headers, render};
 
 pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -57,23 +59,35 @@ pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<B
     call.permit('c', "w")?;
     let metadata = headers::metadata(&call.headers)?;
     let demands = Demands::parse(&call.headers)?;
-    for attempt in 1.. {
-        let container = look_up(blobs, &call, &demands, Use::Reads).await?;
-        let mut record = container.record.clone();
-        record.metadata = metadata.clone();
+    let (record, ()) = change(blobs, &call, &demands, "setContainerMetadata", |record, now| {
+        record.metadata.clone_from(&metadata);
         record.etag = blobs.new_etag();
-        record.last_modified = blobs.clock.now();
-        match blobs
-            .replace_container(&container, &record, "setContainerMetadata")
-            .await?
-        {
+        record.last_modified = now;
+        Ok(())
+    })
+    .await?;
+    let mut response = render::empty(StatusCode::OK);
+    render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+    Ok(response)
+}
+
+/// Has `edit` change the container's record, again if another writer comes first; what became of it,
+/// and what the last `edit` gave.
+pub(crate) async fn change<T>(
+    blobs: &Blobs,
+    call: &Call,
+    demands: &Demands,
+    op: &str,
+    edit: impl Fn(&mut ContainerRecord, Timestamp) -> Result<T, BlobsError>,
+) -> Result<(ContainerRecord, T), BlobsError> {
+    for attempt in 1.. {
+        let container = look_up(blobs, call, demands, Use::Reads).await?;
+        let mut record = container.record.clone();
+        let edited = edit(&mut record, blobs.clock.now())?;
+        match blobs.replace_container(&container, &record, op).await? {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
-            Ok(_) => {
-                let mut response = render::empty(StatusCode::OK);
-                render::set_state(response.headers_mut(), &record.etag, record.last_modified);
-                return Ok(response);
-            }
+            Ok(_) => return Ok((record, edited)),
         }
     }
     Err(ErrorCode::ServerBusy.into())

@@ -8,9 +8,11 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{LEASE_BREAK_SECONDS_MAX, LEASE_SECONDS_MAX, LEASE_SECONDS_MIN};
 use crate::operations::blob::look_up;
+use crate::operations::container;
 use crate::operations::demands::{Demands, lease_id, overtaken};
-use crate::rules::lease::{self, Action, Outcome, Use};
+use crate::rules::lease::{self, Action, Outcome};
 use crate::service::Call;
+use crate::store::records::ContainerRecord;
 use crate::wire::{headers, render};
 
 pub(crate) async fn blob(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -45,30 +47,15 @@ pub(crate) async fn container(blobs: &Blobs, call: Call) -> Result<Response<Body
     let mut demands = Demands::parse(&call.headers)?;
     // It is the action's own, not a condition.
     demands.lease_id = None;
-    for attempt in 1.. {
-        let snapshot = blobs.ledger.snapshot().await?;
-        let container = blobs
-            .container(snapshot.as_ref(), &call.target.account, call.container()?)
-            .await?;
-        let now = blobs.clock.now();
-        demands.container(&container.record, Use::Reads, now)?;
-        let outcome = lease::apply(container.record.lease.as_ref(), &action, now)?;
-        let mut record = container.record.clone();
+    let change = |record: &mut ContainerRecord, now| {
+        let outcome = lease::apply(record.lease.as_ref(), &action, now)?;
         record.lease.clone_from(&outcome.lease);
-        match blobs
-            .replace_container(&container, &record, "leaseContainer")
-            .await?
-        {
-            Err(error) if overtaken(&error, attempt) => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) => {
-                let mut response = answer(&action, &outcome);
-                render::set_state(response.headers_mut(), &record.etag, record.last_modified);
-                return Ok(response);
-            }
-        }
-    }
-    Err(ErrorCode::ServerBusy.into())
+        Ok(outcome)
+    };
+    let (record, outcome) = container::change(blobs, &call, &demands, "leaseContainer", change).await?;
+    let mut response = answer(&action, &outcome);
+    render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+    Ok(response)
 }
 
 fn permit(call: &Call, resource: char, action: &Action) -> Result<(), BlobsError> {
