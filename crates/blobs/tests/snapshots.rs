@@ -10,7 +10,7 @@
 
 mod bench;
 
-use bench::{BLOB, Bench, bytes, contents, put_large, records, with_container};
+use bench::{BLOB, Bench, bytes, contents, next_marker, put_large, records, with_container};
 
 async fn take(bench: &Bench, path: &str) -> String {
     let answer = bench.ask("PUT", &format!("{path}?comp=snapshot"), &[], b"").await;
@@ -161,14 +161,7 @@ async fn listings_merge_snapshots_in_and_are_paged_anywhere() {
                 );
                 let page = bench.ask("GET", &query, &[], b"").await.text();
                 seen.extend(lines(&page));
-                marker = page
-                    .split("<NextMarker>")
-                    .nth(1)
-                    .unwrap()
-                    .split('<')
-                    .next()
-                    .unwrap()
-                    .to_owned();
+                marker = next_marker(&page);
                 if marker.is_empty() {
                     break;
                 }

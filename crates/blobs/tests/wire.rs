@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bench::{ACCOUNT, KEY, account_sas, bytes, container_sas, with_container};
+use bench::{ACCOUNT, KEY, account_sas, bytes, container_sas, next_marker, with_container};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_semantics::{Body, BodyError};
@@ -235,14 +235,7 @@ async fn listings_are_flat_or_by_delimiter_and_paged() {
         let query = format!("/box?restype=container&comp=list&delimiter=%2F&maxresults=1&marker={marker}");
         let page = bench.ask("GET", &query, &[], b"").await.text();
         seen.extend(names(&page));
-        marker = page
-            .split("<NextMarker>")
-            .nth(1)
-            .unwrap()
-            .split('<')
-            .next()
-            .unwrap()
-            .to_owned();
+        marker = next_marker(&page);
         if marker.is_empty() {
             break;
         }

@@ -366,3 +366,12 @@ pub(crate) fn container_sas(permissions: &str, expiry: &str) -> String {
     let signature = percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
     format!("sv=2021-12-02&sr=c&sp={permissions}&se={expiry}&sig={signature}")
 }
+
+/// Where a listing goes on behind this page; empty at its end.
+pub(crate) fn next_marker(page: &str) -> String {
+    let marker = page
+        .split("<NextMarker>")
+        .nth(1)
+        .and_then(|rest| rest.split('<').next());
+    marker.expect("a page has a marker").to_owned()
+}
