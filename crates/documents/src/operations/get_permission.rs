@@ -9,15 +9,7 @@ use crate::wire::call::Call;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let snapshot = call.snapshot().await?;
-    let user = call
-        .documents
-        .user(
-            snapshot.as_ref(),
-            &call.account.name,
-            call.segment(1),
-            call.segment(3),
-        )
-        .await?;
+    let user = call.user(snapshot.as_ref()).await?;
     let permission = call
         .documents
         .permission(snapshot.as_ref(), &user, call.segment(5))

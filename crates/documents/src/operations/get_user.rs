@@ -8,15 +8,7 @@ use crate::wire::call::Call;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let snapshot = call.snapshot().await?;
-    let user = call
-        .documents
-        .user(
-            snapshot.as_ref(),
-            &call.account.name,
-            call.segment(1),
-            call.segment(3),
-        )
-        .await?;
+    let user = call.user(snapshot.as_ref()).await?;
     let etag = &user.record.etag;
     if call.if_none_match().is_some_and(|tags| tags.matches(etag)) {
         return Ok(Answer::new(StatusCode::NOT_MODIFIED, "", 1.0).with_etag(etag));

@@ -11,15 +11,7 @@ const FEED: u64 = 3;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let snapshot = call.snapshot().await?;
-    let user = call
-        .documents
-        .user(
-            snapshot.as_ref(),
-            &call.account.name,
-            call.segment(1),
-            call.segment(3),
-        )
-        .await?;
+    let user = call.user(snapshot.as_ref()).await?;
     let feed = FEED << 32 | u64::from(user.record.number);
     let after = FeedToken::decode_name(call.continuation(), feed)?;
     let (permissions, more) = call

@@ -10,15 +10,7 @@ use crate::wire::call::Call;
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let (sql, parameters) = call.query_body()?;
     let snapshot = call.snapshot().await?;
-    let user = call
-        .documents
-        .user(
-            snapshot.as_ref(),
-            &call.account.name,
-            call.segment(1),
-            call.segment(3),
-        )
-        .await?;
+    let user = call.user(snapshot.as_ref()).await?;
     let (permissions, _) = call
         .documents
         .list_permissions(snapshot.as_ref(), &user, None, PRINCIPALS_LISTED_MAX)

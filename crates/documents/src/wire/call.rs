@@ -20,6 +20,7 @@ use crate::rules::partition_key::PartitionKey;
 use crate::rules::{binary_json, json, resource_id};
 use crate::store::Container;
 use crate::store::records::Throughput;
+use crate::store::users::User;
 use crate::{Account, Documents};
 
 /// A request.
@@ -56,6 +57,14 @@ impl Call<'_> {
 
     pub(crate) fn segment(&self, at: usize) -> &str {
         self.segments.get(at).map(String::as_str).unwrap_or_default()
+    }
+
+    /// The user that the path names.
+    pub(crate) async fn user(&self, snapshot: &dyn Snapshot) -> Result<User, DocumentsError> {
+        let (database, user) = (self.segment(1), self.segment(3));
+        self.documents
+            .user(snapshot, &self.account.name, database, user)
+            .await
     }
 
     /// Whether a write's answer may leave the body away.
