@@ -5,6 +5,8 @@ mod catalog_log;
 pub(crate) mod change_feed;
 mod container;
 pub(crate) mod databases;
+#[cfg(test)]
+mod in_memory;
 mod index_build;
 mod item_index;
 pub(crate) mod items;

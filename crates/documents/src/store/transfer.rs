@@ -185,13 +185,12 @@ struct Group {
 
 #[cfg(test)]
 mod tests {
-    use ledger::memory::MemoryLedger;
-    use ledger::random::SeededRandom;
-    use ledger::{AdjustableClock, Ledger, VerifyReport};
+    use ledger::{Ledger, VerifyReport};
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{ContainerSpec, Settings};
+    use crate::ContainerSpec;
+    use crate::store::in_memory;
 
     fn line(id: &str, pk: &Value, at: u32) -> Bytes {
         json!({"id": id, "pk": pk, "at": at}).to_string().into()
@@ -200,17 +199,7 @@ mod tests {
     /// All in one commit: the later line counts, and no index entry of the earlier one is left.
     #[tokio::test]
     async fn an_item_twice_is_one_item() {
-        let clock = Arc::new(AdjustableClock::standing_at(
-            "2026-01-01T00:00:00Z".parse().unwrap(),
-        ));
-        let ledger = Arc::new(MemoryLedger::new(clock.clone()));
-        let key = identity::SharedKey::from_bytes(vec![1; 64]);
-        let documents = Documents::new(
-            ledger.clone(),
-            clock,
-            Arc::new(SeededRandom::new(1)),
-            Settings::single("test", key),
-        );
+        let (documents, ledger) = in_memory::documents();
         let spec = ContainerSpec {
             account: "test".to_owned(),
             database: "d".to_owned(),

@@ -249,28 +249,14 @@ impl Documents {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use ledger::memory::MemoryLedger;
-    use ledger::random::SeededRandom;
-    use ledger::{AdjustableClock, Ledger, LedgerError};
+    use ledger::{Ledger, LedgerError};
 
     use super::*;
-    use crate::Settings;
+    use crate::store::in_memory;
 
     #[tokio::test]
     async fn a_database_that_got_a_user_is_not_the_one_that_was_read_without() {
-        let clock = Arc::new(AdjustableClock::standing_at(
-            "2026-01-01T00:00:00Z".parse().unwrap(),
-        ));
-        let ledger = Arc::new(MemoryLedger::new(clock.clone()));
-        let key = identity::SharedKey::from_bytes(vec![1; 64]);
-        let documents = Documents::new(
-            ledger.clone(),
-            clock,
-            Arc::new(SeededRandom::new(1)),
-            Settings::single("test", key),
-        );
+        let (documents, ledger) = in_memory::documents();
         let read = documents.create_database("test", "d", None).await.unwrap();
         documents.create_user("test", "d", "u").await.unwrap();
         // As a deletion does that found no users: theirs would be left behind.
