@@ -145,13 +145,13 @@ pub async fn run(plan: &Plan, url: &str) -> Result<()> {
             String::from_utf8_lossy(&body)
         );
     }
-    let mut clients = measure(plan, "put 4 KiB", Until::Time, clients).await?;
+    let mut clients = measure(plan, "put 4 KiB", Until::Time(plan.time), clients).await?;
     let written = clients.iter().map(|client| client.written).max().unwrap_or(0);
     // The last ones may have gone out of order; those before them are all there.
     let written = written.saturating_sub(plan.concurrency as u64).max(1);
     for client in &mut clients {
         (client.puts, client.written) = (false, written);
     }
-    measure(plan, "get 4 KiB", Until::Time, clients).await?;
+    measure(plan, "get 4 KiB", Until::Time(plan.time), clients).await?;
     Ok(())
 }

@@ -20,12 +20,25 @@ const CITIES: u64 = 200;
 const STATES: u64 = 8;
 const OWNERS: u64 = 500;
 
-/// What is measured.
-#[derive(Clone, Copy)]
+/// What is measured, in this order: reads find what was created.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     Create,
     Read,
     Query,
+}
+
+impl Operation {
+    pub const ALL: [Self; 3] = [Self::Create, Self::Read, Self::Query];
+
+    /// As reports name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create 1 KiB",
+            Self::Read => "point read",
+            Self::Query => "query by two properties",
+        }
+    }
 }
 
 /// Id of the `n`th document.
@@ -58,10 +71,11 @@ pub fn document(n: u64) -> Value {
     })
 }
 
-struct Client {
+/// A connection to Stabbur.
+pub struct Client {
     connection: Connection,
     key: Key,
-    operation: Operation,
+    pub operation: Operation,
     documents: u64,
 }
 
@@ -156,8 +170,8 @@ impl Worker for Client {
     }
 }
 
-/// Measures create, point read and query, with the connections spread over `urls`.
-pub async fn run(plan: &Plan, urls: &[String], documents: u64) -> Result<()> {
+/// Connections spread over `urls`, which serve the same; makes the database and container.
+pub async fn connect(plan: &Plan, urls: &[String], documents: u64) -> Result<Vec<Client>> {
     let mut clients = Vec::new();
     for url in urls.iter().cycle().take(plan.concurrency) {
         let connection = Connection::open(url).await?;
@@ -197,13 +211,19 @@ pub async fn run(plan: &Plan, urls: &[String], documents: u64) -> Result<()> {
             String::from_utf8_lossy(&body)
         );
     }
-    clients = measure(plan, "create 1 KiB", Until::Number(documents), clients).await?;
-    for (name, operation) in [
-        ("point read", Operation::Read),
-        ("query by two properties", Operation::Query),
-    ] {
+    Ok(clients)
+}
+
+/// Measures create, point read and query.
+pub async fn run(plan: &Plan, urls: &[String], documents: u64) -> Result<()> {
+    let mut clients = connect(plan, urls, documents).await?;
+    for operation in Operation::ALL {
+        let until = match operation {
+            Operation::Create => Until::Number(documents),
+            Operation::Read | Operation::Query => Until::Time(plan.time),
+        };
         clients.iter_mut().for_each(|client| client.operation = operation);
-        clients = measure(plan, name, Until::Time, clients).await?;
+        clients = measure(plan, operation.name(), until, clients).await?;
     }
     Ok(())
 }

@@ -13,14 +13,16 @@ use crate::sample::Sample;
 /// What all measurements of a run have in common.
 pub struct Plan {
     pub concurrency: usize,
-    pub seconds: u64,
+    /// How long reads are measured.
+    pub time: Duration,
     pub pids: Vec<u32>,
 }
 
-/// When a measurement ends.
+/// When a slice of a measurement ends.
+#[derive(Clone, Copy)]
 pub enum Until {
-    /// After the plan's seconds.
-    Time,
+    /// After so long.
+    Time(Duration),
     /// After this many operations.
     Number(u64),
 }
@@ -32,24 +34,39 @@ pub trait Worker {
     fn operate(&mut self, n: u64) -> impl Future<Output = Result<()>>;
 }
 
-/// Measures `operation` over `workers`, which are given back for the next.
+/// Measures `operation` over `workers` in one piece; they are given back for the next.
 pub async fn measure<W: Worker + 'static>(
     plan: &Plan,
     operation: &'static str,
     until: Until,
-    workers: Vec<W>,
+    mut workers: Vec<W>,
 ) -> Result<Vec<W>> {
-    let before = usage(&plan.pids)?;
+    let mut sample = Sample::new(operation);
+    slice(&mut sample, &plan.pids, until, &mut workers).await?;
+    sample.print();
+    Ok(workers)
+}
+
+/// Measures a slice more of `sample`, whose operations go on where they ended; `pids` are the
+/// servers whose use of the machine is read.
+pub async fn slice<W: Worker + 'static>(
+    sample: &mut Sample,
+    pids: &[u32],
+    until: Until,
+    workers: &mut Vec<W>,
+) -> Result<()> {
+    let before = usage(pids)?;
     let own_before = usage(&[std::process::id()])?.cpu_seconds;
+    let first = sample.latencies.len() as u64;
     let began = Instant::now();
     let (deadline, number) = match until {
-        Until::Time => (Some(began + Duration::from_secs(plan.seconds)), u64::MAX),
-        Until::Number(number) => (None, number),
+        Until::Time(time) => (Some(began + time), u64::MAX),
+        Until::Number(number) => (None, first + number),
     };
-    let next = Rc::new(Cell::new(0_u64));
+    let next = Rc::new(Cell::new(first));
     let local = LocalSet::new();
     let tasks: Vec<_> = workers
-        .into_iter()
+        .drain(..)
         .map(|mut worker| {
             let next = Rc::clone(&next);
             local.spawn_local(async move {
@@ -67,28 +84,25 @@ pub async fn measure<W: Worker + 'static>(
             })
         })
         .collect();
-    let mut workers = Vec::new();
-    let mut latencies = Vec::new();
     local
         .run_until(async {
             for task in tasks {
-                let (worker, own) = task.await?.with_context(|| format!("measuring {operation}"))?;
+                let (worker, own) = task
+                    .await?
+                    .with_context(|| format!("measuring {}", sample.operation))?;
                 workers.push(worker);
-                latencies.extend(own);
+                sample.latencies.extend(own);
             }
             anyhow::Ok(())
         })
         .await?;
     let elapsed = began.elapsed();
-    let own_cpu_seconds = usage(&[std::process::id()])?.cpu_seconds - own_before;
-    Sample {
-        operation,
-        latencies,
-        elapsed,
-        before,
-        after: usage(&plan.pids)?,
-        own_cpu_seconds,
-    }
-    .print();
-    Ok(workers)
+    let after = usage(pids)?;
+    let operations = sample.latencies.len() as u64 - first;
+    sample.rates.push(operations as f64 / elapsed.as_secs_f64());
+    sample.elapsed += elapsed;
+    sample.cpu_seconds += after.cpu_seconds - before.cpu_seconds;
+    sample.own_cpu_seconds += usage(&[std::process::id()])?.cpu_seconds - own_before;
+    sample.memory_bytes = after.memory_bytes;
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Load for benchmarks: the same operations against Stabbur and against a peer, from one thread so
 //! that the servers have the rest of the machine. Prints one JSON line per measurement.
 
+mod against_postgres;
 mod blobs;
 mod chance;
 mod connection;
@@ -9,6 +10,8 @@ mod load;
 mod postgres;
 mod process;
 mod sample;
+
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -46,11 +49,16 @@ enum Target {
         #[arg(long, default_value_t = 32_000)]
         documents: u64,
     },
-    /// The same as documents, by PostgreSQL's own protocol in a table with a jsonb column.
-    Postgres {
-        /// Connection parameters, such as `host=/run/socket user=postgres`.
+    /// The same in turns with PostgreSQL by its own protocol, in a table with a jsonb column.
+    DocumentsAgainstPostgres {
+        /// Base of the account.
+        url: String,
+        /// Connection parameters of PostgreSQL, such as `host=/run/socket user=postgres`.
         parameters: String,
-        /// Documents to create.
+        /// PostgreSQL's process, as `--pid` is Stabbur's.
+        #[arg(long, required = true)]
+        peer_pid: u32,
+        /// Documents to create on each.
         #[arg(long, default_value_t = 32_000)]
         documents: u64,
     },
@@ -61,15 +69,17 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let plan = load::Plan {
         concurrency: arguments.concurrency,
-        seconds: arguments.seconds,
+        time: Duration::from_secs(arguments.seconds),
         pids: arguments.pids,
     };
     match arguments.target {
         Target::Blobs { url } => blobs::run(&plan, &url).await,
         Target::Documents { urls, documents } => documents::run(&plan, &urls, documents).await,
-        Target::Postgres {
+        Target::DocumentsAgainstPostgres {
+            url,
             parameters,
+            peer_pid,
             documents,
-        } => postgres::run(&plan, &parameters, documents).await,
+        } => against_postgres::run(&plan, &url, &[peer_pid], &parameters, documents).await,
     }
 }

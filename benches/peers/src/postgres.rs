@@ -7,7 +7,7 @@ use tokio_postgres::{Client, NoTls, Statement, types::Json};
 
 use crate::chance;
 use crate::documents::{Operation, document, id, owner, properties};
-use crate::load::{Plan, Until, Worker, measure};
+use crate::load::{Plan, Worker};
 
 const SCHEMA: &str = "CREATE TABLE items (owner text NOT NULL, id text NOT NULL, document jsonb NOT NULL,
     PRIMARY KEY (owner, id));
@@ -16,12 +16,13 @@ const INSERT: &str = "INSERT INTO items (owner, id, document) VALUES ($1, $2, $3
 const READ: &str = "SELECT document FROM items WHERE owner = $1 AND id = $2";
 const QUERY: &str = "SELECT document FROM items WHERE document @> $1";
 
-struct Session {
+/// A connection with its prepared statements.
+pub struct Session {
     client: Client,
     insert: Statement,
     read: Statement,
     query: Statement,
-    operation: Operation,
+    pub operation: Operation,
     documents: u64,
 }
 
@@ -51,15 +52,15 @@ impl Worker for Session {
     }
 }
 
-async fn connect(parameters: &str) -> Result<Client> {
+async fn client(parameters: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(parameters, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
 }
 
-/// Measures create, point read and query.
-pub async fn run(plan: &Plan, parameters: &str, documents: u64) -> Result<()> {
-    let setup = connect(parameters).await?;
+/// Makes the table and connects.
+pub async fn connect(plan: &Plan, parameters: &str, documents: u64) -> Result<Vec<Session>> {
+    let setup = client(parameters).await?;
     setup.batch_execute(SCHEMA).await?;
     for (setting, wanted) in [("synchronous_commit", "on"), ("fsync", "on")] {
         let value: String = setup.query_one(&format!("SHOW {setting}"), &[]).await?.get(0);
@@ -67,7 +68,7 @@ pub async fn run(plan: &Plan, parameters: &str, documents: u64) -> Result<()> {
     }
     let mut sessions = Vec::new();
     for _ in 0..plan.concurrency {
-        let client = connect(parameters).await?;
+        let client = client(parameters).await?;
         let insert = client.prepare(INSERT).await?;
         let read = client.prepare(READ).await?;
         let query = client.prepare(QUERY).await?;
@@ -80,17 +81,10 @@ pub async fn run(plan: &Plan, parameters: &str, documents: u64) -> Result<()> {
             documents,
         });
     }
-    sessions = measure(plan, "create 1 KiB", Until::Number(documents), sessions).await?;
-    // What autovacuum would do in its own time; without it the planner knows nothing of the table.
-    setup.batch_execute("VACUUM ANALYZE items").await?;
-    for (name, operation) in [
-        ("point read", Operation::Read),
-        ("query by two properties", Operation::Query),
-    ] {
-        sessions
-            .iter_mut()
-            .for_each(|session| session.operation = operation);
-        sessions = measure(plan, name, Until::Time, sessions).await?;
-    }
-    Ok(())
+    Ok(sessions)
+}
+
+/// What autovacuum would do in its own time; without it the planner knows nothing of the table.
+pub async fn analyse(session: &Session) -> Result<()> {
+    Ok(session.client.batch_execute("VACUUM ANALYZE items").await?)
 }

@@ -1,4 +1,4 @@
-//! What servers use: processor time and memory of processes and all their children.
+//! Processes and all their children: the processor time and memory they use, and their pauses.
 
 use anyhow::{Context as _, Result};
 
@@ -45,6 +45,29 @@ pub fn usage(pids: &[u32]) -> Result<Usage> {
         sum.memory_bytes += kibibytes * 1024;
     }
     Ok(sum)
+}
+
+/// Stops processes and all their children until [`resume`].
+pub fn stop(pids: &[u32]) -> Result<()> {
+    // Parents first, then again what they may have begun in between.
+    signal("-STOP", pids)?;
+    signal("-STOP", &with_children(pids)?)
+}
+
+/// Lets processes and all their children go on.
+pub fn resume(pids: &[u32]) -> Result<()> {
+    signal("-CONT", &with_children(pids)?)
+}
+
+fn signal(signal: &str, pids: &[u32]) -> Result<()> {
+    // A child that has ended in between is no fault, so what `kill` answers isn't looked at.
+    std::process::Command::new("kill")
+        .arg(signal)
+        .args(pids.iter().map(u32::to_string))
+        .stderr(std::process::Stdio::null())
+        .status()
+        .context("kill")?;
+    Ok(())
 }
 
 fn with_children(pids: &[u32]) -> Result<Vec<u32>> {

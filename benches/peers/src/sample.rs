@@ -4,20 +4,35 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::process::Usage;
-
-/// What was measured of one kind of operation.
+/// What was measured of one kind of operation, in one slice or several.
 pub struct Sample {
     pub operation: &'static str,
     pub latencies: Vec<Duration>,
     pub elapsed: Duration,
-    pub before: Usage,
-    pub after: Usage,
+    /// Operations per second of each slice.
+    pub rates: Vec<f64>,
+    /// Processor time of the servers, in seconds.
+    pub cpu_seconds: f64,
     /// Processor time of this very process, in seconds.
     pub own_cpu_seconds: f64,
+    /// The servers' memory at the end.
+    pub memory_bytes: u64,
 }
 
 impl Sample {
+    /// Nothing measured yet.
+    pub fn new(operation: &'static str) -> Self {
+        Self {
+            operation,
+            latencies: Vec::new(),
+            elapsed: Duration::ZERO,
+            rates: Vec::new(),
+            cpu_seconds: 0.0,
+            own_cpu_seconds: 0.0,
+            memory_bytes: 0,
+        }
+    }
+
     /// Prints it as one line of JSON.
     pub fn print(mut self) {
         self.latencies.sort_unstable();
@@ -37,9 +52,10 @@ impl Sample {
             "p50_milliseconds": at(0.50),
             "p99_milliseconds": at(0.99),
             "max_milliseconds": at(1.0),
-            "cpu_seconds": self.after.cpu_seconds - self.before.cpu_seconds,
+            "rates": self.rates,
+            "cpu_seconds": self.cpu_seconds,
             "generator_cpu_seconds": self.own_cpu_seconds,
-            "memory_bytes": self.after.memory_bytes,
+            "memory_bytes": self.memory_bytes,
         });
         println!("{line}");
     }

@@ -119,17 +119,18 @@ fn blobs(context: &Context, load: &Load) -> Result<String> {
 
 fn documents(context: &Context, load: &Load) -> Result<String> {
     peers::install_postgres(context)?;
-    context.say("documents: PostgreSQL");
+    context.say("documents: Stabbur and PostgreSQL in turns");
     let postgres = Postgres::start(context)?;
-    let theirs = load.run(&[postgres.pid()], &["postgres", &postgres.parameters()])?;
-    let version = postgres.version()?;
-    drop(postgres);
-    context.say("documents: Stabbur");
     let mut server = Server::start(context, "bench-documents")?;
     let url = server.endpoint("documents")?.to_owned();
-    let ours = load.run(&[server.pid()], &["documents", &url])?;
+    let peer = ["--peer-pid", &postgres.pid().to_string()];
+    let mut target = vec!["documents-against-postgres", &url];
+    let parameters = postgres.parameters();
+    target.push(&parameters);
+    target.extend(peer);
+    let samples = load.run(&[server.pid()], &target)?;
     server.stop()?;
-    Ok(report::documents(&version, &ours, &theirs))
+    Ok(report::documents(&postgres.version()?, &samples))
 }
 
 fn nodes(context: &Context, load: &Load) -> Result<String> {

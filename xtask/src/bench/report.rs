@@ -97,14 +97,17 @@ pub(crate) fn blobs(version: &str, ours: &[Sample], theirs: &[Sample]) -> String
     )
 }
 
-/// Documents against PostgreSQL.
-pub(crate) fn documents(version: &str, ours: &[Sample], theirs: &[Sample]) -> String {
+/// Documents against PostgreSQL; `samples` has ours and theirs of each operation in turn.
+pub(crate) fn documents(version: &str, samples: &[Sample]) -> String {
+    let ours: Vec<Sample> = samples.iter().step_by(2).cloned().collect();
+    let theirs: Vec<Sample> = samples.iter().skip(1).step_by(2).cloned().collect();
     format!(
         "## Documents\n\n1 KiB with a dozen paths, 32 requests under way. Stabbur by the Cosmos protocol over HTTP, each\n\
          request signed, all paths indexed; {version} by its own protocol with prepared\n\
          statements on a unix socket, a jsonb column with a GIN index. Both sync before they acknowledge\n\
-         (`synchronous_commit` and `fsync` on).\n\n{}",
-        compare("PostgreSQL", ours, theirs)
+         (`synchronous_commit` and `fsync` on). Both run at once and are measured in turns of short\n\
+         slices; who isn't measured is stopped, so that background work counts where it belongs.\n\n{}",
+        compare("PostgreSQL", &ours, &theirs)
     )
 }
 
@@ -119,9 +122,30 @@ fn compare(peer: &str, ours: &[Sample], theirs: &[Sample]) -> String {
     text.push('\n');
     for (our, their) in ours.iter().zip(theirs) {
         let ratio = our.per_second / their.per_second.max(f64::MIN_POSITIVE);
-        text.push_str(&format!("- {}: **{ratio:.2} times** {peer}\n", our.operation));
+        let slices = spread(&our.rates, &their.rates);
+        text.push_str(&format!(
+            "- {}: **{ratio:.2} times** {peer}{slices}\n",
+            our.operation
+        ));
     }
     text
+}
+
+/// How far the ratios of single slices lie apart, if there are several.
+fn spread(ours: &[f64], theirs: &[f64]) -> String {
+    if ours.len().min(theirs.len()) < 2 {
+        return String::new();
+    }
+    let mut ratios: Vec<f64> = ours
+        .iter()
+        .zip(theirs)
+        .map(|(our, their)| our / their.max(f64::MIN_POSITIVE))
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    match (ratios.first(), ratios.last()) {
+        (Some(least), Some(most)) => format!(" ({least:.2} to {most:.2} in {} slices)", ratios.len()),
+        _ => String::new(),
+    }
 }
 
 fn row(what: String, sample: &Sample) -> Vec<String> {
@@ -161,6 +185,15 @@ fn machine() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slices_show_how_far_ratios_lie_apart() {
+        assert_eq!(
+            spread(&[2.0, 1.0, 3.0], &[1.0, 2.0, 2.0]),
+            " (0.50 to 2.00 in 3 slices)"
+        );
+        assert_eq!(spread(&[2.0], &[1.0]), "");
+    }
 
     #[test]
     fn a_section_is_added_then_replaced_and_others_stay() {

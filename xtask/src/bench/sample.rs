@@ -14,6 +14,8 @@ use crate::run::{filtered, quietly};
 pub(crate) struct Sample {
     pub(crate) operation: String,
     pub(crate) per_second: f64,
+    /// Operations per second of each slice that it was measured in.
+    pub(crate) rates: Vec<f64>,
     pub(crate) p50_milliseconds: f64,
     pub(crate) p99_milliseconds: f64,
     pub(crate) max_milliseconds: f64,
@@ -87,6 +89,13 @@ fn parse(line: &str) -> Result<Sample> {
             .unwrap_or_default()
             .to_owned(),
         per_second: number("per_second")?,
+        rates: value
+            .get("rates")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_f64)
+            .collect(),
         p50_milliseconds: number("p50_milliseconds")?,
         p99_milliseconds: number("p99_milliseconds")?,
         max_milliseconds: number("max_milliseconds")?,
@@ -102,13 +111,14 @@ mod tests {
 
     #[test]
     fn reads_a_measurement() {
-        let line = r#"{"operation":"put 4 KiB","operations":2000,"seconds":2.0,"per_second":1000.0,
+        let line = r#"{"operation":"put 4 KiB","operations":2000,"seconds":2.0,"per_second":1000.0,"rates":[900.0,1100.0],
             "p50_milliseconds":1.5,"p99_milliseconds":3.0,"max_milliseconds":9.0,"cpu_seconds":1.0,
             "generator_cpu_seconds":0.5,"memory_bytes":1048576}"#;
         let sample = parse(line).unwrap();
         assert!((sample.cpu_milliseconds_per_operation - 0.5).abs() < 1e-9);
         assert!((sample.generator_milliseconds_per_operation - 0.25).abs() < 1e-9);
         assert_eq!(sample.memory_bytes, 1_048_576);
+        assert_eq!(sample.rates.len(), 2);
         assert!(parse("{}").is_err());
     }
 }
