@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::OpenError;
 
 /// What `FORMAT` holds.
-pub(crate) const FORMAT: &str = "stabbur-ledger-embedded 2";
+pub(crate) const FORMAT: &str = "stabbur-ledger-embedded 3";
 const FORMAT_BYTES_MAX: usize = 200;
 
 const FORMAT_FILE: &str = "FORMAT";

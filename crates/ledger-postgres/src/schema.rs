@@ -20,13 +20,13 @@ use crate::limits::{SCHEMA_NAME_BYTES_MAX, SERVER_VERSION_MIN};
 use crate::{ConnectError, record};
 
 /// The newest version. Each step below leads from the version before to its own.
-pub(crate) const VERSION: i32 = 2;
+pub(crate) const VERSION: i32 = 3;
 
 /// What leads from version n to n+1, at place n.
 ///
-/// Version 2 has the same tables. Documents cut their index keys at another length since: what an
-/// earlier build put there would not be found, so [`prepare`] refuses it unless it is empty.
-const STEPS: [&str; 2] = [
+/// Versions 2 and 3 have the same tables. Documents write their index keys in another way since each:
+/// what an earlier build put there would not be found, so [`prepare`] refuses it unless it is empty.
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE head (
         one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -48,6 +48,7 @@ const STEPS: [&str; 2] = [
     );
     ALTER TABLE log ALTER COLUMN record SET STORAGE EXTERNAL;
 ",
+    "",
     "",
 ];
 
@@ -83,9 +84,9 @@ pub(crate) async fn prepare(client: &Client, schema: &str) -> Result<(), Connect
             known: VERSION,
         });
     }
-    if found == 1 && has_data(client).await.map_err(failed)? {
+    if (1..VERSION).contains(&found) && has_data(client).await.map_err(failed)? {
         return Err(ConnectError::Unfit(format!(
-            "schema {schema} holds a ledger of an earlier, unreleased build (version 1); name another schema"
+            "schema {schema} holds a ledger of an earlier, unreleased build (version {found}); name another schema"
         )));
     }
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {

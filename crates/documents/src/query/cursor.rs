@@ -8,6 +8,7 @@ use ledger::limits::SCAN_PAGE_BYTES_MAX;
 use ledger::{Direction, Key, KeyRange, LedgerError, ScanLimit, Snapshot};
 
 use super::plan::Condition;
+use crate::store::item_number::ItemNumber;
 use crate::store::keys;
 
 /// Ranges of one value each that are read side by side; more are gathered and sorted first.
@@ -106,7 +107,9 @@ impl Posting {
 
     /// The key of a number's entry.
     fn key(&self, number: u64) -> Key {
-        ledger::KeyWriter::after(&self.prefix).u64(number).finish()
+        ledger::KeyWriter::after(&self.prefix)
+            .raw(ItemNumber::new(number).as_bytes())
+            .finish()
     }
 }
 

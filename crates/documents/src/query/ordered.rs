@@ -18,6 +18,7 @@ use crate::limits::{CONTINUATION_POSITION_BYTES_MAX, QUERY_MEMORY_BYTES_MAX};
 use crate::rules::index_terms::PathHash;
 use crate::rules::index_value;
 use crate::store::Container;
+use crate::store::item_number::ItemNumber;
 use crate::store::keys;
 use crate::store::records::ItemRecord;
 
@@ -342,7 +343,7 @@ impl<'a> OrderedSource<'a> {
 
     fn value_of<'e>(&self, entry: &'e Entry) -> Option<&'e [u8]> {
         let suffix = entry.key.as_bytes().strip_prefix(self.prefix.as_bytes())?;
-        suffix.split_last_chunk::<8>().map(|(value, _)| value)
+        ItemNumber::split_last(suffix).map(|(value, _)| value)
     }
 
     /// Reads the items of index entries; `None` in the place of an entry that fits no item.
@@ -387,7 +388,7 @@ impl<'a> OrderedSource<'a> {
     /// A short value's position is its key; a long one's is its beginning and a count.
     fn position(&mut self, value: &[u8], number: u64) -> Position {
         if value.len() <= CONTINUATION_POSITION_BYTES_MAX {
-            let bytes = [value, &number.to_be_bytes()].concat();
+            let bytes = [value, ItemNumber::new(number).as_bytes()].concat();
             return Position {
                 undefined: false,
                 bytes,

@@ -1,6 +1,6 @@
 //! What of a document goes into the index: pairs of a path and a value.
 //!
-//! A path is a 64-bit hash of its steps, an array's elements being one step. Two paths may
+//! A path is a 32-bit hash of its steps, an array's elements being one step. Two paths may
 //! share a hash: that makes the index find too much, never too little, and everything found is
 //! checked against the document. In return there is no table of paths to keep, cache and agree on
 //! between processes, and no limit on how many paths documents have.
@@ -44,10 +44,12 @@ impl PathHash {
         })
     }
 
-    /// As it stands in keys.
+    /// As it stands in keys: the first half. Containers have some hundred paths, rarely thousands,
+    /// and short keys are what makes writes cheap.
     #[must_use]
-    pub fn to_bytes(self) -> [u8; 8] {
-        self.0.to_be_bytes()
+    pub fn to_bytes(self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.0.to_be_bytes();
+        [a, b, c, d]
     }
 }
 

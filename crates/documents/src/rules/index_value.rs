@@ -4,11 +4,12 @@
 //! | type | bytes |
 //! | --- | --- |
 //! | null, false, true | `10`, `20`, `21` |
-//! | number | `30`, order-preserving double (8), what an integer differs from that double (2) |
-//! | string | `40`, UTF-8 with lead bytes permuted to UTF-16 order and `00` as `00 FF`, end `00 00` |
-//! | long string | the same, cut, end `00 01` |
-//! | array, object | `50`, `60`, structural hash (16) |
+//! | number | `30`, order-preserving double (8), from 2^53 on what an integer differs from it (2) |
+//! | string | `40`, UTF-8 with lead bytes permuted to UTF-16 order, `00` as `01 02`, `01` as `01 03`, end `00` |
+//! | long string | the same, cut, end `01 01` |
+//! | array, object | `50`, `60`, the first half of the structural hash (8) |
 //!
+//! Short because keys of at most 20 bytes are cheap to write. No encoding is another one's prefix.
 //! Undefined has no entry. Nothing is decoded: an entry leads to its document, where the value is
 //! read again.
 
@@ -25,8 +26,11 @@ const ARRAY: u8 = 0x50;
 const OBJECT: u8 = 0x60;
 
 /// The two bytes that end a string which was cut.
-pub const CUT_END: [u8; 2] = [0, 1];
-const STRING_END: [u8; 2] = [0, 0];
+pub const CUT_END: [u8; 2] = [1, 1];
+const STRING_END: [u8; 1] = [0];
+
+/// From here on neighbouring integers share a double.
+const INEXACT_FROM: f64 = 9_007_199_254_740_992.0;
 
 /// Appends a value's encoding.
 pub fn write(out: &mut Vec<u8>, value: &Value) {
@@ -40,18 +44,27 @@ pub fn write(out: &mut Vec<u8>, value: &Value) {
         }
         Value::String(text) => {
             out.push(STRING);
-            let cut = write_text(out, text);
-            out.extend_from_slice(if cut { &CUT_END } else { &STRING_END });
+            let end: &[u8] = if write_text(out, text) {
+                &CUT_END
+            } else {
+                &STRING_END
+            };
+            out.extend_from_slice(end);
         }
         Value::Array(_) => {
             out.push(ARRAY);
-            out.extend_from_slice(&documents_sql::structural_hash(value).to_be_bytes());
+            write_structure(out, value);
         }
         Value::Object(_) => {
             out.push(OBJECT);
-            out.extend_from_slice(&documents_sql::structural_hash(value).to_be_bytes());
+            write_structure(out, value);
         }
     }
+}
+
+fn write_structure(out: &mut Vec<u8>, value: &Value) {
+    let hash = documents_sql::structural_hash(value) >> 64;
+    out.extend_from_slice(&u64::try_from(hash).unwrap_or(u64::MAX).to_be_bytes());
 }
 
 /// A value's encoding.
@@ -99,7 +112,7 @@ fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
         // What needs no change is copied at once, as far as there is room.
         let plain = rest
             .iter()
-            .position(|byte| matches!(byte, 0 | 0xEE | 0xEF | 0xF0..=0xF4))
+            .position(|byte| matches!(byte, 0 | 1 | 0xEE | 0xEF | 0xF0..=0xF4))
             .unwrap_or(rest.len())
             .min(cut_at.saturating_sub(out.len()));
         let Some((head, behind)) = rest.split_at_checked(plain) else {
@@ -113,7 +126,7 @@ fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
             return true;
         }
         match byte {
-            0 => out.extend_from_slice(&[0, 0xFF]),
+            0 | 1 => out.extend_from_slice(&[1, byte + 2]),
             // U+E000..U+FFFF sort behind surrogate pairs in UTF-16, before them in UTF-8.
             0xEE | 0xEF => out.push(byte + 5),
             0xF0..=0xF4 => out.push(byte - 2),
@@ -133,6 +146,9 @@ fn write_number(out: &mut Vec<u8>, number: &Number) {
     let bits = double.to_bits();
     let ordered = if bits >> 63 == 1 { !bits } else { bits | (1 << 63) };
     out.extend_from_slice(&ordered.to_be_bytes());
+    if double.abs() < INEXACT_FROM {
+        return;
+    }
     // Doubles near 2^64 are 2,048 apart, so the difference is at most 1,024.
     let difference = exact.map_or(0, |exact| exact - whole(double));
     let difference = u16::try_from(difference + 0x8000).unwrap_or(0x8000);
@@ -163,7 +179,8 @@ mod tests {
                 return (out, true);
             }
             match byte {
-                0 => out.extend_from_slice(&[0, 0xFF]),
+                0 => out.extend_from_slice(&[1, 2]),
+                1 => out.extend_from_slice(&[1, 3]),
                 0xEE | 0xEF => out.push(byte + 5),
                 0xF0..=0xF4 => out.push(byte - 2),
                 other => out.push(other),
@@ -175,7 +192,7 @@ mod tests {
     proptest! {
         #[test]
         fn text_is_written_as_the_format_says(
-            pieces in prop::collection::vec(("[a\0\u{E000}\u{10000}é]{0,9}", 0usize..3), 0..8),
+            pieces in prop::collection::vec(("[a\0\u{1}\u{E000}\u{10000}é]{0,9}", 0usize..3), 0..8),
             before in 0usize..4,
         ) {
             let text: String = pieces
@@ -242,7 +259,9 @@ mod tests {
         let long = |end: &str| json!(format!("{}{end}", "x".repeat(INDEX_STRING_BYTES_MAX)));
         assert_eq!(encode(&long("a")), encode(&long("b")));
         assert!(is_cut(&encode(&long("a"))));
-        assert!(!is_cut(&encode(&json!("x"))));
+        for whole in ["", "x", "\0", "\u{1}", "\u{1}\0"] {
+            assert!(!is_cut(&encode(&json!(whole))));
+        }
         assert!(encode(&long("a")) < encode(&json!("y")));
         assert!(encode(&json!("\0".repeat(INDEX_STRING_BYTES_MAX))).len() <= INDEX_STRING_BYTES_MAX + 3);
     }
@@ -278,6 +297,12 @@ mod tests {
             } else {
                 prop_assert_eq!(x.cmp(&y), wanted, "{} {}", a, b);
             }
+        }
+
+        #[test]
+        fn no_encoding_is_another_ones_prefix(a in value(), b in value()) {
+            let (x, y) = (encode(&a), encode(&b));
+            prop_assert!(x == y || !x.starts_with(&y), "{} {}", a, b);
         }
 
         #[test]

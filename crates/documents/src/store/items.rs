@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::container::Container;
 pub(crate) use super::item_index::unique_hashes;
 use super::item_index::{stage_index_difference, stage_unique_keys};
+use super::item_number::ItemNumber;
 use super::keys::{self, PartitionPlace};
 pub(crate) use super::new_document::NewDocument;
 use super::new_document::check_size;
@@ -372,7 +373,7 @@ impl Documents {
         if current.is_none_or(|current| current.version.is_some()) {
             tx.put_sequenced(
                 keys::feed(container.number),
-                number.to_be_bytes().to_vec(),
+                ItemNumber::new(number).as_bytes().to_vec(),
                 Bytes::new(),
             );
         }

@@ -9,6 +9,7 @@ pub(crate) mod databases;
 mod in_memory;
 mod index_build;
 mod item_index;
+pub(crate) mod item_number;
 pub(crate) mod items;
 pub(crate) mod keys;
 mod new_document;
