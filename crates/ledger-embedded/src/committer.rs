@@ -149,8 +149,8 @@ impl Committer {
         }
         let bytes: usize = waiting.iter().map(|one| one.transaction.size_bytes()).sum();
         let needed = self.shared.options.reserve_bytes + bytes as u64 * limits::GROUP_DISK_FACTOR;
-        let disk = rustix::fs::statvfs(self.shared.store.folder.path()).ok()?;
-        (disk.f_bavail.saturating_mul(disk.f_frsize) < needed).then_some(LedgerError::Full)
+        let free = self.shared.store.folder.free_bytes().ok()?;
+        (free < needed).then_some(LedgerError::Full)
     }
 
     /// Hands one batch to the operating system; gives the state behind it, which becomes the one

@@ -28,7 +28,7 @@ const LOCK_FILE: &str = "LOCK";
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// What was found in the folder.
@@ -84,7 +84,7 @@ impl Folder {
         }
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -96,6 +96,13 @@ impl Folder {
     /// The witness file.
     pub(crate) fn witness(&self) -> PathBuf {
         self.path.join("HEAD")
+    }
+
+    /// Free bytes of the folder's file system, as an unprivileged process may use them.
+    pub(crate) fn free_bytes(&self) -> std::io::Result<u64> {
+        // By the open file: nothing has to be looked up, with each group.
+        let disk = rustix::fs::fstatvfs(&self.lock)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     pub(crate) fn path(&self) -> &Path {

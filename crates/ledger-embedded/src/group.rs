@@ -34,6 +34,10 @@ pub(crate) struct Group<'a> {
     watched_lengths: [bool; LENGTHS],
     /// Versions of watched keys as the accepted commits leave them (`None`: absent).
     overlay: HashMap<&'a Key, Option<Sequence>>,
+    /// The stored key and record being made. What is short lies inside the store's own handles,
+    /// so most writes cost no allocation.
+    key: Vec<u8>,
+    record: Vec<u8>,
 }
 
 impl<'a> Group<'a> {
@@ -66,6 +70,8 @@ impl<'a> Group<'a> {
             watched,
             watched_lengths,
             overlay: HashMap::new(),
+            key: Vec::new(),
+            record: Vec::new(),
         }
     }
 
@@ -80,8 +86,8 @@ impl<'a> Group<'a> {
             let found = match self.overlay.get(&precondition.key) {
                 Some(version) => *version,
                 None => {
-                    let stored_key = record::data_key(precondition.key.as_bytes());
-                    let found = self.store.version(self.view, &stored_key)?;
+                    record::write_data_key(&mut self.key, precondition.key.as_bytes());
+                    let found = self.store.version(self.view, &self.key)?;
                     // Writers of one container all demand its record.
                     if self.watches(&precondition.key) {
                         self.overlay.insert(&precondition.key, found);
@@ -135,8 +141,11 @@ impl<'a> Group<'a> {
     }
 
     fn put(&mut self, key: &Key, sequence: Sequence, value: Option<&[u8]>) {
-        let stored_key = record::data_key(key.as_bytes());
-        let sealed = value.map(|value| record::seal(&stored_key, sequence, value).into());
-        self.writes.push((stored_key.into(), sealed));
+        record::write_data_key(&mut self.key, key.as_bytes());
+        let sealed = value.map(|value| {
+            record::write_sealed(&mut self.record, &self.key, sequence, value);
+            self.record.as_slice().into()
+        });
+        self.writes.push((self.key.as_slice().into(), sealed));
     }
 }

@@ -42,9 +42,15 @@ pub(crate) fn crc32c(parts: &[&[u8]]) -> u32 {
 /// The stored form of a ledger key.
 pub(crate) fn data_key(key: &[u8]) -> Vec<u8> {
     let mut stored = Vec::with_capacity(1 + key.len());
-    stored.push(DATA);
-    stored.extend_from_slice(key);
+    write_data_key(&mut stored, key);
     stored
+}
+
+/// Makes `out` the stored form of a ledger key.
+pub(crate) fn write_data_key(out: &mut Vec<u8>, key: &[u8]) {
+    out.clear();
+    out.push(DATA);
+    out.extend_from_slice(key);
 }
 
 /// The stored key behind every data key.
@@ -80,12 +86,18 @@ pub(crate) fn log_sequence(stored: &[u8]) -> Result<Sequence, LedgerError> {
 
 /// The stored form of `value` under `stored_key`, written by commit `sequence`.
 pub(crate) fn seal(stored_key: &[u8], sequence: Sequence, value: &[u8]) -> Vec<u8> {
-    let sequence = sequence.to_be_bytes();
     let mut record = Vec::with_capacity(HEADER_BYTES + value.len());
-    record.extend_from_slice(&crc32c(&[stored_key, &sequence, value]).to_be_bytes());
-    record.extend_from_slice(&sequence);
-    record.extend_from_slice(value);
+    write_sealed(&mut record, stored_key, sequence, value);
     record
+}
+
+/// Makes `out` the stored form of `value`, as [`seal`] does.
+pub(crate) fn write_sealed(out: &mut Vec<u8>, stored_key: &[u8], sequence: Sequence, value: &[u8]) {
+    let sequence = sequence.to_be_bytes();
+    out.clear();
+    out.extend_from_slice(&crc32c(&[stored_key, &sequence, value]).to_be_bytes());
+    out.extend_from_slice(&sequence);
+    out.extend_from_slice(value);
 }
 
 /// Checks a stored record; gives its sequence number and value.

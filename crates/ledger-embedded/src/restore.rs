@@ -219,8 +219,8 @@ impl EmbeddedCopy {
     /// The store itself must never meet a full disk.
     fn check_space(&self, bytes: usize) -> Result<(), LedgerError> {
         let needed = self.reserve_bytes + bytes as u64 * limits::GROUP_DISK_FACTOR;
-        match rustix::fs::statvfs(self.store.folder.path()) {
-            Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < needed => Err(LedgerError::Full),
+        match self.store.folder.free_bytes() {
+            Ok(free) if free < needed => Err(LedgerError::Full),
             _ => Ok(()),
         }
     }
