@@ -70,6 +70,10 @@ pub const PATCH_OPERATIONS_MAX: usize = 10;
 /// databases and containers per account).
 pub const CONTAINERS_PER_DATABASE_MAX: usize = 500;
 
+/// Longest time, in minutes, for which a container may keep all versions of its items (continuous
+/// backup, which has them in the service, goes back at most 30 days).
+pub const CHANGE_FEED_RETENTION_MINUTES_MAX: i64 = 30 * 24 * 60;
+
 /// Items of a page when the client leaves it to the server (`x-ms-max-item-count: -1`).
 pub const PAGE_ITEMS_DEFAULT: usize = 100;
 
@@ -135,6 +139,10 @@ pub const SWEEP_ITEMS_MAX: usize = 20_000;
 
 /// Items that one commit of an index build covers.
 pub const INDEX_BUILD_ITEMS_PER_COMMIT_MAX: usize = 50;
+
+/// Bytes after which a commit that deletes many items ends: far enough below the ledger's bound on
+/// a commit that one more item fits.
+pub const DELETE_BYTES_PER_COMMIT_MAX: usize = 8 * 1024 * 1024;
 
 /// Smallest provisioned throughput (service limits).
 pub const THROUGHPUT_RUS_MIN: i64 = 400;

@@ -6,7 +6,7 @@ use ledger::{Direction, KeyRange, Scan, Transaction};
 use serde_json::Value;
 
 use crate::error::DocumentsError;
-use crate::limits::{COMMIT_ATTEMPTS_MAX, INDEX_BUILD_ITEMS_PER_COMMIT_MAX};
+use crate::limits::{COMMIT_ATTEMPTS_MAX, DELETE_BYTES_PER_COMMIT_MAX, INDEX_BUILD_ITEMS_PER_COMMIT_MAX};
 use crate::rules::charge;
 use crate::rules::partition_key::PartitionKey;
 use crate::store::Container;
@@ -53,7 +53,9 @@ async fn delete_some(
     let mut scan = Scan::new(snapshot.as_ref(), KeyRange::prefix(&prefix), Direction::Forward);
     let mut tx = Transaction::new();
     let mut count = 0;
+    // What keeps versions writes each deleted item once more.
     while count < INDEX_BUILD_ITEMS_PER_COMMIT_MAX
+        && tx.size_bytes() < DELETE_BYTES_PER_COMMIT_MAX
         && let Some(entry) = scan.next().await?
     {
         let Some(number) = keys::ending_number(&entry.key) else {

@@ -39,6 +39,7 @@ mod query_offers;
 mod query_permissions;
 mod query_users;
 mod read_change_feed;
+mod read_full_fidelity_feed;
 mod replace_collection;
 mod replace_document;
 mod replace_offer;
@@ -79,6 +80,7 @@ pub(crate) async fn run(operation: Operation, call: &Call<'_>) -> Result<Answer,
         Operation::ExecuteBatch => execute_batch::run(call).await,
         Operation::ExecuteBulk => execute_bulk::run(call).await,
         Operation::ReadChangeFeed => read_change_feed::run(call).await,
+        Operation::ReadFullFidelityFeed => read_full_fidelity_feed::run(call).await,
         Operation::DeleteByPartitionKey => delete_by_partition_key::run(call).await,
         Operation::ListConflicts => list_conflicts::run(call).await,
         Operation::CreateUser => create_user::run(call).await,

@@ -3,11 +3,13 @@
 
 use http::StatusCode;
 use http_semantics::etag::TagList;
+use ledger::Sequence;
 
 use crate::error::DocumentsError;
 use crate::query::Scope;
 use crate::rules::charge;
-use crate::store::change_feed::read_changes;
+use crate::store::Container;
+use crate::store::change_feed::{PageEnd, read_changes};
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 use crate::wire::headers;
@@ -19,13 +21,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let head = snapshot.sequence();
     let after = match call.if_none_match() {
         None => 0,
-        Some(TagList::Any) => head,
-        Some(TagList::Tags(tags)) => {
-            let tag = tags.first().map(String::as_str).unwrap_or_default();
-            tag.trim_matches('"').parse().map_err(|_| {
-                DocumentsError::bad_request(format!("If-None-Match {tag} is not an etag of this feed."))
-            })?
-        }
+        Some(tags) => position(&tags, head)?,
     };
     let since = match call.header(headers::IF_MODIFIED_SINCE) {
         // An etag knows better than a time.
@@ -38,48 +34,78 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
         _ => None,
     };
     let now = call.documents.clock.now().as_second();
-    let page = read_changes(
-        snapshot.as_ref(),
-        &container,
-        after,
-        call.items_max()?,
-        |record| {
-            if since.is_some_and(|since| record.ts < since) || record.is_expired(container.default_ttl, now) {
-                return Ok(false);
-            }
-            Ok(scope == Scope::Whole || scope.admits(&container, &record.parse()?)?)
-        },
-    );
+    let end = PageEnd::new(call.items_max()?, call.documents.clock.as_ref());
+    let page = read_changes(snapshot.as_ref(), &container, after, &end, |record| {
+        if since.is_some_and(|since| record.ts < since) || record.is_expired(container.default_ttl, now) {
+            return Ok(false);
+        }
+        Ok(scope == Scope::Whole || scope.admits(&container, &record.parse()?)?)
+    });
     let page = page.await?;
-    if page.items.is_empty() {
-        // Nothing up to here: whoever asks again needn't read the same commits.
-        let answer = Answer::new(StatusCode::NOT_MODIFIED, "", 1.0);
-        let through = if page.through == after {
-            head.max(after)
+    let mut elements = Elements::default();
+    for (record, sequence) in &page.items {
+        let document = record.text.strip_suffix(b"}").unwrap_or(&record.text);
+        let lsn = format!(",\"_lsn\":{sequence}}}");
+        elements.add(&[document, lsn.as_bytes()]);
+    }
+    Ok(elements.into_answer(&container, after, page.through, page.more, head))
+}
+
+/// The commit that a client has seen everything of: `*` is now.
+pub(super) fn position(tags: &TagList, head: Sequence) -> Result<Sequence, DocumentsError> {
+    match tags {
+        TagList::Any => Ok(head),
+        TagList::Tags(tags) => {
+            let tag = tags.first().map(String::as_str).unwrap_or_default();
+            tag.trim_matches('"').parse().map_err(|_| {
+                DocumentsError::bad_request(format!("If-None-Match {tag} is not an etag of this feed."))
+            })
+        }
+    }
+}
+
+/// The elements of a page, as text.
+#[derive(Debug, Default)]
+pub(super) struct Elements {
+    text: Vec<u8>,
+    count: usize,
+}
+
+impl Elements {
+    /// Adds an element that is made of these pieces.
+    pub(super) fn add(&mut self, pieces: &[&[u8]]) {
+        if self.count > 0 {
+            self.text.push(b',');
+        }
+        self.count += 1;
+        for piece in pieces {
+            self.text.extend_from_slice(piece);
+        }
+    }
+
+    /// The page: 304 if nothing changed since `after`. An empty page that isn't the last one is
+    /// 200, so that clients ask on.
+    pub(super) fn into_answer(
+        self,
+        container: &Container,
+        after: Sequence,
+        through: Sequence,
+        more: bool,
+        head: Sequence,
+    ) -> Answer {
+        let (answer, through) = if self.count == 0 && !more {
+            // Nothing up to here: whoever asks again needn't read the same commits.
+            (Answer::new(StatusCode::NOT_MODIFIED, "", 1.0), head.max(after))
         } else {
-            page.through
+            let count = self.count as u64;
+            let charge = charge::page(self.text.len() as u64, count, count);
+            let answer = Answer::documents(&container.rid, &self.text, self.count, charge);
+            (answer, through)
         };
-        return Ok(answer
+        answer
             .with_etag(&format!("\"{through}\""))
             .with_session(head)
             .with(headers::RANGE_ID, "0")
-            .with_owner(&container));
+            .with_owner(container)
     }
-    let mut elements = Vec::new();
-    let mut bytes = 0u64;
-    for (place, (record, sequence)) in page.items.iter().enumerate() {
-        if place > 0 {
-            elements.push(b',');
-        }
-        bytes += record.text.len() as u64;
-        elements.extend_from_slice(record.text.strip_suffix(b"}").unwrap_or(&record.text));
-        elements.extend_from_slice(format!(",\"_lsn\":{sequence}}}").as_bytes());
-    }
-    let count = page.items.len();
-    let charge = charge::page(bytes, count as u64, count as u64);
-    Ok(Answer::documents(&container.rid, &elements, count, charge)
-        .with_etag(&format!("\"{}\"", page.through))
-        .with_session(head)
-        .with(headers::RANGE_ID, "0")
-        .with_owner(&container))
 }

@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ledger::{Committed, Direction, KeyRange, LedgerError, Scan, Snapshot, Transaction};
 use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 
 use super::catalog_log::log_container;
-use super::container::Container;
+use super::container::{Container, retention_seconds};
 use super::databases::{Database, exists, stage_container_removal};
 use super::keys;
 use super::numbers::{Numbers, reserve};
@@ -178,8 +179,11 @@ impl Documents {
             .and_then(Value::as_str)
             .unwrap_or_default()
             .to_owned();
-        let range = reserve(self.ledger.as_ref(), &keys::numbers_counter(), 2).await?;
+        let keeps_versions = retention_seconds(&resource)?.is_some();
+        let count = 2 + u64::from(keeps_versions);
+        let range = reserve(self.ledger.as_ref(), &keys::numbers_counter(), count).await?;
         let number = small(range.start)?;
+        let versions = keeps_versions.then(|| small(range.start + 2)).transpose()?;
         let record = ContainerRecord {
             number,
             etag: etag_text(self.random.uuid().as_bytes()),
@@ -187,6 +191,7 @@ impl Documents {
             index: small(range.start + 1)?,
             index_complete: true,
             throughput,
+            versions,
             resource,
         };
         for _ in 0..COMMIT_ATTEMPTS_MAX {
@@ -376,6 +381,21 @@ impl Documents {
                 tx.put(keys::purge(current.index), encode(&PurgeRecord::Index)?);
                 record.index = small(range.start)?;
                 record.index_complete = false;
+            }
+            let keeps_versions = retention_seconds(&resource)?.is_some();
+            match current.versions {
+                None if keeps_versions => {
+                    let range = reserve(self.ledger.as_ref(), &keys::numbers_counter(), 1).await?;
+                    let number = small(range.start)?;
+                    record.versions = Some(number);
+                    // What was written before this commit isn't kept.
+                    tx.put(keys::versions_beginning(number), Bytes::new());
+                }
+                Some(versions) if !keeps_versions => {
+                    tx.put(keys::purge(versions.number), encode(&PurgeRecord::Versions)?);
+                    record.versions = None;
+                }
+                _ => {}
             }
             // Checked before it is stored.
             Container::new(

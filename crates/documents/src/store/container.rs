@@ -10,11 +10,20 @@ use super::keys::{self, PartitionPlace};
 use super::numbers::Numbers;
 use super::records::{ContainerRecord, Throughput};
 use crate::error::DocumentsError;
-use crate::limits::{UNIQUE_KEY_PATHS_MAX, UNIQUE_KEYS_MAX};
+use crate::limits::{CHANGE_FEED_RETENTION_MINUTES_MAX, UNIQUE_KEY_PATHS_MAX, UNIQUE_KEYS_MAX};
 use crate::rules::index_policy::IndexPolicy;
 use crate::rules::order_rules::OrderRules;
 use crate::rules::partition_key::{PartitionKey, PartitionKeyDefinition, parse_path};
 use crate::rules::{query_schema, resource_id};
+
+/// That a container keeps every version of its items, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeptVersions {
+    /// In their keys. Another one each time that a container begins to keep them.
+    pub(crate) number: u32,
+    /// How long.
+    pub(crate) seconds: i64,
+}
 
 /// A container. What was read at one version of its record; writes demand that version, so a
 /// container that was changed or deleted meanwhile is noticed at commit.
@@ -39,6 +48,8 @@ pub struct Container {
     pub(crate) default_ttl: Option<i64>,
     /// Each unique key's paths.
     pub(crate) unique_keys: Vec<Vec<Vec<String>>>,
+    /// The versions it keeps, if it was asked to.
+    pub(crate) versions: Option<KeptVersions>,
     pub(crate) numbers: Arc<Numbers>,
     /// What queries depend on.
     pub(crate) schema: Schema,
@@ -77,6 +88,9 @@ impl Container {
             policy: IndexPolicy::from_value(resource.get("indexingPolicy").unwrap_or(&Value::Null))?,
             default_ttl: default_ttl(&resource)?,
             unique_keys: unique_keys(&resource)?,
+            versions: retention_seconds(&resource)?
+                .zip(record.versions)
+                .map(|(seconds, number)| KeptVersions { number, seconds }),
             // Checked where containers are created and replaced; one from before then still opens.
             order_rules: OrderRules::from_policy(resource.get("indexingPolicy")).unwrap_or_default(),
             schema: query_schema::from_resource(&resource).unwrap_or_default(),
@@ -130,6 +144,7 @@ impl Container {
             index: self.index,
             index_complete: self.index_complete,
             throughput: self.throughput,
+            versions: self.versions.map(|versions| versions.number),
             resource: self.resource.clone(),
         }
     }
@@ -192,6 +207,22 @@ fn default_ttl(resource: &Value) -> Result<Option<i64>, DocumentsError> {
             _ => Err(DocumentsError::bad_request(
                 "defaultTtl must be -1 or a number of seconds from 1 to 2147483647.",
             )),
+        },
+    }
+}
+
+/// How long the change feed policy asks for all versions to be kept; `None` for not at all.
+pub(super) fn retention_seconds(resource: &Value) -> Result<Option<i64>, DocumentsError> {
+    match resource.pointer("/changeFeedPolicy/retentionDuration") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_i64() {
+            Some(0) => Ok(None),
+            Some(minutes) if (1..=CHANGE_FEED_RETENTION_MINUTES_MAX).contains(&minutes) => {
+                Ok(Some(minutes * 60))
+            }
+            _ => Err(DocumentsError::bad_request(format!(
+                "changeFeedPolicy.retentionDuration must be a number of minutes from 0 (off) to {CHANGE_FEED_RETENTION_MINUTES_MAX}."
+            ))),
         },
     }
 }

@@ -233,6 +233,7 @@ pub(super) fn stage_container_removal(
         keys::purge(container.number),
         encode(&PurgeRecord::Container {
             index: container.index,
+            versions: container.versions.map(|versions| versions.number),
         })?,
     );
     Ok(())

@@ -20,6 +20,7 @@ use super::keys::{self, PartitionPlace};
 pub(crate) use super::new_document::NewDocument;
 use super::new_document::check_size;
 use super::records::{ItemRecord, etag_text};
+use super::versions::{self, Change};
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::rules::index_terms;
@@ -378,6 +379,12 @@ impl Documents {
             );
         }
         tx.put(item_key, record);
+        let change = if current.is_some() {
+            Change::Replace
+        } else {
+            Change::Create
+        };
+        versions::stage(tx, container, change, ts, current, &text);
         log(
             tx,
             container,
@@ -415,6 +422,7 @@ impl Documents {
         tx.delete(keys::id(container.number, &place, id));
         tx.delete(keys::partition_item(container.number, &place, number));
         tx.delete(item_key);
+        versions::stage_removal(tx, container, self.clock.now().as_second(), current);
         log(tx, container, "delete", id, key)?;
         Ok(terms.len())
     }

@@ -12,11 +12,13 @@
 //! | 8 user | database number, id | [`super::users::UserRecord`] |
 //! | 9 permission | database number, user number, id | [`super::permissions::PermissionRecord`] |
 //! | 10 token key | account | the key that signs resource tokens |
+//! | 11 versions' beginning | versions number | the commit behind which all versions are kept, 8 bytes; nothing: the commit that wrote this |
 //! | 16 item | container number, item number | [`super::records::ItemRecord`] |
 //! | 17 id | container number, partition key, id | the item's number |
 //! | 19 unique key | container number, partition key, which, hash of the values | the item's number |
 //! | 20 feed | container number, commit, item number | nothing |
 //! | 21 partition | container number, partition key, item number | nothing |
+//! | 22 version | versions number, commit, place in the commit | [`super::versions::VersionRecord`] |
 //! | 64 and more: index | index number (with the tag), path hash, value, item number | nothing |
 //!
 //! An item number is written short (see [`super::item_number`]) wherever there are many: most of a
@@ -42,11 +44,13 @@ const INDEX_BUILD: u8 = 7;
 const USER: u8 = 8;
 const PERMISSION: u8 = 9;
 const TOKEN_KEY: u8 = 10;
+const VERSIONS_BEGINNING: u8 = 11;
 const ITEM: u8 = 16;
 const ID: u8 = 17;
 const UNIQUE: u8 = 19;
 const FEED: u8 = 20;
 const PARTITION: u8 = 21;
+const VERSION: u8 = 22;
 /// The tags from here on begin an index entry: six bits of the index's number, if that is enough.
 const INDEX: u8 = 0x40;
 /// Eight bits more follow.
@@ -320,6 +324,31 @@ pub(crate) fn read_feed_entry(key: &Key) -> Option<(Sequence, u64)> {
         ([], number) => Some((sequence, number)),
         _ => None,
     }
+}
+
+/// All versions that a container keeps; `number` is the record's own for them.
+pub(crate) fn versions(number: u32) -> Key {
+    tagged(VERSION).u32(number).finish()
+}
+
+/// The first version behind commit `sequence`.
+pub(crate) fn versions_after(number: u32, sequence: Sequence) -> Key {
+    tagged(VERSION)
+        .u32(number)
+        .u64(sequence.saturating_add(1))
+        .finish()
+}
+
+/// The commit of a version's key.
+pub(crate) fn read_version(key: &Key) -> Option<Sequence> {
+    let mut reader = KeyReader::new(key, Keyspace::Documents)?;
+    (reader.u8()? == VERSION).then_some(())?;
+    reader.u32()?;
+    reader.u64()
+}
+
+pub(crate) fn versions_beginning(number: u32) -> Key {
+    tagged(VERSIONS_BEGINNING).u32(number).finish()
 }
 
 /// What a conflict's key says about its cause.

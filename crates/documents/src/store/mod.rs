@@ -21,6 +21,7 @@ mod sweep;
 mod transfer;
 pub(crate) mod users;
 mod verify;
+pub(crate) mod versions;
 
 pub use catalog::ContainerSpec;
 pub use catalog_log::LOG_KIND_CATALOG;

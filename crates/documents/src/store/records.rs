@@ -56,6 +56,9 @@ pub(crate) struct ContainerRecord {
     pub(crate) index_complete: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) throughput: Option<Throughput>,
+    /// The number of the versions that writes keep, if the change feed policy asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) versions: Option<u32>,
     /// The resource as clients see it, without system properties; `id` inside.
     pub(crate) resource: Value,
 }
@@ -75,9 +78,14 @@ pub(crate) enum PurgeRecord {
     Container {
         /// Its index's number.
         index: u32,
+        /// Its versions' number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        versions: Option<u32>,
     },
     /// An index that another one replaced.
     Index,
+    /// Versions that a container keeps no longer.
+    Versions,
     /// The permissions of a deleted user, whose number the key has.
     Permissions {
         /// Its database's number.

@@ -1,5 +1,5 @@
 //! What happens beside requests: items whose time is over go, what a deleted container or a
-//! replaced index left goes, and index builds go on.
+//! replaced index left goes, versions go when their retention is over, and index builds go on.
 //!
 //! Invariant: nothing that a request could see depends on when this runs.
 
@@ -20,7 +20,8 @@ use crate::limits::{SWEEP_ITEMS_MAX, SWEEP_KEYS_PER_COMMIT_MAX};
 pub struct SweepReport {
     /// Items removed because their time to live was over.
     pub items_expired: u64,
-    /// Keys removed that deleted containers and replaced indexes had left.
+    /// Keys removed that deleted containers and replaced indexes had left, and versions whose
+    /// retention was over.
     pub keys_purged: u64,
     /// Index builds that were completed.
     pub indexes_completed: u64,
@@ -49,7 +50,7 @@ impl Documents {
         while let Some(entry) = scan.next().await? {
             let record: ContainerRecord = decode(&entry.versioned.value, "a container's record")?;
             let has_ttl = record.resource.get("defaultTtl").is_some();
-            if record.index_complete && !has_ttl {
+            if record.index_complete && !has_ttl && record.versions.is_none() {
                 continue;
             }
             let Some(container) = self.container_of(snapshot.as_ref(), &entry.key, &record).await? else {
@@ -64,6 +65,8 @@ impl Documents {
                 self.expire_some(snapshot.as_ref(), &container, &mut items_left, &mut report)
                     .await?;
             }
+            self.trim_versions(snapshot.as_ref(), &container, &mut report)
+                .await?;
         }
         Ok(report)
     }
@@ -183,12 +186,20 @@ impl Documents {
                     ranges.push(keys::index(number));
                     ranges.push(keys::index_build(number));
                 }
+                PurgeRecord::Versions => {
+                    ranges.push(keys::versions(number));
+                    ranges.push(keys::versions_beginning(number));
+                }
                 PurgeRecord::Permissions { database } => ranges.push(keys::permissions(database, number)),
                 PurgeRecord::Users { database } => {
                     ranges.push(keys::all_permissions(database));
                     ranges.push(keys::users(database));
                 }
-                PurgeRecord::Container { index } => {
+                PurgeRecord::Container { index, versions } => {
+                    if let Some(versions) = versions {
+                        ranges.push(keys::versions(versions));
+                        ranges.push(keys::versions_beginning(versions));
+                    }
                     ranges.push(keys::index(index));
                     ranges.push(keys::index_build(index));
                     ranges.push(keys::partitions(number));

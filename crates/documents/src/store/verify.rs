@@ -1,6 +1,7 @@
 //! Checks that items and what points at them agree, both ways.
 //!
-//! Forward: each item's id, partition, feed, unique and index keys are there. Backward: there are
+//! Forward: each item's id, partition, feed, unique and index keys are there, and its version where
+//! versions are kept. Backward: there are
 //! exactly as many keys as items ask for; only if the count differs, each key is looked at to name
 //! those that lead nowhere. As keys are distinct, equal counts prove that there are no others.
 
@@ -10,6 +11,7 @@ use super::container::Container;
 use super::items::{read_number, unique_hashes};
 use super::keys;
 use super::records::{ContainerRecord, ItemRecord, decode};
+use super::versions;
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::rules::index_terms;
@@ -91,6 +93,9 @@ impl Documents {
                 ));
             }
         }
+        if let Some(kept) = container.versions {
+            versions::verify(snapshot, kept, report).await?;
+        }
         let counted = |prefix: Key| async move { count(snapshot, &prefix).await };
         let partition_keys = counted(keys::partitions(container.number)).await?;
         let id_keys = counted(keys::ids(container.number)).await?;
@@ -168,6 +173,11 @@ async fn verify_item(
                 .iter()
                 .map(|term| keys::index_entry(container.index, term, number)),
         );
+    }
+    if let Some(kept) = container.versions
+        && !versions::has(snapshot, kept, entry.versioned.version, &record.text).await?
+    {
+        report.fault(format!("{}: its version isn't kept", place()));
     }
     let found = snapshot.get_many(&expected).await?;
     for (key, _) in expected.iter().zip(found).filter(|(_, found)| found.is_none()) {

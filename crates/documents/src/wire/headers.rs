@@ -7,6 +7,7 @@ pub(crate) const ALT_CONTENT_PATH: &str = "x-ms-alt-content-path";
 pub(crate) const AUTOPILOT: &str = "x-ms-cosmos-offer-autopilot-settings";
 pub(crate) const BATCH_ATOMIC: &str = "x-ms-cosmos-batch-atomic";
 pub(crate) const BATCH_CONTINUE: &str = "x-ms-cosmos-batch-continue-on-error";
+pub(crate) const CHANGE_FEED_WIRE_FORMAT: &str = "x-ms-cosmos-changefeed-wire-format-version";
 pub(crate) const CONSISTENCY: &str = "x-ms-consistency-level";
 pub(crate) const CONTENT_PATH: &str = "x-ms-content-path";
 pub(crate) const CONTINUATION: &str = "x-ms-continuation";
