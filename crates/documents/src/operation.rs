@@ -83,7 +83,7 @@ operations! {
     DeleteCollection: "DELETE" "/dbs/{db}/colls/{coll}" [""] "Delete Collection", "rest/api/cosmos-db/delete-a-collection", Yes;
     GetPartitionKeyRanges: "GET" "/dbs/{db}/colls/{coll}/pkranges" ["A-IM"] "Get Partition Key Ranges", "rest/api/cosmos-db/get-partition-key-ranges", Partial("a container has one range, which never splits");
 
-    CreateDocument: "POST" "/dbs/{db}/colls/{coll}/docs" [""] "Create Document", "rest/api/cosmos-db/create-a-document", Partial("triggers named in the request are refused; x-ms-indexing-directive is ignored");
+    CreateDocument: "POST" "/dbs/{db}/colls/{coll}/docs" [""] "Create Document", "rest/api/cosmos-db/create-a-document", Partial("triggers named in the request are refused; an item that x-ms-indexing-directive or a policy that isn't automatic keeps out of the index is found by point reads, feeds, and queries that no index serves or only by id");
     UpsertDocument: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-documentdb-is-upsert"] "Upsert Document", "rest/api/cosmos-db/create-a-document", Partial("as Create Document");
     ListDocuments: "GET" "/dbs/{db}/colls/{coll}/docs" [""] "List Documents", "rest/api/cosmos-db/list-documents", Yes;
     GetDocument: "GET" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Get Document", "rest/api/cosmos-db/get-a-document", Yes;

@@ -182,7 +182,9 @@ proptest! {
             let some = json!({"includedPaths": [{"path": "/a/?"}, {"path": "/tags/*"}], "excludedPaths": [{"path": "/*"}]});
             let partly = container(&f, "partly", Some(some)).await;
             let plain = container(&f, "plain", Some(json!({"indexingMode": "none"}))).await;
-            for c in [&indexed, &partly, &plain] {
+            let manual = container(&f, "manual", Some(json!({"automatic": false}))).await;
+            let empty = container(&f, "empty", Some(json!({"indexingMode": "none"}))).await;
+            for c in [&indexed, &partly, &plain, &manual] {
                 for (id, document) in documents.iter().enumerate() {
                     let mut document = document.clone();
                     document["id"] = json!(format!("{id:03}"));
@@ -219,6 +221,11 @@ proptest! {
                         let found = all_rows(&f, c, sql, key.as_ref(), page).await;
                         assert_eq!(found, wanted, "{sql} in {} by {page}, key {key:?}", c.id());
                     }
+                    // What isn't indexed is found or isn't, whatever the page.
+                    let found = all_rows(&f, &manual, sql, key.as_ref(), page).await;
+                    let none = all_rows(&f, &empty, sql, key.as_ref(), page).await;
+                    assert!(found == wanted || found == none, "{sql} by {page}: {found:?}");
+                    assert_eq!(found, all_rows(&f, &manual, sql, key.as_ref(), 1_000).await, "{sql}");
                 }
             }
         });

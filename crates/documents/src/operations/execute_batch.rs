@@ -123,7 +123,8 @@ pub(super) fn prepare(
     key: &PartitionKey,
 ) -> Result<ItemAction, DocumentsError> {
     let document = || {
-        let new = NewDocument::from_value(operation.body.clone().unwrap_or(Value::Null))?;
+        let new = NewDocument::from_value(operation.body.clone().unwrap_or(Value::Null))?
+            .directed(operation.directive);
         let extracted = container.partition_key.extract(new.value())?;
         if extracted != *key {
             return Err(DocumentsError::PartitionKeyMismatch(format!(

@@ -14,6 +14,7 @@ use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{COMMIT_ATTEMPTS_MAX, QUERY_MEMORY_BYTES_MAX};
 use crate::rules::charge;
+use crate::rules::index_policy::IndexingDirective;
 use crate::rules::partition_key::PartitionKey;
 use crate::rules::patch::{self, Patch};
 use crate::store::Container;
@@ -185,7 +186,13 @@ fn patched(documents: &Documents, current: &Current, patch: &Patch) -> Result<Ne
         return Err(DocumentsError::PatchConditionFalse);
     }
     patch::apply(&mut document, &patch.operations)?;
-    NewDocument::from_value(document)
+    // A patch leaves it as it is.
+    let directive = if current.record.indexed {
+        IndexingDirective::Include
+    } else {
+        IndexingDirective::Exclude
+    };
+    Ok(NewDocument::from_value(document)?.directed(directive))
 }
 
 /// A condition is the tail of a query: `from c where c.a = 1`.

@@ -9,7 +9,7 @@ use crate::wire::call::Call;
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     call.refuse_triggers()?;
     let container = call.container().await?;
-    let new = NewDocument::from_text(call.body_text()?)?;
+    let new = NewDocument::from_text(call.body_text()?)?.directed(call.indexing_directive()?);
     let key = call.document_key(&container, new.value())?;
     let id = new.id().to_owned();
     let if_match = call.if_match();

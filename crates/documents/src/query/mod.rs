@@ -2,7 +2,8 @@
 //! over it, stop at the page's end with a token that says where to go on.
 //!
 //! Invariant: an index only narrows. Every document that is read goes through the whole query
-//! again, so a wrong choice costs time and never changes an answer.
+//! again, so a wrong choice costs time and never changes an answer. Items that were kept out of the
+//! index are found or not by what the query asks, not by what was chosen.
 
 mod continuation;
 mod cursor;

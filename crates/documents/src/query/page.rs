@@ -11,7 +11,7 @@ use super::cursor::Numbers;
 use super::intersection::Intersection;
 use super::metrics::Timings;
 use super::ordered::{OrderedSource, Position, Step};
-use super::plan::{Narrowing, Scope, index_order, narrowing, order_range};
+use super::plan::{Narrowing, Scope, finds_unindexed, index_order, narrowing, order_range};
 use super::rows::Rows;
 use super::source::NumberSource;
 use crate::Documents;
@@ -196,6 +196,7 @@ impl Documents {
 
         let conditions = open_conditions(snapshot, &narrowing, &mut counters).await?;
         let index_order = index_order(container, access);
+        let finds_unindexed = finds_unindexed(container, access);
         let ordered = match (&token, index_order) {
             (_, None) => false,
             (Some(FeedToken::Ordered { .. } | FeedToken::Restart { ordered: true, .. }), Some(_)) => true,
@@ -338,9 +339,10 @@ impl Documents {
             if pushed.is_multiple_of(YIELD_EVERY) {
                 tokio::task::yield_now().await;
             }
-            if candidate
-                .record
-                .is_expired(container.default_ttl, now.as_second())
+            if !(finds_unindexed || candidate.record.indexed)
+                || candidate
+                    .record
+                    .is_expired(container.default_ttl, now.as_second())
                 || !request.scope.admits(container, &candidate.document)?
             {
                 continue;

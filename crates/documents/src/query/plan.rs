@@ -136,6 +136,34 @@ pub(super) fn narrowing(container: &Container, scope: &Scope, access: &Access) -
     Narrowing { conditions, nothing }
 }
 
+/// Whether items that were kept out of the index are found: unless an index could serve a condition
+/// or the order, by anything but ids. Which one does depends on what else there is, and the answer
+/// mustn't.
+pub(super) fn finds_unindexed(container: &Container, access: &Access) -> bool {
+    let by_id = |path: &Path| matches!(path.as_slice(), [PathStep::Name(name)] if name == "id");
+    let served = access
+        .conjuncts
+        .iter()
+        .any(|predicate| !speaks_of(predicate, &by_id) && condition(container, predicate).is_some());
+    let ordered = access.order_by.iter().flatten();
+    let mut ordered = ordered.filter(|(path, _)| path_included(&container.policy, path) && !by_id(path));
+    !served && ordered.next().is_none()
+}
+
+fn speaks_of(predicate: &Predicate, which: &impl Fn(&Path) -> bool) -> bool {
+    match predicate {
+        Predicate::Compare { path, .. }
+        | Predicate::In { path, .. }
+        | Predicate::StartsWith { path, .. }
+        | Predicate::Defined { path }
+        | Predicate::ArrayContains { path, .. } => which(path),
+        Predicate::Or(branches) => branches
+            .iter()
+            .flatten()
+            .all(|predicate| speaks_of(predicate, which)),
+    }
+}
+
 /// Adds a condition; two ranges over the same path become their intersection.
 fn merge(conditions: &mut Vec<Condition>, condition: Condition) {
     if !condition.by_number

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::error::DocumentsError;
 use crate::limits::BATCH_OPERATIONS_MAX;
+use crate::rules::index_policy::IndexingDirective;
 use crate::rules::partition_key::PartitionKey;
 
 /// What a batch operation does.
@@ -26,6 +27,8 @@ pub(crate) struct BatchOperation {
     pub(crate) body: Option<Value>,
     pub(crate) if_match: Option<String>,
     pub(crate) if_none_match: Option<String>,
+    /// Whether what it writes is to be indexed.
+    pub(crate) directive: IndexingDirective,
     /// Only in bulk.
     pub(crate) partition_key: Option<PartitionKey>,
 }
@@ -88,8 +91,14 @@ fn parse_one(place: usize, operation: &Value) -> Result<BatchOperation, Document
         Some(Value::String(text)) => Some(PartitionKey::from_header(text)?),
         Some(other) => Some(PartitionKey::from_header(&other.to_string())?),
     };
+    let directive = match operation.get("indexingDirective") {
+        None | Some(Value::Null) => IndexingDirective::Default,
+        Some(Value::String(text)) => IndexingDirective::parse(text)?,
+        Some(other) => IndexingDirective::parse(&other.to_string())?,
+    };
     Ok(BatchOperation {
         verb,
+        directive,
         id,
         if_match: text("ifMatch"),
         if_none_match: text("ifNoneMatch"),

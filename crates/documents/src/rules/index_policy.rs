@@ -15,7 +15,41 @@ use crate::limits::INDEX_PATHS_MAX;
 pub struct IndexPolicy {
     /// Whether there is an index at all (`indexingMode` consistent).
     pub enabled: bool,
+    /// Whether items are indexed unless their request says otherwise (`automatic`).
+    pub automatic: bool,
     root: PolicyNode,
+}
+
+/// Whether a request wants its item indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexingDirective {
+    /// As the policy's `automatic` says.
+    Default,
+    /// Yes.
+    Include,
+    /// No.
+    Exclude,
+}
+
+impl IndexingDirective {
+    /// Reads what clients send: a name, or its number in Python.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub fn parse(text: &str) -> Result<Self, DocumentsError> {
+        for (name, number, directive) in [
+            ("default", "0", Self::Default),
+            ("exclude", "1", Self::Exclude),
+            ("include", "2", Self::Include),
+        ] {
+            if text.eq_ignore_ascii_case(name) || text == number {
+                return Ok(directive);
+            }
+        }
+        Err(DocumentsError::bad_request(
+            "x-ms-indexing-directive is none of Default, Include, Exclude.",
+        ))
+    }
 }
 
 /// The rules at and below one path.
@@ -84,6 +118,9 @@ pub fn normalise(policy: Option<&Value>) -> Result<Value, DocumentsError> {
         .get("automatic")
         .cloned()
         .unwrap_or_else(|| json!(mode == "consistent"));
+    if !automatic.is_boolean() {
+        return Err(bad("automatic must be true or false"));
+    }
     object.insert("automatic".to_owned(), automatic);
     let list = |name: &str| given.get(name).cloned().unwrap_or_else(|| json!([]));
     let (mut included, mut excluded) = (list("includedPaths"), list("excludedPaths"));
@@ -135,6 +172,7 @@ impl IndexPolicy {
     /// As [`normalise`].
     pub fn from_value(policy: &Value) -> Result<Self, DocumentsError> {
         let enabled = policy.get("indexingMode").and_then(Value::as_str) != Some("none");
+        let automatic = policy.get("automatic") != Some(&Value::Bool(false));
         let mut root = PolicyNode::default();
         for (list, include) in [("includedPaths", true), ("excludedPaths", false)] {
             let Some(entries) = policy.get(list) else { continue };
@@ -165,7 +203,11 @@ impl IndexPolicy {
                 }
             }
         }
-        Ok(Self { enabled, root })
+        Ok(Self {
+            enabled,
+            automatic,
+            root,
+        })
     }
 
     /// The place of a document's root.
@@ -350,6 +392,7 @@ mod tests {
             json!({"includedPaths": [{"path": "a"}, {"path": "/*"}]}),
             json!({"includedPaths": [{}]}),
             json!({"includedPaths": "x"}),
+            json!({"automatic": "no"}),
         ] {
             assert!(normalise(Some(&bad)).is_err(), "{bad}");
         }

@@ -117,6 +117,25 @@ pub fn terms(policy: &IndexPolicy, document: &Value, ts: i64) -> Result<Vec<Vec<
     Ok(walk.terms)
 }
 
+/// The index terms of an item that was kept out of the index: its id's, so that queries by id find
+/// it ("When indexing is turned off, documents can be accessed only through their self-links or by
+/// queries using ID", the service's page on indexing policies).
+///
+/// # Errors
+/// As [`terms`].
+pub fn terms_of_unindexed(policy: &IndexPolicy, document: &Value) -> Result<Vec<Vec<u8>>, DocumentsError> {
+    let mut walk = Walk {
+        terms: Vec::with_capacity(1),
+        has_elements: false,
+    };
+    if policy.enabled
+        && let Some(id) = document.get("id")
+    {
+        walk.emit(PathHash::ROOT.name("id"), id)?;
+    }
+    Ok(walk.terms)
+}
+
 struct Walk {
     terms: Vec<Vec<u8>>,
     has_elements: bool,

@@ -10,13 +10,13 @@ use ledger::{Direction, KeyRange, LedgerError, Scan, Transaction};
 
 use super::catalog_log::log_container;
 use super::container::Container;
+use super::item_index::terms_of;
 use super::items::read_number;
 use super::keys;
 use super::records::{ItemRecord, encode};
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{INDEX_BUILD_ITEMS_PER_COMMIT_MAX, INDEX_ENTRIES_PER_ITEM_MAX};
-use crate::rules::index_terms;
 
 impl Documents {
     /// Builds until the index is complete or `time_max` is over; true if it is complete.
@@ -67,7 +67,7 @@ impl Documents {
                 return Ok(false);
             }
             let record = ItemRecord::decode(&entry.versioned.value)?;
-            let terms = index_terms::terms(&container.policy, &record.parse()?, record.ts)?;
+            let terms = terms_of(&container.policy, record.indexed, &record.parse()?, record.ts)?;
             items += 1;
             entries += terms.len();
             tx.require_version(entry.key, Some(entry.versioned.version));

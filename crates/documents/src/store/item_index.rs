@@ -8,7 +8,22 @@ use super::container::Container;
 use super::items::unique_conflict;
 use super::keys::{self, PartitionPlace};
 use crate::error::DocumentsError;
-use crate::rules::index_value;
+use crate::rules::index_policy::IndexPolicy;
+use crate::rules::{index_terms, index_value};
+
+/// The index terms of an item.
+pub(super) fn terms_of(
+    policy: &IndexPolicy,
+    indexed: bool,
+    document: &Value,
+    ts: i64,
+) -> Result<Vec<Vec<u8>>, DocumentsError> {
+    if indexed {
+        index_terms::terms(policy, document, ts)
+    } else {
+        index_terms::terms_of_unindexed(policy, document)
+    }
+}
 
 /// Adds what only the new document has and removes what only the old one had.
 pub(super) fn stage_index_difference(

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::container::Container;
 pub(crate) use super::item_index::unique_hashes;
-use super::item_index::{stage_index_difference, stage_unique_keys};
+use super::item_index::{stage_index_difference, stage_unique_keys, terms_of};
 use super::item_number::ItemNumber;
 use super::keys::{self, PartitionPlace};
 pub(crate) use super::new_document::NewDocument;
@@ -23,7 +23,6 @@ use super::records::{ItemRecord, etag_text};
 use super::versions::{self, Change};
 use crate::Documents;
 use crate::error::DocumentsError;
-use crate::rules::index_terms;
 use crate::rules::partition_key::PartitionKey;
 
 /// The kind of this service's item records in the log.
@@ -341,12 +340,13 @@ impl Documents {
         let mut etag = [0; 16];
         self.random.fill(&mut etag);
         let ttl = new.ttl(container)?;
-        let record = compose(container, new, number, &etag, ts, ttl)?;
+        let indexed = new.is_indexed(&container.policy);
+        let record = compose(container, new, number, &etag, ts, ttl, indexed)?;
         let text = ItemRecord::decode(&record)?.text;
         let item_key = keys::item(container.number, number);
 
         require_container(tx, container);
-        let new_terms = index_terms::terms(&container.policy, &new.value, ts)?;
+        let new_terms = terms_of(&container.policy, indexed, &new.value, ts)?;
         let index_changes = match current {
             None => {
                 for term in &new_terms {
@@ -365,7 +365,8 @@ impl Documents {
             }
             Some(current) => {
                 let old = current.record.parse()?;
-                let old_terms = index_terms::terms(&container.policy, &old, current.record.ts)?;
+                let before = &current.record;
+                let old_terms = terms_of(&container.policy, before.indexed, &old, before.ts)?;
                 require_item(tx, container, &item_key, current);
                 stage_unique_keys(tx, container, place, number, Some(&old), Some(&new.value))?;
                 stage_index_difference(tx, container.index, number, &old_terms, &new_terms)
@@ -412,7 +413,8 @@ impl Documents {
         let number = current.number;
         let item_key = keys::item(container.number, number);
         let old = current.record.parse()?;
-        let terms = index_terms::terms(&container.policy, &old, current.record.ts)?;
+        let before = &current.record;
+        let terms = terms_of(&container.policy, before.indexed, &old, before.ts)?;
         require_container(tx, container);
         require_item(tx, container, &item_key, current);
         stage_unique_keys(tx, container, &place, number, Some(&old), None)?;
@@ -450,6 +452,7 @@ fn compose(
     etag: &[u8; 16],
     ts: i64,
     ttl: Option<i64>,
+    indexed: bool,
 ) -> Result<Bytes, DocumentsError> {
     let rid = container.item_rid(number);
     let etag_name = uuid::Uuid::from_bytes(*etag).hyphenated();
@@ -472,7 +475,7 @@ fn compose(
         .strip_suffix(b"}")
         .unwrap_or(text)
         .trim_ascii_end();
-    let mut record = ItemRecord::begin(etag, ts, ttl, body.len() + 1 + system.len());
+    let mut record = ItemRecord::begin(etag, ts, ttl, indexed, body.len() + 1 + system.len());
     record.extend_from_slice(body);
     record.push(b',');
     record.extend_from_slice(system.as_bytes());

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::container::Container;
 use crate::error::DocumentsError;
 use crate::limits::{DOCUMENT_DEPTH_MAX, ITEM_BYTES_MAX};
+use crate::rules::index_policy::{IndexPolicy, IndexingDirective};
 use crate::rules::{json as json_rules, names};
 
 /// Properties that the service sets; what a client sends for them is dropped.
@@ -17,6 +18,7 @@ pub(crate) struct NewDocument {
     pub(super) value: Value,
     /// The text it came as, if that may be stored as it is.
     pub(super) text: Option<Bytes>,
+    directive: IndexingDirective,
 }
 
 impl NewDocument {
@@ -54,7 +56,25 @@ impl NewDocument {
             object.retain(|name, _| !SYSTEM_PROPERTIES.contains(&name.as_str()));
         }
         check_depth(&value, DOCUMENT_DEPTH_MAX)?;
-        Ok(Self { value, text: None })
+        Ok(Self {
+            value,
+            text: None,
+            directive: IndexingDirective::Default,
+        })
+    }
+
+    /// The same, indexed as asked for.
+    pub(crate) fn directed(mut self, directive: IndexingDirective) -> Self {
+        self.directive = directive;
+        self
+    }
+
+    pub(super) fn is_indexed(&self, policy: &IndexPolicy) -> bool {
+        match self.directive {
+            IndexingDirective::Default => policy.automatic,
+            IndexingDirective::Include => true,
+            IndexingDirective::Exclude => false,
+        }
     }
 
     pub(crate) fn id(&self) -> &str {

@@ -5,7 +5,7 @@
 //!
 //! | bytes | what |
 //! | --- | --- |
-//! | 1 | format, 1 |
+//! | 1 | format: 1, or 2 for an item that isn't indexed |
 //! | 16 | etag |
 //! | 8 | `_ts`, seconds, big-endian |
 //! | 8 | `ttl` of the item, seconds; -1 never; minimum: not given |
@@ -19,6 +19,7 @@ use crate::error::DocumentsError;
 use crate::rules::partial_json;
 
 const ITEM_FORMAT: u8 = 1;
+const UNINDEXED_ITEM_FORMAT: u8 = 2;
 const HEAD_BYTES: usize = 33;
 const TTL_NOT_GIVEN: i64 = i64::MIN;
 
@@ -114,15 +115,27 @@ pub(crate) struct ItemRecord {
     pub(crate) ts: i64,
     /// Seconds; -1 never; `None` not given.
     pub(crate) ttl: Option<i64>,
+    /// Whether the index has it: all that its policy says, else only its id.
+    pub(crate) indexed: bool,
     /// JSON text.
     pub(crate) text: Bytes,
 }
 
 impl ItemRecord {
     /// Begins a record's bytes; the text follows.
-    pub(crate) fn begin(etag: &[u8; 16], ts: i64, ttl: Option<i64>, text_bytes: usize) -> Vec<u8> {
+    pub(crate) fn begin(
+        etag: &[u8; 16],
+        ts: i64,
+        ttl: Option<i64>,
+        indexed: bool,
+        text_bytes: usize,
+    ) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD_BYTES + text_bytes);
-        out.push(ITEM_FORMAT);
+        out.push(if indexed {
+            ITEM_FORMAT
+        } else {
+            UNINDEXED_ITEM_FORMAT
+        });
         out.extend_from_slice(etag);
         out.extend_from_slice(&ts.to_be_bytes());
         out.extend_from_slice(&ttl.unwrap_or(TTL_NOT_GIVEN).to_be_bytes());
@@ -136,12 +149,17 @@ impl ItemRecord {
             let (etag, rest) = rest.split_first_chunk::<16>()?;
             let (ts, rest) = rest.split_first_chunk::<8>()?;
             let (ttl, _) = rest.split_first_chunk::<8>()?;
-            (*format == ITEM_FORMAT).then_some(())?;
+            let indexed = match *format {
+                ITEM_FORMAT => true,
+                UNINDEXED_ITEM_FORMAT => false,
+                _ => return None,
+            };
             let ttl = i64::from_be_bytes(*ttl);
             Some(Self {
                 etag: *etag,
                 ts: i64::from_be_bytes(*ts),
                 ttl: (ttl != TTL_NOT_GIVEN).then_some(ttl),
+                indexed,
                 text: bytes.slice(HEAD_BYTES..),
             })
         };
@@ -188,8 +206,8 @@ mod tests {
 
     #[test]
     fn item_records_round_trip() {
-        for ttl in [None, Some(-1), Some(5)] {
-            let mut bytes = ItemRecord::begin(&[7; 16], 99, ttl, 2);
+        for (ttl, indexed) in [(None, true), (Some(-1), false), (Some(5), true)] {
+            let mut bytes = ItemRecord::begin(&[7; 16], 99, ttl, indexed, 2);
             bytes.extend_from_slice(b"{}");
             let record = ItemRecord::decode(&bytes.into()).unwrap();
             assert_eq!(
@@ -198,6 +216,7 @@ mod tests {
                     etag: [7; 16],
                     ts: 99,
                     ttl,
+                    indexed,
                     text: Bytes::from_static(b"{}")
                 }
             );
@@ -212,6 +231,7 @@ mod tests {
             etag: [0; 16],
             ts: 100,
             ttl,
+            indexed: true,
             text: Bytes::new(),
         };
         let table = [

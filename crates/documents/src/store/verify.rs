@@ -8,13 +8,13 @@
 use ledger::{Direction, Key, KeyRange, LedgerError, Scan, Snapshot, VerifyReport};
 
 use super::container::Container;
+use super::item_index::terms_of;
 use super::items::{read_number, unique_hashes};
 use super::keys;
 use super::records::{ContainerRecord, ItemRecord, decode};
 use super::versions;
 use crate::Documents;
 use crate::error::DocumentsError;
-use crate::rules::index_terms;
 
 /// How many keys of each kind the items ask for.
 #[derive(Debug, Default)]
@@ -166,7 +166,7 @@ async fn verify_item(
         expected.push(keys::unique(container.number, &partition, which, hash));
     }
     if container.index_complete {
-        let terms = index_terms::terms(&container.policy, &document, record.ts)?;
+        let terms = terms_of(&container.policy, record.indexed, &document, record.ts)?;
         wanted.index += terms.len() as u64;
         expected.extend(
             terms
@@ -200,7 +200,8 @@ async fn name_superfluous_entries(
                 None => false,
                 Some(found) => {
                     let record = ItemRecord::decode(&found.value)?;
-                    let terms = index_terms::terms(&container.policy, &record.parse()?, record.ts)?;
+                    let document = record.parse()?;
+                    let terms = terms_of(&container.policy, record.indexed, &document, record.ts)?;
                     terms.binary_search_by(|known| known.as_slice().cmp(term)).is_ok()
                 }
             },

@@ -16,6 +16,7 @@ use crate::limits::{
     THROUGHPUT_RUS_MIN,
 };
 use crate::query::{self, ItemsRequest, Scope};
+use crate::rules::index_policy::IndexingDirective;
 use crate::rules::partition_key::PartitionKey;
 use crate::rules::{binary_json, json, resource_id};
 use crate::store::Container;
@@ -179,6 +180,12 @@ impl Call<'_> {
             }
             _ => Ok(container),
         }
+    }
+
+    /// Whether the items that the request writes are to be indexed.
+    pub(crate) fn indexing_directive(&self) -> Result<IndexingDirective, DocumentsError> {
+        self.header(headers::INDEXING_DIRECTIVE)
+            .map_or(Ok(IndexingDirective::Default), IndexingDirective::parse)
     }
 
     /// Triggers can't be run, and a write that should have run one must not pass as done.

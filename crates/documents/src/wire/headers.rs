@@ -15,6 +15,7 @@ pub(crate) const END_EPK: &str = "x-ms-end-epk";
 pub(crate) const IF_MATCH: &str = "if-match";
 pub(crate) const IF_MODIFIED_SINCE: &str = "if-modified-since";
 pub(crate) const IF_NONE_MATCH: &str = "if-none-match";
+pub(crate) const INDEXING_DIRECTIVE: &str = "x-ms-indexing-directive";
 pub(crate) const INTENDED_RID: &str = "x-ms-cosmos-intended-collection-rid";
 pub(crate) const IS_BATCH: &str = "x-ms-cosmos-is-batch-request";
 pub(crate) const IS_QUERY: &str = "x-ms-documentdb-isquery";
