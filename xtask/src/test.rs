@@ -22,9 +22,14 @@ const SOURCES: &[Phase] = &[
 ];
 
 /// What needs several servers of its own.
-const NODES: &[Phase] = &[("several nodes, a balancer, an outage", |context, tally| {
-    nodes(context, tally, &["--kills", "2", "--outage-seconds", "8"])
-})];
+const NODES: &[Phase] = &[
+    ("several nodes, a balancer, an outage", |context, tally| {
+        nodes(context, tally, &["--kills", "2", "--outage-seconds", "8"])
+    }),
+    ("the change feed while the server is killed", |context, tally| {
+        crash(context, tally, &["--feed-seconds", "15"])
+    }),
+];
 
 const SERVER: Phase = ("building the server", |context, _| server::build(context));
 
@@ -38,6 +43,10 @@ const LONG: &[Phase] = &[
         let load = ["--kills", "1", "--load-seconds", &seconds, "--seed", "2000"];
         crash(context, tally, &load)
     }),
+    (
+        "the change feed while the server is killed, long",
+        |context, tally| crash(context, tally, &["--feed-seconds", "60"]),
+    ),
     ("several nodes, long", |context, tally| {
         nodes(context, tally, &["--kills", "20", "--seed", "1000"])
     }),

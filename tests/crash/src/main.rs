@@ -11,6 +11,7 @@ mod book;
 mod broken_store;
 mod client;
 mod documents;
+mod feed;
 mod platform;
 mod report;
 mod round;
@@ -51,6 +52,9 @@ struct Arguments {
     /// Kills nothing, but has content in an object store that fails, under load for so many seconds.
     #[arg(long, requires = "s3_server", conflicts_with = "content_config")]
     broken_store_seconds: Option<u64>,
+    /// Tests the change feed instead: writers and leases for so many seconds, with two kills.
+    #[arg(long, conflicts_with = "broken_store_seconds")]
+    feed_seconds: Option<u64>,
     /// The program that is this object store: `s3-server`.
     #[arg(long)]
     s3_server: Option<PathBuf>,
@@ -100,6 +104,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
         .unwrap_or_else(|| temporary.path().to_path_buf());
     if let Some(seconds) = arguments.broken_store_seconds {
         return broken_store::run(arguments, &folder, seconds);
+    }
+    if let Some(seconds) = arguments.feed_seconds {
+        return feed::run(arguments, &folder, seconds);
     }
     let mut writers = round::writers(arguments.writers);
     let mut report = report::Report::default();
