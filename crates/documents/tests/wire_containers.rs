@@ -368,9 +368,6 @@ async fn what_is_not_served_says_so() {
     }
     f.send("GET", "/dbs/d/nothing", &[], "").await.expect(404);
     f.send("PUT", "/dbs", &[], "").await.expect(405);
-    f.send("GET", DOCS, &[("a-im", "Full-Fidelity Feed")], "")
-        .await
-        .expect(501);
 }
 
 #[tokio::test]
