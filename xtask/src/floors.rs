@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("content-objects", 1),
     ("identity", 2),
     ("documents-sql", 2),
+    ("scripts", 2),
     ("documents", 3),
     ("blobs", 3),
     ("platform-storage", 4),

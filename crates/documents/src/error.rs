@@ -64,6 +64,24 @@ pub enum DocumentsError {
     /// Another operation of the same batch failed (424).
     #[error("Another operation of the batch failed; nothing of the batch was stored.")]
     FailedDependency,
+    /// A script threw, or is none (400; the thrown number is the substatus).
+    #[error("{message}")]
+    Script {
+        /// What went wrong, in the service's form.
+        message: String,
+        /// The number of the error that was thrown.
+        number: Option<u32>,
+        /// What it logged.
+        log: String,
+    },
+    /// A script took too long (408); nothing of it was stored.
+    #[error(
+        "The script exceeded the time that it may take; nothing of it was stored. Do less in one run: watch what the collection's functions return, and go on with another run."
+    )]
+    ScriptTimeout,
+    /// All places for scripts were taken for long (429/3092).
+    #[error("Too many scripts run at once, so nothing was done. Try again later.")]
+    TooManyScripts,
     /// The container's throughput is used up (429/3200).
     #[error(
         "Request rate is large: the throughput that is provisioned is used up, so nothing was done. Try again after {retry_after_milliseconds} ms, or provision more."
@@ -112,21 +130,22 @@ impl DocumentsError {
             | Self::PartitionKeyMismatch(_)
             | Self::ContainerRecreated(_)
             | Self::Query(_)
-            | Self::Execution(_) => StatusCode::BAD_REQUEST,
+            | Self::Execution(_)
+            | Self::Script { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::OwnerNotFound(_) | Self::SessionNotAvailable(_) => {
                 StatusCode::NOT_FOUND
             }
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::QueryTimeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::QueryTimeout(_) | Self::ScriptTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::PartitionKeyRangeGone(_) => StatusCode::GONE,
             Self::PreconditionFailed(_) | Self::PatchConditionFalse => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FailedDependency => StatusCode::FAILED_DEPENDENCY,
             Self::RetryWith => retry_with(),
-            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests { .. } | Self::TooManyScripts => StatusCode::TOO_MANY_REQUESTS,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Ledger(error) => match error {
@@ -153,6 +172,8 @@ impl DocumentsError {
             Self::SessionNotAvailable(_) | Self::PartitionKeyRangeGone(_) => 1002,
             Self::PatchConditionFalse => 1110,
             Self::TooManyRequests { .. } => 3200,
+            Self::TooManyScripts => 3092,
+            Self::Script { number, .. } => number.unwrap_or(400),
             // "Storage quota exceeded": what the protocol has nearest to a full disk.
             Self::Ledger(LedgerError::Full) => 1014,
             // "Server-generated 503", as .NET's and Java's clients have it in their list.
@@ -190,6 +211,7 @@ impl DocumentsError {
         match self {
             // The client parses this one as JSON.
             Self::Query(errors) => errors.to_json().to_string(),
+            Self::Script { message, .. } => serde_json::json!({"Errors": [message]}).to_string(),
             // Keys hold names that others than the owner may read in a log; the cause is enough.
             Self::Ledger(LedgerError::Conflict(_)) => Self::RetryWith.to_string(),
             Self::Ledger(LedgerError::Unavailable(_)) => {

@@ -7,7 +7,7 @@
 //! * [`operation`] lists every public operation of the original, served or not.
 //!
 //! Inside: `rules` decides without I/O, `store` knows keys and transactions, `query` walks
-//! indexes, `operations` has a file per operation of the protocol, `wire` what they share.
+//! indexes, `scripting` runs JavaScript, `operations` has a file per operation of the protocol, `wire` what they share.
 
 mod auth;
 pub mod error;
@@ -16,6 +16,7 @@ pub mod operation;
 mod operations;
 mod query;
 pub mod rules;
+mod scripting;
 mod service;
 mod store;
 mod throughput;
@@ -92,6 +93,7 @@ pub struct Documents {
     pub(crate) catalog: store::catalog::Catalog,
     pub(crate) queries: query::QueryCache,
     pub(crate) budgets: throughput::Budgets,
+    pub(crate) scripts: scripting::Runner,
     /// The keys that sign resource tokens, by account.
     pub(crate) token_keys: Mutex<HashMap<String, SharedKey>>,
     /// Where the sweep of each container (by number) goes on.
@@ -123,6 +125,7 @@ impl Documents {
             catalog: store::catalog::Catalog::default(),
             queries: query::QueryCache::default(),
             budgets: throughput::Budgets::default(),
+            scripts: scripting::Runner::default(),
             token_keys: Mutex::default(),
             sweep_positions: Mutex::default(),
         })

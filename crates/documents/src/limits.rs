@@ -155,3 +155,49 @@ pub const THROUGHPUT_BUCKETS_MAX: usize = 1_000;
 
 /// Throughput of a container whose creator said nothing (client default).
 pub const THROUGHPUT_RUS_DEFAULT: i64 = 400;
+
+/// Longest text of a script (ours; the request's own bound is 2 MB).
+pub const SCRIPT_BYTES_MAX: usize = 512 * 1024;
+
+/// Stored procedures of a container (service limits: 100).
+pub const STORED_PROCEDURES_MAX: usize = 100;
+
+/// Triggers of a container (service limits: 25).
+pub const TRIGGERS_MAX: usize = 25;
+
+/// User-defined functions of a container (service limits: 50).
+pub const USER_DEFINED_FUNCTIONS_MAX: usize = 50;
+
+/// How long a stored procedure or trigger may take (service limits: 5 seconds).
+pub const SCRIPT_MILLISECONDS_MAX: u64 = 5_000;
+
+/// When a script's further operations are not accepted any more, so that it can end by itself.
+pub const SCRIPT_CLOSING_MILLISECONDS: u64 = 4_000;
+
+/// How long a stopped script may take to notice; its thread then goes on without its request.
+pub const SCRIPT_STOPPING_MILLISECONDS_MAX: u64 = 1_000;
+
+/// Memory of one script (ours).
+pub const SCRIPT_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Stack of a script (ours); threads have 2 MiB.
+pub const SCRIPT_STACK_BYTES_MAX: usize = 512 * 1024;
+
+/// What a script may answer (service limits: 4 MB, as any response).
+pub const SCRIPT_RESULT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What a script may log (ours): percent-encoded it must fit into a header.
+pub const SCRIPT_LOG_BYTES_MAX: usize = 2 * 1024;
+
+/// Scripts that run at once (ours).
+pub const SCRIPTS_RUNNING_MAX: usize = 8;
+
+/// How long a script waits for its turn before it is answered 429 (ours).
+pub const SCRIPT_WAIT_MILLISECONDS_MAX: u64 = 5_000;
+
+/// Writes of a script past which its further operations are not accepted: the ledger's bound, with
+/// room for one more document.
+pub const SCRIPT_WRITES_MAX: usize = ledger::limits::TRANSACTION_WRITES_MAX / 2;
+
+/// As [`SCRIPT_WRITES_MAX`], bytes.
+pub const SCRIPT_WRITE_BYTES_MAX: usize = ledger::limits::TRANSACTION_BYTES_MAX / 2;

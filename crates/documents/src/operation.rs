@@ -61,8 +61,9 @@ macro_rules! operations {
 
 use Support::{No, Partial, Yes};
 
-const SCRIPTS: &str =
-    "server-side JavaScript is not run; do the work in the client, atomically with a transactional batch";
+const PROCEDURES: &str = "a run has 5 s, 64 MiB and a result of 4 MiB; attachments, headers of the request and response, typed arrays, proxies and modules are not there; filters of the chained queries look at every item; an async function that fails ends the run";
+const TRIGGERS: &str = "kept, not run: a write that names a trigger is refused";
+const FUNCTIONS: &str = "kept, not run: a query that calls one is refused";
 const CONFLICTS: &str = "there is one write region, so no conflict arises";
 const ATTACHMENTS: &str = "attachments ended with the original's API version 2018-12-31; use blobs";
 
@@ -108,22 +109,25 @@ operations! {
     ReplaceAttachment: "PUT" "/dbs/{db}/colls/{coll}/docs/{doc}/attachments/{id}" [""] "Replace Attachment", "rest/api/cosmos-db/replace-an-attachment", No(ATTACHMENTS);
     DeleteAttachment: "DELETE" "/dbs/{db}/colls/{coll}/docs/{doc}/attachments/{id}" [""] "Delete Attachment", "rest/api/cosmos-db/delete-an-attachment", No(ATTACHMENTS);
 
-    CreateStoredProcedure: "POST" "/dbs/{db}/colls/{coll}/sprocs" [""] "Create Stored Procedure", "rest/api/cosmos-db/create-a-stored-procedure", No(SCRIPTS);
-    ListStoredProcedures: "GET" "/dbs/{db}/colls/{coll}/sprocs" [""] "List Stored Procedures", "rest/api/cosmos-db/list-stored-procedures", No(SCRIPTS);
-    GetStoredProcedure: "GET" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Get Stored Procedure", "rest/api/cosmos-db/stored-procedures", No(SCRIPTS);
-    ReplaceStoredProcedure: "PUT" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Replace Stored Procedure", "rest/api/cosmos-db/replace-a-stored-procedure", No(SCRIPTS);
-    DeleteStoredProcedure: "DELETE" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Delete Stored Procedure", "rest/api/cosmos-db/delete-a-stored-procedure", No(SCRIPTS);
-    ExecuteStoredProcedure: "POST" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Execute Stored Procedure", "rest/api/cosmos-db/execute-a-stored-procedure", No(SCRIPTS);
-    CreateTrigger: "POST" "/dbs/{db}/colls/{coll}/triggers" [""] "Create Trigger", "rest/api/cosmos-db/create-a-trigger", No(SCRIPTS);
-    ListTriggers: "GET" "/dbs/{db}/colls/{coll}/triggers" [""] "List Triggers", "rest/api/cosmos-db/list-triggers", No(SCRIPTS);
-    GetTrigger: "GET" "/dbs/{db}/colls/{coll}/triggers/{trigger}" [""] "Get Trigger", "rest/api/cosmos-db/triggers", No(SCRIPTS);
-    ReplaceTrigger: "PUT" "/dbs/{db}/colls/{coll}/triggers/{trigger}" [""] "Replace Trigger", "rest/api/cosmos-db/replace-a-trigger", No(SCRIPTS);
-    DeleteTrigger: "DELETE" "/dbs/{db}/colls/{coll}/triggers/{trigger}" [""] "Delete Trigger", "rest/api/cosmos-db/delete-a-trigger", No(SCRIPTS);
-    CreateUserDefinedFunction: "POST" "/dbs/{db}/colls/{coll}/udfs" [""] "Create User Defined Function", "rest/api/cosmos-db/create-a-user-defined-function", No(SCRIPTS);
-    ListUserDefinedFunctions: "GET" "/dbs/{db}/colls/{coll}/udfs" [""] "List User Defined Functions", "rest/api/cosmos-db/list-user-defined-functions", No(SCRIPTS);
-    GetUserDefinedFunction: "GET" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Get User Defined Function", "rest/api/cosmos-db/user-defined-functions", No(SCRIPTS);
-    ReplaceUserDefinedFunction: "PUT" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Replace User Defined Function", "rest/api/cosmos-db/replace-a-user-defined-function", No(SCRIPTS);
-    DeleteUserDefinedFunction: "DELETE" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Delete User Defined Function", "rest/api/cosmos-db/delete-a-user-defined-function", No(SCRIPTS);
+    CreateStoredProcedure: "POST" "/dbs/{db}/colls/{coll}/sprocs" [""] "Create Stored Procedure", "rest/api/cosmos-db/create-a-stored-procedure", Yes;
+    ListStoredProcedures: "GET" "/dbs/{db}/colls/{coll}/sprocs" [""] "List Stored Procedures", "rest/api/cosmos-db/list-stored-procedures", Yes;
+    QueryStoredProcedures: "POST" "/dbs/{db}/colls/{coll}/sprocs" ["x-ms-documentdb-isquery"] "Query Stored Procedures", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("in one page");
+    GetStoredProcedure: "GET" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Get Stored Procedure", "rest/api/cosmos-db/stored-procedures", Yes;
+    ReplaceStoredProcedure: "PUT" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Replace Stored Procedure", "rest/api/cosmos-db/replace-a-stored-procedure", Yes;
+    DeleteStoredProcedure: "DELETE" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Delete Stored Procedure", "rest/api/cosmos-db/delete-a-stored-procedure", Yes;
+    ExecuteStoredProcedure: "POST" "/dbs/{db}/colls/{coll}/sprocs/{sproc}" [""] "Execute Stored Procedure", "rest/api/cosmos-db/execute-a-stored-procedure", Partial(PROCEDURES);
+    CreateTrigger: "POST" "/dbs/{db}/colls/{coll}/triggers" [""] "Create Trigger", "rest/api/cosmos-db/create-a-trigger", Partial(TRIGGERS);
+    ListTriggers: "GET" "/dbs/{db}/colls/{coll}/triggers" [""] "List Triggers", "rest/api/cosmos-db/list-triggers", Yes;
+    QueryTriggers: "POST" "/dbs/{db}/colls/{coll}/triggers" ["x-ms-documentdb-isquery"] "Query Triggers", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("in one page");
+    GetTrigger: "GET" "/dbs/{db}/colls/{coll}/triggers/{trigger}" [""] "Get Trigger", "rest/api/cosmos-db/triggers", Yes;
+    ReplaceTrigger: "PUT" "/dbs/{db}/colls/{coll}/triggers/{trigger}" [""] "Replace Trigger", "rest/api/cosmos-db/replace-a-trigger", Partial(TRIGGERS);
+    DeleteTrigger: "DELETE" "/dbs/{db}/colls/{coll}/triggers/{trigger}" [""] "Delete Trigger", "rest/api/cosmos-db/delete-a-trigger", Yes;
+    CreateUserDefinedFunction: "POST" "/dbs/{db}/colls/{coll}/udfs" [""] "Create User Defined Function", "rest/api/cosmos-db/create-a-user-defined-function", Partial(FUNCTIONS);
+    ListUserDefinedFunctions: "GET" "/dbs/{db}/colls/{coll}/udfs" [""] "List User Defined Functions", "rest/api/cosmos-db/list-user-defined-functions", Yes;
+    QueryUserDefinedFunctions: "POST" "/dbs/{db}/colls/{coll}/udfs" ["x-ms-documentdb-isquery"] "Query User Defined Functions", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("in one page");
+    GetUserDefinedFunction: "GET" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Get User Defined Function", "rest/api/cosmos-db/user-defined-functions", Yes;
+    ReplaceUserDefinedFunction: "PUT" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Replace User Defined Function", "rest/api/cosmos-db/replace-a-user-defined-function", Partial(FUNCTIONS);
+    DeleteUserDefinedFunction: "DELETE" "/dbs/{db}/colls/{coll}/udfs/{udf}" [""] "Delete User Defined Function", "rest/api/cosmos-db/delete-a-user-defined-function", Yes;
 
     CreateUser: "POST" "/dbs/{db}/users" [""] "Create User", "rest/api/cosmos-db/create-a-user", Yes;
     ListUsers: "GET" "/dbs/{db}/users" [""] "List Users", "rest/api/cosmos-db/list-users", Yes;

@@ -358,10 +358,8 @@ async fn offers() {
 async fn what_is_not_served_says_so() {
     let f = fixture().with_container(json!({})).await;
     for (method, path) in [
-        ("POST", "/dbs/d/colls/c/sprocs"),
-        ("POST", "/dbs/d/colls/c/sprocs/s"),
-        ("GET", "/dbs/d/colls/c/triggers"),
-        ("GET", "/dbs/d/colls/c/udfs/u"),
+        ("POST", "/dbs/d/colls/c/docs/i/attachments"),
+        ("GET", "/dbs/d/colls/c/conflicts/x"),
     ] {
         let body = f.send(method, path, &[], "").await.expect(501).json();
         assert_eq!(body["code"], "NotImplemented");

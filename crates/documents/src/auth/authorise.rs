@@ -39,6 +39,8 @@ enum Right {
     Container,
     ReadItems,
     WriteItems,
+    /// To read scripts, which are the whole container's.
+    ReadScripts,
     /// To read databases, containers, users, offers.
     ReadCatalog,
     /// To change them; or to read permissions, whose tokens may write.
@@ -64,7 +66,17 @@ fn right(operation: Operation) -> Right {
         | Operation::DeleteDocument
         | Operation::ExecuteBatch
         | Operation::ExecuteBulk
-        | Operation::DeleteByPartitionKey => Right::WriteItems,
+        | Operation::DeleteByPartitionKey
+        | Operation::ExecuteStoredProcedure => Right::WriteItems,
+        Operation::ListStoredProcedures
+        | Operation::QueryStoredProcedures
+        | Operation::GetStoredProcedure
+        | Operation::ListTriggers
+        | Operation::QueryTriggers
+        | Operation::GetTrigger
+        | Operation::ListUserDefinedFunctions
+        | Operation::QueryUserDefinedFunctions
+        | Operation::GetUserDefinedFunction => Right::ReadScripts,
         Operation::ListDatabases
         | Operation::QueryDatabases
         | Operation::GetDatabase
@@ -109,6 +121,12 @@ pub(crate) async fn authorise(
         Caller::Token(grant) => match right {
             Right::Account => Ok(()),
             Right::Container => in_container(call, grant).await,
+            Right::ReadScripts => {
+                if grant.item.is_some() || grant.partition_key.is_some() {
+                    return Err(insufficient("it is for a part of the container"));
+                }
+                in_container(call, grant).await
+            }
             Right::ReadItems | Right::WriteItems => {
                 if right == Right::WriteItems && !grant.all {
                     return Err(insufficient("its mode is Read"));
@@ -186,7 +204,11 @@ mod tests {
         );
         assert_eq!(
             of(Right::WriteItems),
-            "CreateDocument UpsertDocument ReplaceDocument PatchDocument DeleteDocument ExecuteBatch ExecuteBulk DeleteByPartitionKey"
+            "CreateDocument UpsertDocument ReplaceDocument PatchDocument DeleteDocument ExecuteBatch ExecuteBulk DeleteByPartitionKey ExecuteStoredProcedure"
+        );
+        assert_eq!(
+            of(Right::ReadScripts),
+            "ListStoredProcedures QueryStoredProcedures GetStoredProcedure ListTriggers QueryTriggers GetTrigger ListUserDefinedFunctions QueryUserDefinedFunctions GetUserDefinedFunction"
         );
         assert_eq!(
             of(Right::ReadCatalog),

@@ -24,7 +24,7 @@ use crate::wire::answer::Answer;
 
 /// What is done to an item.
 #[derive(Debug, Clone)]
-pub(super) enum Action {
+pub(crate) enum Action {
     Create(NewDocument),
     Upsert(NewDocument),
     Replace(NewDocument),
@@ -35,26 +35,26 @@ pub(super) enum Action {
 
 /// An action and what it is done to.
 #[derive(Debug, Clone)]
-pub(super) struct ItemAction {
-    pub(super) action: Action,
-    pub(super) id: String,
-    pub(super) key: PartitionKey,
-    pub(super) if_match: Option<TagList>,
-    pub(super) if_none_match: Option<TagList>,
+pub(crate) struct ItemAction {
+    pub(crate) action: Action,
+    pub(crate) id: String,
+    pub(crate) key: PartitionKey,
+    pub(crate) if_match: Option<TagList>,
+    pub(crate) if_none_match: Option<TagList>,
 }
 
 /// What came of it.
 #[derive(Debug, Clone)]
-pub(super) struct ItemResult {
-    pub(super) status: StatusCode,
-    pub(super) etag: Option<String>,
-    pub(super) body: Bytes,
-    pub(super) charge: f64,
+pub(crate) struct ItemResult {
+    pub(crate) status: StatusCode,
+    pub(crate) etag: Option<String>,
+    pub(crate) body: Bytes,
+    pub(crate) charge: f64,
 }
 
 impl ItemResult {
     /// As the answer of an operation that came alone.
-    pub(super) fn into_answer(self, container: &Container, sequence: Sequence, minimal: bool) -> Answer {
+    pub(crate) fn into_answer(self, container: &Container, sequence: Sequence, minimal: bool) -> Answer {
         let body = if minimal { Bytes::new() } else { self.body };
         let answer = Answer::new(self.status, body, self.charge)
             .with_session(sequence)
@@ -68,7 +68,7 @@ impl ItemResult {
 
 /// Stages an action. Without a snapshot a creation relies on the commit to find out whether the
 /// item exists.
-pub(super) async fn stage(
+pub(crate) async fn stage(
     documents: &Documents,
     tx: &mut Transaction,
     snapshot: Option<&dyn Snapshot>,
@@ -215,7 +215,7 @@ fn condition_holds(
 }
 
 /// Runs an action by itself: as often as it takes others to leave it alone, within a bound.
-pub(super) async fn run(
+pub(crate) async fn run(
     documents: &Documents,
     container: Arc<Container>,
     item: &ItemAction,

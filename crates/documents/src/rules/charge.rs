@@ -33,6 +33,12 @@ pub(crate) fn page(bytes_loaded: u64, items_loaded: u64, index_keys: u64) -> f64
     )
 }
 
+/// A script's own work; a step is a call or a turn of a loop. A second of it is about a thousand.
+#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+pub(crate) fn script(steps: u64) -> f64 {
+    rounded(1.0 + steps as f64 / 20_000.0)
+}
+
 fn rounded(charge: f64) -> f64 {
     (charge * 100.0).round() / 100.0
 }

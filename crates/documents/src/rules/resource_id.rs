@@ -15,6 +15,12 @@ pub enum Kind {
     Document = 0,
     /// A partition key range.
     PartitionKeyRange = 5,
+    /// A user-defined function.
+    UserDefinedFunction = 6,
+    /// A trigger.
+    Trigger = 7,
+    /// A stored procedure.
+    StoredProcedure = 8,
 }
 
 const CONTAINER_BIT: u32 = 1 << 31;

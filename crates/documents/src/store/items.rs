@@ -489,7 +489,7 @@ pub(crate) fn read_number(pointer: &[u8]) -> Result<u64, DocumentsError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-fn require_container(tx: &mut Transaction, container: &Container) {
+pub(super) fn require_container(tx: &mut Transaction, container: &Container) {
     if !tx
         .preconditions()
         .iter()

@@ -13,6 +13,7 @@
 //! | 9 permission | database number, user number, id | [`super::permissions::PermissionRecord`] |
 //! | 10 token key | account | the key that signs resource tokens |
 //! | 11 versions' beginning | versions number | the commit behind which all versions are kept, 8 bytes; nothing: the commit that wrote this |
+//! | 12 script | container number, kind, id | [`super::scripts::ScriptRecord`] |
 //! | 16 item | container number, item number | [`super::records::ItemRecord`] |
 //! | 17 id | container number, partition key, id | the item's number |
 //! | 19 unique key | container number, partition key, which, hash of the values | the item's number |
@@ -45,6 +46,7 @@ const USER: u8 = 8;
 const PERMISSION: u8 = 9;
 const TOKEN_KEY: u8 = 10;
 const VERSIONS_BEGINNING: u8 = 11;
+const SCRIPT: u8 = 12;
 const ITEM: u8 = 16;
 const ID: u8 = 17;
 const UNIQUE: u8 = 19;
@@ -166,6 +168,22 @@ pub(crate) fn permission(database: u32, user: u32, id: &str) -> Key {
 /// The key that signs an account's resource tokens.
 pub(crate) fn token_key(account: &str) -> Key {
     tagged(TOKEN_KEY).str_bounded(account, NAME_BYTES_MAX).finish()
+}
+
+/// The scripts of a container, of every kind.
+pub(crate) fn all_scripts(container: u32) -> Key {
+    tagged(SCRIPT).u32(container).finish()
+}
+
+/// `kind` as in resource ids.
+pub(crate) fn scripts(container: u32, kind: u8) -> Key {
+    tagged(SCRIPT).u32(container).u8(kind).finish()
+}
+
+pub(crate) fn script(container: u32, kind: u8, id: &str) -> Key {
+    KeyWriter::after(&scripts(container, kind))
+        .str_bounded(id, NAME_BYTES_MAX)
+        .finish()
 }
 
 pub(crate) fn items(container: u32) -> Key {

@@ -17,6 +17,7 @@ mod numbers;
 mod partition_items;
 pub(crate) mod permissions;
 pub(crate) mod records;
+pub(crate) mod scripts;
 mod sweep;
 mod transfer;
 pub(crate) mod users;

@@ -58,6 +58,12 @@ impl Answer {
             .with(headers::CONTENT_PATH, container.rid.clone())
     }
 
+    /// What a script logged.
+    pub(crate) fn with_script_log(self, log: &str) -> Self {
+        let encoded = percent_encoding::utf8_percent_encode(log, percent_encoding::NON_ALPHANUMERIC);
+        self.with(headers::SCRIPT_LOG_RESULTS, encoded.to_string())
+    }
+
     /// A feed of resources that are values.
     pub(crate) fn feed(rid: &str, kind: &str, resources: &[Value], charge: f64) -> Self {
         let body = json!({"_rid": rid, kind: resources, "_count": resources.len()});
@@ -80,6 +86,8 @@ impl Answer {
             DocumentsError::TooManyRequests {
                 retry_after_milliseconds,
             } => answer.with(headers::RETRY_AFTER, retry_after_milliseconds.to_string()),
+            DocumentsError::TooManyScripts => answer.with(headers::RETRY_AFTER, "1000"),
+            DocumentsError::Script { log, .. } if !log.is_empty() => answer.with_script_log(log),
             _ => answer,
         };
         match error.substatus() {

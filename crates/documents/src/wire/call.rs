@@ -21,6 +21,7 @@ use crate::rules::partition_key::PartitionKey;
 use crate::rules::{binary_json, json, resource_id};
 use crate::store::Container;
 use crate::store::records::Throughput;
+use crate::store::scripts::ScriptKind;
 use crate::store::users::User;
 use crate::{Account, Documents};
 
@@ -325,11 +326,38 @@ impl Call<'_> {
             {
                 self.set_segment(5, item);
             }
+            if let Some(kind) = ScriptKind::of_segment(self.segment(4))
+                && !self.segment(5).is_empty()
+            {
+                self.resolve_script(snapshot.as_ref(), &database, &id, kind)
+                    .await?;
+            }
             self.set_segment(3, id);
         }
         self.set_segment(1, database);
         if self.segment(2) == "users" && !self.segment(3).is_empty() {
             self.resolve_principals(snapshot.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Scripts are few, so one with a resource id is looked for among all.
+    async fn resolve_script(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        database: &str,
+        container: &str,
+        kind: ScriptKind,
+    ) -> Result<(), DocumentsError> {
+        let documents = self.documents;
+        let container = documents
+            .container(&self.account.name, database, container)
+            .await?;
+        let listed = documents.list_scripts(snapshot, &container, kind, None, kind.count_max());
+        let (scripts, _) = listed.await?;
+        let rid = self.segment(5);
+        if let Some(found) = scripts.into_iter().find(|script| script.rid(&container) == rid) {
+            self.set_segment(5, found.record.id);
         }
         Ok(())
     }

@@ -151,7 +151,7 @@ fn below_container(method: &Method, map: &http::HeaderMap, rest: &[&str]) -> Opt
             map,
             Operation::ListStoredProcedures,
             Operation::CreateStoredProcedure,
-            None,
+            Some(Operation::QueryStoredProcedures),
         ),
         ["sprocs", _] if method == Method::POST => Some(Operation::ExecuteStoredProcedure),
         ["sprocs", _] => by_method(
@@ -165,7 +165,7 @@ fn below_container(method: &Method, map: &http::HeaderMap, rest: &[&str]) -> Opt
             map,
             Operation::ListTriggers,
             Operation::CreateTrigger,
-            None,
+            Some(Operation::QueryTriggers),
         ),
         ["triggers", _] => by_method(
             method,
@@ -178,7 +178,7 @@ fn below_container(method: &Method, map: &http::HeaderMap, rest: &[&str]) -> Opt
             map,
             Operation::ListUserDefinedFunctions,
             Operation::CreateUserDefinedFunction,
-            None,
+            Some(Operation::QueryUserDefinedFunctions),
         ),
         ["udfs", _] => by_method(
             method,

@@ -1,0 +1,11 @@
+//! Delete Stored Procedure.
+
+use super::script_resource;
+use crate::error::DocumentsError;
+use crate::store::scripts::ScriptKind;
+use crate::wire::answer::Answer;
+use crate::wire::call::Call;
+
+pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
+    script_resource::delete(call, ScriptKind::StoredProcedure).await
+}

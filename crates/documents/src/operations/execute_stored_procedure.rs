@@ -1,0 +1,103 @@
+//! Execute Stored Procedure: its text is run, and what it wrote is committed, on one partition.
+//!
+//! Invariant: one commit, or nothing. If others wrote what the script wrote, it is run again from
+//! the beginning, within the time of one run.
+
+use http::StatusCode;
+use ledger::LedgerError;
+use scripts::{Input, Role};
+use serde_json::Value;
+
+use crate::error::DocumentsError;
+use crate::limits::COMMIT_ATTEMPTS_MAX;
+use crate::scripting::{self, Deadline, Session};
+use crate::store::keys::{ConflictCause, conflict_cause};
+use crate::store::scripts::{ScriptKind, no_script};
+use crate::wire::answer::Answer;
+use crate::wire::call::Call;
+use crate::wire::headers;
+
+/// What a run that set no response answers: an empty string, as the service does.
+const NO_RESPONSE: &str = "\"\"";
+
+pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
+    let documents = call.documents;
+    let mut container = call.container().await?;
+    let key = call.item_key(&container)?;
+    let parameters = parameters(call)?;
+    let logs = call.flag(headers::SCRIPT_ENABLE_LOGGING);
+    let deadline = Deadline::begin();
+    let mut charge = 0.0;
+    for _ in 0..COMMIT_ATTEMPTS_MAX {
+        let snapshot = call.snapshot().await?;
+        let (kind, id) = (ScriptKind::StoredProcedure, call.segment(5));
+        let found = documents.script(snapshot.as_ref(), &container, kind, id).await?;
+        let script = found.ok_or_else(|| no_script(kind, id))?;
+        let input = Input {
+            id: script.record.id,
+            source: script.record.body,
+            role: Role::Procedure,
+            self_link: container.self_link(),
+            alt_link: container.name_path(),
+            operation_type: None,
+            parameters: parameters.clone(),
+            request_body: Some(parameters.clone()),
+            response_body: None,
+        };
+        let mut session = Session::new(documents, container.clone(), key.clone(), snapshot.clone());
+        let ended = scripting::run(documents, input, &mut session, deadline).await;
+        let ended = ended.map_err(|error| without_log(error, logs))?;
+        charge += session.charge;
+        let sequence = if session.tx.is_empty() {
+            snapshot.sequence()
+        } else {
+            match documents.ledger.commit(session.tx).await {
+                Ok(committed) => committed.sequence,
+                Err(LedgerError::Conflict(conflict)) => {
+                    if conflict_cause(&conflict.key) == ConflictCause::Container {
+                        documents.catalog.forget(&container);
+                        container = documents.latest(&container).await?;
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let body = ended.outcome.response_body;
+        let body = body.unwrap_or_else(|| NO_RESPONSE.to_owned());
+        let answer = Answer::new(StatusCode::OK, body, charge)
+            .with_session(sequence)
+            .with_owner(&container);
+        return Ok(if logs {
+            answer.with_script_log(&ended.log)
+        } else {
+            answer
+        });
+    }
+    Err(DocumentsError::RetryWith)
+}
+
+/// Logs are told to who asked for them.
+fn without_log(error: DocumentsError, logs: bool) -> DocumentsError {
+    match error {
+        DocumentsError::Script { message, number, .. } if !logs => DocumentsError::Script {
+            message,
+            number,
+            log: String::new(),
+        },
+        other => other,
+    }
+}
+
+/// The arguments, as JSON; none is an empty array.
+fn parameters(call: &Call<'_>) -> Result<String, DocumentsError> {
+    if call.body.trim_ascii().is_empty() {
+        return Ok("[]".to_owned());
+    }
+    match call.json_body()? {
+        body @ Value::Array(_) => Ok(body.to_string()),
+        _ => Err(DocumentsError::bad_request(
+            "The arguments of a stored procedure must be a JSON array.",
+        )),
+    }
+}
