@@ -49,6 +49,7 @@ codes! {
     BlobArchived 409 "This operation is not permitted on an archived blob.";
     BlobIsSealed 409 "The specified blob is sealed and its contents can't be modified unless the blob is re-created after a delete.";
     BlobNotFound 404 "The specified blob does not exist.";
+    BlobOverwritten 409 "The blob has been recreated since the previous snapshot was taken.";
     BlockCountExceedsLimit 409 "The committed block count cannot exceed the maximum limit of 50,000 blocks.";
     BlockListTooLong 400 "The block list may not contain more than 50,000 blocks.";
     CannotVerifyCopySource 404 "The specified copy source could not be read by this service.";
@@ -58,6 +59,9 @@ codes! {
     CorsPreflightFailure 403 "CORS not enabled or no matching rule found for this request.";
     DuplicateTagNames 400 "The tags specified contain duplicate names.";
     EmptyTagName 400 "The name of one of the tags specified is empty.";
+    IncrementalCopyBlobMismatch 409 "The specified source blob is different than the copy source of the existing incremental copy blob.";
+    IncrementalCopyOfEarlierSnapshotNotAllowed 409 "The specified snapshot is earlier than the last snapshot copied into the incremental copy blob.";
+    IncrementalCopySourceMustBeSnapshot 409 "The source for incremental copy request must be a snapshot.";
     InsufficientAccountPermissions 403 "The account being accessed does not have sufficient permissions to execute this operation.";
     InternalError 500 "The server encountered an internal error. Please retry the request.";
     InvalidAuthenticationInfo 400 "The authentication information was not provided in the correct format. Verify the value of Authorization header.";
@@ -69,6 +73,7 @@ codes! {
     InvalidInput 400 "One of the request inputs is not valid.";
     InvalidMd5 400 "The MD5 value specified in the request is invalid. The MD5 value must be 128 bits and Base64-encoded.";
     InvalidMetadata 400 "The specified metadata is invalid. It includes characters that are not permitted.";
+    InvalidPageRange 416 "The page range specified is invalid.";
     InvalidQueryParameterValue 400 "Value for one of the query parameters specified in the request URI is invalid.";
     InvalidRange 416 "The range specified is invalid for the current size of the resource.";
     InvalidResourceName 400 "The specified resource name contains invalid characters.";
@@ -98,10 +103,14 @@ codes! {
     NoPendingCopyOperation 409 "There is currently no pending copy operation.";
     NotImplemented 501 "The requested operation is not implemented by this server; docs/compat/blobs.md lists what is.";
     OperationTimedOut 500 "The operation could not be completed within the permitted time.";
+    OperationNotAllowedOnIncrementalCopyBlob 409 "The specified operation is not allowed on an incremental copy blob.";
     OutOfRangeInput 400 "One of the request inputs is out of range.";
     OutOfRangeQueryParameterValue 400 "One of the query parameters specified in the request URI is outside the permissible range.";
+    PreviousSnapshotCannotBeNewer 400 "The prevsnapshot query parameter value cannot be newer than the snapshot query parameter value.";
+    PreviousSnapshotNotFound 409 "The previous snapshot is not found.";
     PublicAccessNotPermitted 409 "Public access is not permitted on this storage account.";
     RequestBodyTooLarge 413 "The request body is too large and exceeds the maximum permissible limit.";
+    SequenceNumberConditionNotMet 412 "The sequence number condition specified was not met.";
     ServerBusy 503 "The server is currently unable to receive requests. Please retry your request.";
     SnapshotsPresent 409 "This operation is not permitted while the blob has snapshots.";
     SourceConditionNotMet 412 "The source condition specified using HTTP conditional header(s) is not met.";

@@ -57,6 +57,7 @@ pub struct Blobs {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) settings: Settings,
+    pub(crate) page_queues: store::pages::Queues,
 }
 
 impl std::fmt::Debug for Blobs {
@@ -83,6 +84,7 @@ impl Blobs {
             clock,
             random,
             settings,
+            page_queues: store::pages::Queues::default(),
         })
     }
 

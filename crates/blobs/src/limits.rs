@@ -118,6 +118,45 @@ pub const STEP_WRITES_MAX: usize = ledger::limits::TRANSACTION_WRITES_MAX / 5;
 /// Bytes after which such a step ends; behind them, too, there is place for one blob of any kind.
 pub const STEP_BYTES_MAX: usize = ledger::limits::TRANSACTION_BYTES_MAX / 5;
 
+/// A page (Understanding page blobs).
+pub const PAGE_BYTES: u64 = 512;
+
+/// Largest page blob (Put Blob, "Remarks").
+pub const PAGE_BLOB_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024 * 1024;
+
+/// Largest update of pages (Put Page, "Remarks").
+pub const PUT_PAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Pages of a segment, the part of a page blob that one record is about: as much as one update may be.
+pub const SEGMENT_PAGES: u32 = 8_192;
+
+/// Bytes of a segment.
+pub const SEGMENT_BYTES: u64 = PAGE_BYTES * SEGMENT_PAGES as u64;
+
+/// Places where a segment's bytes may be; with more of them they are gathered in one.
+pub const SEGMENT_PLACES_MAX: usize = 96;
+
+/// Segments that one commit clears; more are cleared in steps.
+pub const CLEAR_SEGMENTS_MAX: usize = 256;
+
+/// Segments whose spans a body reads ahead.
+pub const BODY_SEGMENTS_MAX: usize = 16;
+
+/// Bytes of pieces that a body reads ahead; one segment's come on top.
+pub const BODY_PIECES_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most ranges of one page of Get Page Ranges ("URI parameters").
+pub const PAGE_RANGES_MAX: usize = 10_000;
+
+/// Segments that one page of Get Page Ranges looks at; it may be short.
+pub const PAGE_RANGES_SEGMENTS_MAX: usize = 65_536;
+
+/// How long the pages of a copy that wasn't finished are kept.
+pub const UNFINISHED_COPY_SECONDS: i64 = 24 * 3_600;
+
+/// Queues in which writes of pages wait for each other; two blobs may share one.
+pub const PAGE_QUEUES: usize = 32;
+
 /// Most CORS rules of an account (Set Blob Service Properties, "Remarks").
 pub const CORS_RULES_MAX: usize = 5;
 

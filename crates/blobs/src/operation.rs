@@ -103,23 +103,15 @@ pub const OPERATIONS: &[Operation] = &[
         "GET /c?restype=container&comp=list",
         "versions: none exist; blobs that have staged blocks alone are left out",
     ),
-    partial(
-        "Put Blob",
-        "PUT /c/b",
-        "block and append blobs; no customer keys, CRC64",
-    ),
+    partial("Put Blob", "PUT /c/b", "no customer keys, CRC64"),
     partial(
         "Put Blob from URL",
         "PUT /c/b + x-ms-copy-source, x-ms-blob-type",
-        "sources of this service; no bearer tokens for them",
+        "sources of this service that aren't page blobs; no bearer tokens for them",
     ),
     partial("Get Blob", "GET /c/b", "no versions, structured bodies"),
     partial("Get Blob Properties", "HEAD /c/b", "no versions"),
-    partial(
-        "Set Blob Properties",
-        "PUT /c/b?comp=properties",
-        "block and append blobs",
-    ),
+    yes("Set Blob Properties", "PUT /c/b?comp=properties"),
     yes("Get Blob Metadata", "GET, HEAD /c/b?comp=metadata"),
     yes("Set Blob Metadata", "PUT /c/b?comp=metadata"),
     yes("Lease Blob", "PUT /c/b?comp=lease"),
@@ -127,7 +119,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Copy Blob",
         "PUT /c/b + x-ms-copy-source",
-        "sources of this service: with the account's key, a signature, or open to anybody; finishes at once",
+        "sources of this service: with the account's key, a signature, or open to anybody; finishes at once, for page blobs after a record for each 4 MiB that is written",
     ),
     yes("Abort Copy Blob", "PUT /c/b?comp=copy"),
     partial(
@@ -165,9 +157,21 @@ pub const OPERATIONS: &[Operation] = &[
         "a list past what a record of 4 MiB holds (about 25,000 to 40,000 blocks, by the length of their ids) is refused",
     ),
     yes("Get Block List", "GET /c/b?comp=blocklist"),
-    no(
-        "Put Page, Put Page from URL, Get Page Ranges, Incremental Copy Blob",
-        "page blobs",
+    partial(
+        "Put Page",
+        "PUT /c/b?comp=page",
+        "no CRC64; clearing more than 1 GiB of written pages goes in steps, which readers see",
+    ),
+    partial(
+        "Put Page from URL",
+        "PUT /c/b?comp=page + x-ms-copy-source",
+        "sources of this service; no bearer tokens for them",
+    ),
+    yes("Get Page Ranges", "GET /c/b?comp=pagelist"),
+    partial(
+        "Incremental Copy Blob",
+        "PUT /c/b?comp=incrementalcopy",
+        "sources of this service; finishes at once",
     ),
     partial(
         "Append Block",

@@ -10,8 +10,8 @@ use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::{
-    acl, append, batch, blob, block, container, copy, cors, delete, from_url, lease, list,
-    service as account, snapshot, tags, tier, undelete,
+    acl, append, batch, blob, block, container, copy, cors, delete, from_url, incremental_copy, lease, list,
+    page_list, pages, service as account, snapshot, tags, tier, undelete,
 };
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
@@ -244,6 +244,10 @@ impl Blobs {
             ("DELETE", "") => delete::delete(self, call).await,
             ("PUT", "properties") => blob::set_properties(self, call).await,
             ("PUT", "metadata") => blob::set_metadata(self, call).await,
+            ("PUT", "page") if copies => pages::put_from_url(self, call).await,
+            ("PUT", "page") => pages::put(self, call).await,
+            ("GET", "pagelist") => page_list::get(self, call).await,
+            ("PUT", "incrementalcopy") => incremental_copy::copy(self, call).await,
             ("PUT", "appendblock") if copies => from_url::append_block(self, call).await,
             ("PUT", "appendblock") => append::block(self, call).await,
             ("PUT", "seal") => append::seal(self, call).await,

@@ -15,6 +15,7 @@ use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{PUT_BLOB_BYTES_MAX, RANGE_MD5_BYTES_MAX};
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::pages;
 use crate::rules::conditions::Read;
 use crate::rules::lease;
 use crate::rules::tags::Tags;
@@ -36,7 +37,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let kind = match headers::text(&call.headers, "x-ms-blob-type") {
         Some("BlockBlob") => BlobKind::Block,
         Some("AppendBlob") => BlobKind::Append,
-        Some("PageBlob") => return Err(ErrorCode::NotImplemented.into()),
+        Some("PageBlob") => return pages::create(blobs, call).await,
         Some(_) => return Err(ErrorCode::InvalidHeaderValue.into()),
         None => {
             return Err(BlobsError::with(
@@ -201,6 +202,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     if record.is_archived() {
         return Err(ErrorCode::BlobArchived.into());
     }
+    pages::refuse_incremental(record)?;
     let asked = headers::text(&call.headers, "x-ms-range").or_else(|| headers::text(&call.headers, "range"));
     let (status, range) = match asked {
         None => (StatusCode::OK, 0..record.length),
@@ -304,6 +306,10 @@ async fn change(
             Ok(_) => {
                 let mut response = render::empty(StatusCode::OK);
                 render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+                if record.kind == BlobKind::Page {
+                    let number = record.sequence_number.to_string();
+                    render::set(response.headers_mut(), "x-ms-blob-sequence-number", number);
+                }
                 return Ok(response);
             }
         }
@@ -315,7 +321,7 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
     if call.headers.contains_key("x-ms-blob-content-length")
         || call.headers.contains_key("x-ms-sequence-number-action")
     {
-        return Err(ErrorCode::NotImplemented.into());
+        return pages::set_properties(blobs, call).await;
     }
     let properties = headers::blob_headers(&call.headers)?;
     change(blobs, &call, "setProperties", |record| {

@@ -16,7 +16,7 @@ use crate::operations::source::Source;
 use crate::rules::lease;
 use crate::service::Call;
 use crate::store::keys;
-use crate::store::records::{BlobKind, BlobRecord, CopyRecord};
+use crate::store::records::{BlobKind, BlobRecord, CopyRecord, PagesRecord};
 use crate::wire::{headers, render};
 
 pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -83,6 +83,8 @@ pub(crate) async fn stage_from(
     }
     // The source's content is read once, however often the write is overtaken.
     let mut hashed: Option<(Sequence, Option<[u8; 16]>)> = None;
+    // So are its pages copied.
+    let mut copied: Option<(Sequence, PagesRecord)> = None;
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;
         let original = source.read(blobs, snapshot.as_ref(), call).await?;
@@ -98,6 +100,22 @@ pub(crate) async fn stage_from(
             _ => original.check_md5(blobs, snapshot.as_ref(), call).await?,
         };
         hashed = Some((original.blob.version, md5));
+        if let Some(pages) = &from.pages
+            && copied
+                .as_ref()
+                .is_none_or(|(version, _)| *version != original.blob.version)
+        {
+            match blobs.copy_pages(snapshot.as_ref(), pages, from.length).await {
+                Err(error) if overtaken(&error, attempt) => continue,
+                Err(error) => return Err(error.into()),
+                Ok(own) => copied = Some((original.blob.version, own)),
+            }
+        }
+        let pages = from
+            .pages
+            .as_ref()
+            .and(copied.as_ref())
+            .map(|(_, own)| own.clone());
         let mut record = BlobRecord {
             name: call.blob()?.to_owned(),
             etag: blobs.new_etag(),
@@ -106,6 +124,8 @@ pub(crate) async fn stage_from(
             lease: lease::after_write(replaced.and_then(|before| before.lease.as_ref()), now),
             snapshot: None,
             deleted: None,
+            pages,
+            incremental: None,
             ..make(from, md5, now)
         };
         if copies_tags {
@@ -116,6 +136,9 @@ pub(crate) async fn stage_from(
         let inline = snapshot.get(&inline_key).await?.map(|stored| stored.value);
         let mut tx = Transaction::new();
         original.require(&mut tx);
+        if let Some(pages) = &record.pages {
+            Blobs::stage_copied_pages(&mut tx, pages);
+        }
         if let Some(before) = &before {
             blobs
                 .stage_keeping(&mut tx, snapshot.as_ref(), &container, before, false)

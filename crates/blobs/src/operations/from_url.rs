@@ -15,7 +15,7 @@ use crate::operations::copy::stage_from;
 use crate::operations::source::Source;
 use crate::operations::{append, block};
 use crate::service::Call;
-use crate::store::records::{BlobHeaders, BlobRecord, Extent};
+use crate::store::records::{BlobHeaders, BlobKind, BlobRecord, Extent};
 use crate::store::staging::{Expected, StagedContent};
 use crate::wire::{headers, render};
 
@@ -30,8 +30,13 @@ fn refuse_body(call: &Call) -> Result<(), BlobsError> {
     }
 }
 
-/// Takes in the part of the source that the request names.
-async fn take_in(blobs: &Blobs, call: &Call, bytes_max: u64) -> Result<StagedContent, BlobsError> {
+/// Takes in the part of the source that the request names; `inline` as in [`Expected`].
+pub(crate) async fn take_in(
+    blobs: &Blobs,
+    call: &Call,
+    bytes_max: u64,
+    inline: bool,
+) -> Result<StagedContent, BlobsError> {
     refuse_body(call)?;
     let source = Source::parse(blobs, call).await?;
     let snapshot = blobs.ledger.snapshot().await?;
@@ -48,7 +53,7 @@ async fn take_in(blobs: &Blobs, call: &Call, bytes_max: u64) -> Result<StagedCon
         length: Some(length),
         md5: headers::md5(&call.headers, "x-ms-source-content-md5")?,
         bytes_max,
-        inline: false,
+        inline,
     };
     blobs.take_in(body, expected).await
 }
@@ -58,14 +63,14 @@ pub(crate) async fn put_block(blobs: &Blobs, call: Call) -> Result<Response<Body
     refuse_unserved(&call)?;
     let id = block::id(&call)?;
     block::check(blobs, &call, &id).await?;
-    let content = take_in(blobs, &call, BLOCK_BYTES_MAX).await?;
+    let content = take_in(blobs, &call, BLOCK_BYTES_MAX, false).await?;
     block::stage(blobs, &call, &id, &content).await
 }
 
 pub(crate) async fn append_block(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "aw")?;
     refuse_unserved(&call)?;
-    let content = take_in(blobs, &call, APPEND_BLOCK_BYTES_MAX).await?;
+    let content = take_in(blobs, &call, APPEND_BLOCK_BYTES_MAX, false).await?;
     append::add_to(blobs, &call, &content).await
 }
 
@@ -82,9 +87,16 @@ pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>
         .is_none_or(|value| value.eq_ignore_ascii_case("true"));
     let properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
-    let check = |from: &BlobRecord, _: Option<&BlobRecord>| match from.length > PUT_BLOB_BYTES_MAX {
-        true => Err(ErrorCode::RequestBodyTooLarge.into()),
-        false => Ok(()),
+    let check = |from: &BlobRecord, _: Option<&BlobRecord>| {
+        if from.kind == BlobKind::Page {
+            let text =
+                "A page blob's content isn't put as a block blob; put its parts by Put Block from URL.";
+            return Err(BlobsError::with(ErrorCode::NotImplemented, text));
+        }
+        match from.length > PUT_BLOB_BYTES_MAX {
+            true => Err(ErrorCode::RequestBodyTooLarge.into()),
+            false => Ok(()),
+        }
     };
     let make = |from: &BlobRecord, md5: Option<[u8; 16]>, _: Timestamp| {
         let kept = if copies_properties {

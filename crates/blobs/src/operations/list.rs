@@ -231,6 +231,10 @@ fn blob_element(call: &Call, record: &BlobRecord, now: Timestamp) -> String {
     ] {
         out.push_str(&xml::element(tag, value.unwrap_or("")));
     }
+    if record.kind == BlobKind::Page {
+        let number = record.sequence_number.to_string();
+        out.push_str(&xml::element("x-ms-blob-sequence-number", &number));
+    }
     out.push_str(&xml::element("BlobType", record.kind.name()));
     if record.kind == BlobKind::Block {
         match &record.tier {
@@ -246,6 +250,13 @@ fn blob_element(call: &Call, record: &BlobRecord, now: Timestamp) -> String {
     }
     if call.sees_tags('c') && !record.tags.is_empty() {
         out.push_str(&xml::element("TagCount", &record.tags.len().to_string()));
+    }
+    if let Some(incremental) = &record.incremental {
+        out.push_str("<IncrementalCopy>true</IncrementalCopy>");
+        out.push_str(&xml::element(
+            "DestinationSnapshot",
+            &time_text(incremental.snapshot),
+        ));
     }
     if let Some(deleted) = &record.deleted {
         let days = deleted.until.duration_since(now).as_hours().max(0) / 24;

@@ -8,6 +8,7 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::blob::{look_up_in, refuse_unserved};
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::pages::refuse_incremental;
 use crate::rules::lease::Use;
 use crate::service::Call;
 use crate::store::snapshots::time_text;
@@ -24,6 +25,7 @@ pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.state(&blob.record)?;
         demands.lease(blob.record.lease.as_ref(), Use::Reads, blobs.clock.now())?;
+        refuse_incremental(&blob.record)?;
         if blob.record.is_archived() {
             return Err(ErrorCode::BlobArchived.into());
         }

@@ -26,7 +26,8 @@ pub(crate) struct Source {
     container: String,
     blob: String,
     account: String,
-    at: Option<Timestamp>,
+    /// The snapshot that the address names.
+    pub(crate) at: Option<Timestamp>,
     access: Access,
     /// The address without its query, which may hold a signature.
     pub(crate) stripped: String,

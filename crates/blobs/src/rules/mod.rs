@@ -7,5 +7,6 @@ pub mod conditions;
 pub mod cors;
 pub mod deletion;
 pub mod lease;
+pub mod pages;
 pub mod tags;
 pub mod tier;

@@ -1,6 +1,5 @@
 //! Blobs in the ledger: staging a new state, removing one, reading content.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use crate::error::BlobsError;
 use crate::rules::lease;
 use crate::rules::tags::Tags;
 use crate::store::containers::{Container, log_record};
+use crate::store::holdings;
 use crate::store::keys;
 use crate::store::records::{BlobHeaders, BlobRecord, Extent, decode, encode};
 use crate::store::staging::{Place, StagedContent};
@@ -67,18 +67,7 @@ impl Blobs {
             None if keeps_inline => {}
             None => tx.delete(keys::inline(generation, &record.name, None)),
         }
-        let old: HashSet<_> = before
-            .iter()
-            .flat_map(|before| before.record.contents())
-            .collect();
-        let new: HashSet<_> = record.contents().collect();
-        for content in old.difference(&new) {
-            tx.delete(keys::reference(*content, &key));
-            tx.put(keys::dropped(*content), Vec::new());
-        }
-        for content in new.difference(&old) {
-            tx.put(keys::reference(*content, &key), Vec::new());
-        }
+        holdings::change(tx, before.map(|before| &before.record), record, &key);
         let no_tags = Tags::new();
         let old_tags = before.map_or(&no_tags, |before| &before.record.tags);
         tags::stage(tx, generation, &record.name, old_tags, &record.tags);
@@ -98,10 +87,7 @@ impl Blobs {
         let key = keys::blob(generation, &blob.record.name);
         container.require(tx);
         tx.require_version(key.clone(), Some(blob.version));
-        for content in blob.record.contents() {
-            tx.delete(keys::reference(content, &key));
-            tx.put(keys::dropped(content), Vec::new());
-        }
+        holdings::release(tx, &blob.record, &key);
         tags::stage(tx, generation, &blob.record.name, &blob.record.tags, &Tags::new());
         tx.delete(keys::inline(generation, &blob.record.name, None));
         tx.delete(key);
@@ -153,6 +139,9 @@ impl Blobs {
         record: &BlobRecord,
         range: Range<u64>,
     ) -> Result<Body, BlobsError> {
+        if let Some(pages) = &record.pages {
+            return self.page_body(snapshot, container, (record, pages), range).await;
+        }
         let mut parts = Vec::new();
         let mut begins = 0;
         for extent in &record.extents {

@@ -8,10 +8,13 @@ use jiff::Timestamp;
 use ledger::{Key, KeyRange, KeyWriter, Keyspace};
 
 use crate::limits::{BLOB_NAME_KEY_BYTES_MAX, SNAPSHOT_TICK_NANOSECONDS};
-use crate::store::records::BlobRecord;
+use crate::store::records::{BlobRecord, PagesRecord};
 
 /// A container's generation.
 pub(crate) type Generation = [u8; 16];
+
+/// A map of pages, which a page blob and its snapshots share.
+pub(crate) type MapId = [u8; 16];
 
 const CONTAINER: u8 = 1;
 const BLOB: u8 = 2;
@@ -24,6 +27,10 @@ const PURGE: u8 = 8;
 const TAG: u8 = 9;
 const SERVICE: u8 = 10;
 const EXPIRY: u8 = 11;
+const SEGMENT: u8 = 12;
+const PIECE: u8 = 13;
+const MAP_OWNER: u8 = 14;
+const MAP_SWEEP: u8 = 15;
 
 fn kind(tag: u8) -> KeyWriter {
     KeyWriter::new(Keyspace::Blobs).u8(tag)
@@ -217,6 +224,81 @@ pub(crate) fn all_dropped() -> KeyRange {
 pub(crate) fn dropped_content(key: &Key) -> Option<ContentId> {
     let bytes = key.as_bytes().get(2..)?;
     bytes.try_into().ok().map(ContentId::from_bytes)
+}
+
+/// A segment of a map, as the owner of its contents; the keys of its versions begin with it.
+pub(crate) fn segment(map: &MapId, number: u64) -> Key {
+    kind(SEGMENT).raw(map).u64(number).finish()
+}
+
+/// A segment as it was written at an epoch.
+pub(crate) fn segment_at(map: &MapId, number: u64, epoch: u64) -> Key {
+    KeyWriter::after(&segment(map, number)).u64(epoch).finish()
+}
+
+/// A segment's versions up to an epoch.
+pub(crate) fn segment_versions(map: &MapId, number: u64, epoch: u64) -> KeyRange {
+    let start = segment_at(map, number, 0);
+    KeyRange::between(start, segment_at(map, number, epoch.saturating_add(1)))
+}
+
+/// Every version of a map's segments from a number on.
+pub(crate) fn segments(map: &MapId, from: u64) -> KeyRange {
+    KeyRange::prefix_from(&kind(SEGMENT).raw(map).finish(), segment(map, from))
+}
+
+pub(crate) fn all_segments() -> KeyRange {
+    KeyRange::prefix(&kind(SEGMENT).finish())
+}
+
+/// Map, segment and epoch of a version's key.
+pub(crate) fn segment_version(key: &Key) -> Option<(MapId, u64, u64)> {
+    let (map, rest) = key.as_bytes().get(2..)?.split_first_chunk::<16>()?;
+    let (number, epoch) = rest.split_first_chunk::<8>()?;
+    let epoch = epoch.try_into().ok()?;
+    Some((*map, u64::from_be_bytes(*number), u64::from_be_bytes(epoch)))
+}
+
+/// Bytes of a segment that lie in the ledger.
+pub(crate) fn piece(map: &MapId, segment: u64, number: u64) -> Key {
+    kind(PIECE).raw(map).u64(segment).u64(number).finish()
+}
+
+/// That a state has the pages of a map at an epoch.
+pub(crate) fn map_owner(pages: &PagesRecord, state: &Key) -> Key {
+    let owner = blake3::hash(state.as_bytes());
+    let owner = owner.as_bytes().first_chunk::<16>().copied().unwrap_or_default();
+    kind(MAP_OWNER)
+        .raw(&pages.map)
+        .u64(pages.epoch)
+        .raw(&owner)
+        .finish()
+}
+
+/// Everybody who has pages of a map at one of these epochs.
+pub(crate) fn map_owners(map: &MapId, epochs: std::ops::Range<u64>) -> KeyRange {
+    let at = |epoch| kind(MAP_OWNER).raw(map).u64(epoch).finish();
+    KeyRange::between(at(epochs.start), at(epochs.end))
+}
+
+/// The epoch of an owner's key.
+pub(crate) fn owned_epoch(owner: &Key) -> Option<u64> {
+    let epoch = owner.as_bytes().get(18..26)?;
+    Some(u64::from_be_bytes(epoch.try_into().ok()?))
+}
+
+/// A map that may have pages that nobody has any more.
+pub(crate) fn map_sweep(map: &MapId) -> Key {
+    kind(MAP_SWEEP).raw(map).finish()
+}
+
+pub(crate) fn all_map_sweeps() -> KeyRange {
+    KeyRange::prefix(&kind(MAP_SWEEP).finish())
+}
+
+/// The map of such a key.
+pub(crate) fn swept_map(key: &Key) -> Option<MapId> {
+    key.as_bytes().get(2..)?.try_into().ok()
 }
 
 /// A generation whose container is gone.

@@ -15,7 +15,7 @@ use crate::rules::access_policy::{Policy, PublicAccess};
 use crate::rules::lease::Lease;
 use crate::rules::tags::Tags;
 use crate::rules::tier::Tier;
-use crate::store::keys::Generation;
+use crate::store::keys::{Generation, MapId};
 
 /// A container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ pub(crate) struct Extent {
 }
 
 /// A content id in a record: its 32 digits, half of what a list of numbers would take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct StoredId(ContentId);
 
@@ -108,6 +108,7 @@ pub(crate) enum BlobKind {
     #[default]
     Block,
     Append,
+    Page,
 }
 
 impl BlobKind {
@@ -116,6 +117,7 @@ impl BlobKind {
         match self {
             Self::Block => "BlockBlob",
             Self::Append => "AppendBlob",
+            Self::Page => "PageBlob",
         }
     }
 
@@ -133,6 +135,25 @@ pub(crate) struct Deleted {
     pub(crate) until: Timestamp,
     /// Whether it was the blob: not a snapshot, and not overwritten.
     pub(crate) was_current: bool,
+}
+
+/// Which pages a state of a page blob has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PagesRecord {
+    pub(crate) map: MapId,
+    /// Which of the map's versions: the newest of each segment that isn't newer than this.
+    pub(crate) epoch: u64,
+}
+
+/// What an incremental copy was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IncrementalRecord {
+    /// The source's address without its query.
+    pub(crate) source: String,
+    /// The source's snapshot.
+    pub(crate) source_snapshot: Timestamp,
+    /// The snapshot of the copy that holds it.
+    pub(crate) snapshot: Timestamp,
 }
 
 /// The access tier that a blob was given.
@@ -174,6 +195,19 @@ pub(crate) struct BlobRecord {
     /// The tier that somebody gave it; `None`: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tier: Option<TierRecord>,
+    /// The pages of a page blob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pages: Option<PagesRecord>,
+    /// A page blob's sequence number.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) sequence_number: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) incremental: Option<IncrementalRecord>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the encoder asks by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl BlobRecord {

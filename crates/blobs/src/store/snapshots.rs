@@ -14,6 +14,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{SNAPSHOT_TICK_NANOSECONDS, SNAPSHOTS_STEP_MAX, STEP_BYTES_MAX};
 use crate::store::blobs::Blob;
 use crate::store::containers::{Container, log_record};
+use crate::store::holdings;
 use crate::store::keys;
 use crate::store::records::{BlobRecord, decode, encode};
 
@@ -160,9 +161,7 @@ impl Blobs {
                 stored.value,
             );
         }
-        for content in record.contents() {
-            tx.put(keys::reference(content, &key), Vec::new());
-        }
+        holdings::hold(tx, record, &key);
         tx.put(key, encode(record)?);
         Ok(())
     }
@@ -181,7 +180,7 @@ impl Blobs {
         Ok(())
     }
 
-    /// Stages a snapshot of a blob as it is, and the blob's record anew.
+    /// Stages a snapshot of a blob as it is, and the blob's record anew. A page blob goes on in its next epoch.
     pub(crate) async fn stage_snapshot_of(
         &self,
         tx: &mut Transaction,
@@ -191,6 +190,14 @@ impl Blobs {
         record: &BlobRecord,
     ) -> Result<(), BlobsError> {
         self.stage_anew(tx, container, blob)?;
+        let mut next = blob.record.clone();
+        if let Some(pages) = &mut next.pages {
+            let key = keys::blob(&container.record.generation, &next.name);
+            tx.delete(keys::map_owner(pages, &key));
+            pages.epoch += 1;
+            tx.put(keys::map_owner(pages, &key), Vec::new());
+            tx.put(key, encode(&next)?);
+        }
         tx.record(log_record(
             "snapshot",
             &container.account,
@@ -206,10 +213,7 @@ impl Blobs {
         let key = keys::state(generation, &found.record);
         container.require(tx);
         tx.require_version(key.clone(), Some(found.version));
-        for content in found.record.contents() {
-            tx.delete(keys::reference(content, &key));
-            tx.put(keys::dropped(content), Vec::new());
-        }
+        holdings::release(tx, &found.record, &key);
         tx.delete(keys::inline(
             generation,
             &found.record.name,

@@ -13,6 +13,7 @@ use crate::error::BlobsError;
 use crate::limits::{SWEEP_STEP_ENTRIES_MAX, SWEEP_STEPS_MAX};
 use crate::store::blobs::Blob;
 use crate::store::containers::{Container, log_record};
+use crate::store::holdings;
 use crate::store::keys;
 use crate::store::records::{BlobRecord, Deleted, decode, encode};
 use crate::store::steps;
@@ -116,8 +117,10 @@ impl Blobs {
         let generation = &container.record.generation;
         let key = keys::state(generation, &found.record);
         let mut record = found.record.clone();
+        let mut was_current = false;
         if let Some(deleted) = record.deleted.take() {
             tx.delete(keys::expiry(deleted.until, &key));
+            was_current = deleted.was_current;
         }
         if !as_current {
             container.require(tx);
@@ -126,6 +129,12 @@ impl Blobs {
             return Ok(());
         }
         record.snapshot = None;
+        // Whoever was the blob until it was deleted goes on in its map; others have shared theirs.
+        if let Some(pages) = record.pages.as_ref().filter(|_| !was_current) {
+            let own = self.copy_pages(snapshot, pages, record.length).await?;
+            Self::stage_copied_pages(tx, &own);
+            record.pages = Some(own);
+        }
         let inline = snapshot
             .get(&keys::inline(generation, &record.name, found.record.snapshot))
             .await?;
@@ -174,10 +183,7 @@ impl Blobs {
                 continue;
             }
             tx.require_version(key.clone(), Some(stored.version));
-            for content in record.contents() {
-                tx.delete(keys::reference(content, &key));
-                tx.put(keys::dropped(content), Vec::new());
-            }
+            holdings::release(&mut tx, &record, &key);
             if let Some(inline) = keys::inline_of_state(&key) {
                 tx.delete(inline);
             }

@@ -15,6 +15,7 @@ use ledger::{Direction, Entry, Key, KeyRange, LedgerError, Scan, Transaction};
 use crate::Blobs;
 use crate::error::BlobsError;
 use crate::limits::{SWEEP_GRACE_SECONDS, SWEEP_STEP_ENTRIES_MAX, SWEEP_STEPS_MAX};
+use crate::store::holdings;
 use crate::store::keys::{self, Generation};
 use crate::store::records::{BlobRecord, BlockRecord, decode};
 use crate::store::steps;
@@ -74,6 +75,7 @@ impl Blobs {
             }
         }
         outcome.purged_records += self.sweep_expired().await?;
+        self.sweep_maps().await?;
         for _ in 0..SWEEP_STEPS_MAX {
             let dropped = self.step(keys::all_dropped()).await?;
             let complete = dropped.len() < SWEEP_STEP_ENTRIES_MAX;
@@ -111,13 +113,16 @@ impl Blobs {
                 match part {
                     Part::Blob => {
                         let record: BlobRecord = decode(&entry.versioned)?;
-                        stage_purge(&mut tx, &entry.key, record.contents());
+                        holdings::release(&mut tx, &record, &entry.key);
+                        tx.delete(entry.key.clone());
                     }
                     Part::Block => {
                         let block: BlockRecord = decode(&entry.versioned)?;
-                        stage_purge(&mut tx, &entry.key, std::iter::once(block.content.id()));
+                        tx.delete(keys::reference(block.content.id(), &entry.key));
+                        tx.put(keys::dropped(block.content.id()), Vec::new());
+                        tx.delete(entry.key.clone());
                     }
-                    Part::Bare => stage_purge(&mut tx, &entry.key, std::iter::empty()),
+                    Part::Bare => tx.delete(entry.key.clone()),
                 }
             }
         }
@@ -171,15 +176,6 @@ impl Blobs {
         }
         Ok(entries)
     }
-}
-
-/// Removes a record of a deleted container; what it referred to is queued.
-fn stage_purge(tx: &mut Transaction, key: &Key, contents: impl Iterator<Item = ContentId>) {
-    for content in contents {
-        tx.delete(keys::reference(content, key));
-        tx.put(keys::dropped(content), Vec::new());
-    }
-    tx.delete(key.clone());
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ use crate::store::records::{BlobRecord, ContainerRecord, decode};
 
 impl Blobs {
     /// Every blob and every snapshot: its record is readable, its tags are in the index, its inline content is there and as long as it says,
-    /// its references are there, and the content they mean exists with the right length.
+    /// its references are there, and the content they mean exists with the right length. So are pages.
     ///
     /// # Errors
     /// As the ledger; a fault in the data is a line in the report.
@@ -27,7 +27,7 @@ impl Blobs {
                 self.verify_blobs(snapshot, &container, range, report).await?;
             }
         }
-        Ok(())
+        self.verify_pages(snapshot, report).await
     }
 
     async fn verify_blobs(
@@ -62,7 +62,12 @@ impl Blobs {
             }
             let place = format!("blob {}/{}", container.name, record.name);
             let extents: u64 = record.extents.iter().map(|extent| extent.length).sum();
-            if extents != record.length {
+            if let Some(pages) = &record.pages {
+                let owner = keys::map_owner(pages, &entry.key);
+                if snapshot.get(&owner).await?.is_none() {
+                    report.fault(format!("{place}: its entry as an owner of its pages is missing"));
+                }
+            } else if extents != record.length {
                 report.fault(format!(
                     "{place}: has {} bytes, its extents {extents}",
                     record.length

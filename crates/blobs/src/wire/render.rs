@@ -10,6 +10,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::rules::lease::{self, Lease};
 use crate::rules::tier::Tier;
 use crate::store::records::{BlobKind, BlobRecord};
+use crate::store::snapshots::time_text;
 use crate::wire::xml;
 
 /// What every answer says.
@@ -116,6 +117,10 @@ pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, sees_tags: 
             let blocks = record.extents.len().to_string();
             set(headers, "x-ms-blob-committed-block-count", blocks);
         }
+        BlobKind::Page => {
+            let number = record.sequence_number.to_string();
+            set(headers, "x-ms-blob-sequence-number", number);
+        }
     }
     if sees_tags && !record.tags.is_empty() {
         set(headers, "x-ms-tag-count", record.tags.len().to_string());
@@ -130,6 +135,14 @@ pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, sees_tags: 
         set(headers, "x-ms-copy-status", "success");
         set(headers, "x-ms-copy-progress", format!("{0}/{0}", record.length));
         set(headers, "x-ms-copy-completion-time", date::format(copy.completed));
+    }
+    if let Some(incremental) = &record.incremental {
+        set(headers, "x-ms-incremental-copy", "true");
+        set(
+            headers,
+            "x-ms-copy-destination-snapshot",
+            time_text(incremental.snapshot),
+        );
     }
 }
 

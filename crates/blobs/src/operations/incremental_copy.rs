@@ -1,0 +1,109 @@
+//! Incremental Copy Blob: snapshots of a page blob, one after the other, as snapshots of a copy. They share
+//! the source's map, so a copy costs two records, and the copy's snapshots can be compared as the source's.
+
+use http::{Response, StatusCode};
+use http_semantics::Body;
+use ledger::Transaction;
+
+use crate::Blobs;
+use crate::error::{BlobsError, ErrorCode};
+use crate::operations::blob::{look_up_in, permit_write, refuse_unserved};
+use crate::operations::demands::{Demands, overtaken};
+use crate::operations::source::Source;
+use crate::rules::lease;
+use crate::service::Call;
+use crate::store::records::{BlobKind, BlobRecord, CopyRecord, IncrementalRecord};
+use crate::wire::render;
+
+/// Whether a copy may go on with a source's snapshot.
+fn check(before: &BlobRecord, next: &IncrementalRecord) -> Result<(), ErrorCode> {
+    if before.kind != BlobKind::Page {
+        return Err(ErrorCode::InvalidBlobType);
+    }
+    match &before.incremental {
+        Some(last) if last.source != next.source => Err(ErrorCode::IncrementalCopyBlobMismatch),
+        Some(last) if last.source_snapshot >= next.source_snapshot => {
+            Err(ErrorCode::IncrementalCopyOfEarlierSnapshotNotAllowed)
+        }
+        Some(_) => Ok(()),
+        None => Err(ErrorCode::IncrementalCopyBlobMismatch),
+    }
+}
+
+pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "cw")?;
+    refuse_unserved(&call)?;
+    let source = Source::parse(blobs, &call).await?;
+    let source_snapshot = source.at.ok_or(ErrorCode::IncrementalCopySourceMustBeSnapshot)?;
+    let demands = Demands::parse(&call.headers)?;
+    let id = blobs.random.uuid().to_string();
+    for attempt in 1.. {
+        let snapshot = blobs.ledger.snapshot().await?;
+        let original = source.read(blobs, snapshot.as_ref(), &call).await?;
+        let from = &original.blob.record;
+        if from.kind != BlobKind::Page {
+            return Err(ErrorCode::InvalidBlobType.into());
+        }
+        let (container, before) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
+        let now = blobs.clock.now();
+        let replaced = before.as_ref().map(|before| &before.record);
+        demands.write(replaced, now)?;
+        permit_write(&call, before.is_some())?;
+        let name = call.blob()?;
+        let incremental = IncrementalRecord {
+            source: source.stripped.clone(),
+            source_snapshot,
+            snapshot: blobs.snapshot_time(snapshot.as_ref(), &container, name).await?,
+        };
+        if let Some(replaced) = replaced {
+            check(replaced, &incremental)?;
+        }
+        let record = BlobRecord {
+            name: name.to_owned(),
+            etag: blobs.new_etag(),
+            created: replaced.map_or(now, |before| before.created),
+            last_modified: now,
+            lease: lease::after_write(replaced.and_then(|before| before.lease.as_ref()), now),
+            snapshot: None,
+            tags: replaced.map(|before| before.tags.clone()).unwrap_or_default(),
+            copy: Some(CopyRecord {
+                id: id.clone(),
+                source: source.stripped.clone(),
+                completed: now,
+            }),
+            incremental: Some(incremental.clone()),
+            ..from.clone()
+        };
+        let taken = BlobRecord {
+            snapshot: Some(incremental.snapshot),
+            lease: None,
+            ..record.clone()
+        };
+        let mut tx = Transaction::new();
+        original.require(&mut tx);
+        blobs.stage_blob(
+            &mut tx,
+            &container,
+            before.as_ref(),
+            &record,
+            None,
+            "incrementalCopy",
+        )?;
+        blobs
+            .stage_snapshot(&mut tx, snapshot.as_ref(), &container, &taken)
+            .await?;
+        match blobs.ledger.commit(tx).await {
+            Err(error) if overtaken(&error, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let mut response = render::empty(StatusCode::ACCEPTED);
+                let out = response.headers_mut();
+                render::set_state(out, &record.etag, record.last_modified);
+                render::set(out, "x-ms-copy-id", id);
+                render::set(out, "x-ms-copy-status", "success");
+                return Ok(response);
+            }
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}

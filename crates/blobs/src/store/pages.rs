@@ -1,0 +1,420 @@
+//! The pages of page blobs in the ledger: a map of segments, each of which is a record by the epoch at
+//! which it was written last.
+//!
+//! A snapshot takes the blob's epoch, and the blob goes on with the next one: what it writes from then on is
+//! a new version of the segment, and the old one stays as it is. Reading at an epoch takes the newest
+//! version that isn't newer.
+//!
+//! Invariant: only the blob itself writes to its map, at its own epoch, and each write goes with a new
+//! version of the blob's record. A place's bytes are never changed.
+
+use bytes::{Bytes, BytesMut};
+use content::ContentId;
+use futures::lock::{Mutex, MutexGuard};
+use ledger::{Direction, Entry, Key, LedgerError, Scan, ScanLimit, Sequence, Snapshot, Transaction};
+
+use crate::Blobs;
+use crate::error::BlobsError;
+use crate::limits::{
+    CLEAR_SEGMENTS_MAX, PAGE_BYTES, PAGE_QUEUES, SEGMENT_BYTES, SEGMENT_PAGES, SEGMENT_PLACES_MAX,
+};
+use crate::store::keys::{self, MapId};
+use crate::store::records::{PagesRecord, decode, encode};
+use crate::store::segment::{Place, Segment, Span};
+use crate::store::staging::Place as Staged;
+
+/// Where writes of one page blob wait for each other. They are decided by the ledger's preconditions; the
+/// queues save those of this process from overtaking each other again and again.
+#[derive(Default)]
+pub(crate) struct Queues([Mutex<()>; PAGE_QUEUES]);
+
+impl Queues {
+    /// Waits for a turn, which lasts until the guard is dropped.
+    pub(crate) async fn turn(&self, blob: &Key) -> Option<MutexGuard<'_, ()>> {
+        let hash = blake3::hash(blob.as_bytes());
+        let first = hash.as_bytes().first().copied().unwrap_or_default();
+        let queue = self.0.get(usize::from(first) % PAGE_QUEUES)?;
+        Some(queue.lock().await)
+    }
+}
+
+/// A version of a segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) number: u64,
+    pub(crate) epoch: u64,
+    pub(crate) entry: Entry,
+    pub(crate) segment: Segment,
+}
+
+fn corrupt(cause: impl Into<String>) -> LedgerError {
+    LedgerError::Corrupt(cause.into())
+}
+
+impl Found {
+    pub(crate) fn read(entry: Entry) -> Result<Self, LedgerError> {
+        let (_, number, epoch) =
+            keys::segment_version(&entry.key).ok_or_else(|| corrupt("the key of a segment of pages"))?;
+        let segment = decode(&entry.versioned)?;
+        Ok(Self {
+            number,
+            epoch,
+            entry,
+            segment,
+        })
+    }
+
+    fn require(&self, tx: &mut Transaction) {
+        let version: Sequence = self.entry.versioned.version;
+        tx.require_version(self.entry.key.clone(), Some(version));
+    }
+}
+
+/// The segments that a state has, one after the other. Those that were never written aren't read.
+pub(crate) struct Walk<'a> {
+    scan: Scan<'a, dyn Snapshot + 'a>,
+    epoch: u64,
+    ahead: Option<Entry>,
+    /// The first number that isn't walked to.
+    end: u64,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(snapshot: &'a dyn Snapshot, pages: &PagesRecord, from: u64, end: u64) -> Self {
+        Self {
+            scan: Scan::new(snapshot, keys::segments(&pages.map, from), Direction::Forward),
+            epoch: pages.epoch,
+            ahead: None,
+            end,
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<Found>, LedgerError> {
+        let mut newest: Option<(u64, Entry)> = None;
+        loop {
+            let entry = match self.ahead.take() {
+                Some(entry) => Some(entry),
+                None => self.scan.next().await?,
+            };
+            let Some(entry) = entry else { break };
+            let (_, number, epoch) =
+                keys::segment_version(&entry.key).ok_or_else(|| corrupt("the key of a segment of pages"))?;
+            let other = newest.as_ref().is_some_and(|(newest, _)| *newest != number);
+            if other || number >= self.end {
+                self.ahead = Some(entry);
+                break;
+            }
+            if epoch <= self.epoch {
+                newest = Some((number, entry));
+            }
+        }
+        newest.map(|(_, entry)| Found::read(entry)).transpose()
+    }
+}
+
+/// What pages are filled with.
+#[derive(Debug, Clone)]
+pub(crate) enum Fill<'a> {
+    Zeros,
+    /// What was taken in.
+    Content(&'a Staged),
+    /// The same pages, gathered in one place.
+    Gathered(ContentId),
+}
+
+/// The part of `range` (bytes) that lies in a segment, in pages from its begin; pages that it has a part of
+/// are whole.
+pub(crate) fn pages_within(number: u64, range: &std::ops::Range<u64>) -> std::ops::Range<u32> {
+    let begins = number * SEGMENT_BYTES;
+    let page = |page: u64| u32::try_from(page).unwrap_or(SEGMENT_PAGES).min(SEGMENT_PAGES);
+    let start = range.start.saturating_sub(begins) / PAGE_BYTES;
+    page(start)..page(range.end.saturating_sub(begins).div_ceil(PAGE_BYTES))
+}
+
+/// The newest versions of a segment that a state has or had, the newest one first.
+async fn segment_versions(
+    snapshot: &dyn Snapshot,
+    pages: &PagesRecord,
+    number: u64,
+    entries_max: usize,
+) -> Result<Vec<Found>, LedgerError> {
+    let range = keys::segment_versions(&pages.map, number, pages.epoch);
+    let mut scan = Scan::new(snapshot, range, Direction::Backward);
+    let mut found = Vec::new();
+    while found.len() < entries_max
+        && let Some(entry) = scan.next().await?
+    {
+        found.push(Found::read(entry)?);
+    }
+    Ok(found)
+}
+
+/// A segment as a state has it.
+pub(crate) async fn segment(
+    snapshot: &dyn Snapshot,
+    pages: &PagesRecord,
+    number: u64,
+) -> Result<Option<Found>, LedgerError> {
+    let range = keys::segment_versions(&pages.map, number, pages.epoch);
+    let limit = ScanLimit {
+        entries_max: 1,
+        bytes_max: 1,
+    };
+    let page = snapshot.scan_page(&range, Direction::Backward, limit).await?;
+    page.entries.into_iter().next().map(Found::read).transpose()
+}
+
+/// A piece, as long as a span needs it.
+pub(crate) async fn piece(
+    snapshot: &dyn Snapshot,
+    (map, segment): (&MapId, u64),
+    number: u64,
+    length: usize,
+) -> Result<Bytes, LedgerError> {
+    let stored = snapshot.get(&keys::piece(map, segment, number)).await?;
+    match stored {
+        Some(stored) if stored.value.len() >= length => Ok(stored.value),
+        _ => Err(corrupt("a piece of a page blob is missing or short")),
+    }
+}
+
+impl Blobs {
+    /// Stages pages that were taken in. The blob's record must go with it.
+    pub(crate) async fn stage_pages(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        pages: &PagesRecord,
+        range: &std::ops::Range<u64>,
+        content: &Staged,
+    ) -> Result<(), BlobsError> {
+        let last = range.end.saturating_sub(1) / SEGMENT_BYTES;
+        for number in range.start / SEGMENT_BYTES..=last {
+            self.stage_segment(tx, snapshot, pages, number, range, &Fill::Content(content))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Stages that pages are zeros, in as many segments as one commit takes; where to go on.
+    pub(crate) async fn stage_clear(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        pages: &PagesRecord,
+        range: &std::ops::Range<u64>,
+    ) -> Result<Option<u64>, BlobsError> {
+        let end = range.end.div_ceil(SEGMENT_BYTES);
+        let mut walk = Walk::new(snapshot, pages, range.start / SEGMENT_BYTES, end);
+        let mut cleared = 0;
+        while let Some(found) = walk.next().await? {
+            if cleared >= CLEAR_SEGMENTS_MAX || crate::store::steps::is_full(tx) {
+                return Ok(Some(range.start.max(found.number * SEGMENT_BYTES)));
+            }
+            cleared += 1;
+            self.stage_segment(tx, snapshot, pages, found.number, range, &Fill::Zeros)
+                .await?;
+        }
+        Ok(None)
+    }
+
+    /// Stages one segment's new version; what no version has any more goes.
+    async fn stage_segment(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        pages: &PagesRecord,
+        number: u64,
+        range: &std::ops::Range<u64>,
+        fill: &Fill<'_>,
+    ) -> Result<(), BlobsError> {
+        let map = &pages.map;
+        let owner = keys::segment(map, number);
+        let mut versions = segment_versions(snapshot, pages, number, 2).await?.into_iter();
+        let (newest, previous) = (versions.next(), versions.next());
+        let before = newest
+            .as_ref()
+            .map(|found| found.segment.clone())
+            .unwrap_or_default();
+        let within = pages_within(number, range);
+        let after = fill_segment(
+            tx,
+            (map, number, pages.epoch),
+            before.clone(),
+            within,
+            range,
+            fill,
+        );
+        if after == before {
+            return Ok(());
+        }
+        for found in newest.iter().chain(&previous) {
+            found.require(tx);
+        }
+        let own = keys::segment_at(map, number, pages.epoch);
+        // A version that some snapshot has stays; otherwise this one takes its place.
+        let kept = match &newest {
+            Some(found) if found.epoch < pages.epoch => {
+                let owners = keys::map_owners(map, found.epoch..pages.epoch);
+                Scan::new(snapshot, owners, Direction::Forward)
+                    .next()
+                    .await?
+                    .is_some()
+            }
+            _ => false,
+        };
+        let old = before.places();
+        let new = after.places();
+        for place in new.difference(&old) {
+            if let Place::Content(content) = place {
+                tx.put(keys::reference(content.id(), &owner), Vec::new());
+            }
+        }
+        if !kept {
+            let older = previous.as_ref().map(|found| found.segment.places());
+            let older = older.unwrap_or_default();
+            for place in old
+                .iter()
+                .filter(|place| !new.contains(place) && !older.contains(place))
+            {
+                stage_place_removal(tx, map, number, *place);
+            }
+            if let Some(found) = &newest {
+                tx.delete(found.entry.key.clone());
+            }
+        }
+        // Zeros need no record where there is none below.
+        if after.spans.is_empty() && previous.is_none() && !kept {
+            tx.delete(own);
+        } else {
+            tx.put(own, encode(&after)?);
+        }
+        Ok(())
+    }
+
+    /// Gathers the bytes of segments that lie in too many places, each in one of its own. What a write
+    /// leaves behind is tidied so; the blob stays as it is. `blob` is the key of its record and its version:
+    /// once it is another one, a newer version of the segment may have the places, too.
+    ///
+    /// # Errors
+    /// As the ledger and the content store; nothing is lost then, and the next write tries again.
+    pub(crate) async fn gather(
+        &self,
+        (blob, version): (&Key, Sequence),
+        pages: &PagesRecord,
+        range: &std::ops::Range<u64>,
+    ) -> Result<(), BlobsError> {
+        let last = range.end.saturating_sub(1) / SEGMENT_BYTES;
+        for number in range.start / SEGMENT_BYTES..=last {
+            let snapshot = self.ledger.snapshot().await?;
+            let Some(found) = segment(snapshot.as_ref(), pages, number).await? else {
+                continue;
+            };
+            // What an older version has is left to it: a gathered one is the blob's own.
+            if found.epoch != pages.epoch || found.segment.places().len() <= SEGMENT_PLACES_MAX {
+                continue;
+            }
+            let mut writer = self.content.writer().await?;
+            for span in &found.segment.spans {
+                let bytes = self
+                    .span_bytes(snapshot.as_ref(), &pages.map, number, span)
+                    .await?;
+                writer.write(bytes).await?;
+            }
+            let gathered = Fill::Gathered(writer.finish().await?.id);
+            let whole = number * SEGMENT_BYTES..(number + 1) * SEGMENT_BYTES;
+            let mut tx = Transaction::new();
+            tx.require_version(blob.clone(), Some(version));
+            self.stage_segment(&mut tx, snapshot.as_ref(), pages, number, &whole, &gathered)
+                .await?;
+            match self.ledger.commit(tx).await {
+                // Somebody wrote meanwhile, and gathers as well.
+                Ok(_) | Err(LedgerError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn span_bytes(
+        &self,
+        snapshot: &dyn Snapshot,
+        map: &MapId,
+        number: u64,
+        span: &Span,
+    ) -> Result<Bytes, BlobsError> {
+        let range = span_range(span, 0..span.pages);
+        match span.place {
+            Place::Piece(own) => {
+                let at = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+                let end = at(range.end);
+                let bytes = piece(snapshot, (map, number), own, end).await?;
+                Ok(bytes.slice(at(range.start)..end))
+            }
+            Place::Content(content) => {
+                let mut reader = self.content.reader(content.id(), range).await?;
+                let mut bytes = BytesMut::new();
+                while let Some(piece) = reader.next().await? {
+                    bytes.extend_from_slice(&piece);
+                }
+                Ok(bytes.freeze())
+            }
+        }
+    }
+}
+
+/// The bytes of a place that some of a span's pages have; `pages` counts from the span's begin.
+pub(crate) fn span_range(span: &Span, pages: std::ops::Range<u32>) -> std::ops::Range<u64> {
+    let at = |page: u32| u64::from(span.skip + page) * PAGE_BYTES;
+    at(pages.start)..at(pages.end)
+}
+
+fn fill_segment(
+    tx: &mut Transaction,
+    (map, number, epoch): (&MapId, u64, u64),
+    mut segment: Segment,
+    within: std::ops::Range<u32>,
+    range: &std::ops::Range<u64>,
+    fill: &Fill<'_>,
+) -> Segment {
+    let span = |skip, place| Span {
+        first: within.start,
+        pages: within.end - within.start,
+        epoch,
+        skip,
+        place,
+    };
+    // What of the content belongs to the segments before this one.
+    let begins = (number * SEGMENT_BYTES).max(range.start) - range.start;
+    match fill {
+        Fill::Zeros => segment.clear(within),
+        Fill::Gathered(content) => segment = segment.gathered(Place::Content((*content).into())),
+        Fill::Content(Staged::Stored(content)) => {
+            let skip = u32::try_from(begins / PAGE_BYTES).unwrap_or(u32::MAX);
+            segment.put(span(skip, Place::Content((*content).into())));
+        }
+        Fill::Content(Staged::Inline(bytes)) => {
+            let piece = segment.next_piece;
+            segment.next_piece += 1;
+            let start = usize::try_from(begins).unwrap_or(usize::MAX).min(bytes.len());
+            let length = u64::from(within.end - within.start) * PAGE_BYTES;
+            let end = start + usize::try_from(length).unwrap_or(usize::MAX);
+            let own = bytes.slice(start..end.min(bytes.len()));
+            tx.put(keys::piece(map, number, piece), own);
+            segment.put(span(0, Place::Piece(piece)));
+        }
+    }
+    segment
+}
+
+/// Removes a place that no version of a segment has any more.
+pub(crate) fn stage_place_removal(tx: &mut Transaction, map: &MapId, segment: u64, place: Place) {
+    match place {
+        Place::Piece(number) => tx.delete(keys::piece(map, segment, number)),
+        Place::Content(content) => {
+            let owner = keys::segment(map, segment);
+            tx.delete(keys::reference(content.id(), &owner));
+            tx.put(keys::dropped(content.id()), Vec::new());
+        }
+    }
+}
