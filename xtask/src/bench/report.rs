@@ -20,7 +20,7 @@ const HEADINGS: [&str; 8] = [
 
 const HEAD: &str = "# Benchmarks
 
-Measured by `cargo xtask bench`, which runs Stabbur and its peer one after the other on the same
+Measured by `cargo xtask bench`, which runs Stabbur and its peer one after the other or in turns on the same
 machine with the same load, and writes this file. Ratios are what to read; absolute numbers are this
 machine's. The load generator runs beside the server and takes part of the processor from both.
 ";
