@@ -2,7 +2,7 @@
 //! they decide on agrees with what else they read there.
 
 use ledger::limits::SCAN_PAGE_BYTES_MAX;
-use ledger::{Direction, KeyRange, KeyReader, ScanLimit, Snapshot};
+use ledger::{Direction, KeyRange, ScanLimit, Snapshot};
 
 use super::container::Container;
 use super::items::Item;
@@ -40,8 +40,7 @@ impl Documents {
             let page = snapshot.scan_page(&range, Direction::Forward, limit).await?;
             let mut wanted = Vec::with_capacity(page.entries.len());
             for entry in &page.entries {
-                let number = KeyReader::after(&entry.key, &prefix).and_then(|mut reader| reader.u64());
-                let number = number.ok_or_else(|| {
+                let number = keys::ending_number(&entry.key).ok_or_else(|| {
                     DocumentsError::Damaged(format!("a partition's key of {} is malformed", container.rid))
                 })?;
                 wanted.push(keys::item(container.number, number));
