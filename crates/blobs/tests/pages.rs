@@ -244,6 +244,27 @@ async fn small_writes_lie_in_the_ledger_until_there_are_many() {
 }
 
 #[tokio::test]
+async fn many_cleared_segments_are_read_as_zeros_and_end() {
+    let bench = with_container().await;
+    let segments = 19;
+    create(&bench, "/box/x", segments * SEGMENT).await;
+    for number in 0..segments {
+        put(&bench, "/box/x", number * SEGMENT, &[7; PAGE]).await;
+    }
+    // The snapshot keeps the segments, so that clearing leaves versions with nothing in them.
+    snapshot(&bench, "/box/x").await;
+    clear(&bench, "/box/x", 0, (segments - 1) * SEGMENT).await;
+    // More segments than a window has, and no more bytes than the bench takes.
+    let (start, end) = (SEGMENT - PAGE, 16 * SEGMENT + PAGE);
+    let range = format!("bytes={start}-{}", end - 1);
+    let headers = [("x-ms-range", range.as_str())];
+    let read = bench.ask("GET", "/box/x", &headers, b"");
+    let read = tokio::time::timeout(std::time::Duration::from_secs(60), read).await;
+    let body = read.expect("the read ends").body;
+    assert!(body == vec![0; end - start]);
+}
+
+#[tokio::test]
 async fn a_blob_that_was_deleted_comes_back_with_its_pages() {
     let bench = with_container().await;
     let keep = b"<StorageServiceProperties><DeleteRetentionPolicy><Enabled>true</Enabled><Days>7</Days>\

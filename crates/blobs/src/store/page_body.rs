@@ -40,8 +40,8 @@ enum Part {
 struct Reading {
     ledger: Arc<dyn Ledger>,
     content: Arc<dyn ContentStore>,
-    /// The state's record, and its entity tag when the reading began; `None` for what never changes.
-    unchanged: Option<(Key, String)>,
+    /// The state's record, and its entity tag when the reading began. Snapshots don't change, but go.
+    unchanged: (Key, String),
     pages: PagesRecord,
     window: VecDeque<Part>,
     /// What is left behind the window.
@@ -72,13 +72,12 @@ impl Reading {
                 None if self.rest.is_empty() => return Ok(None),
                 None => {
                     let snapshot = self.ledger.snapshot().await?;
-                    if let Some((key, etag)) = &self.unchanged {
-                        let now = snapshot.get(key).await?;
-                        let now: Option<BlobRecord> = now.map(|now| decode(&now)).transpose()?;
-                        if now.is_none_or(|now| now.etag != *etag) {
-                            let cause = "a page blob was changed while it was read";
-                            return Err(LedgerError::Unavailable(cause.to_owned()).into());
-                        }
+                    let (key, etag) = &self.unchanged;
+                    let now = snapshot.get(key).await?;
+                    let now: Option<BlobRecord> = now.map(|now| decode(&now)).transpose()?;
+                    if now.is_none_or(|now| now.etag != *etag) {
+                        let cause = "a page blob was changed while it was read";
+                        return Err(LedgerError::Unavailable(cause.to_owned()).into());
                     }
                     self.read_window(snapshot.as_ref()).await?;
                 }
@@ -107,6 +106,10 @@ impl Reading {
                 bytes += self.add(snapshot, &found).await?;
                 segments += 1;
                 if segments >= BODY_SEGMENTS_MAX || bytes >= BODY_PIECES_BYTES_MAX {
+                    // The segment is done with, also if nothing is written in it: the next window
+                    // must begin behind it.
+                    let behind = (found.number + 1) * SEGMENT_BYTES;
+                    self.add_zeros(behind.min(self.rest.end));
                     return Ok(());
                 }
             }
@@ -176,7 +179,7 @@ impl Blobs {
         let mut reading = Reading {
             ledger: self.ledger.clone(),
             content: self.content.clone(),
-            unchanged: record.snapshot.is_none().then(|| (key, record.etag.clone())),
+            unchanged: (key, record.etag.clone()),
             pages: pages.clone(),
             window: VecDeque::new(),
             rest: range,
