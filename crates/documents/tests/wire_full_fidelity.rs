@@ -320,6 +320,24 @@ async fn what_is_over_its_retention_is_an_error_and_no_gap() {
 }
 
 #[tokio::test]
+async fn a_position_in_a_container_of_before_is_an_error_and_no_gap() {
+    let f = fixture().with_container(keeping(10)).await;
+    let start = now(&f).await;
+    put(&f, A, "1", 1).await;
+    f.send("DELETE", COLL, &[], "").await.expect(204);
+    let mut again = keeping(10);
+    again["id"] = json!("c");
+    again["partitionKey"] = json!({"paths": ["/pk"], "kind": "Hash", "version": 2});
+    f.json("POST", "/dbs/d/colls", &[], again).await.expect(201);
+    let fresh = now(&f).await;
+    put(&f, A, "2", 2).await;
+    feed(&f, &start, &[]).await.expect(400);
+    let told_since = feed(&f, &fresh, &[]).await.expect(200);
+    assert_eq!(told(&told_since), [change("create", "2", 2)]);
+    f.verify().await;
+}
+
+#[tokio::test]
 async fn a_container_may_begin_and_end_to_keep_versions() {
     let f = fixture().with_container(json!({})).await;
     put(&f, A, "1", 1).await;

@@ -234,6 +234,10 @@ impl Documents {
             tx.put(database_key, encode(&owner.record)?);
             tx.put(container.key.clone(), encode(&record)?);
             tx.put(keys::container_number(number), encode(&back)?);
+            if let Some(kept) = container.versions {
+                // Nothing before this commit is this container's: a position from before is refused.
+                tx.put(keys::versions_beginning(kept.number), Bytes::new());
+            }
             log_container(&mut tx, "createContainer", &container);
             if let Some(committed) = self.commit_or_conflict(tx).await? {
                 let container = Arc::new(Container {
