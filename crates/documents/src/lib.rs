@@ -64,6 +64,9 @@ pub struct Settings {
     pub development_certificate_pem: Option<String>,
     /// Whether requests to items beyond the provisioned throughput are answered 429.
     pub enforce_throughput: bool,
+    /// Whether stored procedures are run. Off unless whoever may write to the containers is trusted:
+    /// some built-in functions of the engine can't be stopped (docs/adr/0012).
+    pub run_scripts: bool,
 }
 
 impl Settings {
@@ -80,6 +83,7 @@ impl Settings {
             region: "Norway East".to_owned(),
             development_certificate_pem: None,
             enforce_throughput: false,
+            run_scripts: false,
         }
     }
 }

@@ -13,7 +13,7 @@
 mod signed;
 
 use serde_json::{Value, json};
-use signed::{Fixture, Reply, fixture};
+use signed::{Fixture, Reply, fixture_with};
 
 const DOCS: &str = "/dbs/d/colls/c/docs";
 const SPROCS: &str = "/dbs/d/colls/c/sprocs";
@@ -41,9 +41,27 @@ async fn ids(f: &Fixture) -> Vec<String> {
         .collect()
 }
 
+/// A service that runs scripts.
+fn running() -> Fixture {
+    fixture_with(|settings| settings.run_scripts = true)
+}
+
+#[tokio::test]
+async fn nothing_is_run_unless_a_setting_says_so() {
+    let f = fixture_with(|_| {}).with_container(json!({})).await;
+    let script = json!({"id": "s", "body": "function () { getContext().getResponse().setBody(1) }"});
+    f.json("POST", "/dbs/d/colls/c/sprocs", &[], script)
+        .await
+        .expect(201);
+    let key = ("x-ms-documentdb-partitionkey", "[\"a\"]");
+    let refused = f.json("POST", "/dbs/d/colls/c/sprocs/s", &[key], json!([])).await;
+    let message = refused.expect(403).json()["message"].to_string();
+    assert!(message.contains("run_scripts"), "{message}");
+}
+
 #[tokio::test]
 async fn scripts_are_resources() {
-    let f = fixture().with_container(json!({})).await;
+    let f = running().with_container(json!({})).await;
     for (segment, list, more) in [
         ("sprocs", "StoredProcedures", json!({})),
         (
@@ -156,7 +174,7 @@ async fn scripts_are_resources() {
 
 #[tokio::test]
 async fn a_procedure_is_one_transaction() {
-    let f = fixture()
+    let f = running()
         .with_container(json!({"uniqueKeyPolicy": {"uniqueKeys": [{"paths": ["/u"]}]}}))
         .await;
     let import = r#"function (docs, fails) {
@@ -228,7 +246,7 @@ async fn a_procedure_is_one_transaction() {
 
 #[tokio::test]
 async fn answers_and_logs() {
-    let f = fixture().with_container(json!({})).await;
+    let f = running().with_container(json!({})).await;
     assert_eq!(
         execute(&f, "() => 1", json!([])).await.expect(200).json(),
         "",
@@ -254,7 +272,7 @@ async fn answers_and_logs() {
 
 #[tokio::test]
 async fn who_may() {
-    let mut f = fixture().with_container(json!({})).await;
+    let mut f = running().with_container(json!({})).await;
     keep(&f, "() => 1").await;
     f.key = f.read_only_key.clone();
     f.send("GET", SPROCS, &[], "").await.expect(200);
@@ -271,7 +289,7 @@ async fn who_may() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runaways_end_and_change_nothing() {
-    let f = fixture().with_container(json!({})).await;
+    let f = running().with_container(json!({})).await;
     let create = "__.createDocument(__.getSelfLink(), {id: 'x', pk: 'a'}, () => {";
     let late = execute(&f, &format!("() => {{ {create} for (;;) {{}} }}) }}"), json!([])).await;
     late.expect(408);
@@ -295,7 +313,7 @@ async fn runaways_end_and_change_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn procedures_that_meet_are_run_again() {
-    let f = fixture().with_container(json!({})).await;
+    let f = running().with_container(json!({})).await;
     let add = r#"function () {
         const c = __, link = c.getAltLink() + "/docs/count";
         c.readDocument(link, (err, doc) => {

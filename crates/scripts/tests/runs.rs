@@ -252,7 +252,7 @@ fn runaways_are_stopped() {
     for source in [
         "() => { for (;;) {} }".to_owned(),
         "() => { for (;;) { try { for (;;) {} } catch (e) {} finally { continue } } }".to_owned(),
-        "() => { const f = () => Promise.resolve().then(f); f() }".to_owned(),
+        "() => { const f = () => { Promise.resolve().then(f) }; f() }".to_owned(),
         "async () => { for (;;) await null }".to_owned(),
         format!("() => {{ {again} }}"),
         "() => /(a+)+$/.test('a'.repeat(40) + 'b')".to_owned(),

@@ -63,6 +63,9 @@ pub(crate) struct Service {
     /// Whether requests beyond the provisioned throughput are refused; for documents.
     #[serde(default)]
     pub(crate) enforce_throughput: bool,
+    /// Whether stored procedures are run; for documents.
+    #[serde(default)]
+    pub(crate) run_scripts: bool,
 }
 
 /// The admin listener.

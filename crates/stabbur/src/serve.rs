@@ -40,6 +40,10 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         !config.blobs.enforce_throughput,
         "[blobs]: enforce_throughput is for documents; blobs have no provisioned throughput"
     );
+    anyhow::ensure!(
+        !config.blobs.run_scripts,
+        "[blobs]: run_scripts is for documents; blobs have no scripts"
+    );
     let mut document_accounts = Vec::new();
     for account in &config.documents.accounts {
         if account.allow_blob_public_access {
@@ -83,6 +87,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             region: "Norway East".to_owned(),
             development_certificate_pem: None,
             enforce_throughput: config.documents.enforce_throughput,
+            run_scripts: config.documents.run_scripts,
         },
     );
     let platform = config

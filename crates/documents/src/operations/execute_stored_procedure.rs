@@ -22,6 +22,13 @@ const NO_RESPONSE: &str = "\"\"";
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let documents = call.documents;
+    if !documents.settings.run_scripts {
+        return Err(DocumentsError::Forbidden(
+            "Stored procedures are not run here: the server's setting run_scripts is off. Do the work in the \
+             client, atomically with a transactional batch."
+                .to_owned(),
+        ));
+    }
     let mut container = call.container().await?;
     let key = call.item_key(&container)?;
     let parameters = parameters(call)?;
