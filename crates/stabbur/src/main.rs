@@ -152,6 +152,9 @@ fn main() -> ExitCode {
             } => ledger_copy::run(&arguments).await,
         }
     });
+    // What was accepted is answered and the ledger is closed; a script that can't be stopped must not hold up
+    // the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

@@ -264,9 +264,10 @@ impl<'a> Session<'a> {
         if container.unique_keys.is_empty() {
             return Ok(());
         }
+        // Also one whose time to live is over: a creation removes it first, with its unique keys.
         let found = self
             .documents
-            .find(&self.tx, self.snapshot.as_ref(), container, &self.key, new.id())
+            .find_even_expired(&self.tx, self.snapshot.as_ref(), container, &self.key, new.id())
             .await?;
         let old = match &found {
             Some(current) => unique_hashes(container, &current.record.parse()?),
@@ -320,6 +321,15 @@ impl<'a> Session<'a> {
             staged: &self.tx,
         };
         let id = self.documents.item_id_of(&view, self.container.number, name);
-        id.await?.ok_or_else(|| not_found(name))
+        let id = id.await?.ok_or_else(|| not_found(name))?;
+        // A resource id may be that of an item of another partition; this script has but one.
+        let found = self
+            .documents
+            .find(&self.tx, self.snapshot.as_ref(), &self.container, &self.key, &id)
+            .await?;
+        match found {
+            Some(current) if self.container.item_rid(current.number).to_string() == name => Ok(id),
+            _ => Err(not_found(name)),
+        }
     }
 }
