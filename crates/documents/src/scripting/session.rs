@@ -328,7 +328,7 @@ impl<'a> Session<'a> {
             .find(&self.tx, self.snapshot.as_ref(), &self.container, &self.key, &id)
             .await?;
         match found {
-            Some(current) if self.container.item_rid(current.number).to_string() == name => Ok(id),
+            Some(current) if self.container.item_rid(current.number) == name => Ok(id),
             _ => Err(not_found(name)),
         }
     }
