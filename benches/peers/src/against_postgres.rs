@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::documents::{self, Operation};
 use crate::load::{Plan, Until, slice};
 use crate::postgres;
-use crate::process::{resume, stop};
+use crate::process::Paused;
 use crate::sample::Sample;
 
 /// Slices of each operation and side.
@@ -33,13 +33,11 @@ pub async fn run(plan: &Plan, url: &str, peers: &[u32], parameters: &str, docume
             // Ours, theirs; theirs, ours: neither is always the one behind a pause.
             for our_turn in [number % 2 == 0, number % 2 != 0] {
                 if our_turn {
-                    stop(peers)?;
+                    let _paused = Paused::new(peers)?;
                     slice(our_sample, &plan.pids, until, &mut ours).await?;
-                    resume(peers)?;
                 } else {
-                    stop(&plan.pids)?;
+                    let _paused = Paused::new(&plan.pids)?;
                     slice(their_sample, peers, until, &mut theirs).await?;
-                    resume(&plan.pids)?;
                 }
             }
         }

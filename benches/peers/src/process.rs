@@ -47,16 +47,25 @@ pub fn usage(pids: &[u32]) -> Result<Usage> {
     Ok(sum)
 }
 
-/// Stops processes and all their children until [`resume`].
-pub fn stop(pids: &[u32]) -> Result<()> {
-    // Parents first, then again what they may have begun in between.
-    signal("-STOP", pids)?;
-    signal("-STOP", &with_children(pids)?)
+/// Processes and all their children that are stopped until this is dropped, also if what was measured
+/// meanwhile failed: who is stopped can't be ended in order.
+pub struct Paused<'p>(&'p [u32]);
+
+impl<'p> Paused<'p> {
+    pub fn new(pids: &'p [u32]) -> Result<Self> {
+        let paused = Self(pids);
+        // Parents first, then again what they may have begun in between.
+        signal("-STOP", pids)?;
+        signal("-STOP", &with_children(pids)?)?;
+        Ok(paused)
+    }
 }
 
-/// Lets processes and all their children go on.
-pub fn resume(pids: &[u32]) -> Result<()> {
-    signal("-CONT", &with_children(pids)?)
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        let pids = with_children(self.0).unwrap_or_else(|_| self.0.to_vec());
+        let _ = signal("-CONT", &pids);
+    }
 }
 
 fn signal(signal: &str, pids: &[u32]) -> Result<()> {
