@@ -93,16 +93,10 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         record.metadata = metadata.clone();
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
-        if let Some(before) = &before {
-            blobs
-                .stage_keeping(&mut tx, snapshot.as_ref(), &container, before, false)
-                .await?;
-        }
-        blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, "put")?;
-        let dropped_blocks = blobs
-            .staged_blocks(snapshot.as_ref(), &container, &record.name)
+        let states = (before.as_ref(), &record, inline);
+        blobs
+            .stage_overwrite(&mut tx, snapshot.as_ref(), &container, states, "put")
             .await?;
-        blobs.stage_block_removal(&mut tx, &dropped_blocks)?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),

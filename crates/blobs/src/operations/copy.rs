@@ -139,16 +139,10 @@ pub(crate) async fn stage_from(
         if let Some(pages) = &record.pages {
             Blobs::stage_copied_pages(&mut tx, pages);
         }
-        if let Some(before) = &before {
-            blobs
-                .stage_keeping(&mut tx, snapshot.as_ref(), &container, before, false)
-                .await?;
-        }
-        blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, inline, op)?;
-        let dropped_blocks = blobs
-            .staged_blocks(snapshot.as_ref(), &container, &record.name)
+        let states = (before.as_ref(), &record, inline);
+        blobs
+            .stage_overwrite(&mut tx, snapshot.as_ref(), &container, states, op)
             .await?;
-        blobs.stage_block_removal(&mut tx, &dropped_blocks)?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),

@@ -11,11 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Response, StatusCode};
 use http_semantics::Body;
 use jiff::Timestamp;
-use ledger::Transaction;
+use ledger::{Sequence, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::PUT_PAGE_BYTES_MAX;
+use crate::limits::{PUT_PAGE_BYTES_MAX, WRITE_ATTEMPTS_MAX};
 use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_unserved};
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::from_url;
@@ -73,16 +73,10 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
         };
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
-        if let Some(before) = &before {
-            blobs
-                .stage_keeping(&mut tx, snapshot.as_ref(), &container, before, false)
-                .await?;
-        }
-        blobs.stage_blob(&mut tx, &container, before.as_ref(), &record, None, "put")?;
-        let dropped_blocks = blobs
-            .staged_blocks(snapshot.as_ref(), &container, &record.name)
+        let states = (before.as_ref(), &record, None);
+        blobs
+            .stage_overwrite(&mut tx, snapshot.as_ref(), &container, states, "put")
             .await?;
-        blobs.stage_block_removal(&mut tx, &dropped_blocks)?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
@@ -294,18 +288,27 @@ async fn clear(
     let check = |record: &BlobRecord, now: Timestamp| demands.check(record, range, now);
     let cleared = |_: &BlobRecord| range.clone();
     let lease = &demands.common;
-    let record = change_in_steps(blobs, call, lease, "clearPages", (check, cleared), |_| Ok(())).await?;
+    let record = change_in_steps(
+        blobs,
+        call,
+        lease,
+        ("clearPages", false),
+        (check, cleared),
+        |_| Ok(()),
+    )
+    .await?;
     Ok(written(&record, StatusCode::CREATED))
 }
 
 /// Clears the pages that `rules` name of the blob, in as many commits as it takes; with the last one goes
 /// what `finish` does to the record. The request's demands are decided before the first one; later on what
-/// counts is that it is the same blob still, and its lease.
+/// counts is that it is the same blob still, and its lease. Where the pages go for good (`beyond_end`), they are
+/// cleared again from the first one if somebody else wrote between two steps.
 async fn change_in_steps(
     blobs: &Blobs,
     call: &Call,
     demands: &Demands,
-    op: &str,
+    (op, beyond_end): (&str, bool),
     (check, cleared): (
         impl Fn(&BlobRecord, Timestamp) -> Result<(), BlobsError>,
         impl Fn(&BlobRecord) -> Range<u64>,
@@ -315,8 +318,8 @@ async fn change_in_steps(
     let (container, _) = look_up(blobs, call).await?;
     let key = keys::blob(&container.record.generation, call.blob()?);
     let _turn = blobs.page_queues.turn(&key).await;
-    let mut begun: Option<(PagesRecord, u64)> = None;
-    let mut attempt = 1;
+    let mut begun: Option<(PagesRecord, u64, Sequence)> = None;
+    let (mut attempt, mut overwritten) = (1, 0);
     loop {
         let snapshot = blobs.ledger.snapshot().await?;
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
@@ -327,7 +330,7 @@ async fn change_in_steps(
                 check(&blob.record, now)?;
                 writable(&blob.record)?
             }
-            Some((before, _)) => {
+            Some((before, ..)) => {
                 demands.lease(blob.record.lease.as_ref(), lease::Use::Writes, now)?;
                 let pages = writable(&blob.record)?;
                 if pages.map != before.map {
@@ -337,8 +340,16 @@ async fn change_in_steps(
             }
         };
         let mut range = cleared(&blob.record);
-        if let Some((_, from)) = &begun {
-            range.start = range.start.max(*from);
+        match &begun {
+            // Taking turns binds this process only.
+            Some((_, _, step)) if beyond_end && *step != blob.version => {
+                overwritten += 1;
+                if overwritten > WRITE_ATTEMPTS_MAX {
+                    return Err(ErrorCode::ServerBusy.into());
+                }
+            }
+            Some((_, from, _)) => range.start = range.start.max(*from),
+            None => {}
         }
         let mut record = stamped(blobs, &blob.record);
         let mut tx = Transaction::new();
@@ -357,8 +368,8 @@ async fn change_in_steps(
             (Err(error), _) if overtaken(&error, attempt) => attempt += 1,
             (Err(error), _) => return Err(error.into()),
             (Ok(_), None) => return Ok(record),
-            (Ok(_), Some(next)) => {
-                begun = Some((pages.clone(), next));
+            (Ok(committed), Some(next)) => {
+                begun = Some((pages.clone(), next, committed.sequence));
                 attempt = 1;
             }
         }
@@ -397,6 +408,14 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
         }
         Ok(())
     };
-    let record = change_in_steps(blobs, &call, &demands, "setProperties", (check, cleared), finish).await?;
+    let record = change_in_steps(
+        blobs,
+        &call,
+        &demands,
+        ("setProperties", true),
+        (check, cleared),
+        finish,
+    )
+    .await?;
     Ok(written(&record, StatusCode::OK))
 }

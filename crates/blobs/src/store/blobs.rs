@@ -81,6 +81,24 @@ impl Blobs {
         Ok(())
     }
 
+    /// Stages a blob that is written as a whole: what was there is kept if the account keeps it, and blocks
+    /// that were staged go.
+    pub(crate) async fn stage_overwrite(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        (before, record, inline): (Option<&Blob>, &BlobRecord, Option<Bytes>),
+        op: &str,
+    ) -> Result<(), BlobsError> {
+        if let Some(before) = before {
+            self.stage_keeping(tx, snapshot, container, before, false).await?;
+        }
+        self.stage_blob(tx, container, before, record, inline, op)?;
+        let blocks = self.staged_blocks(snapshot, container, &record.name).await?;
+        self.stage_block_removal(tx, &blocks)
+    }
+
     /// Stages the removal of a blob.
     pub(crate) fn stage_blob_removal(&self, tx: &mut Transaction, container: &Container, blob: &Blob) {
         let generation = &container.record.generation;

@@ -38,13 +38,9 @@ impl Blobs {
         let before = self.blob(snapshot, &container, name).await?;
         self.permit_unleased(before.as_ref())?;
         let (record, inline) = self.whole_record(name, before.as_ref(), staged, headers);
-        if let Some(before) = &before {
-            self.stage_keeping(tx, snapshot, &container, before, false)
-                .await?;
-        }
-        self.stage_blob(tx, &container, before.as_ref(), &record, inline, "put")?;
-        let blocks = self.staged_blocks(snapshot, &container, name).await?;
-        self.stage_block_removal(tx, &blocks)
+        let states = (before.as_ref(), &record, inline);
+        self.stage_overwrite(tx, snapshot, &container, states, "put")
+            .await
     }
 
     /// Stages the removal of a blob and its snapshots; false if there is none, also if there is no container.
