@@ -254,7 +254,12 @@
         result = reply.result;
         options = reply.options || {};
       } catch (thrown) {
-        error = typeof thrown.number === "number" && thrown.refused ? fail(thrown.number, thrown.body) : thrown;
+        // What isn't a refusal may have happened after the operation was done: the script must not go on.
+        if (!(typeof thrown.number === "number" && thrown.refused)) {
+          failWith(thrown);
+          throw thrown;
+        }
+        error = fail(thrown.number, thrown.body);
       }
       next.finish(error, result, options);
       return true;

@@ -33,6 +33,8 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let key = call.item_key(&container)?;
     let parameters = parameters(call)?;
     let logs = call.flag(headers::SCRIPT_ENABLE_LOGGING);
+    // Waiting for a place takes nothing of the script's time; its runs all have the one.
+    let place = documents.scripts.place().await?;
     let deadline = Deadline::begin();
     let mut charge = 0.0;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
@@ -52,7 +54,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
             response_body: None,
         };
         let mut session = Session::new(documents, container.clone(), key.clone(), snapshot.clone());
-        let ended = scripting::run(documents, input, &mut session, deadline).await;
+        let ended = scripting::run(input, &mut session, &place, deadline).await;
         let ended = ended.map_err(|error| without_log(error, logs))?;
         charge += session.charge;
         let sequence = if session.tx.is_empty() {

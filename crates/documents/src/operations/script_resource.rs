@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::error::DocumentsError;
+use crate::limits::PAGE_BYTES_MAX;
 use crate::query::{FeedToken, query_resources};
 use crate::scripting;
 use crate::store::Container;
@@ -80,7 +81,7 @@ pub(super) async fn list(call: &Call<'_>, kind: ScriptKind) -> Result<Answer, Do
         &container,
         kind,
         after.as_deref(),
-        call.items_max()?,
+        (call.items_max()?, PAGE_BYTES_MAX),
     );
     let (scripts, more) = listed.await?;
     let last = scripts
@@ -101,9 +102,13 @@ pub(super) async fn query(call: &Call<'_>, kind: ScriptKind) -> Result<Answer, D
     let (sql, parameters) = call.query_body()?;
     let snapshot = call.snapshot().await?;
     let container = call.container().await?;
-    let listed = call
-        .documents
-        .list_scripts(snapshot.as_ref(), &container, kind, None, kind.count_max());
+    let listed = call.documents.list_scripts(
+        snapshot.as_ref(),
+        &container,
+        kind,
+        None,
+        (kind.count_max(), usize::MAX),
+    );
     let (scripts, _) = listed.await?;
     let resources: Vec<_> = scripts
         .iter()

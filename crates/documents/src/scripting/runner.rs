@@ -27,6 +27,12 @@ const BOUNDS: Bounds = Bounds {
 #[derive(Debug)]
 pub(crate) struct Runner(Arc<Semaphore>);
 
+/// A place to run in, for a request and the threads of its runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
 impl Default for Runner {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(SCRIPTS_RUNNING_MAX)))
@@ -36,10 +42,12 @@ impl Default for Runner {
 impl Runner {
     /// A place to run in. It is held by the thread, so a script that doesn't notice that it was
     /// stopped keeps its place, and no number of them takes more than there are.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, DocumentsError> {
+    pub(crate) async fn place(&self) -> Result<Place, DocumentsError> {
         let wait = Duration::from_millis(SCRIPT_WAIT_MILLISECONDS_MAX);
         match tokio::time::timeout(wait, self.0.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
+            Ok(Ok(permit)) => Ok(Place {
+                _permit: Arc::new(permit),
+            }),
             _ => Err(DocumentsError::TooManyScripts),
         }
     }
@@ -104,15 +112,14 @@ pub(crate) struct Ended {
 /// Runs a script to its end; what it writes is staged in the session.
 ///
 /// # Errors
-/// 400 with what the script threw; 408 if it took too long; 413 if its result is too large; 429
-/// if too many others run; what ended an operation of it, if that wasn't the script's fault.
+/// 400 with what the script threw; 408 if it took too long; 413 if its result is too large; what ended an operation of it, if that wasn't the script's fault.
 pub(crate) async fn run(
-    documents: &Documents,
     input: Input,
     session: &mut Session<'_>,
+    place: &Place,
     deadline: Deadline,
 ) -> Result<Ended, DocumentsError> {
-    let place = documents.scripts.place().await?;
+    let place = place.clone();
     let stop = Stop::default();
     let _stops = StopOnDrop(stop.clone());
     session.stop = stop.clone();

@@ -153,6 +153,12 @@ impl<'a> Session<'a> {
         id: String,
         argument: &Argument<'_>,
     ) -> Result<String, DocumentsError> {
+        // Scripts are told by what isn't accepted any more; one that had more accepted before gets no further.
+        if self.is_full() && !matches!(action, Action::Read) {
+            return Err(DocumentsError::TooLarge(
+                "The script has written as much as one transaction takes.".to_owned(),
+            ));
+        }
         if let Action::Create(new) | Action::Upsert(new) | Action::Replace(new) = &action {
             self.check_unique_keys(new).await?;
         }
@@ -177,7 +183,7 @@ impl<'a> Session<'a> {
         );
         let result = staged.await?;
         self.charge += result.charge;
-        if self.tx.writes().len() > SCRIPT_WRITES_MAX || self.tx.size_bytes() > SCRIPT_WRITE_BYTES_MAX {
+        if self.is_full() {
             self.stop.close();
         }
         if result.status == http::StatusCode::NOT_MODIFIED {
@@ -188,6 +194,10 @@ impl<'a> Session<'a> {
         }
         let document = String::from_utf8_lossy(&result.body);
         Ok(format!("{{\"result\":{document}}}"))
+    }
+
+    fn is_full(&self) -> bool {
+        self.tx.writes().len() > SCRIPT_WRITES_MAX || self.tx.size_bytes() > SCRIPT_WRITE_BYTES_MAX
     }
 
     async fn feed(&mut self, argument: &Argument<'_>) -> Result<String, DocumentsError> {

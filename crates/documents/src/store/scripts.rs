@@ -253,7 +253,13 @@ impl Documents {
                 return Err(exists(kind.name(), &new.id));
             }
             let (present, _) = self
-                .list_scripts(snapshot.as_ref(), &container, kind, None, kind.count_max())
+                .list_scripts(
+                    snapshot.as_ref(),
+                    &container,
+                    kind,
+                    None,
+                    (kind.count_max(), usize::MAX),
+                )
                 .await?;
             if present.len() >= kind.count_max() {
                 return Err(DocumentsError::Forbidden(format!(
@@ -322,7 +328,7 @@ impl Documents {
         container: &Container,
         kind: ScriptKind,
         after: Option<&str>,
-        items_max: usize,
+        (items_max, bytes_max): (usize, usize),
     ) -> Result<(Vec<Script>, bool), DocumentsError> {
         let prefix = keys::scripts(container.number, kind.tag());
         let range = match after {
@@ -334,10 +340,12 @@ impl Documents {
         };
         let mut scan = Scan::new(snapshot, range, Direction::Forward);
         let mut found = Vec::new();
+        let mut bytes = 0;
         while let Some(entry) = scan.next().await? {
-            if found.len() >= items_max {
+            if found.len() >= items_max || bytes >= bytes_max {
                 return Ok((found, true));
             }
+            bytes += entry.versioned.value.len();
             found.push(Script {
                 kind,
                 record: decode(&entry.versioned.value, "a script's record")?,

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::{headers, session};
 use crate::error::DocumentsError;
 use crate::limits::{
-    AUTOSCALE_RUS_MIN, PARTITION_KEY_BYTES_MAX, PRINCIPALS_LISTED_MAX, SESSION_WAIT_MILLISECONDS_MAX,
-    THROUGHPUT_RUS_MIN,
+    AUTOSCALE_RUS_MIN, COMMIT_ATTEMPTS_MAX, PARTITION_KEY_BYTES_MAX, PRINCIPALS_LISTED_MAX,
+    SESSION_WAIT_MILLISECONDS_MAX, THROUGHPUT_RUS_MIN,
 };
 use crate::query::{self, ItemsRequest, Scope};
 use crate::rules::index_policy::IndexingDirective;
@@ -181,6 +181,23 @@ impl Call<'_> {
             }
             _ => Ok(container),
         }
+    }
+
+    /// A snapshot, and the container as that snapshot has it: what is remembered may be older than another
+    /// node's change, and an answer that says "all is told up to here" must not rest on that.
+    pub(crate) async fn snapshot_of_container(
+        &self,
+    ) -> Result<(Arc<dyn Snapshot>, Arc<Container>), DocumentsError> {
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            let snapshot = self.snapshot().await?;
+            let container = self.container().await?;
+            let found = snapshot.get(&container.key).await?;
+            if found.is_some_and(|found| found.version == container.version) {
+                return Ok((snapshot, container));
+            }
+            self.documents.catalog.forget(&container);
+        }
+        Err(DocumentsError::RetryWith)
     }
 
     /// Whether the items that the request writes are to be indexed.
@@ -353,7 +370,7 @@ impl Call<'_> {
         let container = documents
             .container(&self.account.name, database, container)
             .await?;
-        let listed = documents.list_scripts(snapshot, &container, kind, None, kind.count_max());
+        let listed = documents.list_scripts(snapshot, &container, kind, None, (kind.count_max(), usize::MAX));
         let (scripts, _) = listed.await?;
         let rid = self.segment(5);
         if let Some(found) = scripts.into_iter().find(|script| script.rid(&container) == rid) {
