@@ -338,6 +338,39 @@ async fn a_position_in_a_container_of_before_is_an_error_and_no_gap() {
 }
 
 #[tokio::test]
+async fn a_node_that_knows_an_older_container_tells_every_change() {
+    let f = fixture().with_container(keeping(10)).await;
+    let other = f.another_node();
+    let from_before = now(&other).await;
+    let replace = |minutes: i64| {
+        let mut container =
+            json!({"id": "c", "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2}});
+        if minutes > 0 {
+            container["changeFeedPolicy"] = json!({"retentionDuration": minutes});
+        }
+        container
+    };
+    f.json("PUT", COLL, &[], replace(0)).await.expect(200);
+    f.json("PUT", COLL, &[], replace(10)).await.expect(200);
+    let fresh = now(&f).await;
+    put(&f, A, "1", 1).await;
+    let told_there = feed(&other, &fresh, &[]).await.expect(200);
+    assert_eq!(told(&told_there), [change("create", "1", 1)]);
+    feed(&other, &from_before, &[]).await.expect(400);
+    // The same of the latest versions, where the container of the name is another one.
+    f.send("DELETE", COLL, &[], "").await.expect(204);
+    f.json("POST", "/dbs/d/colls", &[], replace(0)).await.expect(201);
+    put(&f, A, "2", 2).await;
+    let reply = other
+        .send("GET", DOCS, &[("a-im", "Incremental Feed")], "")
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(reply["_count"], 1);
+    assert_eq!(reply["Documents"][0]["id"], "2");
+}
+
+#[tokio::test]
 async fn a_container_may_begin_and_end_to_keep_versions() {
     let f = fixture().with_container(json!({})).await;
     put(&f, A, "1", 1).await;

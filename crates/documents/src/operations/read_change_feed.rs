@@ -15,8 +15,7 @@ use crate::wire::call::Call;
 use crate::wire::headers;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
-    let snapshot = call.snapshot().await?;
-    let container = call.container().await?;
+    let (snapshot, container) = call.snapshot_of_container().await?;
     let scope = call.scope(&container)?;
     let head = snapshot.sequence();
     let after = match call.if_none_match() {

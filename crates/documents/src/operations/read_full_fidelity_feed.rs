@@ -24,8 +24,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
             headers::CHANGE_FEED_WIRE_FORMAT
         )));
     }
-    let snapshot = call.snapshot().await?;
-    let container = call.container().await?;
+    let (snapshot, container) = call.snapshot_of_container().await?;
     let Some(kept) = container.versions else {
         return Err(DocumentsError::bad_request(
             "The container doesn't keep all versions and deletes. Set changeFeedPolicy.retentionDuration (minutes) on it; what is written from then on is kept.",

@@ -92,6 +92,22 @@ pub fn fixture_with(set: impl FnOnce(&mut Settings)) -> Fixture {
 }
 
 impl Fixture {
+    /// Another node on the same ledger, which learns nothing of what this one does.
+    pub fn another_node(&self) -> Self {
+        let mut settings = Settings::single("test", self.key.clone());
+        settings.accounts[0].read_only_keys = vec![self.read_only_key.clone()];
+        let random = Arc::new(SeededRandom::new(2));
+        let documents = Documents::new(self.ledger.clone(), self.clock.clone(), random, settings);
+        Self {
+            ledger: self.ledger.clone(),
+            clock: self.clock.clone(),
+            service: DocumentsService::new(documents.clone()),
+            documents,
+            key: self.key.clone(),
+            read_only_key: self.read_only_key.clone(),
+        }
+    }
+
     pub fn authorization(&self, method: &str, path: &str) -> String {
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         let (kind, link) = match segments.len() {
