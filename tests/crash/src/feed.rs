@@ -60,6 +60,9 @@ pub(crate) fn run(arguments: &Arguments, folder: &Path, seconds: u64) -> Result<
         let first = client(&server.endpoints)?;
         if round == 0 {
             prepare(&first)?;
+        } else {
+            report.restarted(&server);
+            report.unanswered += writers.iter().filter(|writer| writer.is_waiting()).count() as u64;
         }
         for writer in &mut writers {
             writer.settle(&first)?;

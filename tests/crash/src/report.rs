@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::book::Fault;
+use crate::server::Server;
 
 /// What one round found wrong: where, and what.
 pub(crate) type Findings = Vec<(String, Fault)>;
@@ -62,6 +63,11 @@ impl Report {
                 Fault::Dangling => self.dangling += 1,
             }
         }
+    }
+
+    /// Notes how long the server took to be ready again.
+    pub(crate) fn restarted(&mut self, server: &Server) {
+        self.ready_milliseconds_max = self.ready_milliseconds_max.max(server.ready_after.as_millis());
     }
 
     /// Whether the server kept its word, and was asked for it.

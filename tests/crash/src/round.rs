@@ -55,7 +55,7 @@ pub(crate) fn kill_in_load(
 ) -> Result<Findings> {
     let random = SeededRandom::new(seed);
     let server = Server::start(&arguments.binary, folder, &arguments.places())?;
-    note_restart(report, &server);
+    report.restarted(&server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let longest = usize::try_from(arguments.load_seconds * 1_000).unwrap_or(usize::MAX);
     let wait = LOAD_MILLISECONDS_MIN + below(&random, longest.saturating_sub(LOAD_MILLISECONDS_MIN));
@@ -68,7 +68,7 @@ pub(crate) fn kill_in_load(
     )?;
     report.kills += 1;
     let server = Server::start(&arguments.binary, folder, &arguments.places())?;
-    note_restart(report, &server);
+    report.restarted(&server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let findings = each(writers, &server, |writer, client| writer.check(client, false))?;
     // Every other round goes on from a second kill, the rest from an orderly stop.
@@ -116,10 +116,6 @@ pub(crate) fn verify(binary: &Path, folder: &Path, places: &[OsString]) -> Resul
 
 fn client(endpoints: Endpoints) -> Result<Client> {
     Client::new(endpoints, Duration::from_secs(ANSWER_SECONDS_MAX))
-}
-
-fn note_restart(report: &mut Report, server: &Server) {
-    report.ready_milliseconds_max = report.ready_milliseconds_max.max(server.ready_after.as_millis());
 }
 
 /// Calls `what` for each writer, in parallel.

@@ -128,6 +128,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether a request of its has had no answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.under_way.is_some()
+    }
+
     fn is_done(&mut self) {
         if let Some(done) = self.under_way.take() {
             match done.after {
