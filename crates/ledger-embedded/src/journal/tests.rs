@@ -372,3 +372,48 @@ async fn damage_before_batches_that_were_written_ahead_is_refused() {
         assert!(refused(&walk_of(&left, None)), "round {round}");
     }
 }
+
+/// The syncer syncs as soon as it sees a batch in the memory table. That is right only if the
+/// journal has the batch by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_the_memory_table_is_whole_in_the_journal() {
+    const COMMITS: u64 = 60;
+    const KEYS: u64 = 2_000;
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = EmbeddedLedger::open(folder.path(), Arc::new(SystemClock), Options::default()).unwrap();
+    let ledger = Arc::new(ledger);
+    let (_, path) = newest(&folder.path().join("store")).unwrap();
+    let writer = tokio::spawn({
+        let ledger = ledger.clone();
+        async move {
+            for commit in 0..COMMITS {
+                let mut transaction = Transaction::new();
+                for number in 0..KEYS {
+                    transaction.put(
+                        key(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ commit),
+                        &b"value"[..],
+                    );
+                }
+                ledger.commit(transaction).await.unwrap();
+            }
+        }
+    });
+    let (mut at, mut next, mut seen_early) = (0, 0, 0);
+    while !writer.is_finished() {
+        let in_journal = ledger.shared.store.in_journal();
+        let committed = ledger.shared.store.database.visible_seqno();
+        let file = File::open(&path).unwrap();
+        let mut window = Window::new(&file).unwrap();
+        while let Ok(batch) = frame::batch(&mut window, at).unwrap() {
+            (at, next) = (batch.end, batch.number + 1);
+        }
+        assert!(
+            next >= in_journal,
+            "batch {in_journal} is in the table, the journal ends before {next}"
+        );
+        seen_early += u32::from(in_journal > committed);
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+    assert!(seen_early > 0, "no batch was met on its way into the table");
+}
