@@ -6,16 +6,16 @@
 //! connection locks the head, which waits for whatever the last one still does, and then the log
 //! tells whether the group is in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ledger::follower::{FOLLOWER_TAG, decode_position};
 use ledger::limits::{GROUP_BYTES_MAX, GROUP_TRANSACTIONS_MAX};
 use ledger::{Committed, KeyRange, KeyWriter, Keyspace, LedgerError, LogEntry, Sequence, Transaction};
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
 
 use crate::connection::{Writer, channel};
 use crate::engine::Shared;
@@ -24,10 +24,9 @@ use crate::group::{self, Decided, Head, Proposal};
 use crate::limits::{
     OUTAGE_SECONDS_MAX, RETRY_MILLISECONDS_FIRST, RETRY_MILLISECONDS_MAX, TRIM_STEP_ENTRIES,
 };
+use crate::predicted::{self, Expected, Prediction};
 use crate::record;
-
-/// A parameter of a statement.
-type Parameter<'a> = &'a (dyn ToSql + Sync);
+use crate::rows::{Parameter, Rows};
 
 /// A commit and who waits for it.
 pub(crate) struct Waiting {
@@ -55,6 +54,7 @@ pub(crate) struct Committer {
     shared: Arc<Shared>,
     inbox: mpsc::Receiver<Request>,
     writer: Option<Writer>,
+    prediction: Prediction,
     pause: Duration,
 }
 
@@ -64,6 +64,7 @@ impl Committer {
             shared,
             inbox,
             writer: Some(writer),
+            prediction: Prediction::default(),
             pause: Duration::from_millis(RETRY_MILLISECONDS_FIRST),
         }
     }
@@ -132,7 +133,7 @@ impl Committer {
         } else {
             Duration::ZERO
         };
-        let mut undecided: Option<Decided> = None;
+        let mut undecided = Sent::default();
         loop {
             let failure = match self.attempt(group, &mut undecided).await {
                 Ok(answers) => {
@@ -142,7 +143,7 @@ impl Committer {
                 }
                 Err(failure) => failure,
             };
-            if !matches!(failure, Failure::Again(_)) || undecided.is_some() {
+            if !matches!(failure, Failure::Again(_)) || undecided.newest.is_some() {
                 self.writer = None;
             }
             let late = self.shared.clock.monotonic().saturating_sub(began) >= patience;
@@ -156,13 +157,13 @@ impl Committer {
                 Failure::Full => {}
                 Failure::Other(cause) => tracing::error!(cause, "PostgreSQL refused a group of commits"),
             }
-            let error = match (&undecided, failure) {
+            let error = match (undecided.may_be_written(), failure) {
                 // Sent before, and nobody has heard yet whether it was committed.
-                (Some(_), Failure::Lost(cause) | Failure::Again(cause) | Failure::Other(cause)) => {
+                (true, Failure::Lost(cause) | Failure::Again(cause) | Failure::Other(cause)) => {
                     LedgerError::Unknown(format!("PostgreSQL: {cause}"))
                 }
-                (Some(_), Failure::Full) => LedgerError::Unknown("PostgreSQL's disk is full".to_owned()),
-                (None, failure) => failure.into_error(),
+                (true, Failure::Full) => LedgerError::Unknown("PostgreSQL's disk is full".to_owned()),
+                (false, failure) => failure.into_error(),
             };
             return group.iter().map(|_| Err(error.clone())).collect();
         }
@@ -180,7 +181,7 @@ impl Committer {
     async fn attempt(
         &mut self,
         group: &[Waiting],
-        undecided: &mut Option<Decided>,
+        undecided: &mut Sent,
     ) -> Result<Vec<Result<Committed, LedgerError>>, Failure> {
         let writer = match self.writer.take() {
             Some(writer) if !writer.client.is_closed() => writer,
@@ -190,7 +191,10 @@ impl Committer {
             }
         };
         let writer = self.writer.insert(writer);
-        let outcome = write(&self.shared, writer, group, undecided).await;
+        let outcome = write(&self.shared, writer, group, &mut self.prediction, undecided).await;
+        if outcome.is_err() {
+            self.prediction.failed();
+        }
         if outcome.is_err()
             && !writer.client.is_closed()
             && writer.client.batch_execute("ROLLBACK").await.is_err()
@@ -238,6 +242,23 @@ impl Committer {
     }
 }
 
+/// What earlier attempts at a group sent without hearing what became of it.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Of the last attempt, unless it is known by now that it wasn't written.
+    newest: Option<Decided>,
+    /// Something was sent by a connection that didn't hold the head's lock, so a server that hangs
+    /// may begin with it after somebody else had the lock. It does nothing once the head has moved;
+    /// until then nobody may be told that nothing was written.
+    unlocked: bool,
+}
+
+impl Sent {
+    fn may_be_written(&self) -> bool {
+        self.newest.is_some() || self.unlocked
+    }
+}
+
 fn head_of(row: &Row) -> Result<Head, Failure> {
     let damaged = || Failure::Other("the row of table head is malformed".to_owned());
     let chain: &[u8] = row.get(1);
@@ -247,14 +268,31 @@ fn head_of(row: &Row) -> Result<Head, Failure> {
     })
 }
 
-/// Decides and writes a group in one transaction; two trips to the database. `undecided` is what
-/// an earlier attempt sent without hearing whether it was committed.
+fn decide(shared: &Shared, group: &[Waiting], head: Head, versions: HashMap<Vec<u8>, Sequence>) -> Decided {
+    let proposals = group.iter().map(|waiting| Proposal {
+        transaction: &waiting.transaction,
+        writes_hash: waiting.writes_hash,
+    });
+    group::decide(head, versions, proposals, shared.clock.now())
+}
+
+/// Decides and writes a group in one transaction: in one trip to the database, if head and keys are
+/// as expected, else in two.
 async fn write(
     shared: &Shared,
     writer: &Writer,
     group: &[Waiting],
-    undecided: &mut Option<Decided>,
+    prediction: &mut Prediction,
+    undecided: &mut Sent,
 ) -> Result<Vec<Result<Committed, LedgerError>>, Failure> {
+    if undecided.newest.is_none()
+        && let Some(head) = prediction.head()
+        && let Some(decided) = write_predicted(shared, writer, group, head, undecided).await?
+    {
+        prediction.learn(head, &decided);
+        return Ok(decided.answers);
+    }
+    prediction.failed();
     let client = &writer.client;
     let failed = |error: tokio_postgres::Error| Failure::of(&error);
     let watched = group::watched(group.iter().map(|waiting| &waiting.transaction));
@@ -269,11 +307,11 @@ async fn write(
     .map_err(failed)?;
     let head = head_of(&head)?;
     // Kept until it is known: this connection may break as well.
-    let was_written = match undecided.as_ref() {
+    let was_written = match undecided.newest.as_ref() {
         Some(sent) => was_written(writer, sent).await?,
         None => false,
     };
-    if let Some(sent) = undecided.take()
+    if let Some(sent) = undecided.newest.take()
         && was_written
     {
         shared.show(sent.head.sequence);
@@ -286,67 +324,99 @@ async fn write(
         let version = record::from_column(row.get(1)).map_err(|error| Failure::Other(error.to_string()))?;
         found.insert(row.get::<_, &[u8]>(0).to_vec(), version);
     }
-    let proposals = group.iter().map(|waiting| Proposal {
-        transaction: &waiting.transaction,
-        writes_hash: waiting.writes_hash,
-    });
-    let decided = group::decide(head, found, proposals, shared.clock.now());
+    let absent: HashSet<Vec<u8>> = watched
+        .into_iter()
+        .filter(|key| !found.contains_key(*key))
+        .map(<[u8]>::to_vec)
+        .collect();
+    let decided = decide(shared, group, head, found);
     if decided.first.is_none() {
         client.batch_execute("ROLLBACK").await.map_err(failed)?;
         return Ok(decided.answers);
     }
-    send(shared, writer, decided, undecided).await
+    prediction.learn(head, &decided);
+    send(shared, writer, decided, |key| absent.contains(key), undecided).await
 }
 
-/// Sends a decided group's writes and the commit.
+/// Decides and writes a group in one trip, if all is as expected; `None` if it isn't, or can't be
+/// said beforehand.
+async fn write_predicted(
+    shared: &Shared,
+    writer: &Writer,
+    group: &[Waiting],
+    head: Head,
+    undecided: &mut Sent,
+) -> Result<Option<Decided>, Failure> {
+    let Some(expected) = Expected::of(group.iter().map(|waiting| &waiting.transaction)) else {
+        return Ok(None);
+    };
+    let decided = decide(shared, group, head, expected.versions());
+    if decided.first.is_none() {
+        // What would be told hasn't been looked up.
+        return Ok(None);
+    }
+    let channel = channel(shared.connector.schema());
+    match predicted::write(
+        &writer.client,
+        &writer.predicted,
+        &channel,
+        head,
+        &expected,
+        &decided,
+    )
+    .await
+    {
+        Ok(true) => {
+            shared.predicted.fetch_add(1, Ordering::Relaxed);
+            shared.show(decided.head.sequence);
+            Ok(Some(decided))
+        }
+        Ok(false) => Ok(None),
+        Err(error) => {
+            let failure = Failure::of(&error);
+            if matches!(failure, Failure::Lost(_)) {
+                *undecided = Sent {
+                    newest: Some(decided),
+                    unlocked: true,
+                };
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Sends a decided group's writes and the commit. `is_absent` says which keys are known not to be in
+/// the table.
 async fn send(
     shared: &Shared,
     writer: &Writer,
     decided: Decided,
-    undecided: &mut Option<Decided>,
+    is_absent: impl Fn(&[u8]) -> bool,
+    undecided: &mut Sent,
 ) -> Result<Vec<Result<Committed, LedgerError>>, Failure> {
     let client = &writer.client;
-    let (mut keys, mut versions, mut records, mut removed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (key, write) in &decided.writes {
-        match write {
-            Some((sequence, sealed)) => {
-                keys.push(key.as_bytes());
-                versions.push(record::to_column(*sequence));
-                records.push(sealed.as_slice());
-            }
-            None => removed.push(key.as_bytes()),
-        }
-    }
-    let numbers: Vec<i64> = decided
-        .entries
-        .iter()
-        .map(|(sequence, _)| record::to_column(*sequence))
-        .collect();
-    let entries: Vec<&[u8]> = decided
-        .entries
-        .iter()
-        .map(|(_, sealed)| sealed.as_slice())
-        .collect();
-    let head = record::to_column(decided.head.sequence);
-    let chain = decided.head.chain.as_slice();
+    let rows = Rows::of(&decided, is_absent);
     let (channel, payload) = (
         channel(shared.connector.schema()),
         decided.head.sequence.to_string(),
     );
-    let put: [Parameter<'_>; 3] = [&keys, &versions, &records];
-    let delete: [Parameter<'_>; 1] = [&removed];
-    let append: [Parameter<'_>; 2] = [&numbers, &entries];
-    let moved: [Parameter<'_>; 2] = [&head, &chain];
+    let add: [Parameter<'_>; 3] = [&rows.added.keys, &rows.added.versions, &rows.added.records];
+    let put: [Parameter<'_>; 3] = [&rows.put.keys, &rows.put.versions, &rows.put.records];
+    let delete: [Parameter<'_>; 1] = [&rows.removed];
+    let append: [Parameter<'_>; 2] = [&rows.numbers, &rows.entries];
+    let moved: [Parameter<'_>; 2] = [&rows.head, &rows.chain];
     let told: [Parameter<'_>; 2] = [&channel, &payload];
+    // The server would run a statement for nothing all the same.
+    let unless = async |nothing: bool, statement: &Statement, parameters: &[Parameter<'_>]| {
+        if nothing {
+            return Ok(0);
+        }
+        client.execute(statement, parameters).await
+    };
     let sent = futures::try_join!(
-        client.execute(&writer.put, &put),
-        async {
-            // Most groups remove nothing, and the server would run it all the same.
-            if removed.is_empty() {
-                return Ok(0);
-            }
-            client.execute(&writer.delete, &delete).await
-        },
+        unless(rows.added.keys.is_empty(), &writer.add, &add),
+        unless(rows.put.keys.is_empty(), &writer.put, &put),
+        unless(rows.removed.is_empty(), &writer.delete, &delete),
         client.execute(&writer.append, &append),
         client.execute(&writer.move_head, &moved),
         client.execute(&writer.notify, &told),
@@ -362,7 +432,7 @@ async fn send(
         Err(error) => {
             let failure = Failure::of(&error);
             if matches!(failure, Failure::Lost(_)) {
-                *undecided = Some(decided);
+                undecided.newest = Some(decided);
             }
             Err(failure)
         }

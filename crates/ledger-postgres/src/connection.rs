@@ -20,6 +20,7 @@ use crate::limits::{
     CONNECT_SECONDS_MAX, IDLE_IN_TRANSACTION_MILLISECONDS_MAX, LOCK_MILLISECONDS_MAX, SILENT_SECONDS_MAX,
     STATEMENT_MILLISECONDS_MAX, UNANSWERED_SECONDS_MAX, WRITER_IDLE_MILLISECONDS_MAX,
 };
+use crate::predicted;
 use crate::schema;
 use crate::silence::{Listening, Silence};
 use crate::{ConnectError, Options};
@@ -268,6 +269,8 @@ pub(crate) struct Writer {
     pub(crate) lock_head: Statement,
     pub(crate) versions: Statement,
     pub(crate) log_record: Statement,
+    pub(crate) predicted: Statement,
+    pub(crate) add: Statement,
     pub(crate) put: Statement,
     pub(crate) delete: Statement,
     pub(crate) append: Statement,
@@ -280,8 +283,13 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) async fn open(connector: &Connector) -> Result<Self, ConnectError> {
         let client = connector.open().await?;
-        let idle = format!("SET idle_in_transaction_session_timeout TO {WRITER_IDLE_MILLISECONDS_MAX}");
-        let set = client.batch_execute(&idle).await;
+        // Every look-up of the writer's is by key, in tables whose size a plan that was made early
+        // doesn't know: such a plan must not scan, and it is used from the first time on.
+        let settings = format!(
+            "SET idle_in_transaction_session_timeout TO {WRITER_IDLE_MILLISECONDS_MAX}; \
+             SET enable_seqscan TO off; SET jit TO off; SET plan_cache_mode TO force_generic_plan"
+        );
+        let set = client.batch_execute(&settings).await;
         set.map_err(|error| ConnectError::Unreachable(describe(&error)))?;
         let prepared = futures::try_join!(
             client
@@ -292,6 +300,10 @@ impl Writer {
                 .boxed(),
             client
                 .prepare("SELECT record FROM log WHERE sequence = $1")
+                .boxed(),
+            predicted::prepare(&client).boxed(),
+            client
+                .prepare("INSERT INTO data SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])")
                 .boxed(),
             client
                 .prepare(
@@ -312,13 +324,27 @@ impl Writer {
                 .prepare("UPDATE head SET trimmed = $1, trimmed_chain = $2")
                 .boxed(),
         );
-        let (lock_head, versions, log_record, put, delete, append, move_head, notify, trim, move_trimmed) =
-            prepared.map_err(|error| ConnectError::Unreachable(describe(&error)))?;
+        let (
+            lock_head,
+            versions,
+            log_record,
+            predicted,
+            add,
+            put,
+            delete,
+            append,
+            move_head,
+            notify,
+            trim,
+            move_trimmed,
+        ) = prepared.map_err(|error| ConnectError::Unreachable(describe(&error)))?;
         Ok(Self {
             client,
             lock_head,
             versions,
             log_record,
+            predicted,
+            add,
             put,
             delete,
             append,

@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     commits: AtomicU64,
     conflicts: AtomicU64,
     groups: AtomicU64,
+    /// Groups that were decided before the database was asked.
+    pub(crate) predicted: AtomicU64,
 }
 
 impl Shared {
@@ -124,6 +126,7 @@ impl PostgresLedger {
             commits: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
             groups: AtomicU64::new(0),
+            predicted: AtomicU64::new(0),
         });
         let (queue, inbox) = mpsc::channel(COMMIT_QUEUE_MAX);
         tokio::spawn(Committer::new(shared.clone(), inbox, writer).run());
@@ -231,7 +234,13 @@ impl Ledger for PostgresLedger {
             groups,
             syncs: groups,
             disk_bytes: snapshot.disk_bytes().await?,
-            details: vec![("schema".to_owned(), self.shared.connector.schema().to_owned())],
+            details: vec![
+                ("schema".to_owned(), self.shared.connector.schema().to_owned()),
+                (
+                    "groups in one trip".to_owned(),
+                    self.shared.predicted.load(Ordering::Relaxed).to_string(),
+                ),
+            ],
         })
     }
 
