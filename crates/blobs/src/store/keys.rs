@@ -211,6 +211,11 @@ pub(crate) fn references(content: ContentId) -> KeyRange {
     KeyRange::prefix(&kind(REFERENCE).raw(content.as_bytes()).finish())
 }
 
+#[cfg(test)]
+pub(crate) fn all_references() -> KeyRange {
+    KeyRange::prefix(&kind(REFERENCE).finish())
+}
+
 /// A content that lost a reference and may be unreferenced now.
 pub(crate) fn dropped(content: ContentId) -> Key {
     kind(DROPPED).raw(content.as_bytes()).finish()
@@ -247,6 +252,11 @@ pub(crate) fn segments(map: &MapId, from: u64) -> KeyRange {
     KeyRange::prefix_from(&kind(SEGMENT).raw(map).finish(), segment(map, from))
 }
 
+/// The same, from a version of that segment on.
+pub(crate) fn segments_from(map: &MapId, number: u64, epoch: u64) -> KeyRange {
+    KeyRange::prefix_from(&kind(SEGMENT).raw(map).finish(), segment_at(map, number, epoch))
+}
+
 pub(crate) fn all_segments() -> KeyRange {
     KeyRange::prefix(&kind(SEGMENT).finish())
 }
@@ -262,6 +272,12 @@ pub(crate) fn segment_version(key: &Key) -> Option<(MapId, u64, u64)> {
 /// Bytes of a segment that lie in the ledger.
 pub(crate) fn piece(map: &MapId, segment: u64, number: u64) -> Key {
     kind(PIECE).raw(map).u64(segment).u64(number).finish()
+}
+
+/// Every piece of every map.
+#[cfg(test)]
+pub(crate) fn all_pieces() -> KeyRange {
+    KeyRange::prefix(&kind(PIECE).finish())
 }
 
 /// That a state has the pages of a map at an epoch.

@@ -8,6 +8,7 @@ pub(crate) mod holdings;
 mod in_process;
 pub(crate) mod keys;
 pub(crate) mod listing;
+pub(crate) mod map_sweep;
 mod page_body;
 pub(crate) mod page_maps;
 pub(crate) mod pages;

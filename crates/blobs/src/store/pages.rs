@@ -64,7 +64,8 @@ impl Found {
         })
     }
 
-    fn require(&self, tx: &mut Transaction) {
+    /// Demands that it is still as it was read.
+    pub(crate) fn require(&self, tx: &mut Transaction) {
         let version: Sequence = self.entry.versioned.version;
         tx.require_version(self.entry.key.clone(), Some(version));
     }
@@ -336,7 +337,7 @@ impl Blobs {
         Ok(())
     }
 
-    async fn span_bytes(
+    pub(crate) async fn span_bytes(
         &self,
         snapshot: &dyn Snapshot,
         map: &MapId,
