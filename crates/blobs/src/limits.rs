@@ -45,6 +45,9 @@ pub const SWEEP_STEP_ENTRIES_MAX: usize = 256;
 /// Steps of one round of the sweep.
 pub const SWEEP_STEPS_MAX: usize = 64;
 
+/// Versions of segments that a sweep leaves for its next round because they are written all the time.
+pub const SWEEP_BUSY_MAX: usize = 16;
+
 /// Content that no commit refers to is kept this long: an upload may still be under way.
 pub const SWEEP_GRACE_SECONDS: u64 = 24 * 3_600;
 

@@ -12,7 +12,10 @@
 
 mod bench;
 
-use bench::{Bench, bytes, contents, records, with_container};
+use bench::{
+    Bench, bytes, contents, create_pages as create, put_pages as put, records, take_snapshot as snapshot,
+    with_container,
+};
 use ledger::Random as _;
 use ledger::random::SeededRandom;
 
@@ -24,25 +27,6 @@ const SEGMENTS: u8 = 12;
 const PIECES: u8 = 13;
 const OWNERS: u8 = 14;
 
-async fn create(bench: &Bench, path: &str, length: usize) {
-    let length = length.to_string();
-    let headers = [
-        ("x-ms-blob-type", "PageBlob"),
-        ("x-ms-blob-content-length", length.as_str()),
-    ];
-    let made = bench.ask("PUT", path, &headers, b"").await;
-    assert_eq!(made.status, 201, "{}", made.text());
-}
-
-async fn put(bench: &Bench, path: &str, at: usize, body: &[u8]) {
-    let range = format!("bytes={at}-{}", at + body.len() - 1);
-    let headers = [("x-ms-page-write", "update"), ("x-ms-range", range.as_str())];
-    let put = bench
-        .ask("PUT", &format!("{path}?comp=page"), &headers, body)
-        .await;
-    assert_eq!(put.status, 201, "{}", put.text());
-}
-
 async fn clear(bench: &Bench, path: &str, at: usize, length: usize) {
     let range = format!("bytes={at}-{}", at + length - 1);
     let headers = [("x-ms-page-write", "clear"), ("x-ms-range", range.as_str())];
@@ -50,12 +34,6 @@ async fn clear(bench: &Bench, path: &str, at: usize, length: usize) {
         .ask("PUT", &format!("{path}?comp=page"), &headers, b"")
         .await;
     assert_eq!(put.status, 201, "{}", put.text());
-}
-
-async fn snapshot(bench: &Bench, path: &str) -> String {
-    let taken = bench.ask("PUT", &format!("{path}?comp=snapshot"), &[], b"").await;
-    assert_eq!(taken.status, 201, "{}", taken.text());
-    taken.header("x-ms-snapshot").to_owned()
 }
 
 /// Each page's mark in a list of ranges: what the list says of it.

@@ -54,5 +54,5 @@ pub(crate) fn change(tx: &mut Transaction, before: Option<&BlobRecord>, record: 
 
 fn release_pages(tx: &mut Transaction, pages: &PagesRecord, key: &Key) {
     tx.delete(keys::map_owner(pages, key));
-    tx.put(keys::map_sweep(&pages.map), Vec::new());
+    tx.put(keys::map_release(&pages.map), Vec::new());
 }

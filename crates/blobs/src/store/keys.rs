@@ -31,6 +31,7 @@ const SEGMENT: u8 = 12;
 const PIECE: u8 = 13;
 const MAP_OWNER: u8 = 14;
 const MAP_SWEEP: u8 = 15;
+const MAP_RELEASE: u8 = 16;
 
 fn kind(tag: u8) -> KeyWriter {
     KeyWriter::new(Keyspace::Blobs).u8(tag)
@@ -303,7 +304,16 @@ pub(crate) fn owned_epoch(owner: &Key) -> Option<u64> {
     Some(u64::from_be_bytes(epoch.try_into().ok()?))
 }
 
-/// A map that may have pages that nobody has any more.
+/// A map that somebody let go of, so that it may have pages that nobody has any more.
+pub(crate) fn map_release(map: &MapId) -> Key {
+    kind(MAP_RELEASE).raw(map).finish()
+}
+
+pub(crate) fn all_map_releases() -> KeyRange {
+    KeyRange::prefix(&kind(MAP_RELEASE).finish())
+}
+
+/// How far the sweep of a map is.
 pub(crate) fn map_sweep(map: &MapId) -> Key {
     kind(MAP_SWEEP).raw(map).finish()
 }
@@ -312,7 +322,7 @@ pub(crate) fn all_map_sweeps() -> KeyRange {
     KeyRange::prefix(&kind(MAP_SWEEP).finish())
 }
 
-/// The map of such a key.
+/// The map of a key of either kind.
 pub(crate) fn swept_map(key: &Key) -> Option<MapId> {
     key.as_bytes().get(2..)?.try_into().ok()
 }

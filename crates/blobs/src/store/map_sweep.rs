@@ -6,23 +6,26 @@
 //! or id is never given twice, so the versions that have a place follow each other. Beside the version that
 //! goes, those that count are the last one before it that stays and the first one behind it.
 //!
+//! A pass goes through the whole map once. Who lets go of a map while it is swept asks for another pass and
+//! leaves this one alone: begun anew each time it would never reach the end of a large map.
+//!
 //! Invariant: a version is removed only when no state has the map at an epoch at which it would be read.
 
 use std::ops::Range;
 
 use jiff::Timestamp;
-use ledger::{Direction, Entry, LedgerError, Scan, ScanLimit, Snapshot, Transaction};
+use ledger::{Direction, Key, LedgerError, Scan, ScanLimit, Snapshot, Transaction, Versioned};
 use serde::{Deserialize, Serialize};
 
 use crate::Blobs;
 use crate::error::BlobsError;
-use crate::limits::{SWEEP_STEP_ENTRIES_MAX, SWEEP_STEPS_MAX};
+use crate::limits::{SWEEP_BUSY_MAX, SWEEP_STEP_ENTRIES_MAX, SWEEP_STEPS_MAX};
 use crate::store::keys::{self, MapId};
 use crate::store::pages::{Found, segment, stage_place_removal};
 use crate::store::records::{PagesRecord, decode, encode};
 use crate::store::steps;
 
-/// How far the sweep of a map is.
+/// How far a pass is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MapSweep {
     /// When it may begin; `None`: at once.
@@ -42,12 +45,23 @@ fn is_zero(epoch: &u64) -> bool {
 }
 
 impl MapSweep {
-    fn read(entry: &Entry) -> Result<Self, LedgerError> {
-        match entry.versioned.value.is_empty() {
+    fn read(stored: &Versioned) -> Result<Self, LedgerError> {
+        match stored.value.is_empty() {
             true => Ok(Self::default()),
-            false => decode(&entry.versioned),
+            false => decode(stored),
         }
     }
+}
+
+/// What a step did.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// So many versions went, and there is nothing left to do now.
+    Last(u64),
+    /// So many went, and there is more.
+    More(u64),
+    /// Nothing went: this version was written meanwhile.
+    Overtaken(Key),
 }
 
 /// Who reads a map, by the epochs at which its owners have it. However many there are, one is looked up at a
@@ -91,59 +105,77 @@ impl Blobs {
     /// Removes pages that nobody has any more, in a bounded number of steps.
     pub(crate) async fn sweep_maps(&self) -> Result<u64, BlobsError> {
         let snapshot = self.ledger.snapshot().await?;
-        let mut scan = Scan::new(snapshot.as_ref(), keys::all_map_sweeps(), Direction::Forward);
         let (mut removed, mut more) = (0, SWEEP_STEPS_MAX);
-        while let Some(entry) = scan.next().await? {
-            let Some(map) = keys::swept_map(&entry.key) else {
-                continue;
-            };
-            // Each has a step at least, however much the first ones have to remove.
-            loop {
-                match self.sweep_map_step(&map, SWEEP_STEP_ENTRIES_MAX).await {
-                    Ok((versions, complete)) => {
-                        removed += versions;
-                        if complete || more == 0 {
-                            break;
-                        }
-                        more -= 1;
-                    }
-                    Err(error) => {
-                        tracing::error!(
-                            map = %uuid::Uuid::from_bytes(map),
-                            %error,
-                            "pages that nobody has couldn't be removed; the next round tries again"
-                        );
-                        break;
-                    }
+        for range in [keys::all_map_sweeps(), keys::all_map_releases()] {
+            let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
+            while let Some(entry) = scan.next().await? {
+                let Some(map) = keys::swept_map(&entry.key) else {
+                    continue;
+                };
+                // Each has a step at least, however much the first ones have to remove.
+                match self.sweep_map(&map, &mut more).await {
+                    Ok(versions) => removed += versions,
+                    Err(error) => tracing::error!(
+                        map = %uuid::Uuid::from_bytes(map),
+                        %error,
+                        "pages that nobody has couldn't be removed; the next round tries again"
+                    ),
                 }
             }
         }
         Ok(removed)
     }
 
-    /// One step, one commit, about at most so many versions: how many went, and whether there is nothing left
-    /// to do now.
-    async fn sweep_map_step(&self, map: &MapId, versions_max: usize) -> Result<(u64, bool), BlobsError> {
+    /// Sweeps a map, at least a step and at most `more` further ones: how many versions went.
+    async fn sweep_map(&self, map: &MapId, more: &mut usize) -> Result<u64, BlobsError> {
+        let mut removed = 0;
+        let mut busy = Vec::new();
+        loop {
+            match self.sweep_map_step(map, SWEEP_STEP_ENTRIES_MAX, &busy).await? {
+                Step::Last(versions) => return Ok(removed + versions),
+                Step::More(versions) => removed += versions,
+                Step::Overtaken(_) if busy.len() >= SWEEP_BUSY_MAX => return Ok(removed),
+                Step::Overtaken(version) => busy.push(version),
+            }
+            if *more == 0 {
+                return Ok(removed);
+            }
+            *more -= 1;
+        }
+    }
+
+    /// One step, one commit, about at most so many versions. `busy` are those that are written all the time:
+    /// they stay, with the one before each, until another pass.
+    async fn sweep_map_step(
+        &self,
+        map: &MapId,
+        versions_max: usize,
+        busy: &[Key],
+    ) -> Result<Step, BlobsError> {
         let snapshot = self.ledger.snapshot().await?;
-        let key = keys::map_sweep(map);
-        let Some(stored) = snapshot.get(&key).await? else {
-            return Ok((0, true));
+        let (key, release) = (keys::map_sweep(map), keys::map_release(map));
+        let mut tx = Transaction::new();
+        let begun = snapshot.get(&key).await?;
+        let state = match &begun {
+            Some(stored) => MapSweep::read(stored)?,
+            None => {
+                let Some(released) = snapshot.get(&release).await? else {
+                    return Ok(Step::Last(0));
+                };
+                tx.require_version(release.clone(), Some(released.version));
+                tx.delete(release.clone());
+                MapSweep::default()
+            }
         };
-        let queued = Entry {
-            key,
-            versioned: stored,
-        };
-        let state = MapSweep::read(&queued)?;
+        tx.require_version(key.clone(), begun.as_ref().map(|begun| begun.version));
         if state.due.is_some_and(|due| due > self.clock.now()) {
-            return Ok((0, true));
+            return Ok(Step::Last(0));
         }
         let mut readers = Readers {
             snapshot: snapshot.as_ref(),
             map,
             known: None,
         };
-        let mut tx = Transaction::new();
-        tx.require_version(queued.key.clone(), Some(queued.versioned.version));
         let left = keys::segments_from(map, state.from, state.epoch);
         let mut scan = Scan::new(snapshot.as_ref(), left, Direction::Forward);
         let mut ahead = scan.next().await?.map(Found::read).transpose()?;
@@ -160,8 +192,15 @@ impl Blobs {
             kept = kept.filter(|kept| kept.number == found.number);
             let end = newer.map_or(u64::MAX, |newer| newer.epoch);
             let read = readers.any(found.epoch..end).await?;
+            let overtaken = [Some(&found), newer]
+                .into_iter()
+                .flatten()
+                .any(|found| busy.contains(&found.entry.key));
             // Zeros with nothing below them are what there is without them.
-            if read && !(kept.is_none() && found.segment.spans.is_empty()) {
+            if overtaken {
+                tx.put(release.clone(), Vec::new());
+                kept = Some(found);
+            } else if read && !(kept.is_none() && found.segment.spans.is_empty()) {
                 kept = Some(found);
             } else {
                 stage_version_removal(&mut tx, map, kept.as_ref(), &found, newer);
@@ -181,15 +220,20 @@ impl Blobs {
                     from: next.number,
                     epoch: next.epoch,
                 };
-                tx.put(queued.key, encode(&state)?);
+                tx.put(key.clone(), encode(&state)?);
             }
-            None => tx.delete(queued.key),
+            None if begun.is_some() => tx.delete(key.clone()),
+            None => {}
         }
-        match self.ledger.commit(tx).await {
-            Ok(_) => Ok((removed, next.is_none())),
-            // The blob was written to, or a state more went: the next round looks again.
-            Err(LedgerError::Conflict(_)) => Ok((0, true)),
-            Err(error) => Err(error.into()),
+        match (self.ledger.commit(tx).await, next) {
+            (Ok(_), None) => Ok(Step::Last(removed)),
+            (Ok(_), Some(_)) => Ok(Step::More(removed)),
+            (Err(LedgerError::Conflict(conflict)), _) => Ok(match conflict.key {
+                // Somebody else sweeps, or let go of it once more: the next round looks again.
+                own if own == key || own == release => Step::Last(0),
+                version => Step::Overtaken(version),
+            }),
+            (Err(error), _) => Err(error.into()),
         }
     }
 }

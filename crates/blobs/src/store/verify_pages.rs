@@ -31,7 +31,11 @@ impl Blobs {
             );
             if owned != Some(map) {
                 let mut owners = Scan::new(snapshot, keys::map_owners(&map, 0..u64::MAX), Direction::Forward);
-                if owners.next().await?.is_none() && snapshot.get(&keys::map_sweep(&map)).await?.is_none() {
+                let mut waits = owners.next().await?.is_some();
+                for key in [keys::map_sweep(&map), keys::map_release(&map)] {
+                    waits |= snapshot.get(&key).await?.is_some();
+                }
+                if !waits {
                     report.fault(format!(
                         "{place}: nobody has them, and they would be kept for ever"
                     ));

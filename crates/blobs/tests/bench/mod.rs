@@ -114,6 +114,7 @@ fn bench_over(
     let overtaking = Arc::new(Overtaking {
         ledger: ledger.clone(),
         first: Mutex::new(None),
+        each: Mutex::new(None),
     });
     let random = Arc::new(SeededRandom::new(1));
     let blobs = Blobs::new(
@@ -132,10 +133,11 @@ fn bench_over(
     }
 }
 
-/// The ledger as the service has it: another commit may come before its next one.
+/// The ledger as the service has it: another commit may come before its next one, or before each.
 pub(crate) struct Overtaking {
     ledger: Arc<dyn Ledger>,
     pub(crate) first: Mutex<Option<Transaction>>,
+    pub(crate) each: Mutex<Option<Transaction>>,
 }
 
 #[async_trait]
@@ -145,8 +147,9 @@ impl Ledger for Overtaking {
     }
     async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError> {
         let first = self.first.lock().unwrap().take();
-        if let Some(first) = first {
-            self.ledger.commit(first).await?;
+        let each = self.each.lock().unwrap().clone();
+        for before in first.into_iter().chain(each) {
+            self.ledger.commit(before).await?;
         }
         self.ledger.commit(transaction).await
     }
@@ -374,4 +377,32 @@ pub(crate) fn next_marker(page: &str) -> String {
         .nth(1)
         .and_then(|rest| rest.split('<').next());
     marker.expect("a page has a marker").to_owned()
+}
+
+/// Makes a page blob.
+pub(crate) async fn create_pages(bench: &Bench, path: &str, length: usize) {
+    let length = length.to_string();
+    let headers = [
+        ("x-ms-blob-type", "PageBlob"),
+        ("x-ms-blob-content-length", length.as_str()),
+    ];
+    let made = bench.ask("PUT", path, &headers, b"").await;
+    assert_eq!(made.status, 201, "{}", made.text());
+}
+
+/// Puts pages.
+pub(crate) async fn put_pages(bench: &Bench, path: &str, at: usize, body: &[u8]) {
+    let range = format!("bytes={at}-{}", at + body.len() - 1);
+    let headers = [("x-ms-page-write", "update"), ("x-ms-range", range.as_str())];
+    let put = bench
+        .ask("PUT", &format!("{path}?comp=page"), &headers, body)
+        .await;
+    assert_eq!(put.status, 201, "{}", put.text());
+}
+
+/// Takes a snapshot of a blob; its time.
+pub(crate) async fn take_snapshot(bench: &Bench, path: &str) -> String {
+    let taken = bench.ask("PUT", &format!("{path}?comp=snapshot"), &[], b"").await;
+    assert_eq!(taken.status, 201, "{}", taken.text());
+    taken.header("x-ms-snapshot").to_owned()
 }

@@ -10,11 +10,13 @@ use content::ContentId;
 use content::memory::MemoryContent;
 use ledger::memory::MemoryLedger;
 use ledger::random::SeededRandom;
-use ledger::{AdjustableClock, Clock, Key, KeyRange, Random as _};
+use ledger::{AdjustableClock, Clock, Entry, KeyRange, Random as _};
 
 use super::*;
 use crate::Settings;
 use crate::limits::{PAGE_BYTES, SEGMENT_BYTES};
+use crate::store::holdings;
+use crate::store::records::BlobRecord;
 use crate::store::segment::{Place, Segment, Span};
 use crate::store::staging::Place as Staged;
 
@@ -58,12 +60,12 @@ async fn entries(blobs: &Blobs, range: KeyRange) -> Vec<Entry> {
     entries
 }
 
-/// Steps until the map isn't queued any more; how many there were.
-async fn sweep(blobs: &Blobs, map: &MapId, versions_max: usize) -> usize {
-    for steps in 1..20_000 {
-        let (_, complete) = blobs.sweep_map_step(map, versions_max).await.unwrap();
-        if complete {
-            return steps;
+/// Steps until nothing is left to do.
+async fn sweep(blobs: &Blobs, map: &MapId, versions_max: usize) {
+    for _ in 0..20_000 {
+        let step = blobs.sweep_map_step(map, versions_max, &[]).await.unwrap();
+        if matches!(step, Step::Last(_)) {
+            return;
         }
     }
     panic!("the sweep doesn't end");
@@ -179,7 +181,7 @@ async fn readers_read_the_same_and_the_rest_goes() {
             }
             kept
         });
-        tx.put(keys::map_sweep(&pages.map), Vec::new());
+        tx.put(keys::map_release(&pages.map), Vec::new());
         let mut read_before = Vec::new();
         for epoch in &epochs {
             let pages = PagesRecord {
@@ -236,7 +238,7 @@ async fn a_segment_with_more_dead_versions_than_a_commit_takes() {
         };
         let mut tx = Transaction::new();
         tx.put(keys::segment_at(&map, 0, epoch), encode(&segment).unwrap());
-        tx.put(keys::map_sweep(&map), Vec::new());
+        tx.put(keys::map_release(&map), Vec::new());
         commit(&blobs, tx).await;
     }
     let mut tx = Transaction::new();
@@ -252,4 +254,54 @@ async fn a_segment_with_more_dead_versions_than_a_commit_takes() {
         .collect();
     assert_eq!(left, [(map, 0, 7)]);
     assert_eq!(entries(&blobs, keys::all_map_sweeps()).await, []);
+    assert_eq!(entries(&blobs, keys::all_map_releases()).await, []);
+}
+
+#[tokio::test]
+async fn a_map_that_is_let_go_of_again_and_again_is_swept_to_its_end() {
+    let blobs = blobs();
+    let pages = blobs.new_pages();
+    let segments = 20;
+    let mut tx = Transaction::new();
+    for number in 0..segments {
+        for epoch in [1, 2] {
+            let segment = Segment {
+                next_piece: epoch,
+                spans: vec![Span {
+                    first: 0,
+                    pages: 1,
+                    epoch,
+                    skip: 0,
+                    place: Place::Piece(epoch),
+                }],
+            };
+            tx.put(
+                keys::segment_at(&pages.map, number, epoch),
+                encode(&segment).unwrap(),
+            );
+        }
+    }
+    tx.put(owner(&pages.map, 2), Vec::new());
+    commit(&blobs, tx).await;
+    // A snapshot goes before each step.
+    let snapshot = BlobRecord {
+        pages: Some(pages.clone()),
+        ..BlobRecord::default()
+    };
+    for _ in 0..segments + 2 {
+        let mut tx = Transaction::new();
+        holdings::release(&mut tx, &snapshot, &keys::purge(&[1; 16]));
+        commit(&blobs, tx).await;
+        blobs.sweep_map_step(&pages.map, 3, &[]).await.unwrap();
+    }
+    let left = versions(&blobs, &pages.map).await;
+    let left: Vec<_> = left.into_keys().collect();
+    let expected: Vec<_> = (0..segments).map(|number| (number, 2)).collect();
+    assert_eq!(left, expected);
+    // What asked for another pass has one.
+    for _ in 0..3 {
+        blobs.sweep_maps().await.unwrap();
+    }
+    assert_eq!(entries(&blobs, keys::all_map_sweeps()).await, []);
+    assert_eq!(entries(&blobs, keys::all_map_releases()).await, []);
 }
