@@ -151,8 +151,11 @@ pub const BODY_PIECES_BYTES_MAX: usize = 1024 * 1024;
 /// Most ranges of one page of Get Page Ranges ("URI parameters").
 pub const PAGE_RANGES_MAX: usize = 10_000;
 
-/// Segments that one page of Get Page Ranges looks at; it may be short.
-pub const PAGE_RANGES_SEGMENTS_MAX: usize = 65_536;
+/// Entries that one walk over segments reads, such as a page of Get Page Ranges, which may be short then.
+pub const WALK_ENTRIES_MAX: usize = 65_536;
+
+/// Versions of a segment that a walk reads one after the other; more are jumped over.
+pub const WALK_VERSIONS_MAX: usize = 32;
 
 /// How long the pages of a copy that wasn't finished are kept.
 pub const UNFINISHED_COPY_SECONDS: i64 = 24 * 3_600;

@@ -54,3 +54,57 @@ async fn a_segment_that_is_written_all_the_time_holds_up_none_behind_it() {
         [2; 512][..]
     );
 }
+
+#[tokio::test]
+async fn what_lies_behind_many_newer_segments_is_found_in_bounded_pages() {
+    let bench = with_container().await;
+    // More segments than one walk reads.
+    let segments = 70_000;
+    let last = (segments - 1) * SEGMENT;
+    create_pages(&bench, "/box/x", segments * SEGMENT).await;
+    put_pages(&bench, "/box/x", last, &[1; 512]).await;
+    let time = take_snapshot(&bench, "/box/x").await;
+    put_pages(&bench, "/box/x", 0, &[2; 512]).await;
+    // The others are written after the snapshot, too: as the first one was.
+    let written = records(&bench, SEGMENTS).await;
+    let (map, epoch) = (&written[0].key.as_bytes()[..18], &written[0].key.as_bytes()[26..]);
+    let mut tx = Transaction::new();
+    for number in 1..segments as u64 - 1 {
+        let key = [map, &number.to_be_bytes(), epoch].concat();
+        tx.put(
+            ledger::Key::from_encoded(key.into()),
+            written[0].versioned.value.clone(),
+        );
+    }
+    bench.ledger.commit(tx).await.unwrap();
+    let expected = format!(
+        "<PageRange><Start>{last}</Start><End>{}</End></PageRange>",
+        last + 511
+    );
+    let (mut marker, mut found, mut pages) = (String::new(), String::new(), 0);
+    loop {
+        let uri = format!("/box/x?comp=pagelist&snapshot={time}{marker}");
+        let text = bench.ask("GET", &uri, &[], b"").await.text();
+        found += text
+            .split_once("<PageList>")
+            .unwrap()
+            .1
+            .split_once("<NextMarker>")
+            .unwrap()
+            .0;
+        pages += 1;
+        match bench::next_marker(&text) {
+            next if next.is_empty() => break,
+            next => marker = format!("&marker={next}"),
+        }
+    }
+    assert_eq!((found, pages), (expected, 2));
+    let source = format!("http://127.0.0.1:10000/dev/box/x?snapshot={time}");
+    let copied = bench
+        .ask("PUT", "/box/y", &[("x-ms-copy-source", &source)], b"")
+        .await;
+    assert_eq!(copied.status, 202, "{}", copied.text());
+    let range = format!("bytes={last}-{}", last + 511);
+    let copy = bench.ask("GET", "/box/y", &[("x-ms-range", &range)], b"").await;
+    assert_eq!(copy.body, [1; 512][..]);
+}

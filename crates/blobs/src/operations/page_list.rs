@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::{PAGE_BYTES, PAGE_RANGES_MAX};
+use crate::limits::{PAGE_BYTES, PAGE_RANGES_MAX, WALK_ENTRIES_MAX};
 use crate::operations::blob::look_up_in;
 use crate::operations::demands::Demands;
 use crate::operations::pages::refuse_incremental;
@@ -104,7 +104,13 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         true => (Vec::new(), None),
         false => {
             blobs
-                .page_runs(snapshot.as_ref(), pages, before.as_ref(), range, runs_max)
+                .page_runs(
+                    snapshot.as_ref(),
+                    pages,
+                    before.as_ref(),
+                    range,
+                    (runs_max, WALK_ENTRIES_MAX),
+                )
                 .await?
         }
     };

@@ -20,6 +20,8 @@ pub(crate) mod staging;
 pub(crate) mod steps;
 mod sweep;
 pub(crate) mod tags;
+#[cfg(test)]
+mod test_service;
 mod verify;
 mod verify_pages;
 

@@ -16,9 +16,7 @@ use ledger::{Key, Ledger, LedgerError, Snapshot};
 
 use crate::Blobs;
 use crate::error::BlobsError;
-use crate::limits::{
-    BODY_PIECES_BYTES_MAX, BODY_SEGMENTS_MAX, PAGE_BYTES, PAGE_RANGES_SEGMENTS_MAX, SEGMENT_BYTES,
-};
+use crate::limits::{BODY_PIECES_BYTES_MAX, BODY_SEGMENTS_MAX, PAGE_BYTES, SEGMENT_BYTES, WALK_ENTRIES_MAX};
 use crate::store::containers::Container;
 use crate::store::keys;
 use crate::store::pages::{Found, Walk, pages_within, piece, segment, span_range};
@@ -47,6 +45,8 @@ struct Reading {
     /// What is left behind the window.
     rest: Range<u64>,
     open: Option<Box<dyn ContentReader>>,
+    /// Entries of the ledger that are read for a window.
+    entries_max: usize,
 }
 
 impl Reading {
@@ -100,7 +100,7 @@ impl Reading {
             }
         } else {
             let pages = self.pages.clone();
-            let mut walk = Walk::new(snapshot, &pages, first, end);
+            let mut walk = Walk::new(snapshot, &pages, first..end, self.entries_max);
             let (mut segments, mut bytes) = (0, 0);
             while let Some(found) = walk.next().await? {
                 bytes += self.add(snapshot, &found).await?;
@@ -112,6 +112,10 @@ impl Reading {
                     self.add_zeros(behind.min(self.rest.end));
                     return Ok(());
                 }
+            }
+            if let Some(number) = walk.stopped() {
+                self.add_zeros((number * SEGMENT_BYTES).min(self.rest.end));
+                return Ok(());
             }
         }
         self.add_zeros(self.rest.end);
@@ -184,6 +188,7 @@ impl Blobs {
             window: VecDeque::new(),
             rest: range,
             open: None,
+            entries_max: WALK_ENTRIES_MAX,
         };
         if !reading.rest.is_empty() {
             reading.read_window(snapshot).await?;
@@ -206,35 +211,35 @@ impl Blobs {
     }
 
     /// Which pages within `range` are written; with `before`, which differ from what that state of the same
-    /// map has. At most `runs_max` runs, and where to go on.
+    /// map has. At most `runs_max` runs, about `entries_max` entries of the ledger read; and where to go on.
     pub(crate) async fn page_runs(
         &self,
         snapshot: &dyn Snapshot,
         pages: &PagesRecord,
         before: Option<&PagesRecord>,
         range: Range<u64>,
-        runs_max: usize,
+        (runs_max, entries_max): (usize, usize),
     ) -> Result<(Vec<PageRun>, Option<u64>), BlobsError> {
         let (first, end) = (range.start / SEGMENT_BYTES, range.end.div_ceil(SEGMENT_BYTES));
-        let mut now = Walk::new(snapshot, pages, first, end);
-        let mut then = before.map(|before| Walk::new(snapshot, before, first, end));
+        let mut now = Walk::new(snapshot, pages, first..end, entries_max);
+        let mut then = before.map(|before| Walk::new(snapshot, before, first..end, entries_max));
         let mut next_now = now.next().await?;
         let mut next_then = match &mut then {
             Some(then) => then.next().await?,
             None => None,
         };
         let mut runs: Vec<PageRun> = Vec::new();
-        let mut looked_at = 0;
         loop {
-            let number = match (&next_now, &next_then) {
-                (None, None) => return Ok((runs, None)),
-                (Some(found), None) | (None, Some(found)) => found.number,
-                (Some(now), Some(then)) => now.number.min(then.number),
+            let found = [&next_now, &next_then].into_iter().flatten();
+            let number = found.map(|found| found.number).min();
+            // What both states have is known up to where the first of the walks stopped.
+            let walks = [Some(&now), then.as_ref()].into_iter().flatten();
+            let stopped = walks.filter_map(Walk::stopped).min();
+            let number = match (number, stopped) {
+                (Some(number), None) => number,
+                (Some(number), Some(stopped)) if number < stopped => number,
+                (_, stopped) => return Ok((runs, stopped.map(|at| range.start.max(at * SEGMENT_BYTES)))),
             };
-            if looked_at >= PAGE_RANGES_SEGMENTS_MAX {
-                return Ok((runs, Some(range.start.max(number * SEGMENT_BYTES))));
-            }
-            looked_at += 1;
             let in_now = next_now.take_if(|found| found.number == number);
             let in_then = next_then.take_if(|found| found.number == number);
             let same = in_now.as_ref().map(|found| found.epoch) == in_then.as_ref().map(|found| found.epoch);
@@ -274,3 +279,6 @@ impl Blobs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

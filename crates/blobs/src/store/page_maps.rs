@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use ledger::{LedgerError, Snapshot, Transaction};
 
 use crate::Blobs;
-use crate::limits::{SEGMENT_BYTES, UNFINISHED_COPY_SECONDS};
+use crate::limits::{SEGMENT_BYTES, UNFINISHED_COPY_SECONDS, WALK_ENTRIES_MAX};
 use crate::store::keys::{self, MapId};
 use crate::store::map_sweep::MapSweep;
 use crate::store::pages::{Found, Walk, piece};
@@ -43,21 +43,24 @@ impl Blobs {
             due: self.clock.now().checked_add(wait).ok(),
             ..MapSweep::default()
         })?;
-        let mut walk = Walk::new(snapshot, from, 0, length.div_ceil(SEGMENT_BYTES));
+        let end = length.div_ceil(SEGMENT_BYTES);
+        let mut next = 0;
         loop {
             let mut tx = Transaction::new();
             tx.put(keys::map_sweep(&pages.map), unfinished.clone());
-            let mut complete = true;
+            let mut walk = Walk::new(snapshot, from, next..end, WALK_ENTRIES_MAX);
+            let mut full = None;
             while let Some(found) = walk.next().await? {
                 stage_copy(&mut tx, snapshot, &from.map, &pages, &found).await?;
                 if steps::is_full(&tx) {
-                    complete = false;
+                    full = Some(found.number + 1);
                     break;
                 }
             }
             self.ledger.commit(tx).await?;
-            if complete {
-                return Ok(pages);
+            match full.or(walk.stopped()) {
+                Some(number) => next = number,
+                None => return Ok(pages),
             }
         }
     }

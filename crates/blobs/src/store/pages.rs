@@ -17,6 +17,7 @@ use crate::Blobs;
 use crate::error::BlobsError;
 use crate::limits::{
     CLEAR_SEGMENTS_MAX, PAGE_BYTES, PAGE_QUEUES, SEGMENT_BYTES, SEGMENT_PAGES, SEGMENT_PLACES_MAX,
+    WALK_ENTRIES_MAX, WALK_VERSIONS_MAX,
 };
 use crate::store::keys::{self, MapId};
 use crate::store::records::{PagesRecord, decode, encode};
@@ -53,8 +54,7 @@ fn corrupt(cause: impl Into<String>) -> LedgerError {
 
 impl Found {
     pub(crate) fn read(entry: Entry) -> Result<Self, LedgerError> {
-        let (_, number, epoch) =
-            keys::segment_version(&entry.key).ok_or_else(|| corrupt("the key of a segment of pages"))?;
+        let (number, epoch) = version(&entry)?;
         let segment = decode(&entry.versioned)?;
         Ok(Self {
             number,
@@ -71,46 +71,100 @@ impl Found {
     }
 }
 
-/// The segments that a state has, one after the other. Those that were never written aren't read.
+/// The segments that a state has, one after the other. Those that were never written aren't read, and of one
+/// that was written at many epochs only some versions are: the rest is jumped over.
 pub(crate) struct Walk<'a> {
+    snapshot: &'a dyn Snapshot,
+    pages: &'a PagesRecord,
     scan: Scan<'a, dyn Snapshot + 'a>,
-    epoch: u64,
     ahead: Option<Entry>,
     /// The first number that isn't walked to.
     end: u64,
+    /// Entries that may be read still.
+    left: usize,
+    stopped: Option<u64>,
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(snapshot: &'a dyn Snapshot, pages: &PagesRecord, from: u64, end: u64) -> Self {
+    /// A walk that reads about at most so many entries, at least those of one segment.
+    pub(crate) fn new(
+        snapshot: &'a dyn Snapshot,
+        pages: &'a PagesRecord,
+        numbers: std::ops::Range<u64>,
+        entries_max: usize,
+    ) -> Self {
         Self {
-            scan: Scan::new(snapshot, keys::segments(&pages.map, from), Direction::Forward),
-            epoch: pages.epoch,
+            snapshot,
+            pages,
+            scan: Scan::new(
+                snapshot,
+                keys::segments(&pages.map, numbers.start),
+                Direction::Forward,
+            ),
             ahead: None,
-            end,
+            end: numbers.end,
+            left: entries_max,
+            stopped: None,
         }
     }
 
+    /// The next segment; `None` at the end, or where the walk stops before.
     pub(crate) async fn next(&mut self) -> Result<Option<Found>, LedgerError> {
-        let mut newest: Option<(u64, Entry)> = None;
         loop {
             let entry = match self.ahead.take() {
                 Some(entry) => Some(entry),
                 None => self.scan.next().await?,
             };
-            let Some(entry) = entry else { break };
-            let (_, number, epoch) =
-                keys::segment_version(&entry.key).ok_or_else(|| corrupt("the key of a segment of pages"))?;
-            let other = newest.as_ref().is_some_and(|(newest, _)| *newest != number);
-            if other || number >= self.end {
+            let Some(entry) = entry else { return Ok(None) };
+            let (number, _) = version(&entry)?;
+            if number >= self.end || self.left == 0 {
+                self.stopped = (number < self.end).then_some(number);
                 self.ahead = Some(entry);
-                break;
+                return Ok(None);
             }
-            if epoch <= self.epoch {
-                newest = Some((number, entry));
+            if let Some(found) = self.newest(entry).await? {
+                return Found::read(found).map(Some);
             }
         }
-        newest.map(|(_, entry)| Found::read(entry)).transpose()
     }
+
+    /// The first segment that a walk which ended didn't get to; `None` if it got to all of them.
+    pub(crate) fn stopped(&self) -> Option<u64> {
+        self.stopped
+    }
+
+    /// The state's version of the segment whose first version this is; the scan is behind the segment then.
+    async fn newest(&mut self, first: Entry) -> Result<Option<Entry>, LedgerError> {
+        let (number, _) = version(&first)?;
+        let mut newest = None;
+        let mut entry = first;
+        for _ in 0..WALK_VERSIONS_MAX {
+            self.left = self.left.saturating_sub(1);
+            if version(&entry)?.1 <= self.pages.epoch {
+                newest = Some(entry);
+            }
+            match self.scan.next().await? {
+                None => return Ok(newest),
+                Some(next) if version(&next)?.0 != number => {
+                    self.ahead = Some(next);
+                    return Ok(newest);
+                }
+                Some(next) => entry = next,
+            }
+        }
+        self.left = self.left.saturating_sub(WALK_VERSIONS_MAX);
+        let behind = keys::segments(&self.pages.map, number + 1);
+        self.scan = Scan::new(self.snapshot, behind, Direction::Forward);
+        newest_version(self.snapshot, self.pages, number).await
+    }
+}
+
+/// Number and epoch of a version.
+fn version(entry: &Entry) -> Result<(u64, u64), LedgerError> {
+    let version = keys::segment_version(&entry.key);
+    version
+        .map(|(_, number, epoch)| (number, epoch))
+        .ok_or_else(|| corrupt("the key of a segment of pages"))
 }
 
 /// What pages are filled with.
@@ -156,13 +210,22 @@ pub(crate) async fn segment(
     pages: &PagesRecord,
     number: u64,
 ) -> Result<Option<Found>, LedgerError> {
+    let newest = newest_version(snapshot, pages, number).await?;
+    newest.map(Found::read).transpose()
+}
+
+async fn newest_version(
+    snapshot: &dyn Snapshot,
+    pages: &PagesRecord,
+    number: u64,
+) -> Result<Option<Entry>, LedgerError> {
     let range = keys::segment_versions(&pages.map, number, pages.epoch);
     let limit = ScanLimit {
         entries_max: 1,
         bytes_max: 1,
     };
     let page = snapshot.scan_page(&range, Direction::Backward, limit).await?;
-    page.entries.into_iter().next().map(Found::read).transpose()
+    Ok(page.entries.into_iter().next())
 }
 
 /// A piece, as long as a span needs it.
@@ -206,7 +269,8 @@ impl Blobs {
         range: &std::ops::Range<u64>,
     ) -> Result<Option<u64>, BlobsError> {
         let end = range.end.div_ceil(SEGMENT_BYTES);
-        let mut walk = Walk::new(snapshot, pages, range.start / SEGMENT_BYTES, end);
+        let numbers = range.start / SEGMENT_BYTES..end;
+        let mut walk = Walk::new(snapshot, pages, numbers, WALK_ENTRIES_MAX);
         let mut cleared = 0;
         while let Some(found) = walk.next().await? {
             if cleared >= CLEAR_SEGMENTS_MAX || crate::store::steps::is_full(tx) {
@@ -216,7 +280,9 @@ impl Blobs {
             self.stage_segment(tx, snapshot, pages, found.number, range, &Fill::Zeros)
                 .await?;
         }
-        Ok(None)
+        Ok(walk
+            .stopped()
+            .map(|number| range.start.max(number * SEGMENT_BYTES)))
     }
 
     /// Stages one segment's new version; what no version has any more goes.

@@ -2,62 +2,23 @@
 //! reads goes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use content::ContentId;
-use content::memory::MemoryContent;
-use ledger::memory::MemoryLedger;
+use ledger::Random as _;
 use ledger::random::SeededRandom;
-use ledger::{AdjustableClock, Clock, Entry, KeyRange, Random as _};
 
 use super::*;
-use crate::Settings;
 use crate::limits::{PAGE_BYTES, SEGMENT_BYTES};
 use crate::store::holdings;
 use crate::store::records::BlobRecord;
 use crate::store::segment::{Place, Segment, Span};
 use crate::store::staging::Place as Staged;
-
-fn blobs() -> Arc<Blobs> {
-    let clock = Arc::new(AdjustableClock::standing_at(Timestamp::UNIX_EPOCH));
-    let (counter, now) = (AtomicU64::new(1), clock.clone());
-    let content = MemoryContent::new(Arc::new(move || {
-        let number = u128::from(counter.fetch_add(1, Ordering::Relaxed));
-        (ContentId::from_bytes(number.to_be_bytes()), now.now())
-    }));
-    let settings = Settings {
-        accounts: Vec::new(),
-        host_suffixes: Vec::new(),
-    };
-    Blobs::new(
-        Arc::new(MemoryLedger::new(clock.clone())),
-        Arc::new(content),
-        clock,
-        Arc::new(SeededRandom::new(7)),
-        settings,
-    )
-}
+use crate::store::test_service::{blobs, commit, entries};
 
 /// An owner's key: whoever it is, it has the map at the epoch.
 fn owner(map: &MapId, epoch: u64) -> Key {
     let pages = PagesRecord { map: *map, epoch };
     keys::map_owner(&pages, &keys::purge(&[9; 16]))
-}
-
-async fn commit(blobs: &Blobs, tx: Transaction) {
-    blobs.ledger.commit(tx).await.unwrap();
-}
-
-async fn entries(blobs: &Blobs, range: KeyRange) -> Vec<Entry> {
-    let snapshot = blobs.ledger.snapshot().await.unwrap();
-    let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
-    let mut entries = Vec::new();
-    while let Some(entry) = scan.next().await.unwrap() {
-        entries.push(entry);
-    }
-    entries
 }
 
 /// Steps until nothing is left to do.
