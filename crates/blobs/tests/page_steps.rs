@@ -10,7 +10,10 @@
 
 mod bench;
 
-use bench::{contents, create_pages, put_pages, records, take_snapshot, with_container};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use bench::{Bench, contents, create_pages, over, put_pages, records, take_snapshot, with_container};
 use ledger::Transaction;
 
 const SEGMENT: usize = 4 * 1024 * 1024;
@@ -107,4 +110,66 @@ async fn what_lies_behind_many_newer_segments_is_found_in_bounded_pages() {
     let range = format!("bytes={last}-{}", last + 511);
     let copy = bench.ask("GET", "/box/y", &[("x-ms-range", &range)], b"").await;
     assert_eq!(copy.body, [1; 512][..]);
+}
+
+/// Ends the node after a part of a copy; the entries of the copy's segments.
+async fn begin_copy(bench: &Bench, commits: u64) -> BTreeSet<(ledger::Key, u64)> {
+    let before: BTreeSet<_> = segments(bench).await;
+    bench.overtaking.left.store(commits, Ordering::Relaxed);
+    let source = ("x-ms-copy-source", "http://127.0.0.1:10000/dev/box/x");
+    assert_eq!(bench.ask("PUT", "/box/y", &[source], b"").await.status, 503);
+    &segments(bench).await - &before
+}
+
+async fn segments(bench: &Bench) -> BTreeSet<(ledger::Key, u64)> {
+    let found = records(bench, SEGMENTS).await.into_iter();
+    found.map(|entry| (entry.key, entry.versioned.version)).collect()
+}
+
+#[tokio::test]
+async fn a_copy_that_a_node_didnt_finish_is_finished_by_another_one() {
+    let bench = with_container().await;
+    let count = 700;
+    create_pages(&bench, "/box/x", count * SEGMENT).await;
+    for number in 0..count {
+        put_pages(&bench, "/box/x", number * SEGMENT, &bench::bytes(16 * 1024)).await;
+    }
+    let begun = begin_copy(&bench, 2).await;
+    assert!((200..count).contains(&begun.len()), "{}", begun.len());
+    let other = over(bench.ledger.clone(), bench.content.clone(), bench.clock.clone());
+    // It is nobody's yet, and kept.
+    contents(&other).await;
+    let source = [("x-ms-copy-source", "http://127.0.0.1:10000/dev/box/x")];
+    assert_eq!(other.ask("PUT", "/box/y", &source, b"").await.status, 202);
+    contents(&other).await;
+    let all = segments(&other).await;
+    assert!(
+        all.is_superset(&begun) && all.len() == 2 * count,
+        "{} segments",
+        all.len()
+    );
+    for number in [0, begun.len(), count - 1] {
+        let range = format!("bytes={}-{}", number * SEGMENT, number * SEGMENT + 16_383);
+        let part = other.ask("GET", "/box/y", &[("x-ms-range", &range)], b"").await;
+        assert_eq!(part.body, bench::bytes(16 * 1024));
+    }
+    // What is copied once more, or from another state, begins anew; what was begun before goes.
+    let begun = begin_copy(&bench, 2).await;
+    put_pages(&other, "/box/x", 0, &[9; 512]).await;
+    assert_eq!(other.ask("PUT", "/box/y", &source, b"").await.status, 202);
+    let first = [("x-ms-range", "bytes=0-511")];
+    assert_eq!(other.ask("GET", "/box/y", &first, b"").await.body, [9; 512][..]);
+    contents(&other).await;
+    let all = segments(&other).await;
+    assert!(
+        all.is_disjoint(&begun) && all.len() == 2 * count,
+        "{} segments",
+        all.len()
+    );
+    // A copy that nobody asks for any more is given up.
+    begin_copy(&bench, 1).await;
+    assert!(segments(&other).await.len() > 2 * count);
+    bench.clock.advance_seconds(25 * 3_600);
+    contents(&other).await;
+    assert_eq!(segments(&other).await.len(), 2 * count);
 }

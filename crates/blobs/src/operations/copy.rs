@@ -16,7 +16,8 @@ use crate::operations::source::Source;
 use crate::rules::lease;
 use crate::service::Call;
 use crate::store::keys;
-use crate::store::records::{BlobKind, BlobRecord, CopyRecord, PagesRecord};
+use crate::store::page_maps::CopiedPages;
+use crate::store::records::{BlobKind, BlobRecord, CopyRecord};
 use crate::wire::{headers, render};
 
 pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -84,7 +85,7 @@ pub(crate) async fn stage_from(
     // The source's content is read once, however often the write is overtaken.
     let mut hashed: Option<(Sequence, Option<[u8; 16]>)> = None;
     // So are its pages copied.
-    let mut copied: Option<(Sequence, PagesRecord)> = None;
+    let mut copied: Option<(Sequence, CopiedPages)> = None;
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;
         let original = source.read(blobs, snapshot.as_ref(), call).await?;
@@ -105,13 +106,15 @@ pub(crate) async fn stage_from(
                 .as_ref()
                 .is_none_or(|(version, _)| *version != original.blob.version)
         {
-            match blobs.copy_pages(snapshot.as_ref(), pages, from.length).await {
+            let source = (&original.key(), original.blob.version);
+            let to = keys::blob(&container.record.generation, call.blob()?);
+            match blobs.copy_pages(source, pages, from.length, &to).await {
                 Err(error) if overtaken(&error, attempt) => continue,
                 Err(error) => return Err(error.into()),
                 Ok(own) => copied = Some((original.blob.version, own)),
             }
         }
-        let pages = from
+        let own = from
             .pages
             .as_ref()
             .and(copied.as_ref())
@@ -124,7 +127,7 @@ pub(crate) async fn stage_from(
             lease: lease::after_write(replaced.and_then(|before| before.lease.as_ref()), now),
             snapshot: None,
             deleted: None,
-            pages,
+            pages: own.as_ref().map(|own| own.pages.clone()),
             incremental: None,
             ..make(from, md5, now)
         };
@@ -136,15 +139,17 @@ pub(crate) async fn stage_from(
         let inline = snapshot.get(&inline_key).await?.map(|stored| stored.value);
         let mut tx = Transaction::new();
         original.require(&mut tx);
-        if let Some(pages) = &record.pages {
-            Blobs::stage_copied_pages(&mut tx, pages);
+        if let Some(own) = &own {
+            own.stage(&mut tx);
         }
         let states = (before.as_ref(), &record, inline);
         blobs
             .stage_overwrite(&mut tx, snapshot.as_ref(), &container, states, op)
             .await?;
         match blobs.ledger.commit(tx).await {
-            Err(error) if overtaken(&error, attempt) => {}
+            Err(error) if overtaken(&error, attempt) => {
+                copied = copied.filter(|(_, own)| !own.are_gone(&error));
+            }
             Err(error) => return Err(error.into()),
             Ok(_) => return Ok((record, md5)),
         }

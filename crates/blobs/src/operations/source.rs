@@ -5,7 +5,7 @@ use http::{HeaderMap, Uri};
 use http_semantics::Body;
 use http_semantics::range::ByteRange;
 use jiff::Timestamp;
-use ledger::{Snapshot, Transaction};
+use ledger::{Key, Snapshot, Transaction};
 use md5::{Digest as _, Md5};
 
 use crate::Blobs;
@@ -172,10 +172,12 @@ impl Original {
     /// Demands that the source is still as it was read.
     pub(crate) fn require(&self, tx: &mut Transaction) {
         self.container.require(tx);
-        tx.require_version(
-            keys::state(&self.container.record.generation, &self.blob.record),
-            Some(self.blob.version),
-        );
+        tx.require_version(self.key(), Some(self.blob.version));
+    }
+
+    /// The key of its record.
+    pub(crate) fn key(&self) -> Key {
+        keys::state(&self.container.record.generation, &self.blob.record)
     }
 
     /// The part that `x-ms-source-range` names, or all of it, and its length.

@@ -32,6 +32,7 @@ const PIECE: u8 = 13;
 const MAP_OWNER: u8 = 14;
 const MAP_SWEEP: u8 = 15;
 const MAP_RELEASE: u8 = 16;
+const MAP_COPY: u8 = 17;
 
 fn kind(tag: u8) -> KeyWriter {
     KeyWriter::new(Keyspace::Blobs).u8(tag)
@@ -202,9 +203,10 @@ pub(crate) fn behind_generation(key: &Key) -> &[u8] {
 
 /// `owner`'s reference to a content.
 pub(crate) fn reference(content: ContentId, owner: &Key) -> Key {
-    let owner = blake3::hash(owner.as_bytes());
-    let owner = owner.as_bytes().first_chunk::<16>().copied().unwrap_or_default();
-    kind(REFERENCE).raw(content.as_bytes()).raw(&owner).finish()
+    kind(REFERENCE)
+        .raw(content.as_bytes())
+        .raw(&short_hash(owner))
+        .finish()
 }
 
 /// Every reference to a content.
@@ -283,12 +285,10 @@ pub(crate) fn all_pieces() -> KeyRange {
 
 /// That a state has the pages of a map at an epoch.
 pub(crate) fn map_owner(pages: &PagesRecord, state: &Key) -> Key {
-    let owner = blake3::hash(state.as_bytes());
-    let owner = owner.as_bytes().first_chunk::<16>().copied().unwrap_or_default();
     kind(MAP_OWNER)
         .raw(&pages.map)
         .u64(pages.epoch)
-        .raw(&owner)
+        .raw(&short_hash(state))
         .finish()
 }
 
@@ -302,6 +302,18 @@ pub(crate) fn map_owners(map: &MapId, epochs: std::ops::Range<u64>) -> KeyRange 
 pub(crate) fn owned_epoch(owner: &Key) -> Option<u64> {
     let epoch = owner.as_bytes().get(18..26)?;
     Some(u64::from_be_bytes(epoch.try_into().ok()?))
+}
+
+/// A copy of the pages of one state for another one that isn't finished.
+pub(crate) fn map_copy(to: &Key, from: &Key) -> Key {
+    kind(MAP_COPY)
+        .raw(&short_hash(to))
+        .raw(&short_hash(from))
+        .finish()
+}
+
+pub(crate) fn all_map_copies() -> KeyRange {
+    KeyRange::prefix(&kind(MAP_COPY).finish())
 }
 
 /// A map that somebody let go of, so that it may have pages that nobody has any more.
@@ -339,6 +351,12 @@ pub(crate) fn all_purges() -> KeyRange {
 /// The generation of a purge key.
 pub(crate) fn purged_generation(key: &Key) -> Option<Generation> {
     key.as_bytes().get(2..)?.try_into().ok()
+}
+
+/// What stands for a key in another one.
+fn short_hash(key: &Key) -> [u8; 16] {
+    let hash = blake3::hash(key.as_bytes());
+    hash.as_bytes().first_chunk::<16>().copied().unwrap_or_default()
 }
 
 /// A key that every string beginning with `prefix` has as its own prefix.

@@ -13,7 +13,6 @@
 
 use std::ops::Range;
 
-use jiff::Timestamp;
 use ledger::{Direction, Key, LedgerError, Scan, ScanLimit, Snapshot, Transaction, Versioned};
 use serde::{Deserialize, Serialize};
 
@@ -27,16 +26,13 @@ use crate::store::steps;
 
 /// How far a pass is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct MapSweep {
-    /// When it may begin; `None`: at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) due: Option<Timestamp>,
+struct MapSweep {
     /// The first segment that is left.
     #[serde(default)]
-    pub(crate) from: u64,
+    from: u64,
     /// The first of its versions that is left. Those before it stay, as far as this pass is concerned.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) epoch: u64,
+    epoch: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the encoder asks by reference")]
@@ -168,9 +164,6 @@ impl Blobs {
             }
         };
         tx.require_version(key.clone(), begun.as_ref().map(|begun| begun.version));
-        if state.due.is_some_and(|due| due > self.clock.now()) {
-            return Ok(Step::Last(0));
-        }
         let mut readers = Readers {
             snapshot: snapshot.as_ref(),
             map,
@@ -216,7 +209,6 @@ impl Blobs {
         match &next {
             Some(next) => {
                 let state = MapSweep {
-                    due: None,
                     from: next.number,
                     epoch: next.epoch,
                 };

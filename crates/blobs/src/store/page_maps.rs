@@ -1,21 +1,60 @@
 //! Maps of pages as wholes: new ones, and copies.
 //!
-//! Invariant: a map whose copy isn't finished has no state yet; until its time is over the sweep leaves it alone.
+//! A copy goes in steps, each one commit, which says where the next one begins: whoever asks for the same copy
+//! once more, after a crash as well, goes on there, as long as the source is what it was.
+//!
+//! Invariant: a map whose copy isn't finished has no state yet; its entry keeps it until its time is over. Who
+//! takes the map removes the entry as it was last written, so it isn't one that was given up meanwhile.
 
-use jiff::SignedDuration;
-use ledger::{LedgerError, Snapshot, Transaction};
+use jiff::{SignedDuration, Timestamp};
+use ledger::{Direction, Key, LedgerError, Scan, Sequence, Snapshot, Transaction};
+use serde::{Deserialize, Serialize};
 
 use crate::Blobs;
-use crate::limits::{SEGMENT_BYTES, UNFINISHED_COPY_SECONDS, WALK_ENTRIES_MAX};
+use crate::limits::{SEGMENT_BYTES, SWEEP_STEP_ENTRIES_MAX, UNFINISHED_COPY_SECONDS, WALK_ENTRIES_MAX};
 use crate::store::keys::{self, MapId};
-use crate::store::map_sweep::MapSweep;
 use crate::store::pages::{Found, Walk, piece};
-use crate::store::records::{PagesRecord, encode};
+use crate::store::records::{PagesRecord, decode, encode};
 use crate::store::segment::{Place, Segment, Span};
 use crate::store::steps;
 
 /// The epoch that a map begins with.
 const FIRST_EPOCH: u64 = 1;
+
+/// A copy that isn't finished.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct MapCopy {
+    pages: PagesRecord,
+    /// The version of the source's record.
+    source: Sequence,
+    /// The first segment that isn't copied yet.
+    from: u64,
+    /// When it is given up.
+    due: Timestamp,
+}
+
+/// Pages that were copied and have no state yet.
+#[derive(Debug, Clone)]
+pub(crate) struct CopiedPages {
+    pub(crate) pages: PagesRecord,
+    entry: (Key, Sequence),
+}
+
+impl CopiedPages {
+    /// Stages that a state has them now.
+    pub(crate) fn stage(&self, tx: &mut Transaction) {
+        let (key, version) = &self.entry;
+        tx.require_version(key.clone(), Some(*version));
+        tx.delete(key.clone());
+    }
+
+    /// Whether an error says that somebody else took them, or gave them up.
+    pub(crate) fn are_gone(&self, error: &LedgerError) -> bool {
+        error
+            .conflict()
+            .is_some_and(|conflict| conflict.key == self.entry.0)
+    }
+}
 
 impl Blobs {
     /// The pages of a blob that nothing was written to yet.
@@ -26,51 +65,103 @@ impl Blobs {
         }
     }
 
-    /// Copies a state's pages into a map of their own, in steps; stored content is shared. Whoever then takes
-    /// the map stages [`Self::stage_copied_pages`] beside it.
+    /// Copies a state's pages into a map of their own for the blob `to`, in steps; stored content is shared.
+    /// `from` is the state's key with the version of its record. Whoever then takes the map stages the copy's end beside it.
     ///
     /// # Errors
-    /// The ledger's; a conflict if the source is written to meanwhile.
+    /// The ledger's; a conflict if the source is written to meanwhile, or somebody else makes the same copy.
     pub(crate) async fn copy_pages(
         &self,
-        snapshot: &dyn Snapshot,
-        from: &PagesRecord,
+        (from, version): (&Key, Sequence),
+        pages: &PagesRecord,
         length: u64,
-    ) -> Result<PagesRecord, LedgerError> {
-        let pages = self.new_pages();
-        let wait = SignedDuration::from_secs(UNFINISHED_COPY_SECONDS);
-        let unfinished = encode(&MapSweep {
-            due: self.clock.now().checked_add(wait).ok(),
-            ..MapSweep::default()
-        })?;
+        to: &Key,
+    ) -> Result<CopiedPages, LedgerError> {
+        let key = keys::map_copy(to, from);
         let end = length.div_ceil(SEGMENT_BYTES);
-        let mut next = 0;
+        let wait = SignedDuration::from_secs(UNFINISHED_COPY_SECONDS);
         loop {
+            let snapshot = self.ledger.snapshot().await?;
             let mut tx = Transaction::new();
-            tx.put(keys::map_sweep(&pages.map), unfinished.clone());
-            let mut walk = Walk::new(snapshot, from, next..end, WALK_ENTRIES_MAX);
+            tx.require_version(from.clone(), Some(version));
+            let found = snapshot.get(&key).await?;
+            tx.require_version(key.clone(), found.as_ref().map(|found| found.version));
+            let found: Option<MapCopy> = found.map(|found| decode(&found)).transpose()?;
+            let (own, mut next) = match found {
+                Some(found) if found.source == version => (found.pages, found.from),
+                // Of a source that isn't there any more.
+                Some(found) => {
+                    tx.put(keys::map_release(&found.pages.map), Vec::new());
+                    (self.new_pages(), 0)
+                }
+                None => (self.new_pages(), 0),
+            };
+            let mut walk = Walk::new(snapshot.as_ref(), pages, next..end, WALK_ENTRIES_MAX);
             let mut full = None;
             while let Some(found) = walk.next().await? {
-                stage_copy(&mut tx, snapshot, &from.map, &pages, &found).await?;
+                stage_copy(&mut tx, snapshot.as_ref(), &pages.map, &own, &found).await?;
                 if steps::is_full(&tx) {
                     full = Some(found.number + 1);
                     break;
                 }
             }
-            self.ledger.commit(tx).await?;
-            match full.or(walk.stopped()) {
-                Some(number) => next = number,
-                None => return Ok(pages),
+            next = full.or(walk.stopped()).unwrap_or(end);
+            let now = self.clock.now();
+            let copy = MapCopy {
+                pages: own,
+                source: version,
+                from: next,
+                due: now.saturating_add(wait).unwrap_or(now),
+            };
+            tx.put(key.clone(), encode(&copy)?);
+            let committed = self.ledger.commit(tx).await?;
+            if next >= end {
+                return Ok(CopiedPages {
+                    pages: copy.pages,
+                    entry: (key, committed.sequence),
+                });
             }
         }
     }
 
-    /// Stages that a copied map has a state now.
-    pub(crate) fn stage_copied_pages(tx: &mut Transaction, pages: &PagesRecord) {
-        let unfinished = keys::map_sweep(&pages.map);
-        tx.require_present(unfinished.clone());
-        tx.delete(unfinished);
+    /// Gives up copies whose time is over, in one commit; their maps are swept.
+    pub(crate) async fn sweep_copies(&self) -> Result<(), LedgerError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let mut scan = Scan::new(snapshot.as_ref(), keys::all_map_copies(), Direction::Forward);
+        let mut tx = Transaction::new();
+        let mut given_up = 0;
+        while given_up < SWEEP_STEP_ENTRIES_MAX
+            && let Some(entry) = scan.next().await?
+        {
+            let copy: MapCopy = decode(&entry.versioned)?;
+            if copy.due > self.clock.now() {
+                continue;
+            }
+            given_up += 1;
+            tx.require_version(entry.key.clone(), Some(entry.versioned.version));
+            tx.put(keys::map_release(&copy.pages.map), Vec::new());
+            tx.delete(entry.key);
+        }
+        if tx.is_empty() {
+            return Ok(());
+        }
+        match self.ledger.commit(tx).await {
+            // One went on meanwhile: the next round looks again.
+            Ok(_) | Err(LedgerError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// Whether a map is that of a copy that isn't finished.
+pub(crate) async fn is_being_copied(snapshot: &dyn Snapshot, map: &MapId) -> Result<bool, LedgerError> {
+    let mut scan = Scan::new(snapshot, keys::all_map_copies(), Direction::Forward);
+    while let Some(entry) = scan.next().await? {
+        if decode::<MapCopy>(&entry.versioned)?.pages.map == *map {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Stages one segment of a copy.
@@ -82,7 +173,7 @@ async fn stage_copy(
     found: &Found,
 ) -> Result<(), LedgerError> {
     let owner = keys::segment(&pages.map, found.number);
-    // The source's own entries keep the contents until this commit has made the copy's.
+    // Its own entries keep the contents until this commit has made the copy's.
     tx.require_version(found.entry.key.clone(), Some(found.entry.versioned.version));
     for place in found.segment.places() {
         match place {

@@ -131,9 +131,12 @@ impl Blobs {
         record.snapshot = None;
         // Whoever was the blob until it was deleted goes on in its map; others have shared theirs.
         if let Some(pages) = record.pages.as_ref().filter(|_| !was_current) {
-            let own = self.copy_pages(snapshot, pages, record.length).await?;
-            Self::stage_copied_pages(tx, &own);
-            record.pages = Some(own);
+            let to = keys::blob(generation, &record.name);
+            let copied = self
+                .copy_pages((&key, found.version), pages, record.length, &to)
+                .await?;
+            copied.stage(tx);
+            record.pages = Some(copied.pages);
         }
         let inline = snapshot
             .get(&keys::inline(generation, &record.name, found.record.snapshot))

@@ -75,6 +75,7 @@ impl Blobs {
             }
         }
         outcome.purged_records += self.sweep_expired().await?;
+        self.sweep_copies().await?;
         self.sweep_maps().await?;
         for _ in 0..SWEEP_STEPS_MAX {
             let dropped = self.step(keys::all_dropped()).await?;

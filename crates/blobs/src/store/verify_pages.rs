@@ -6,6 +6,7 @@ use ledger::{Direction, LedgerError, Scan, Snapshot, VerifyReport};
 use crate::Blobs;
 use crate::limits::SEGMENT_PAGES;
 use crate::store::keys::{self, MapId};
+use crate::store::page_maps::is_being_copied;
 use crate::store::pages::{Found, span_range};
 use crate::store::segment::Place;
 
@@ -35,7 +36,7 @@ impl Blobs {
                 for key in [keys::map_sweep(&map), keys::map_release(&map)] {
                     waits |= snapshot.get(&key).await?.is_some();
                 }
-                if !waits {
+                if !waits && !is_being_copied(snapshot, &map).await? {
                     report.fault(format!(
                         "{place}: nobody has them, and they would be kept for ever"
                     ));

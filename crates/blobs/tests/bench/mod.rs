@@ -84,7 +84,7 @@ fn bench_of(allows_public_access: bool, host_suffixes: Vec<String>) -> Bench {
         let number = u128::from(counter.fetch_add(1, Ordering::Relaxed));
         (ContentId::from_bytes(number.to_be_bytes()), now.now())
     })));
-    bench_over(ledger, content, clock, allows_public_access, host_suffixes)
+    bench_over((ledger, content), clock, 1, allows_public_access, host_suffixes)
 }
 
 /// Over what others write to, too.
@@ -93,13 +93,13 @@ pub(crate) fn over(
     content: Arc<dyn ContentStore>,
     clock: Arc<AdjustableClock>,
 ) -> Bench {
-    bench_over(ledger, content, clock, true, Vec::new())
+    bench_over((ledger, content), clock, 2, true, Vec::new())
 }
 
 fn bench_over(
-    ledger: Arc<dyn Ledger>,
-    content: Arc<dyn ContentStore>,
+    (ledger, content): (Arc<dyn Ledger>, Arc<dyn ContentStore>),
     clock: Arc<AdjustableClock>,
+    seed: u64,
     allows_public_access: bool,
     host_suffixes: Vec<String>,
 ) -> Bench {
@@ -115,8 +115,9 @@ fn bench_over(
         ledger: ledger.clone(),
         first: Mutex::new(None),
         each: Mutex::new(None),
+        left: AtomicU64::new(u64::MAX),
     });
-    let random = Arc::new(SeededRandom::new(1));
+    let random = Arc::new(SeededRandom::new(seed));
     let blobs = Blobs::new(
         overtaking.clone(),
         content.clone(),
@@ -138,6 +139,8 @@ pub(crate) struct Overtaking {
     ledger: Arc<dyn Ledger>,
     pub(crate) first: Mutex<Option<Transaction>>,
     pub(crate) each: Mutex<Option<Transaction>>,
+    /// Commits until it can't be reached any more.
+    pub(crate) left: AtomicU64,
 }
 
 #[async_trait]
@@ -146,6 +149,11 @@ impl Ledger for Overtaking {
         self.ledger.snapshot().await
     }
     async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(LedgerError::Unavailable("the node is going down".to_owned()));
+        }
+        self.left.store(left - 1, Ordering::Relaxed);
         let first = self.first.lock().unwrap().take();
         let each = self.each.lock().unwrap().clone();
         for before in first.into_iter().chain(each) {
