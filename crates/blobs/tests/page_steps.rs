@@ -11,10 +11,15 @@
 mod bench;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use async_trait::async_trait;
 use bench::{Bench, contents, create_pages, over, put_pages, records, take_snapshot, with_container};
-use ledger::Transaction;
+use ledger::{
+    Committed, Health, Ledger, LedgerError, LedgerStats, LogPage, Snapshot, Transaction, VerifyReport,
+};
+use tokio::sync::watch;
 
 const SEGMENT: usize = 4 * 1024 * 1024;
 
@@ -172,4 +177,90 @@ async fn a_copy_that_a_node_didnt_finish_is_finished_by_another_one() {
     bench.clock.advance_seconds(25 * 3_600);
     contents(&other).await;
     assert_eq!(segments(&other).await.len(), 2 * count);
+}
+
+/// A ledger that another node writes to behind some of this one's commits.
+struct Meddled {
+    others: Bench,
+    commits: AtomicU64,
+    /// Behind which ones, and at which bytes of the blob.
+    writes: Vec<(u64, usize)>,
+}
+
+#[async_trait]
+impl Ledger for Meddled {
+    async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, LedgerError> {
+        self.others.ledger.snapshot().await
+    }
+    async fn commit(&self, transaction: Transaction) -> Result<Committed, LedgerError> {
+        let committed = self.others.ledger.commit(transaction).await?;
+        let commit = 1 + self.commits.fetch_add(1, Ordering::Relaxed);
+        for (_, at) in self.writes.iter().filter(|(behind, _)| *behind == commit) {
+            put_pages(&self.others, "/box/x", *at, &[9; 512]).await;
+        }
+        Ok(committed)
+    }
+    async fn log_page(
+        &self,
+        after: u64,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<LogPage, LedgerError> {
+        self.others.ledger.log_page(after, entries_max, bytes_max).await
+    }
+    async fn trim_log(&self, through: u64) -> Result<u64, LedgerError> {
+        self.others.ledger.trim_log(through).await
+    }
+    fn head(&self) -> watch::Receiver<u64> {
+        self.others.ledger.head()
+    }
+    fn health(&self) -> Health {
+        self.others.ledger.health()
+    }
+    async fn stats(&self) -> Result<LedgerStats, LedgerError> {
+        self.others.ledger.stats().await
+    }
+    async fn verify(&self, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<VerifyReport, LedgerError> {
+        self.others.ledger.verify(progress).await
+    }
+    async fn close(&self) -> Result<(), LedgerError> {
+        self.others.ledger.close().await
+    }
+}
+
+#[tokio::test]
+async fn what_another_node_writes_while_a_blob_shrinks_is_cleared_with_the_rest() {
+    // More segments than one commit clears.
+    let count = 600;
+    for writes in [vec![(1, 2)], vec![(2, 300)], vec![(1, 599), (2, 1)]] {
+        let others = with_container().await;
+        create_pages(&others, "/box/x", count * SEGMENT).await;
+        for number in 0..count {
+            put_pages(&others, "/box/x", number * SEGMENT, &[1; 512]).await;
+        }
+        let (content, clock) = (others.content.clone(), others.clock.clone());
+        let at: Vec<_> = writes.iter().map(|(_, number)| number * SEGMENT + 4096).collect();
+        let meddled = Arc::new(Meddled {
+            others,
+            commits: AtomicU64::new(0),
+            writes: writes.iter().map(|(commit, _)| *commit).zip(at.clone()).collect(),
+        });
+        let bench = over(meddled.clone(), content, clock);
+        let resize = async |length: usize| {
+            let text = length.to_string();
+            let headers = [("x-ms-blob-content-length", text.as_str())];
+            let resized = bench.ask("PUT", "/box/x?comp=properties", &headers, b"").await;
+            assert_eq!(resized.status, 200, "{}", resized.text());
+        };
+        resize(SEGMENT).await;
+        assert!(meddled.commits.load(Ordering::Relaxed) > 2, "it shrinks in steps");
+        resize(count * SEGMENT).await;
+        for at in at {
+            let range = format!("bytes={at}-{}", at + 511);
+            let read = bench.ask("GET", "/box/x", &[("x-ms-range", &range)], b"").await;
+            assert!(read.body == [0; 512][..], "{writes:?}: what is at {at} came back");
+        }
+        let listed = bench.ask("GET", "/box/x?comp=pagelist", &[], b"").await.text();
+        assert_eq!(listed.matches("<PageRange>").count(), 1, "{writes:?}: {listed}");
+    }
 }
