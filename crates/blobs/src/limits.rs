@@ -157,6 +157,9 @@ pub const WALK_ENTRIES_MAX: usize = 65_536;
 /// Versions of a segment that a walk reads one after the other; more are jumped over.
 pub const WALK_VERSIONS_MAX: usize = 32;
 
+/// Pieces or owners that a verification has in memory while it looks for who refers to them.
+pub const VERIFY_ENTRIES_MAX: usize = 16_384;
+
 /// How long the pages of a copy that wasn't finished are kept.
 pub const UNFINISHED_COPY_SECONDS: i64 = 24 * 3_600;
 

@@ -266,10 +266,15 @@ pub(crate) fn all_segments() -> KeyRange {
 
 /// Map, segment and epoch of a version's key.
 pub(crate) fn segment_version(key: &Key) -> Option<(MapId, u64, u64)> {
+    numbered(key)
+}
+
+/// A map and two numbers behind it.
+fn numbered(key: &Key) -> Option<(MapId, u64, u64)> {
     let (map, rest) = key.as_bytes().get(2..)?.split_first_chunk::<16>()?;
-    let (number, epoch) = rest.split_first_chunk::<8>()?;
-    let epoch = epoch.try_into().ok()?;
-    Some((*map, u64::from_be_bytes(*number), u64::from_be_bytes(epoch)))
+    let (first, second) = rest.split_first_chunk::<8>()?;
+    let second = second.try_into().ok()?;
+    Some((*map, u64::from_be_bytes(*first), u64::from_be_bytes(second)))
 }
 
 /// Bytes of a segment that lie in the ledger.
@@ -278,9 +283,13 @@ pub(crate) fn piece(map: &MapId, segment: u64, number: u64) -> Key {
 }
 
 /// Every piece of every map.
-#[cfg(test)]
 pub(crate) fn all_pieces() -> KeyRange {
     KeyRange::prefix(&kind(PIECE).finish())
+}
+
+/// Map, segment and number of a piece's key.
+pub(crate) fn piece_number(key: &Key) -> Option<(MapId, u64, u64)> {
+    numbered(key)
 }
 
 /// That a state has the pages of a map at an epoch.
@@ -296,6 +305,21 @@ pub(crate) fn map_owner(pages: &PagesRecord, state: &Key) -> Key {
 pub(crate) fn map_owners(map: &MapId, epochs: std::ops::Range<u64>) -> KeyRange {
     let at = |epoch| kind(MAP_OWNER).raw(map).u64(epoch).finish();
     KeyRange::between(at(epochs.start), at(epochs.end))
+}
+
+/// Everybody who has pages of any map.
+pub(crate) fn all_map_owners() -> KeyRange {
+    KeyRange::prefix(&kind(MAP_OWNER).finish())
+}
+
+/// Every blob and every state of one, of containers that are gone as well.
+pub(crate) fn all_states() -> [KeyRange; 2] {
+    [BLOB, SNAPSHOT].map(|tag| KeyRange::prefix(&kind(tag).finish()))
+}
+
+/// The map of an owner's key.
+pub(crate) fn owned_map(owner: &Key) -> Option<MapId> {
+    owner.as_bytes().get(2..18)?.try_into().ok()
 }
 
 /// The epoch of an owner's key.
