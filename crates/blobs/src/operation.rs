@@ -107,7 +107,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Put Blob from URL",
         "PUT /c/b + x-ms-copy-source, x-ms-blob-type",
-        "sources of this service that aren't page blobs; no bearer tokens for them",
+        "sources of this service, of any kind: the blob is a block blob, as the original makes it, and takes a page blob's holes as zeros; no bearer tokens for them",
     ),
     partial("Get Blob", "GET /c/b", "no versions, structured bodies"),
     partial("Get Blob Properties", "HEAD /c/b", "no versions"),

@@ -10,6 +10,7 @@ use ledger::{Sequence, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
+use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_unserved};
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::source::Source;
@@ -18,6 +19,7 @@ use crate::service::Call;
 use crate::store::keys;
 use crate::store::page_maps::CopiedPages;
 use crate::store::records::{BlobKind, BlobRecord, CopyRecord};
+use crate::store::staging::StagedContent;
 use crate::wire::{headers, render};
 
 pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -44,7 +46,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         }),
         ..from.clone()
     };
-    let (record, md5) = stage_from(blobs, &call, &source, "copy", check, make).await?;
+    let (record, md5) = stage_from(blobs, &call, &source, ("copy", Becomes::Same), check, make).await?;
     let mut response = render::empty(StatusCode::ACCEPTED);
     let out = response.headers_mut();
     render::set_state(out, &record.etag, record.last_modified);
@@ -54,6 +56,15 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         render::set(out, "content-md5", STANDARD.encode(md5));
     }
     Ok(response)
+}
+
+/// What kind of blob a source becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Becomes {
+    /// The same: it shares its content.
+    Same,
+    /// A block blob: pages are read and written once more, holes as zeros.
+    BlockBlob,
 }
 
 /// Makes the blob that a request is about of its source, whose content it shares; what was there
@@ -70,7 +81,7 @@ pub(crate) async fn stage_from(
     blobs: &Blobs,
     call: &Call,
     source: &Source,
-    op: &str,
+    (op, becomes): (&str, Becomes),
     check: impl Fn(&BlobRecord, Option<&BlobRecord>) -> Result<(), BlobsError> + Send + Sync,
     make: impl Fn(&BlobRecord, Option<[u8; 16]>, Timestamp) -> BlobRecord + Send + Sync,
 ) -> Result<(BlobRecord, Option<[u8; 16]>), BlobsError> {
@@ -86,7 +97,9 @@ pub(crate) async fn stage_from(
     let mut hashed: Option<(Sequence, Option<[u8; 16]>)> = None;
     // So are its pages copied.
     let mut copied: Option<(Sequence, CopiedPages)> = None;
-    for attempt in 1.. {
+    // Or taken in.
+    let mut taken: Option<(Sequence, StagedContent)> = None;
+    for attempt in 1..=WRITE_ATTEMPTS_MAX {
         let snapshot = blobs.ledger.snapshot().await?;
         let original = source.read(blobs, snapshot.as_ref(), call).await?;
         let (container, before) = look_up_in(blobs, snapshot.as_ref(), call).await?;
@@ -96,12 +109,26 @@ pub(crate) async fn stage_from(
         permit_write(call, before.is_some())?;
         let from = &original.blob.record;
         check(from, replaced)?;
-        let md5 = match hashed {
-            Some((version, md5)) if version == original.blob.version => md5,
+        let takes_in = from.pages.is_some() && becomes == Becomes::BlockBlob;
+        if takes_in
+            && taken
+                .as_ref()
+                .is_none_or(|(version, _)| *version != original.blob.version)
+        {
+            match original.take_in(blobs, snapshot.as_ref(), call).await {
+                Ok(content) => taken = Some((original.blob.version, content)),
+                Err(_) if original.is_changed(blobs).await? => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        let content = taken.as_ref().filter(|_| takes_in).map(|(_, content)| content);
+        let md5 = match (content, hashed) {
+            (Some(content), _) => Some(content.md5),
+            (None, Some((version, md5))) if version == original.blob.version => md5,
             _ => original.check_md5(blobs, snapshot.as_ref(), call).await?,
         };
         hashed = Some((original.blob.version, md5));
-        if let Some(pages) = &from.pages
+        if let Some(pages) = from.pages.as_ref().filter(|_| !takes_in)
             && copied
                 .as_ref()
                 .is_none_or(|(version, _)| *version != original.blob.version)
@@ -135,8 +162,18 @@ pub(crate) async fn stage_from(
             given.tags.clone_from(&from.tags);
         }
         given.apply(&mut record)?;
-        let inline_key = keys::inline(&original.container.record.generation, &from.name, from.snapshot);
-        let inline = snapshot.get(&inline_key).await?.map(|stored| stored.value);
+        let inline = match content {
+            Some(content) => {
+                let (extent, inline) = content.as_extent();
+                record.extents = vec![extent];
+                inline
+            }
+            None => {
+                let generation = &original.container.record.generation;
+                let key = keys::inline(generation, &from.name, from.snapshot);
+                snapshot.get(&key).await?.map(|stored| stored.value)
+            }
+        };
         let mut tx = Transaction::new();
         original.require(&mut tx);
         if let Some(own) = &own {

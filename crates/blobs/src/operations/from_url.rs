@@ -1,5 +1,6 @@
 //! Put Blob from URL, Put Block from URL, Append Block from URL: writes whose content is another
-//! blob's. A whole blob shares its source's content; a block is a copy of the part that it names.
+//! blob's. A whole blob shares its source's content, but for a page blob's, which is read and written as a block
+//! blob's; a block is a copy of the part that it names.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,11 +12,12 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{APPEND_BLOCK_BYTES_MAX, BLOCK_BYTES_MAX, PUT_BLOB_BYTES_MAX};
 use crate::operations::blob::refuse_unserved;
-use crate::operations::copy::stage_from;
+use crate::operations::copy::{Becomes, stage_from};
+use crate::operations::pages::refuse_incremental;
 use crate::operations::source::Source;
 use crate::operations::{append, block};
 use crate::service::Call;
-use crate::store::records::{BlobHeaders, BlobKind, BlobRecord, Extent};
+use crate::store::records::{BlobHeaders, BlobRecord, Extent};
 use crate::store::staging::{Expected, StagedContent};
 use crate::wire::{headers, render};
 
@@ -88,11 +90,7 @@ pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>
     let properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
     let check = |from: &BlobRecord, _: Option<&BlobRecord>| {
-        if from.kind == BlobKind::Page {
-            let text =
-                "A page blob's content isn't put as a block blob; put its parts by Put Block from URL.";
-            return Err(BlobsError::with(ErrorCode::NotImplemented, text));
-        }
+        refuse_incremental(from)?;
         match from.length > PUT_BLOB_BYTES_MAX {
             true => Err(ErrorCode::RequestBodyTooLarge.into()),
             false => Ok(()),
@@ -128,7 +126,7 @@ pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>
             ..BlobRecord::default()
         }
     };
-    let (record, _) = stage_from(blobs, &call, &source, "put", check, make).await?;
+    let (record, _) = stage_from(blobs, &call, &source, ("put", Becomes::BlockBlob), check, make).await?;
     let mut response = render::empty(StatusCode::CREATED);
     let out = response.headers_mut();
     render::set_state(out, &record.etag, record.last_modified);

@@ -11,6 +11,7 @@ use md5::{Digest as _, Md5};
 use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
+use crate::limits::PUT_BLOB_BYTES_MAX;
 use crate::operations::demands::source_state;
 use crate::rules::conditions::Read;
 use crate::service::{Call, parse_query};
@@ -18,6 +19,7 @@ use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::keys;
 use crate::store::snapshots::parse_time;
+use crate::store::staging::{Expected, StagedContent};
 use crate::wire::headers;
 use crate::wire::target::Target;
 
@@ -200,6 +202,35 @@ impl Original {
             .content_body(snapshot, &self.container, record, range)
             .await?;
         Ok((body, length))
+    }
+
+    /// Writes the whole content once more, and checks it against `x-ms-source-content-md5`, if it is sent.
+    ///
+    /// # Errors
+    /// `Md5Mismatch`; content that is missing or damaged, or changed while it is read.
+    pub(crate) async fn take_in(
+        &self,
+        blobs: &Blobs,
+        snapshot: &dyn Snapshot,
+        call: &Call,
+    ) -> Result<StagedContent, BlobsError> {
+        let record = &self.blob.record;
+        let body = blobs
+            .content_body(snapshot, &self.container, record, 0..record.length)
+            .await?;
+        let expected = Expected {
+            length: Some(record.length),
+            md5: headers::md5(&call.headers, "x-ms-source-content-md5")?,
+            bytes_max: PUT_BLOB_BYTES_MAX,
+            inline: true,
+        };
+        blobs.take_in(body, expected).await
+    }
+
+    /// Whether it isn't any more what it was when it was read.
+    pub(crate) async fn is_changed(&self, blobs: &Blobs) -> Result<bool, BlobsError> {
+        let now = blobs.ledger.snapshot().await?.get(&self.key()).await?;
+        Ok(now.is_none_or(|now| now.version != self.blob.version))
     }
 
     /// Checks the whole content against `x-ms-source-content-md5`, if it is sent.

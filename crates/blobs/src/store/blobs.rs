@@ -15,8 +15,8 @@ use crate::rules::tags::Tags;
 use crate::store::containers::{Container, log_record};
 use crate::store::holdings;
 use crate::store::keys;
-use crate::store::records::{BlobHeaders, BlobRecord, Extent, decode, encode};
-use crate::store::staging::{Place, StagedContent};
+use crate::store::records::{BlobHeaders, BlobRecord, decode, encode};
+use crate::store::staging::StagedContent;
 use crate::store::tags;
 
 /// A blob as it was read.
@@ -126,10 +126,7 @@ impl Blobs {
         headers: BlobHeaders,
     ) -> (BlobRecord, Option<Bytes>) {
         let now = self.clock.now();
-        let (content, inline) = match &staged.place {
-            Place::Inline(bytes) => (None, Some(bytes.clone())),
-            Place::Stored(id) => (Some((*id).into()), None),
-        };
+        let (extent, inline) = staged.as_extent();
         let record = BlobRecord {
             name: name.to_owned(),
             etag: self.new_etag(),
@@ -137,11 +134,7 @@ impl Blobs {
             last_modified: now,
             length: staged.length_bytes,
             headers,
-            extents: vec![Extent {
-                block: String::new(),
-                length: staged.length_bytes,
-                content,
-            }],
+            extents: vec![extent],
             lease: lease::after_write(before.and_then(|before| before.record.lease.as_ref()), now),
             ..BlobRecord::default()
         };

@@ -12,6 +12,7 @@ use md5::{Digest as _, Md5};
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::INLINE_BYTES_MAX;
+use crate::store::records::Extent;
 
 /// Content that was taken in and waits for the commit that refers to it.
 #[derive(Debug, Clone)]
@@ -21,6 +22,22 @@ pub struct StagedContent {
     /// Its MD5.
     pub md5: [u8; 16],
     pub(crate) place: Place,
+}
+
+impl StagedContent {
+    /// As the whole content of a blob, and what of it lies in the ledger.
+    pub(crate) fn as_extent(&self) -> (Extent, Option<Bytes>) {
+        let (content, inline) = match &self.place {
+            Place::Inline(bytes) => (None, Some(bytes.clone())),
+            Place::Stored(id) => (Some((*id).into()), None),
+        };
+        let extent = Extent {
+            block: String::new(),
+            length: self.length_bytes,
+            content,
+        };
+        (extent, inline)
+    }
 }
 
 #[derive(Debug, Clone)]
