@@ -38,6 +38,7 @@ macro_rules! codes {
 }
 
 codes! {
+    AccessTierNotSupportedForBlobType 400 "The access tier is not supported for this blob type.";
     AppendPositionConditionNotMet 412 "The append position condition specified was not met.";
     AuthenticationFailed 403 "Server failed to authenticate the request. Make sure the value of the Authorization header is formed correctly including the signature.";
     AuthorizationPermissionMismatch 403 "This request is not authorized to perform this operation using this permission.";

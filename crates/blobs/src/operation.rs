@@ -131,7 +131,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Set Blob Tier",
         "PUT /c/b?comp=tier",
-        "block blobs; a blob leaves the archive at once",
+        "as of a general-purpose v2 account: block blobs' tiers; page blobs' (P4 to P80) and append blobs' are refused as that account refuses them, with AccessTierNotSupportedForBlobType; a blob leaves the archive at once",
     ),
     yes("Get, Set Blob Tags", "GET, PUT /c/b?comp=tags"),
     no("Set Blob Expiry", "PUT /c/b?comp=expiry"),

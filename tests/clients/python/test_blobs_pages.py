@@ -106,6 +106,11 @@ def test_copies(disk, blob_container):
     assert kept.download_blob(offset=0, length=4096).readall() == b"a" * 4096
     assert refused(lambda: backup.upload_page(b"x" * PAGE, offset=0, length=PAGE)) == \
         (409, "OperationNotAllowedOnIncrementalCopyBlob")
+    block = blob_container.get_blob_client("block")
+    block.upload_blob_from_url(source.url)
+    found = block.get_blob_properties()
+    assert (found.blob_type, found.size) == ("BlockBlob", disk.get_blob_properties().size)
+    assert block.download_blob(offset=0, length=8192).readall() == b"a" * 4096 + bytes(4096)
 
 
 def test_a_lease_and_other_kinds(disk, blob_container):

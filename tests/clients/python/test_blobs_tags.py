@@ -9,6 +9,7 @@ from azure.storage.blob import (
     ContainerClient,
     ContainerSasPermissions,
     PartialBatchErrorException,
+    PremiumPageBlobTier,
     StandardBlobTier,
     generate_container_sas,
 )
@@ -144,7 +145,14 @@ def test_tiers(blob_container):
     assert refused(blob.set_standard_blob_tier, "P10") == (400, "InvalidHeaderValue")
     log = blob_container.get_blob_client("log")
     log.create_append_blob()
-    assert refused(log.set_standard_blob_tier, "Cool") == (409, "InvalidBlobType")
+    unsupported = (400, "AccessTierNotSupportedForBlobType")
+    assert refused(log.set_standard_blob_tier, "Cool") == unsupported
+    # As in a general-purpose account: page blobs have tiers in premium ones alone.
+    disk = blob_container.get_blob_client("disk")
+    assert refused(disk.create_page_blob, 512, premium_page_blob_tier=PremiumPageBlobTier.P10) == unsupported
+    disk.create_page_blob(512)
+    assert refused(disk.set_premium_page_blob_tier, PremiumPageBlobTier.P60) == unsupported
+    assert disk.get_blob_properties().blob_tier is None
 
 
 # Batches

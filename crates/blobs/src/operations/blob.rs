@@ -19,6 +19,7 @@ use crate::operations::pages;
 use crate::rules::conditions::Read;
 use crate::rules::lease;
 use crate::rules::tags::Tags;
+use crate::rules::tier::Asked;
 use crate::service::Call;
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
@@ -116,7 +117,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
 /// Tags and tier that a request gives the blob that it makes.
 pub(crate) struct Given {
     pub(crate) tags: Tags,
-    tier: Option<TierRecord>,
+    tier: Option<(Asked, Timestamp)>,
 }
 
 impl Given {
@@ -125,16 +126,19 @@ impl Given {
         if !tags.is_empty() {
             call.permit('o', "t")?;
         }
-        let tier = headers::tier(&call.headers)?.map(|tier| TierRecord { tier, changed: now });
+        let tier = headers::tier(&call.headers)?.map(|asked| (asked, now));
         Ok(Self { tags, tier })
     }
 
     pub(crate) fn apply(&self, record: &mut BlobRecord) -> Result<(), BlobsError> {
-        if self.tier.is_some() && record.kind != BlobKind::Block {
-            return Err(ErrorCode::InvalidBlobType.into());
-        }
         record.tags.clone_from(&self.tags);
-        record.tier.clone_from(&self.tier);
+        record.tier = match self.tier {
+            None => None,
+            Some((asked, changed)) => Some(TierRecord {
+                tier: asked.of_blob(record.kind == BlobKind::Block)?,
+                changed,
+            }),
+        };
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use crate::wire::{headers, render};
 pub(crate) async fn set(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "w")?;
     let demands = Demands::parse(&call.headers)?;
-    let tier = headers::tier(&call.headers)?
+    let asked = headers::tier(&call.headers)?
         .ok_or_else(|| BlobsError::with(ErrorCode::MissingRequiredHeader, "x-ms-access-tier is required."))?;
     for attempt in 1.. {
         let (container, blob) = look_up(blobs, &call).await?;
@@ -25,9 +25,7 @@ pub(crate) async fn set(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         let now = blobs.clock.now();
         demands.tags(Some(&blob.record))?;
         demands.lease(blob.record.lease.as_ref(), Use::Reads, now)?;
-        if blob.record.kind != BlobKind::Block {
-            return Err(ErrorCode::InvalidBlobType.into());
-        }
+        let tier = asked.of_blob(blob.record.kind == BlobKind::Block)?;
         let mut record = blob.record.clone();
         record.tier = Some(TierRecord { tier, changed: now });
         let mut tx = Transaction::new();

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::METADATA_BYTES_MAX;
 use crate::rules::tags::{Tags, collect};
-use crate::rules::tier::Tier;
+use crate::rules::tier::Asked;
 use crate::store::BlobHeaders;
 
 /// A header's text; `None` if it is absent, empty, or not text.
@@ -54,10 +54,10 @@ pub(crate) fn tags(headers: &HeaderMap) -> Result<Tags, BlobsError> {
 }
 
 /// `x-ms-access-tier`.
-pub(crate) fn tier(headers: &HeaderMap) -> Result<Option<Tier>, BlobsError> {
+pub(crate) fn tier(headers: &HeaderMap) -> Result<Option<Asked>, BlobsError> {
     text(headers, "x-ms-access-tier")
         .map(|text| {
-            Tier::parse(text).ok_or_else(|| {
+            Asked::parse(text).ok_or_else(|| {
                 let text = "x-ms-access-tier is Hot, Cool, Cold or Archive.";
                 BlobsError::with(ErrorCode::InvalidHeaderValue, text)
             })

@@ -82,7 +82,7 @@ async fn ranges_come_together_however_short_their_pages_are() {
                 epoch,
                 ..pages.clone()
             };
-            let before = (random.u64() % 2 == 0).then(|| PagesRecord {
+            let before = random.u64().is_multiple_of(2).then(|| PagesRecord {
                 epoch: 1 + random.u64() % epoch,
                 ..pages.clone()
             });
