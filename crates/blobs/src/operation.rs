@@ -52,7 +52,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "List Containers",
         "GET /?comp=list",
-        "deleted and system containers don't exist",
+        "system containers don't exist",
     ),
     partial(
         "Set Blob Service Properties",
@@ -94,9 +94,9 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Delete Container",
         "DELETE /c?restype=container",
-        "the name is free at once",
+        "the name is free at once; kept as long as DeleteRetentionPolicy says, for which the original has a setting outside of this protocol",
     ),
-    no("Restore Container", "PUT /c?restype=container&comp=undelete"),
+    yes("Restore Container", "PUT /c?restype=container&comp=undelete"),
     yes("Lease Container", "PUT /c?restype=container&comp=lease"),
     partial(
         "List Blobs",

@@ -209,6 +209,7 @@ impl Blobs {
             ("PUT", "container", "metadata", true) => container::set_metadata(self, call).await,
             ("GET" | "HEAD", "container", "acl", true) => acl::get(self, call).await,
             ("PUT", "container", "acl", true) => acl::set(self, call).await,
+            ("PUT", "container", "undelete", true) => container::restore(self, call).await,
             ("PUT", "container", "lease", true) => lease::container(self, call).await,
             ("DELETE", "container", "", true) => container::delete(self, call).await,
             ("GET", "container", "list", true) => list::blobs(self, call).await,

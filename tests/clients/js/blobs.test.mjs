@@ -35,6 +35,23 @@ test("containers are created, listed and deleted", async () => {
   assert.equal(await other.exists(), false);
 });
 
+test("a container that was deleted comes back", async () => {
+  const kept = service.getContainerClient("js-kept");
+  await service.setProperties({ deleteRetentionPolicy: { enabled: true, days: 3 } });
+  await kept.create();
+  await kept.getBlockBlobClient("a").upload("abc", 3);
+  await kept.delete();
+  const found = [];
+  for await (const entry of service.listContainers({ prefix: "js-kept", includeDeleted: true })) found.push(entry);
+  assert.equal(found.length, 1);
+  assert.equal(found[0].deleted, true);
+  assert.ok(found[0].properties.deletedOn && found[0].properties.remainingRetentionDays <= 3);
+  const { containerClient } = await service.undeleteContainer("js-kept", found[0].version);
+  assert.equal((await containerClient.getBlobClient("a").downloadToBuffer()).toString(), "abc");
+  await service.setProperties({ deleteRetentionPolicy: { enabled: false } });
+  await containerClient.delete();
+});
+
 test("a small blob with properties and metadata", async () => {
   const blob = container.getBlockBlobClient("mappe/blåbær ø.txt");
   await blob.upload("hei på deg", Buffer.byteLength("hei på deg"), {

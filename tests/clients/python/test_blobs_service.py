@@ -124,6 +124,28 @@ def test_snapshots_come_back_with_their_blob(kept):
     assert sorted(contents) == [b"new", b"old", b"old"]
 
 
+def test_a_container_that_was_deleted_comes_back(service, kept):
+    name = kept.container_name
+    kept.set_container_metadata({"m": "1"})
+    kept.upload_blob("a", b"x" * 50_000)
+    kept.delete_container()
+    assert not kept.exists()
+    assert [found.name for found in service.list_containers(name_starts_with=name)] == []
+    (gone,) = service.list_containers(name_starts_with=name, include_deleted=True, include_metadata=True)
+    assert (gone.name, gone.deleted, gone.metadata) == (name, True, {"m": "1"})
+    # Its name is free, until it comes back.
+    again = service.create_container(name)
+    assert list(again.list_blobs()) == []
+    assert refused(service.undelete_container, name, gone.version) == (409, "ContainerAlreadyExists")
+    again.delete_container()
+    both = list(service.list_containers(name_starts_with=name, include_deleted=True, results_per_page=1))
+    assert [found.version for found in both] == sorted(found.version for found in both) and len(both) == 2
+    back = service.undelete_container(name, gone.version)
+    assert back.get_container_properties().metadata == {"m": "1"}
+    assert back.get_blob_client("a").download_blob().readall() == b"x" * 50_000
+    assert refused(service.undelete_container, name, gone.version) == (404, "ContainerNotFound")
+
+
 def test_the_time_of_deleted_blobs_ends(service, own_server):
     """The last one: it moves the clock past what the client's signatures bear."""
     service.set_service_properties(delete_retention_policy=RetentionPolicy(enabled=True, days=2))

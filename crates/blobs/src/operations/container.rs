@@ -1,4 +1,4 @@
-//! Create Container, Get Container Properties, Get and Set Container Metadata, Delete Container.
+//! Create Container, Get Container Properties, Get and Set Container Metadata, Delete and Restore Container.
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_semantics::Body;
@@ -11,6 +11,7 @@ use crate::operations::demands::{Demands, overtaken};
 use crate::rules::lease::Use;
 use crate::service::Call;
 use crate::store::containers::Container;
+use crate::store::deleted_containers::DeletedVersion;
 use crate::store::records::ContainerRecord;
 use crate::wire::{headers, render};
 
@@ -98,13 +99,32 @@ pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
     let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
         let container = look_up(blobs, &call, &demands, Use::Writes).await?;
-        match blobs.delete_container(&container).await {
+        match blobs.delete_container(&container).await? {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => return Ok(render::empty(StatusCode::ACCEPTED)),
         }
     }
     Err(ErrorCode::ServerBusy.into())
+}
+
+/// Restore Container: the content and the properties of a deleted one, under the name that is asked for.
+pub(crate) async fn restore(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    call.permit_signed('c', "cw")?;
+    let required = |name: &str| {
+        headers::text(&call.headers, name)
+            .ok_or_else(|| BlobsError::with(ErrorCode::MissingRequiredHeader, format!("{name} is required.")))
+    };
+    let name = required("x-ms-deleted-container-name")?;
+    let version = required("x-ms-deleted-container-version")?;
+    let version = DeletedVersion::parse(version).ok_or_else(|| {
+        let text = "x-ms-deleted-container-version is one that List Containers gives.";
+        BlobsError::with(ErrorCode::InvalidHeaderValue, text)
+    })?;
+    blobs
+        .restore_container(&call.target.account, (name, version), call.container()?)
+        .await?;
+    Ok(render::empty(StatusCode::CREATED))
 }
 
 /// The container as it is now, if the conditions hold of it.

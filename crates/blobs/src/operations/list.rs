@@ -12,7 +12,7 @@ use crate::limits::LIST_ENTRIES_MAX;
 use crate::operations::tags;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
-use crate::store::listing::{From, Line, States, Wanted};
+use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
 use crate::store::records::{BlobKind, BlobRecord};
 use crate::store::snapshots::time_text;
 use crate::wire::{render, xml};
@@ -108,6 +108,13 @@ fn metadata_element(metadata: &std::collections::BTreeMap<String, String>) -> St
     format!("<Metadata>{pairs}</Metadata>")
 }
 
+/// When something was deleted, and for how long it is kept still.
+fn deletion_elements(at: Timestamp, until: Timestamp, now: Timestamp) -> String {
+    let days = until.duration_since(now).as_hours().max(0) / 24;
+    let time = xml::element("DeletedTime", &date::format(at));
+    time + &xml::element("RemainingRetentionDays", &days.to_string())
+}
+
 pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('s', "l")?;
     let Page { entries_max, from } = page(&call)?;
@@ -117,27 +124,39 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
         delimiter: None,
         from: from.as_ref(),
         entries_max,
-        states: States::default(),
+        states: States {
+            snapshots: false,
+            deleted: includes(&call, "deleted"),
+        },
     };
     let snapshot = blobs.ledger.snapshot().await?;
-    let (records, next) = blobs
+    let (listed, next) = blobs
         .list_containers(snapshot.as_ref(), &call.target.account, wanted)
         .await?;
     let now = blobs.clock.now();
     let mut out = head(&call, None);
     out.push_str("<Containers>");
-    for record in records {
+    for listed in listed {
+        let (record, deleted) = match &listed {
+            ListedContainer::Live(record) => (record, None),
+            ListedContainer::Deleted(deleted) => (&deleted.container, Some(deleted)),
+        };
         out.push_str("<Container>");
         out.push_str(&xml::name(&record.name));
+        if let Some(deleted) = deleted {
+            out.push_str("<Deleted>true</Deleted>");
+            out.push_str(&xml::element("Version", &deleted.version.text()));
+        }
         out.push_str(&format!(
             "<Properties><Last-Modified>{}</Last-Modified><Etag>\"{}\"</Etag>{}{}<HasImmutabilityPolicy>false</HasImmutabilityPolicy>\
-             <HasLegalHold>false</HasLegalHold></Properties>",
+             <HasLegalHold>false</HasLegalHold>{}</Properties>",
             date::format(record.last_modified),
             record.etag,
-            lease_elements(record.lease.as_ref(), now),
+            lease_elements(record.lease.as_ref().filter(|_| deleted.is_none()), now),
             record
                 .public_access
-                .map_or_else(String::new, |access| xml::element("PublicAccess", access.name()))
+                .map_or_else(String::new, |access| xml::element("PublicAccess", access.name())),
+            deleted.map_or_else(String::new, |deleted| deletion_elements(deleted.at, deleted.until, now))
         ));
         if includes(&call, "metadata") {
             out.push_str(&metadata_element(&record.metadata));
@@ -259,9 +278,7 @@ fn blob_element(call: &Call, record: &BlobRecord, now: Timestamp) -> String {
         ));
     }
     if let Some(deleted) = &record.deleted {
-        let days = deleted.until.duration_since(now).as_hours().max(0) / 24;
-        out.push_str(&xml::element("DeletedTime", &date::format(deleted.at)));
-        out.push_str(&xml::element("RemainingRetentionDays", &days.to_string()));
+        out.push_str(&deletion_elements(deleted.at, deleted.until, now));
     }
     if record.sealed {
         out.push_str("<Sealed>true</Sealed>");

@@ -121,18 +121,21 @@ impl Blobs {
         Ok(self.ledger.commit(tx).await)
     }
 
-    /// Removes a container; its blobs are purged by the sweep.
-    pub(crate) async fn delete_container(&self, container: &Container) -> Result<Committed, LedgerError> {
+    /// Removes a container; it is kept for a while, or its blobs are purged by the sweep.
+    pub(crate) async fn delete_container(
+        &self,
+        container: &Container,
+    ) -> Result<Result<Committed, LedgerError>, BlobsError> {
         let mut tx = Transaction::new();
         container.require(&mut tx);
         tx.delete(keys::container(&container.account, &container.record.name));
-        tx.put(keys::purge(&container.record.generation), Vec::new());
+        self.stage_container_keeping(&mut tx, container).await?;
         tx.record(log_record(
             "deleteContainer",
             &container.account,
             &container.record.name,
             None,
         ));
-        self.ledger.commit(tx).await
+        Ok(self.ledger.commit(tx).await)
     }
 }

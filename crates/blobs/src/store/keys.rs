@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use ledger::{Key, KeyRange, KeyWriter, Keyspace};
 
 use crate::limits::{BLOB_NAME_KEY_BYTES_MAX, SNAPSHOT_TICK_NANOSECONDS};
+use crate::store::deleted_containers::DeletedVersion;
 use crate::store::records::{BlobRecord, PagesRecord};
 
 /// A container's generation.
@@ -33,6 +34,8 @@ const MAP_OWNER: u8 = 14;
 const MAP_SWEEP: u8 = 15;
 const MAP_RELEASE: u8 = 16;
 const MAP_COPY: u8 = 17;
+const DELETED_CONTAINER: u8 = 18;
+const CONTAINER_EXPIRY: u8 = 19;
 
 fn kind(tag: u8) -> KeyWriter {
     KeyWriter::new(Keyspace::Blobs).u8(tag)
@@ -49,6 +52,48 @@ pub(crate) fn service(account: &str) -> Key {
 
 pub(crate) fn containers(account: &str, prefix: &str) -> KeyRange {
     KeyRange::prefix(&open_ended(kind(CONTAINER).str(account), prefix))
+}
+
+/// A container that was deleted.
+pub(crate) fn deleted_container(account: &str, name: &str, version: DeletedVersion) -> Key {
+    kind(DELETED_CONTAINER)
+        .str(account)
+        .str(name)
+        .u64(version.0)
+        .finish()
+}
+
+/// Those that had a name, oldest first.
+pub(crate) fn deleted_containers_of(account: &str, name: &str) -> KeyRange {
+    KeyRange::prefix(&kind(DELETED_CONTAINER).str(account).str(name).finish())
+}
+
+pub(crate) fn deleted_containers(account: &str, prefix: &str) -> KeyRange {
+    KeyRange::prefix(&open_ended(kind(DELETED_CONTAINER).str(account), prefix))
+}
+
+pub(crate) fn all_deleted_containers() -> KeyRange {
+    KeyRange::prefix(&kind(DELETED_CONTAINER).finish())
+}
+
+/// That a deleted container goes at a time.
+pub(crate) fn container_expiry(until: Timestamp, deleted: &Key) -> Key {
+    let behind_kind = deleted.as_bytes().get(2..).unwrap_or_default();
+    kind(CONTAINER_EXPIRY).i64(ticks(until)).raw(behind_kind).finish()
+}
+
+/// Deleted containers whose time is over.
+pub(crate) fn expired_containers(now: Timestamp) -> KeyRange {
+    let whole = KeyRange::prefix(&kind(CONTAINER_EXPIRY).finish());
+    KeyRange {
+        start: whole.start,
+        end: Some(kind(CONTAINER_EXPIRY).i64(ticks(now)).finish()),
+    }
+}
+
+/// The key of the deleted container that goes.
+pub(crate) fn expiring_container(expiry: &Key) -> Option<Key> {
+    Some(kind(DELETED_CONTAINER).raw(expiry.as_bytes().get(10..)?).finish())
 }
 
 pub(crate) fn all_containers() -> KeyRange {

@@ -8,6 +8,7 @@ use crate::Blobs;
 use crate::error::BlobsError;
 use crate::limits::LIST_ENTRIES_MAX;
 use crate::store::containers::Container;
+use crate::store::deleted_containers::{DeletedContainer, DeletedVersion};
 use crate::store::keys;
 use crate::store::records::{BlobRecord, ContainerRecord, decode};
 
@@ -19,12 +20,19 @@ pub(crate) enum Line {
     Prefix(String),
 }
 
+/// A container of a listing.
+#[derive(Debug)]
+pub(crate) enum ListedContainer {
+    Live(ContainerRecord),
+    Deleted(DeletedContainer),
+}
+
 /// Where a page begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct From {
     /// The first name that may be given.
     pub(crate) name: String,
-    /// Its first snapshot that may be given; `None`: the blob itself.
+    /// Its first snapshot, or deleted container, that may be given; `None`: the blob or the container itself.
     pub(crate) snapshot: Option<Timestamp>,
 }
 
@@ -191,33 +199,58 @@ impl Blobs {
         }
     }
 
-    /// A page of containers, and the name that the next page begins with.
+    /// A page of containers, each name's deleted ones before it, if they are asked for; and where the next page begins.
     pub(crate) async fn list_containers(
         &self,
         snapshot: &dyn Snapshot,
         account: &str,
         wanted: Wanted<'_>,
-    ) -> Result<(Vec<ContainerRecord>, Option<From>), BlobsError> {
+    ) -> Result<(Vec<ListedContainer>, Option<From>), BlobsError> {
         let from = wanted.from.map(|from| keys::container(account, &from.name));
-        let mut scan = Scan::new(
-            snapshot,
-            begin(keys::containers(account, wanted.prefix), from),
-            Direction::Forward,
-        );
-        let mut records = Vec::new();
-        while let Some(entry) = scan.next().await? {
-            let record: ContainerRecord = decode(&entry.versioned)?;
-            if records.len() >= wanted.entries_max {
-                let next = From {
-                    name: record.name,
-                    snapshot: None,
-                };
-                return Ok((records, Some(next)));
-            }
-            records.push(record);
+        let whole = begin(keys::containers(account, wanted.prefix), from);
+        let mut scan = Scan::new(snapshot, whole, Direction::Forward);
+        let deleted = keys::deleted_containers(account, wanted.prefix);
+        let from = wanted.from.map(|from| {
+            let version = from.snapshot.map_or(DeletedVersion(u64::MAX), DeletedVersion::at);
+            keys::deleted_container(account, &from.name, version)
+        });
+        let mut deleted = Scan::new(snapshot, begin(deleted, from), Direction::Forward);
+        let mut next_live: Option<ContainerRecord> = read(scan.next().await?)?;
+        let mut next_deleted: Option<DeletedContainer> = None;
+        if wanted.states.deleted {
+            next_deleted = read(deleted.next().await?)?;
         }
-        Ok((records, None))
+        let mut listed = Vec::new();
+        loop {
+            let deleted_first = match (&next_live, &next_deleted) {
+                (None, None) => return Ok((listed, None)),
+                (Some(live), Some(deleted)) => deleted.container.name <= live.name,
+                (live, _) => live.is_none(),
+            };
+            if listed.len() >= wanted.entries_max {
+                let live = next_live.map(|live| From {
+                    name: live.name,
+                    snapshot: None,
+                });
+                let deleted = next_deleted.filter(|_| deleted_first).map(|deleted| From {
+                    name: deleted.container.name,
+                    snapshot: Some(deleted.version.time()),
+                });
+                return Ok((listed, deleted.or(live)));
+            }
+            if deleted_first {
+                listed.extend(next_deleted.take().map(ListedContainer::Deleted));
+                next_deleted = read(deleted.next().await?)?;
+            } else {
+                listed.extend(next_live.take().map(ListedContainer::Live));
+                next_live = read(scan.next().await?)?;
+            }
+        }
     }
+}
+
+fn read<R: for<'de> serde::Deserialize<'de>>(entry: Option<Entry>) -> Result<Option<R>, LedgerError> {
+    entry.map(|entry| decode(&entry.versioned)).transpose()
 }
 
 fn begin(range: KeyRange, from: Option<Key>) -> KeyRange {

@@ -48,6 +48,7 @@ impl Blobs {
     pub async fn sweep_once(&self) -> Result<SweepOutcome, BlobsError> {
         let mut outcome = SweepOutcome::default();
         let mut more = SWEEP_STEPS_MAX;
+        self.sweep_deleted_containers().await?;
         for entry in self.step(keys::all_purges()).await? {
             let Some(generation) = keys::purged_generation(&entry.key) else {
                 continue;

@@ -9,7 +9,7 @@ use crate::limits::{FIND_CONTAINERS_MAX, FIND_ENTRIES_MAX};
 use crate::rules::tags::{Comparison, Search, Tags};
 use crate::store::containers::Container;
 use crate::store::keys::{self, Generation};
-use crate::store::listing::{From, States, Wanted};
+use crate::store::listing::{From, ListedContainer, States, Wanted};
 
 /// Where a search goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,10 @@ impl Blobs {
         let (containers, next_container) = self.list_containers(snapshot, account, wanted).await?;
         let mut found = Vec::new();
         let mut looked_at = 0;
-        for record in containers {
+        for listed in containers {
+            let ListedContainer::Live(record) = listed else {
+                continue;
+            };
             if search.container.as_ref().is_some_and(|only| *only != record.name) {
                 continue;
             }

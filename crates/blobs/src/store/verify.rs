@@ -3,6 +3,7 @@
 use ledger::{Direction, KeyRange, LedgerError, Scan, Snapshot, VerifyReport};
 
 use crate::Blobs;
+use crate::store::deleted_containers::{DeletedContainer, lacks_expiry};
 use crate::store::keys;
 use crate::store::records::{BlobRecord, ContainerRecord, decode};
 
@@ -20,14 +21,34 @@ impl Blobs {
         let mut containers = Scan::new(snapshot, keys::all_containers(), Direction::Forward);
         while let Some(entry) = containers.next().await? {
             let container: ContainerRecord = decode(&entry.versioned)?;
-            for range in [
-                keys::blobs(&container.generation, ""),
-                keys::snapshots(&container.generation, ""),
-            ] {
-                self.verify_blobs(snapshot, &container, range, report).await?;
+            self.verify_container(snapshot, &container, report).await?;
+        }
+        let mut deleted = Scan::new(snapshot, keys::all_deleted_containers(), Direction::Forward);
+        while let Some(entry) = deleted.next().await? {
+            let deleted: DeletedContainer = decode(&entry.versioned)?;
+            if lacks_expiry(snapshot, &entry.key, &deleted).await? {
+                let name = &deleted.container.name;
+                report.fault(format!("container {name}: a deleted one would be kept for ever"));
             }
+            self.verify_container(snapshot, &deleted.container, report)
+                .await?;
         }
         self.verify_pages(snapshot, report).await
+    }
+
+    async fn verify_container(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &ContainerRecord,
+        report: &mut VerifyReport,
+    ) -> Result<(), LedgerError> {
+        for range in [
+            keys::blobs(&container.generation, ""),
+            keys::snapshots(&container.generation, ""),
+        ] {
+            self.verify_blobs(snapshot, container, range, report).await?;
+        }
+        Ok(())
     }
 
     async fn verify_blobs(
