@@ -24,10 +24,11 @@ use content::{
 };
 use md5::{Digest as _, Md5};
 
-/// Writes a blob whenever content is read.
+/// Writes a blob whenever content is read: all of it, or some pages.
 struct Meddling {
     others: Bench,
     path: &'static str,
+    pages_at: Option<usize>,
     /// After so many writes it rests.
     writes_max: usize,
     reads: AtomicUsize,
@@ -38,7 +39,10 @@ impl ContentStore for Meddling {
     async fn reader(&self, id: ContentId, range: Range<u64>) -> Result<Box<dyn ContentReader>, ContentError> {
         let reader = self.others.content.reader(id, range).await?;
         if self.reads.fetch_add(1, Ordering::Relaxed) < self.writes_max {
-            assert_eq!(self.others.put(self.path, &bytes(50_000)).await.status, 201);
+            match self.pages_at {
+                Some(at) => bench::put_pages(&self.others, self.path, at, &[9; 512]).await,
+                None => assert_eq!(self.others.put(self.path, &bytes(50_000)).await.status, 201),
+            }
         }
         Ok(reader)
     }
@@ -77,6 +81,7 @@ async fn copy(kind: Option<&str>, path: &'static str, writes_max: usize) -> (Ans
     let meddling = Arc::new(Meddling {
         others,
         path,
+        pages_at: None,
         writes_max,
         reads: AtomicUsize::new(0),
     });
@@ -109,5 +114,40 @@ async fn a_source_that_was_changed_is_checked_anew() {
     for kind in [None, Some("BlockBlob")] {
         let (answer, reads) = copy(kind, "/box/from", 1).await;
         assert_eq!((answer.code(), reads), ("Md5Mismatch", 2), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_that_are_written_while_they_are_read_are_read_again() {
+    let others = with_container().await;
+    let (segment, page) = (4 * 1024 * 1024, 512);
+    // More segments than a body reads ahead.
+    let count = 20;
+    bench::create_pages(&others, "/box/from", count * segment).await;
+    for number in 0..count {
+        bench::put_pages(&others, "/box/from", number * segment, &bytes(64 * page)).await;
+    }
+    let (ledger, clock) = (others.ledger.clone(), others.clock.clone());
+    let meddling = Arc::new(Meddling {
+        others,
+        path: "/box/from",
+        pages_at: Some((count - 1) * segment),
+        writes_max: 1,
+        reads: AtomicUsize::new(0),
+    });
+    let bench = over(ledger, meddling.clone(), clock);
+    let headers = [
+        ("x-ms-copy-source", "http://127.0.0.1:10000/dev/box/from"),
+        ("x-ms-blob-type", "BlockBlob"),
+    ];
+    let put = bench.ask("PUT", "/box/to", &headers, b"").await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    for number in [0, count - 1] {
+        let range = format!("bytes={}-{}", number * segment, number * segment + page - 1);
+        let read = [("x-ms-range", range.as_str())];
+        let [from, to] = ["/box/from", "/box/to"].map(|path| bench.ask("GET", path, &read, b""));
+        let (from, to) = (from.await.body, to.await.body);
+        assert_eq!(from, to, "segment {number}");
+        assert_eq!(to[0] == 9, number != 0);
     }
 }

@@ -48,7 +48,9 @@ impl Blobs {
     pub async fn sweep_once(&self) -> Result<SweepOutcome, BlobsError> {
         let mut outcome = SweepOutcome::default();
         let mut more = SWEEP_STEPS_MAX;
-        self.sweep_deleted_containers().await?;
+        if let Err(error) = self.sweep_deleted_containers().await {
+            tracing::error!(%error, "deleted containers weren't looked at; the next round tries again");
+        }
         for entry in self.step(keys::all_purges()).await? {
             let Some(generation) = keys::purged_generation(&entry.key) else {
                 continue;
@@ -76,7 +78,9 @@ impl Blobs {
             }
         }
         outcome.purged_records += self.sweep_expired().await?;
-        self.sweep_copies().await?;
+        if let Err(error) = self.sweep_copies().await {
+            tracing::error!(%error, "unfinished copies of page blobs weren't looked at; the next round tries again");
+        }
         self.sweep_maps().await?;
         for _ in 0..SWEEP_STEPS_MAX {
             let dropped = self.step(keys::all_dropped()).await?;
