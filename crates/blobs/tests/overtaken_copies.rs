@@ -150,4 +150,10 @@ async fn pages_that_are_written_while_they_are_read_are_read_again() {
         assert_eq!(from, to, "segment {number}");
         assert_eq!(to[0] == 9, number != 0);
     }
+    // A part of them isn't read again: the client may ask once more.
+    meddling.reads.store(0, Ordering::Relaxed);
+    let block = bench
+        .ask("PUT", "/box/other?comp=block&blockid=MDAx", &headers[..1], b"")
+        .await;
+    assert_eq!((block.status.as_u16(), block.code()), (503, "ServerBusy"));
 }

@@ -57,7 +57,11 @@ pub(crate) async fn take_in(
         bytes_max,
         inline,
     };
-    blobs.take_in(body, expected).await
+    match blobs.take_in(body, expected).await {
+        // It may come again: what was read isn't there any more.
+        Err(_) if original.is_changed(blobs).await? => Err(ErrorCode::ServerBusy.into()),
+        other => other,
+    }
 }
 
 pub(crate) async fn put_block(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
