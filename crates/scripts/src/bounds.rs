@@ -1,7 +1,7 @@
 //! What a run may use, and how it is stopped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a run may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,49 +16,25 @@ pub struct Bounds {
     pub log_bytes: usize,
 }
 
-const RUNNING: u8 = 0;
-const CLOSING: u8 = 1;
-const STOPPED: u8 = 2;
-
 /// Stops a run from outside, and counts its steps. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
-    state: AtomicU8,
+    stopped: AtomicBool,
     steps: AtomicU64,
 }
 
-impl Default for Inner {
-    fn default() -> Self {
-        Self {
-            state: AtomicU8::new(RUNNING),
-            steps: AtomicU64::new(0),
-        }
-    }
-}
-
 impl Stop {
-    /// From now on the script's operations are not accepted; it may end by itself.
-    pub fn close(&self) {
-        let _ = self
-            .0
-            .state
-            .compare_exchange(RUNNING, CLOSING, Ordering::SeqCst, Ordering::SeqCst);
-    }
-
-    /// The script ends where it is.
+    /// The script ends where it is, unless it is in one of the functions of the language that never
+    /// look.
     pub fn stop(&self) {
-        self.0.state.store(STOPPED, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.0.state.load(Ordering::SeqCst) != RUNNING
+        self.0.stopped.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        self.0.state.load(Ordering::SeqCst) == STOPPED
+        self.0.stopped.load(Ordering::SeqCst)
     }
 
     /// Calls and loops that were counted, in the engine's measure; the same for the same work.

@@ -8,6 +8,9 @@ use crate::{Bounds, ScriptError, Stop};
 /// Steps between two of the engine's looks at [`Stop`].
 const STEPS_PER_LOOK: u64 = 10_000;
 
+/// Longest text of an error, bytes.
+pub(crate) const TEXT_BYTES_MAX: usize = 16 * 1024;
+
 const GUARD: &str = include_str!("guard.js");
 
 /// Nothing of typed arrays, proxies and weak references: scripts on documents have no use for
@@ -147,7 +150,6 @@ impl Engine {
     }
 
     fn thrown(&self, value: &Value<'_>, stack: Option<String>) -> ScriptError {
-        const TEXT_BYTES_MAX: usize = 16 * 1024;
         let number = value
             .as_object()
             .and_then(|object| object.get::<_, f64>("number").ok())

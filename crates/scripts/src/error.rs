@@ -30,6 +30,13 @@ pub enum ScriptError {
 }
 
 impl ScriptError {
+    /// Whether the engine had no memory left, as far as its words tell.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Thrown { message, .. } if message.contains("out of memory"))
+    }
+
+
     pub(crate) fn thrown(message: impl Into<String>) -> Self {
         Self::Thrown {
             number: None,

@@ -23,7 +23,7 @@ pub enum Role {
 }
 
 /// What a run is given. Bodies and parameters are JSON texts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// The script's id, for stack traces.
     pub id: String,
@@ -36,7 +36,7 @@ pub struct Input {
     /// `dbs/{id}/colls/{id}`.
     pub alt_link: String,
     /// `Create`, `Replace`, `Upsert`, `Delete`; of triggers.
-    pub operation_type: Option<&'static str>,
+    pub operation_type: Option<String>,
     /// The function's arguments: a JSON array.
     pub parameters: String,
     /// What the request is about.
@@ -71,6 +71,9 @@ pub trait Host {
     /// # Errors
     /// [`HostError::Refused`] is told to the script; [`HostError::Stop`] ends the run.
     fn call(&mut self, name: &str, argument: &str) -> Result<String, HostError>;
+
+    /// Whether no further operation is accepted, so that the script ends by itself.
+    fn is_closing(&mut self) -> bool;
 }
 
 /// Runs a script to its end. Blocks.
@@ -156,14 +159,14 @@ fn world<'js>(
     log: &Rc<RefCell<String>>,
 ) -> rquickjs::Result<Object<'js>> {
     let functions = Object::new(ctx.clone())?;
-    let host = RefCell::new(host);
-    let stop = engine.stop.clone();
+    let host = Rc::new(RefCell::new(host));
+    let (asked, stop) = (host.clone(), engine.stop.clone());
     functions.set(
         "call",
         Function::new(
             ctx.clone(),
             move |ctx: Ctx<'js>, name: String, argument: String| -> rquickjs::Result<String> {
-                let answer = match host.try_borrow_mut() {
+                let answer = match asked.try_borrow_mut() {
                     Ok(mut host) => host.call(&name, &argument),
                     Err(_) => Err(HostError::Stop),
                 };
@@ -184,8 +187,12 @@ fn world<'js>(
             },
         )?,
     )?;
-    let stop = engine.stop.clone();
-    functions.set("closing", Function::new(ctx.clone(), move || stop.is_closing())?)?;
+    functions.set(
+        "closing",
+        Function::new(ctx.clone(), move || {
+            host.try_borrow_mut().map_or(true, |mut host| host.is_closing())
+        })?,
+    )?;
     let log = log.clone();
     let log_bytes = bounds.log_bytes;
     functions.set(
@@ -203,7 +210,7 @@ fn world<'js>(
     let known = Object::new(ctx.clone())?;
     known.set("selfLink", input.self_link.as_str())?;
     known.set("altLink", input.alt_link.as_str())?;
-    known.set("operationType", input.operation_type)?;
+    known.set("operationType", input.operation_type.as_deref())?;
     let role = match input.role {
         Role::Procedure => "procedure",
         Role::PreTrigger => "pre-trigger",

@@ -38,6 +38,23 @@ impl Host for Book {
         self.0.lock().unwrap().push((name.to_owned(), argument));
         Ok(answer.to_string())
     }
+
+    fn is_closing(&mut self) -> bool {
+        false
+    }
+}
+
+/// Accepts nothing.
+struct Closing;
+
+impl Host for Closing {
+    fn call(&mut self, _name: &str, _argument: &str) -> Result<String, HostError> {
+        Err(HostError::Stop)
+    }
+
+    fn is_closing(&mut self) -> bool {
+        true
+    }
 }
 
 fn input(source: &str, parameters: &Value) -> Input {
@@ -314,12 +331,12 @@ fn memory_stack_and_result_have_an_end() {
 
 #[test]
 fn near_the_end_nothing_is_accepted() {
-    let stop = Stop::default();
-    stop.close();
-    let run = started(
-        "() => { __.response.setBody(__.readDocuments(__.getSelfLink())) }",
-        &json!([]),
-        &stop,
+    let source = "() => { __.response.setBody(__.readDocuments(__.getSelfLink())) }";
+    let run = run(
+        &input(source, &json!([])),
+        &BOUNDS,
+        &Stop::default(),
+        Box::new(Closing),
     );
     assert_eq!(run.outcome.unwrap().response_body.unwrap(), "false");
 }
