@@ -82,6 +82,9 @@ pub enum DocumentsError {
     /// All places for scripts were taken for long (429/3092).
     #[error("Too many scripts run at once, so nothing was done. Try again later.")]
     TooManyScripts,
+    /// No process can be started that runs scripts (503); nothing was done.
+    #[error("Scripts can't be run for now, and nothing was done: {0}. The server's log says more.")]
+    ScriptsUnavailable(String),
     /// The container's throughput is used up (429/3200).
     #[error(
         "Request rate is large: the throughput that is provisioned is used up, so nothing was done. Try again after {retry_after_milliseconds} ms, or provision more."
@@ -148,6 +151,7 @@ impl DocumentsError {
             Self::TooManyRequests { .. } | Self::TooManyScripts => StatusCode::TOO_MANY_REQUESTS,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ScriptsUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Ledger(error) => match error {
                 LedgerError::Conflict(_) => retry_with(),
                 LedgerError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -33,6 +33,7 @@ pub use auth::master_key::parse_authorization;
 pub use error::DocumentsError;
 pub use query::QueryPage;
 pub use rules::partition_key::{Component, PartitionKey, PartitionKeyDefinition};
+pub use scripting::ScriptWorker;
 pub use service::DocumentsService;
 pub use store::{
     Container, ContainerSpec, ExportPage, ImportError, Item, LOG_KIND_CATALOG, LOG_KIND_ITEM, SweepReport,
@@ -64,9 +65,8 @@ pub struct Settings {
     pub development_certificate_pem: Option<String>,
     /// Whether requests to items beyond the provisioned throughput are answered 429.
     pub enforce_throughput: bool,
-    /// Whether stored procedures are run. Off unless whoever may write to the containers is trusted:
-    /// some built-in functions of the engine can't be stopped (docs/adr/0012).
-    pub run_scripts: bool,
+    /// The program that runs stored procedures; without it none is run.
+    pub script_worker: Option<ScriptWorker>,
 }
 
 impl Settings {
@@ -83,7 +83,7 @@ impl Settings {
             region: "Norway East".to_owned(),
             development_certificate_pem: None,
             enforce_throughput: false,
-            run_scripts: false,
+            script_worker: None,
         }
     }
 }
@@ -97,7 +97,7 @@ pub struct Documents {
     pub(crate) catalog: store::catalog::Catalog,
     pub(crate) queries: query::QueryCache,
     pub(crate) budgets: throughput::Budgets,
-    pub(crate) scripts: scripting::Runner,
+    pub(crate) scripts: scripting::Workers,
     /// The keys that sign resource tokens, by account.
     pub(crate) token_keys: Mutex<HashMap<String, SharedKey>>,
     /// Where the sweep of each container (by number) goes on.
@@ -121,6 +121,7 @@ impl Documents {
         random: Arc<dyn Random>,
         settings: Settings,
     ) -> Arc<Self> {
+        let scripts = scripting::Workers::new(settings.script_worker.clone());
         Arc::new(Self {
             ledger,
             clock,
@@ -129,7 +130,7 @@ impl Documents {
             catalog: store::catalog::Catalog::default(),
             queries: query::QueryCache::default(),
             budgets: throughput::Budgets::default(),
-            scripts: scripting::Runner::default(),
+            scripts,
             token_keys: Mutex::default(),
             sweep_positions: Mutex::default(),
         })

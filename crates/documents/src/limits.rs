@@ -174,13 +174,22 @@ pub const SCRIPT_MILLISECONDS_MAX: u64 = 5_000;
 /// When a script's further operations are not accepted any more, so that it can end by itself.
 pub const SCRIPT_CLOSING_MILLISECONDS: u64 = 4_000;
 
-/// How long a stopped script may take to notice; its thread then goes on without its request.
-pub const SCRIPT_STOPPING_MILLISECONDS_MAX: u64 = 1_000;
+/// Calls and loops of one script that are charged for (ours): more than any could do in its time.
+pub const SCRIPT_STEPS_MAX: u64 = 5_000_000_000;
+
+/// How long a process for scripts may take until it is ready (ours).
+pub const SCRIPT_WORKER_START_MILLISECONDS_MAX: u64 = 10_000;
+
+/// Time of a process' runs after which it is given no further one (ours).
+pub const SCRIPT_WORKER_MILLISECONDS_MAX: u64 = 45_000;
+
+/// Runs of a process (ours), so that what an engine forgets to give back stays small.
+pub const SCRIPT_WORKER_RUNS_MAX: u32 = 1_000;
 
 /// Memory of one script (ours).
 pub const SCRIPT_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Stack of a script (ours); threads have 2 MiB.
+/// Stack of a script (ours); a process has 8 MiB.
 pub const SCRIPT_STACK_BYTES_MAX: usize = 512 * 1024;
 
 /// What a script may answer (service limits: 4 MB, as any response).
@@ -191,6 +200,9 @@ pub const SCRIPT_LOG_BYTES_MAX: usize = 2 * 1024;
 
 /// Scripts that run at once (ours).
 pub const SCRIPTS_RUNNING_MAX: usize = 8;
+
+/// Processes that wait for the next script (ours).
+pub const SCRIPTS_WARM_MAX: usize = 4;
 
 /// How long a script waits for its turn before it is answered 429 (ours).
 pub const SCRIPT_WAIT_MILLISECONDS_MAX: u64 = 5_000;

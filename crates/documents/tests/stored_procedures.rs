@@ -43,7 +43,7 @@ async fn ids(f: &Fixture) -> Vec<String> {
 
 /// A service that runs scripts.
 fn running() -> Fixture {
-    fixture_with(|settings| settings.run_scripts = true)
+    fixture_with(|settings| settings.script_worker = Some(signed::script_worker()))
 }
 
 #[tokio::test]

@@ -21,11 +21,12 @@ const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// used that much.
 pub const PROCESSOR_SECONDS_MAX: u64 = 60;
 
-/// Confines this process.
+/// Confines this process, which has but one thread and holds nothing beyond the standard three
+/// descriptors; there is no way back.
 ///
 /// # Errors
 /// What the kernel doesn't grant, for people.
-pub(crate) fn confine() -> Result<(), String> {
+pub fn confine() -> Result<(), String> {
     close_inherited();
     // The kernel then ends this process rather than the server when the machine has no memory left.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");

@@ -18,7 +18,7 @@ mod run;
 mod worker;
 
 pub use bounds::{Bounds, Stop};
-pub use confine::PROCESSOR_SECONDS_MAX;
+pub use confine::{PROCESSOR_SECONDS_MAX, confine};
 pub use error::{HostError, ScriptError};
 pub use frame::{Frames, LineError};
 pub use message::{ARGUMENT_BYTES_MAX, ORDER_BYTES_MAX, Order, REPORT_BYTES_MAX, Report};

@@ -10,8 +10,9 @@ use crate::engine::TEXT_BYTES_MAX;
 use crate::frame::{FrameReader, FrameWriter, LineError};
 use crate::{Bounds, Input, Outcome, Role, ScriptError};
 
-/// Longest frame to a worker, bytes: a script's text with the request's body twice, or a page of items.
-pub const ORDER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest frame to a worker, bytes: a script's text with the request's body twice, whose numbers may
+/// be written longer than they came, or a page of items.
+pub const ORDER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Longest frame from a worker, bytes: two results of the largest size.
 pub const REPORT_BYTES_MAX: usize = 10 * 1024 * 1024;

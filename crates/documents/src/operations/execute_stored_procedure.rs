@@ -22,19 +22,12 @@ const NO_RESPONSE: &str = "\"\"";
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let documents = call.documents;
-    if !documents.settings.run_scripts {
-        return Err(DocumentsError::Forbidden(
-            "Stored procedures are not run here: the server's setting run_scripts is off. Do the work in the \
-             client, atomically with a transactional batch."
-                .to_owned(),
-        ));
-    }
     let mut container = call.container().await?;
     let key = call.item_key(&container)?;
     let parameters = parameters(call)?;
     let logs = call.flag(headers::SCRIPT_ENABLE_LOGGING);
     // Waiting for a place takes nothing of the script's time; its runs all have the one.
-    let place = documents.scripts.place().await?;
+    let mut place = documents.scripts.place(container.number).await?;
     let deadline = Deadline::begin();
     let mut charge = 0.0;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
@@ -54,7 +47,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
             response_body: None,
         };
         let mut session = Session::new(documents, container.clone(), key.clone(), snapshot.clone());
-        let ended = scripting::run(input, &mut session, &place, deadline).await;
+        let ended = scripting::run(input, &mut session, &mut place, deadline).await;
         let ended = ended.map_err(|error| without_log(error, logs))?;
         charge += session.charge;
         let sequence = if session.tx.is_empty() {

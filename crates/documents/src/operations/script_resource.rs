@@ -24,7 +24,7 @@ fn written(status: StatusCode, script: &Script, container: &Container) -> Answer
 pub(super) async fn create(call: &Call<'_>, kind: ScriptKind) -> Result<Answer, DocumentsError> {
     let container = call.container().await?;
     let new = NewScript::from_value(kind, &call.json_body()?)?;
-    scripting::check(call.documents, &new.body).await?;
+    scripting::check(call.documents, container.number, &new.body).await?;
     let script = call.documents.create_script(&container, kind, &new).await?;
     Ok(written(StatusCode::CREATED, &script, &container))
 }
@@ -38,7 +38,7 @@ pub(super) async fn replace(call: &Call<'_>, kind: ScriptKind) -> Result<Answer,
             kind.name()
         )));
     }
-    scripting::check(call.documents, &new.body).await?;
+    scripting::check(call.documents, container.number, &new.body).await?;
     let expected = call.if_match();
     let replaced = call
         .documents

@@ -1,12 +1,16 @@
-//! Server-side JavaScript on the collection: what runs a script beside the asynchronous workers,
-//! and does for it what it asks.
+//! Server-side JavaScript on the collection: the processes that run scripts, and what does for a
+//! script what it asks.
 //!
 //! Invariant: everything that a script writes is staged in one transaction, which whoever started
 //! the run commits after the script has ended well; nothing else of a run lasts.
 
+mod process;
 mod runner;
 mod session;
 mod staged_snapshot;
+mod workers;
 
-pub(crate) use runner::{Deadline, Runner, check, run};
+pub use process::ScriptWorker;
+pub(crate) use runner::{Deadline, check, run};
 pub(crate) use session::Session;
+pub(crate) use workers::Workers;

@@ -1,19 +1,18 @@
-//! Runs one script on a thread of its own, and what it asks of the collection here.
+//! Runs one script in a process of its own, and what it asks of the collection here.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use scripts::{Bounds, Host, HostError, Input, Outcome, ScriptError, Stop};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use scripts::{Bounds, HostError, Input, Order, Outcome, Report, ScriptError};
 use tokio::time::Instant;
 
+use super::process::ProcessError;
 use super::session::Session;
+use super::workers::Place;
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{
     SCRIPT_CLOSING_MILLISECONDS, SCRIPT_LOG_BYTES_MAX, SCRIPT_MEMORY_BYTES_MAX, SCRIPT_MILLISECONDS_MAX,
-    SCRIPT_RESULT_BYTES_MAX, SCRIPT_STACK_BYTES_MAX, SCRIPT_STOPPING_MILLISECONDS_MAX,
-    SCRIPT_WAIT_MILLISECONDS_MAX, SCRIPTS_RUNNING_MAX,
+    SCRIPT_RESULT_BYTES_MAX, SCRIPT_STACK_BYTES_MAX, SCRIPT_STEPS_MAX,
 };
 
 const BOUNDS: Bounds = Bounds {
@@ -22,36 +21,6 @@ const BOUNDS: Bounds = Bounds {
     result_bytes: SCRIPT_RESULT_BYTES_MAX,
     log_bytes: SCRIPT_LOG_BYTES_MAX,
 };
-
-/// Who may run now.
-#[derive(Debug)]
-pub(crate) struct Runner(Arc<Semaphore>);
-
-/// A place to run in, for a request and the threads of its runs.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    _permit: Arc<OwnedSemaphorePermit>,
-}
-
-impl Default for Runner {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(SCRIPTS_RUNNING_MAX)))
-    }
-}
-
-impl Runner {
-    /// A place to run in. It is held by the thread, so a script that doesn't notice that it was
-    /// stopped keeps its place, and no number of them takes more than there are.
-    pub(crate) async fn place(&self) -> Result<Place, DocumentsError> {
-        let wait = Duration::from_millis(SCRIPT_WAIT_MILLISECONDS_MAX);
-        match tokio::time::timeout(wait, self.0.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Place {
-                _permit: Arc::new(permit),
-            }),
-            _ => Err(DocumentsError::TooManyScripts),
-        }
-    }
-}
 
 /// When a request's scripts must have ended, and when they are told that it is near.
 #[derive(Debug, Clone, Copy)]
@@ -71,37 +40,6 @@ impl Deadline {
     }
 }
 
-/// Stops a script when nobody waits for it any more.
-struct StopOnDrop(Stop);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
-struct HostRequest {
-    name: String,
-    argument: String,
-    reply: oneshot::Sender<Result<String, HostError>>,
-}
-
-/// The script's end of the line to its request.
-struct Line(mpsc::Sender<HostRequest>);
-
-impl Host for Line {
-    fn call(&mut self, name: &str, argument: &str) -> Result<String, HostError> {
-        let (reply, answer) = oneshot::channel();
-        let request = HostRequest {
-            name: name.to_owned(),
-            argument: argument.to_owned(),
-            reply,
-        };
-        self.0.blocking_send(request).map_err(|_| HostError::Stop)?;
-        answer.blocking_recv().unwrap_or(Err(HostError::Stop))
-    }
-}
-
 /// A script that did well.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -109,75 +47,124 @@ pub(crate) struct Ended {
     pub(crate) log: String,
 }
 
-/// Runs a script to its end; what it writes is staged in the session.
+/// Runs a script to its end; what it writes is staged in the session. If this is dropped before, so is
+/// the place, and the script is killed with it.
 ///
 /// # Errors
 /// 400 with what the script threw; 408 if it took too long; 413 if its result is too large; what ended an operation of it, if that wasn't the script's fault.
 pub(crate) async fn run(
     input: Input,
     session: &mut Session<'_>,
-    place: &Place,
+    place: &mut Place,
     deadline: Deadline,
 ) -> Result<Ended, DocumentsError> {
-    let place = place.clone();
-    let stop = Stop::default();
-    let _stops = StopOnDrop(stop.clone());
-    session.stop = stop.clone();
-    let (line, mut requests) = mpsc::channel(1);
-    let watched = stop.clone();
     let id = input.id.clone();
-    let mut thread = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        scripts::run(&input, &BOUNDS, &watched, Box::new(Line(line)))
-    });
-    let serve = async {
-        let closing = tokio::time::sleep_until(deadline.closing);
-        tokio::pin!(closing);
-        let mut closed = false;
-        loop {
-            tokio::select! {
-                request = requests.recv() => {
-                    let Some(HostRequest { name, argument, reply }) = request else { break };
-                    let answer = session.perform(&name, &argument).await;
-                    // Nobody waits if the script was stopped meanwhile.
-                    let _ = reply.send(answer);
-                }
-                () = &mut closing, if !closed => {
-                    closed = true;
-                    stop.close();
-                }
-            }
+    let order = Order::Run {
+        input: Box::new(input),
+        bounds: BOUNDS,
+    };
+    let ended = tokio::time::timeout_at(deadline.end, drive(&order, session, place, deadline.closing)).await;
+    let (outcome, log, steps) = match ended {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(broken)) => {
+            place.throw_away();
+            return Err(match broken {
+                Broken::Operation(error) => error,
+                Broken::Process(error) => gone(&id, &error),
+            });
+        }
+        Err(_) => {
+            place.throw_away();
+            return Err(DocumentsError::ScriptTimeout);
         }
     };
-    let in_time = tokio::time::timeout_at(deadline.end, serve).await.is_ok();
-    // The script's calls fail from now on.
-    requests.close();
-    if !in_time {
-        stop.stop();
+    if outcome.as_ref().is_err_and(spends_the_process) {
+        place.throw_away();
     }
-    let stopping = Duration::from_millis(SCRIPT_STOPPING_MILLISECONDS_MAX);
-    let Ok(ended) = tokio::time::timeout(stopping, &mut thread).await else {
-        tracing::warn!(
-            script = id,
-            "a script doesn't notice that it was stopped; it keeps its thread"
-        );
-        return Err(DocumentsError::ScriptTimeout);
-    };
-    let ended =
-        ended.map_err(|error| DocumentsError::Damaged(format!("a script's thread ended: {error}")))?;
-    session.charge_steps(stop.steps());
-    if let Some(error) = session.fatal.take() {
-        return Err(error);
+    session.charge_steps(steps.min(SCRIPT_STEPS_MAX));
+    match outcome {
+        Ok(outcome) => Ok(Ended { outcome, log }),
+        Err(error) => Err(failure(&error, log)),
     }
-    if !in_time {
-        return Err(DocumentsError::ScriptTimeout);
+}
+
+/// What ended a run before its script did.
+enum Broken {
+    /// An operation, not by the script's fault.
+    Operation(DocumentsError),
+    Process(ProcessError),
+}
+
+impl From<ProcessError> for Broken {
+    fn from(error: ProcessError) -> Self {
+        Self::Process(error)
     }
-    match ended.outcome {
-        Ok(outcome) => Ok(Ended {
-            outcome,
-            log: ended.log,
-        }),
-        Err(error) => Err(failure(&error, ended.log)),
+}
+
+/// Answers what the script asks until it has ended.
+async fn drive(
+    order: &Order,
+    session: &mut Session<'_>,
+    place: &mut Place,
+    closing: Instant,
+) -> Result<(Result<Outcome, ScriptError>, String, u64), Broken> {
+    let process = place.process().map_err(Broken::Operation)?;
+    process.begin_run(order).await?;
+    let closing = tokio::time::sleep_until(closing);
+    tokio::pin!(closing);
+    let mut closed = false;
+    loop {
+        let report = tokio::select! {
+            report = process.receive(&BOUNDS) => report?,
+            () = &mut closing, if !closed => {
+                closed = true;
+                process.send(&Order::Close).await?;
+                continue;
+            }
+        };
+        match report {
+            Report::Call { name, argument } => {
+                let answer = match session.perform(&name, &argument).await {
+                    Ok(reply) => Order::Reply(reply),
+                    Err(HostError::Refused { number, body }) => Order::Refusal { number, body },
+                    Err(HostError::Stop) => {
+                        let stopped = || DocumentsError::Damaged("an operation ended without a cause".to_owned());
+                        return Err(Broken::Operation(session.fatal.take().unwrap_or_else(stopped)));
+                    }
+                };
+                if session.is_full() && !closed {
+                    closed = true;
+                    process.send(&Order::Close).await?;
+                }
+                process.send(&answer).await?;
+            }
+            Report::Ended { outcome, log, steps } => {
+                process.end_run();
+                return Ok((outcome, log, steps));
+            }
+            Report::Ready | Report::Unable(_) | Report::Checked(_) => {
+                return Err(ProcessError::Unexpected("an answer to nothing").into());
+            }
+        }
+    }
+}
+
+/// Whether the process could be short of something for the next run.
+fn spends_the_process(error: &ScriptError) -> bool {
+    matches!(error, ScriptError::Stopped) || error.is_out_of_memory()
+}
+
+/// A process that ended in a run did so because of the script, whatever it was: the server's user is told
+/// so, and not to try again.
+fn gone(id: &str, error: &ProcessError) -> DocumentsError {
+    tracing::warn!(script = id, "the process of a script was thrown away: {error}");
+    DocumentsError::Script {
+        message: format!(
+            "Encountered exception while executing Javascript. Exception = The script's process had to be \
+             given up: {error}. The script asks for more than a run may use."
+        ),
+        number: None,
+        log: String::new(),
     }
 }
 
@@ -198,26 +185,42 @@ fn failure(error: &ScriptError, log: String) -> DocumentsError {
     }
 }
 
-/// Whether a text could be a script.
+/// Whether a text could be a script of a container; where none is run, any could.
 ///
 /// # Errors
 /// 400 with the engine's words; 429 if too many scripts run.
-pub(crate) async fn check(documents: &Documents, source: &str) -> Result<(), DocumentsError> {
-    let place = documents.scripts.place().await?;
-    let stop = Stop::default();
-    let _stops = StopOnDrop(stop.clone());
-    let (source, watched) = (source.to_owned(), stop.clone());
-    let thread = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        scripts::check(&source, &BOUNDS, &watched)
-    });
+pub(crate) async fn check(documents: &Documents, container: u32, source: &str) -> Result<(), DocumentsError> {
+    if !documents.scripts.are_there() {
+        return Ok(());
+    }
+    let mut place = documents.scripts.place(container).await?;
+    let order = Order::Check {
+        source: source.to_owned(),
+        bounds: BOUNDS,
+    };
     let most = Duration::from_millis(SCRIPT_MILLISECONDS_MAX);
-    match tokio::time::timeout(most, thread).await {
+    let checked = tokio::time::timeout(most, async {
+        let process = place.process().map_err(Broken::Operation)?;
+        process.begin_run(&order).await?;
+        match process.receive(&BOUNDS).await? {
+            Report::Checked(found) => {
+                process.end_run();
+                Ok(found)
+            }
+            _ => Err(Broken::Process(ProcessError::Unexpected("an answer to something else"))),
+        }
+    });
+    match checked.await {
+        // The place's process is killed with it, for its run is open.
         Err(_) => Err(DocumentsError::ScriptTimeout),
-        Ok(Err(error)) => Err(DocumentsError::Damaged(format!(
-            "a script's thread ended: {error}"
-        ))),
+        Ok(Err(Broken::Operation(error))) => Err(error),
+        Ok(Err(Broken::Process(error))) => Err(gone("that is checked", &error)),
         Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(failure(&error, String::new())),
+        Ok(Ok(Err(error))) => {
+            if spends_the_process(&error) {
+                place.throw_away();
+            }
+            Err(failure(&error, String::new()))
+        }
     }
 }

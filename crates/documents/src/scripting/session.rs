@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_semantics::etag::TagList;
 use ledger::{Snapshot, Transaction, Write};
-use scripts::{HostError, Stop};
+use scripts::HostError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -37,8 +37,6 @@ pub(crate) struct Session<'a> {
     pub(crate) charge: f64,
     /// What ended the run, if it wasn't the script's fault.
     pub(crate) fatal: Option<DocumentsError>,
-    /// Of the script that runs.
-    pub(super) stop: Stop,
 }
 
 #[derive(Deserialize)]
@@ -78,7 +76,6 @@ impl<'a> Session<'a> {
             tx: Transaction::new(),
             charge: 0.0,
             fatal: None,
-            stop: Stop::default(),
         }
     }
 
@@ -183,9 +180,6 @@ impl<'a> Session<'a> {
         );
         let result = staged.await?;
         self.charge += result.charge;
-        if self.is_full() {
-            self.stop.close();
-        }
         if result.status == http::StatusCode::NOT_MODIFIED {
             return Ok(r#"{"options":{"notModified":true}}"#.to_owned());
         }
@@ -196,7 +190,8 @@ impl<'a> Session<'a> {
         Ok(format!("{{\"result\":{document}}}"))
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether so much was written that the script's further operations are not accepted.
+    pub(super) fn is_full(&self) -> bool {
         self.tx.writes().len() > SCRIPT_WRITES_MAX || self.tx.size_bytes() > SCRIPT_WRITE_BYTES_MAX
     }
 

@@ -4,7 +4,7 @@ pub mod tokens;
 
 use std::sync::Arc;
 
-use documents::{Documents, DocumentsService, Settings};
+use documents::{Documents, DocumentsService, ScriptWorker, Settings};
 use http::{Method, Request, StatusCode};
 use http_semantics::{Body, Service};
 use identity::SharedKey;
@@ -57,6 +57,14 @@ impl Reply {
             assert!(body["code"].is_string() && body["message"].is_string(), "{body}");
         }
         self
+    }
+}
+
+/// What runs scripts in tests.
+pub fn script_worker() -> ScriptWorker {
+    ScriptWorker {
+        program: env!("CARGO_BIN_EXE_documents-script-worker").into(),
+        arguments: Vec::new(),
     }
 }
 

@@ -1,0 +1,220 @@
+//! One process that runs scripts, as its server sees it.
+//!
+//! Invariant: whatever the process says is bounded and decoded without trust, and what can't be
+//! decoded ends it. A process that is dropped is killed.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as Socket;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use scripts::{Bounds, Frames, LineError, Order, REPORT_BYTES_MAX, Report};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use crate::limits::{
+    SCRIPT_MILLISECONDS_MAX, SCRIPT_WORKER_MILLISECONDS_MAX, SCRIPT_WORKER_RUNS_MAX,
+    SCRIPT_WORKER_START_MILLISECONDS_MAX,
+};
+
+/// How much is read at once, bytes.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+// The kernel ends a worker by the processor time of its whole life, so it must not be given a run
+// that could come to that.
+const _: () = assert!(
+    SCRIPT_WORKER_MILLISECONDS_MAX + 2 * SCRIPT_MILLISECONDS_MAX <= scripts::PROCESSOR_SECONDS_MAX * 1_000
+);
+
+/// How a process that runs scripts is started: a program that calls [`scripts::work`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptWorker {
+    /// The program's file.
+    pub program: PathBuf,
+    /// What it is called with.
+    pub arguments: Vec<OsString>,
+}
+
+/// Why a process is of no use any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProcessError {
+    /// It couldn't be started, or can't confine itself.
+    #[error("{0}")]
+    Start(String),
+    /// It ended, or its socket did.
+    #[error("it ended ({0})")]
+    Gone(String),
+    /// It said what it must not.
+    #[error("it sent {0}")]
+    Line(#[from] LineError),
+    /// It said something at the wrong time.
+    #[error("it sent {0}")]
+    Unexpected(&'static str),
+}
+
+impl From<std::io::Error> for ProcessError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Gone(error.to_string())
+    }
+}
+
+/// A started process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: KilledOnDrop,
+    stream: UnixStream,
+    frames: Frames,
+    chunk: Vec<u8>,
+    runs: u32,
+    spent: Duration,
+    begun: Option<Instant>,
+}
+
+impl Process {
+    /// Starts one and waits until it has confined itself.
+    pub(crate) async fn start(worker: &ScriptWorker) -> Result<Self, ProcessError> {
+        let worker = worker.clone();
+        // It waits until the program is in place.
+        let spawned = tokio::task::spawn_blocking(move || spawn(&worker));
+        let spawned = spawned
+            .await
+            .map_err(|error| ProcessError::Start(error.to_string()))?;
+        let (child, socket) = spawned.map_err(|error| ProcessError::Start(error.to_string()))?;
+        let mut process = Self {
+            child,
+            stream: UnixStream::from_std(socket)?,
+            frames: Frames::new(REPORT_BYTES_MAX),
+            chunk: vec![0; CHUNK_BYTES],
+            runs: 0,
+            spent: Duration::ZERO,
+            begun: None,
+        };
+        let nothing = Bounds {
+            memory_bytes: 0,
+            stack_bytes: 0,
+            result_bytes: 0,
+            log_bytes: 0,
+        };
+        let most = Duration::from_millis(SCRIPT_WORKER_START_MILLISECONDS_MAX);
+        match tokio::time::timeout(most, process.receive(&nothing)).await {
+            Ok(Ok(Report::Ready)) => Ok(process),
+            Ok(Ok(Report::Unable(why))) => Err(ProcessError::Start(format!("it can't confine itself: {why}"))),
+            Ok(Ok(_)) => Err(ProcessError::Unexpected("something else before it was ready")),
+            Ok(Err(error)) => Err(ProcessError::Start(error.to_string())),
+            Err(_) => Err(ProcessError::Start(format!("it isn't ready after {most:?}"))),
+        }
+    }
+
+    /// Gives it a run; until [`Self::end_run`] it can't be used for another one.
+    pub(crate) async fn begin_run(&mut self, order: &Order) -> Result<(), ProcessError> {
+        self.begun = Some(Instant::now());
+        self.runs += 1;
+        self.send(order).await
+    }
+
+    /// Says that its run is over, as far as the process says.
+    pub(crate) fn end_run(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            self.spent += begun.elapsed();
+        }
+    }
+
+    /// Whether it can be given another run: none is open, it isn't worn, it is there, and it said
+    /// nothing since its last run ended.
+    pub(crate) fn is_reusable(&self) -> bool {
+        let quiet = || match self.stream.try_read(&mut [0]) {
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+            Ok(_) => false,
+        };
+        self.begun.is_none()
+            && self.runs < SCRIPT_WORKER_RUNS_MAX
+            && self.spent < Duration::from_millis(SCRIPT_WORKER_MILLISECONDS_MAX)
+            && self.frames.is_empty()
+            && quiet()
+    }
+
+    pub(crate) async fn send(&mut self, order: &Order) -> Result<(), ProcessError> {
+        Ok(self.stream.write_all(&order.encode()).await?)
+    }
+
+    /// What it says next. Nothing is lost if this is dropped while it waits.
+    pub(crate) async fn receive(&mut self, bounds: &Bounds) -> Result<Report, ProcessError> {
+        loop {
+            if let Some(frame) = self.frames.take()? {
+                return Ok(Report::decode(&frame, bounds)?);
+            }
+            let bytes = self.stream.read(&mut self.chunk).await?;
+            if bytes == 0 {
+                return Err(ProcessError::Gone(self.child.how_it_ended()));
+            }
+            self.frames.push(self.chunk.get(..bytes).unwrap_or_default());
+        }
+    }
+
+    /// Keeps something until the process is gone for sure.
+    pub(crate) fn keep_until_gone(&mut self, what: impl Send + 'static) {
+        self.child.kept = Some(Box::new(what));
+    }
+}
+
+fn spawn(worker: &ScriptWorker) -> std::io::Result<(KilledOnDrop, Socket)> {
+    let (ours, theirs) = Socket::pair()?;
+    ours.set_nonblocking(true)?;
+    let child = Command::new(&worker.program)
+        .args(&worker.arguments)
+        .env_clear()
+        .current_dir("/")
+        // What a terminal sends to stop the server is not for its runs.
+        .process_group(0)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let child = KilledOnDrop {
+        child: Some(child),
+        kept: None,
+    };
+    Ok((child, ours))
+}
+
+/// A child that doesn't outlive this, nor stays as a zombie.
+struct KilledOnDrop {
+    child: Option<Child>,
+    kept: Option<Box<dyn Send>>,
+}
+
+impl std::fmt::Debug for KilledOnDrop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("KilledOnDrop").field(&self.child).finish()
+    }
+}
+
+impl KilledOnDrop {
+    fn how_it_ended(&mut self) -> String {
+        let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+        ended.map_or_else(|| "it closed its socket".to_owned(), |status| status.to_string())
+    }
+}
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let kept = self.kept.take();
+        // It may have ended by itself.
+        let _ = child.kill();
+        let reap = move || {
+            let _ = child.wait();
+            drop(kept);
+        };
+        // A killed process may take a moment to give back its memory.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(reap)),
+            Err(_) => reap(),
+        }
+    }
+}
