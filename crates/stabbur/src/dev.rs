@@ -106,7 +106,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
     let mut settings = documents::Settings::single(DOCUMENTS_ACCOUNT, key(DOCUMENTS_KEY)?);
     settings.development_certificate_pem = std::fs::read_to_string(&authority).ok();
     settings.enforce_throughput = arguments.enforce_throughput;
-    settings.run_scripts = true;
+    settings.script_worker = Some(node::script_worker());
     let documents = Documents::new(
         stores.ledger.clone(),
         stores.clock.clone(),

@@ -206,7 +206,7 @@ async fn open(arguments: &TransferArguments) -> Result<(Stores, Arc<Documents>)>
         region: String::new(),
         development_certificate_pem: None,
         enforce_throughput: false,
-        run_scripts: false,
+        script_worker: None,
     };
     let documents = Documents::new(
         stores.ledger.clone(),

@@ -51,7 +51,7 @@ pub(crate) async fn verify(data: &Path, places: &Places) -> Result<()> {
         region: String::new(),
         development_certificate_pem: None,
         enforce_throughput: false,
-        run_scripts: false,
+        script_worker: None,
     };
     let documents = Documents::new(stores.ledger.clone(), clock.clone(), random.clone(), nobody);
     documents.verify(snapshot.as_ref(), &mut services).await?;

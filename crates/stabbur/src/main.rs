@@ -57,6 +57,9 @@ enum Command {
         #[command(subcommand)]
         command: DocumentsCommand,
     },
+    /// Runs scripts for the server that starts it; of no use to people.
+    #[command(hide = true)]
+    ScriptWorker,
     /// Looks into a ledger that no process has open.
     Ledger {
         #[command(subcommand)]
@@ -114,6 +117,10 @@ enum DocumentsCommand {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::ScriptWorker) {
+        // Before there is a thread, a descriptor or a log.
+        return scripts::work();
+    }
     let filter = match EnvFilter::try_new(&arguments.log) {
         Ok(filter) => filter,
         Err(error) => return fail(&anyhow::anyhow!("--log {}: {error}", arguments.log)),
@@ -131,6 +138,8 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match arguments.command {
+            // Done before there was a runtime.
+            Command::ScriptWorker => Ok(()),
             Command::Dev(arguments) => dev::run(arguments).await,
             Command::Serve { config } => serve::run(&config).await,
             Command::Documents {
@@ -153,7 +162,7 @@ fn main() -> ExitCode {
             } => ledger_copy::run(&arguments).await,
         }
     });
-    // What was accepted is answered and the ledger is closed; a script that can't be stopped must not hold up
+    // What was accepted is answered and the ledger is closed; what else still blocks a thread must not hold up
     // the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     match outcome {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use async_trait::async_trait;
 use blobs::Blobs;
 use content::ContentStore;
-use documents::Documents;
+use documents::{Documents, ScriptWorker};
 use gateway::{Bound, HealthSource, Sample, StatsSource};
 use ledger::{Clock, Health, Lease, Ledger, Random, SystemClock, SystemRandom};
 use platform_storage::{Platform, PlatformError};
@@ -37,6 +37,14 @@ const LEASE_SECONDS: u64 = 10;
 
 /// Longest time that a stop waits for requests under way.
 pub(crate) const STOP_SECONDS_MAX: u64 = 30;
+
+/// What runs scripts: this very program, also when its file was replaced meanwhile.
+pub(crate) fn script_worker() -> ScriptWorker {
+    ScriptWorker {
+        program: "/proc/self/exe".into(),
+        arguments: vec!["script-worker".into()],
+    }
+}
 
 /// The stores of a data folder.
 #[derive(Clone)]

@@ -87,7 +87,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             region: "Norway East".to_owned(),
             development_certificate_pem: None,
             enforce_throughput: config.documents.enforce_throughput,
-            run_scripts: config.documents.run_scripts,
+            script_worker: config.documents.run_scripts.then(node::script_worker),
         },
     );
     let platform = config
