@@ -61,7 +61,7 @@ macro_rules! operations {
 
 use Support::{No, Partial, Yes};
 
-const PROCEDURES: &str = "run in `dev`, elsewhere only with the setting run_scripts; a run has 5 s, 64 MiB and a result of 4 MiB; attachments, headers of the request and response, typed arrays, proxies and modules are not there; filters of the chained queries look at every item; an async function that fails ends the run";
+const PROCEDURES: &str = "run unless the setting run_scripts is off; a run has 5 s, 64 MiB and a result of 4 MiB; attachments, headers of the request and response, typed arrays, proxies and modules are not there; filters of the chained queries look at every item; an async function that fails ends the run";
 const TRIGGERS: &str = "kept, not run: a write that names a trigger is refused";
 const FUNCTIONS: &str = "kept, not run: a query that calls one is refused";
 const CONFLICTS: &str = "there is one write region, so no conflict arises";

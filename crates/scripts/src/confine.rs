@@ -104,7 +104,10 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
         rules.insert(call, Vec::new());
     }
     let standard_input = 0;
-    rules.insert(libc::SYS_recvfrom, vec![SeccompRule::new(vec![is(0, standard_input)?])?]);
+    rules.insert(
+        libc::SYS_recvfrom,
+        vec![SeccompRule::new(vec![is(0, standard_input)?])?],
+    );
     // With no address: the socket's other end is the server.
     rules.insert(
         libc::SYS_sendto,

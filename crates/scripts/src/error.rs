@@ -36,7 +36,6 @@ impl ScriptError {
         matches!(self, Self::Thrown { message, .. } if message.contains("out of memory"))
     }
 
-
     pub(crate) fn thrown(message: impl Into<String>) -> Self {
         Self::Thrown {
             number: None,

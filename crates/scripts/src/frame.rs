@@ -132,7 +132,10 @@ impl<'a> FrameReader<'a> {
     }
 
     pub(crate) fn byte(&mut self) -> Result<u8, LineError> {
-        let (first, rest) = self.0.split_first().ok_or(LineError::Malformed("it ends early"))?;
+        let (first, rest) = self
+            .0
+            .split_first()
+            .ok_or(LineError::Malformed("it ends early"))?;
         self.0 = rest;
         Ok(*first)
     }
@@ -215,7 +218,10 @@ mod tests {
     fn sizes_that_lie_are_refused() {
         let frame = FrameWriter::new(1).number(u64::MAX).finish();
         let mut reader = FrameReader::new(&frame[5..]);
-        assert_eq!(reader.text(usize::MAX), Err(LineError::Malformed("it ends early")));
+        assert_eq!(
+            reader.text(usize::MAX),
+            Err(LineError::Malformed("it ends early"))
+        );
         let mut reader = FrameReader::new(&frame[5..]);
         assert_eq!(reader.text(10), Err(LineError::Malformed("a text is too long")));
     }

@@ -1,6 +1,7 @@
 // Keeps the language's own functions to work that can be stopped. The engine asks whether to stop
 // at each call and loop of a script, but these run without asking, for as long as their arguments
-// are large: an array of four billion holes costs nothing to make.
+// are large: an array of four billion holes costs nothing to make. A script can turn this off; it
+// spares time, and is no boundary: the process is, which its server kills.
 
 (function () {
   "use strict";

@@ -36,12 +36,20 @@ fn a_confined_process_reaches_nothing() {
 
     let of = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap();
     let fields = |text: String, name: &str| -> Vec<String> {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap()
+            .to_owned();
         let fields = line[name.len()..].split_whitespace();
         fields.map(str::to_owned).collect()
     };
     assert_eq!(fields(of("status"), "NoNewPrivs:"), ["1"]);
-    assert_eq!(fields(of("status"), "Seccomp:"), ["2"], "a filter of system calls");
+    assert_eq!(
+        fields(of("status"), "Seccomp:"),
+        ["2"],
+        "a filter of system calls"
+    );
     assert_eq!(fields(of("status"), "Threads:"), ["1"]);
     assert_eq!(of("oom_score_adj").trim(), "1000");
     for (name, most) in [

@@ -63,9 +63,8 @@ pub(crate) struct Service {
     /// Whether requests beyond the provisioned throughput are refused; for documents.
     #[serde(default)]
     pub(crate) enforce_throughput: bool,
-    /// Whether stored procedures are run; for documents.
-    #[serde(default)]
-    pub(crate) run_scripts: bool,
+    /// Whether stored procedures are run, if said; for documents, which run them unless it says no.
+    pub(crate) run_scripts: Option<bool>,
 }
 
 /// The admin listener.

@@ -41,7 +41,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         "[blobs]: enforce_throughput is for documents; blobs have no provisioned throughput"
     );
     anyhow::ensure!(
-        !config.blobs.run_scripts,
+        config.blobs.run_scripts.is_none(),
         "[blobs]: run_scripts is for documents; blobs have no scripts"
     );
     let mut document_accounts = Vec::new();
@@ -87,7 +87,11 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             region: "Norway East".to_owned(),
             development_certificate_pem: None,
             enforce_throughput: config.documents.enforce_throughput,
-            script_worker: config.documents.run_scripts.then(node::script_worker),
+            script_worker: config
+                .documents
+                .run_scripts
+                .unwrap_or(true)
+                .then(node::script_worker),
         },
     );
     let platform = config

@@ -103,7 +103,9 @@ impl Process {
         let most = Duration::from_millis(SCRIPT_WORKER_START_MILLISECONDS_MAX);
         match tokio::time::timeout(most, process.receive(&nothing)).await {
             Ok(Ok(Report::Ready)) => Ok(process),
-            Ok(Ok(Report::Unable(why))) => Err(ProcessError::Start(format!("it can't confine itself: {why}"))),
+            Ok(Ok(Report::Unable(why))) => {
+                Err(ProcessError::Start(format!("it can't confine itself: {why}")))
+            }
             Ok(Ok(_)) => Err(ProcessError::Unexpected("something else before it was ready")),
             Ok(Err(error)) => Err(ProcessError::Start(error.to_string())),
             Err(_) => Err(ProcessError::Start(format!("it isn't ready after {most:?}"))),
@@ -196,14 +198,19 @@ impl std::fmt::Debug for KilledOnDrop {
 
 impl KilledOnDrop {
     fn how_it_ended(&mut self) -> String {
-        let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+        let ended = self
+            .child
+            .as_mut()
+            .and_then(|child| child.try_wait().ok().flatten());
         ended.map_or_else(|| "it closed its socket".to_owned(), |status| status.to_string())
     }
 }
 
 impl Drop for KilledOnDrop {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
         let kept = self.kept.take();
         // It may have ended by itself.
         let _ = child.kill();

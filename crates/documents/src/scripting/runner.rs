@@ -128,7 +128,8 @@ async fn drive(
                     Ok(reply) => Order::Reply(reply),
                     Err(HostError::Refused { number, body }) => Order::Refusal { number, body },
                     Err(HostError::Stop) => {
-                        let stopped = || DocumentsError::Damaged("an operation ended without a cause".to_owned());
+                        let stopped =
+                            || DocumentsError::Damaged("an operation ended without a cause".to_owned());
                         return Err(Broken::Operation(session.fatal.take().unwrap_or_else(stopped)));
                     }
                 };
@@ -207,7 +208,9 @@ pub(crate) async fn check(documents: &Documents, container: u32, source: &str) -
                 process.end_run();
                 Ok(found)
             }
-            _ => Err(Broken::Process(ProcessError::Unexpected("an answer to something else"))),
+            _ => Err(Broken::Process(ProcessError::Unexpected(
+                "an answer to something else",
+            ))),
         }
     });
     match checked.await {

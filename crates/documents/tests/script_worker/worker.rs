@@ -1,7 +1,84 @@
-//! Runs scripts for the tests of this crate, as the product's own binary does for it.
+//! Runs scripts for the tests of this crate, as the product's own binary does for it; or, named how,
+//! behaves as one that a script has taken over.
 
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
+use scripts::{Frames, ORDER_BYTES_MAX, Outcome, Report};
+
 fn main() -> ExitCode {
-    scripts::work()
+    let Some(how) = std::env::args().nth(1) else {
+        return scripts::work();
+    };
+    match misbehave(&how) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn misbehave(how: &str) -> std::io::Result<()> {
+    let mut line = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    if how == "unable" {
+        return line.write_all(&Report::Unable("no filter".to_owned()).encode());
+    }
+    line.write_all(&Report::Ready.encode())?;
+    let mut frames = Frames::new(ORDER_BYTES_MAX);
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        while frames.take().map_err(std::io::Error::other)?.is_none() {
+            let bytes = line.read(&mut chunk)?;
+            if bytes == 0 {
+                return Ok(());
+            }
+            frames.push(chunk.get(..bytes).unwrap_or_default());
+        }
+        line.write_all(&answer(how))?;
+        match how {
+            "ends" => return Ok(()),
+            "never-stops-talking" => loop {
+                line.write_all(&answer(how))?;
+            },
+            _ => {}
+        }
+    }
+}
+
+/// What it says to any order.
+fn answer(how: &str) -> Vec<u8> {
+    let ended = |body: &str| {
+        let outcome = Outcome {
+            request_body: None,
+            response_body: Some(body.to_owned()),
+        };
+        Report::Ended {
+            outcome: Ok(outcome),
+            log: String::new(),
+            steps: u64::MAX,
+        }
+        .encode()
+    };
+    let call = |name: &str, argument: &str| {
+        let (name, argument) = (name.to_owned(), argument.to_owned());
+        Report::Call { name, argument }.encode()
+    };
+    match how {
+        "well" => ended("1"),
+        "frame-too-large" => vec![0xff; 64],
+        "unknown-report" => vec![1, 0, 0, 0, 99],
+        "cut-report" => vec![1, 0, 0, 0, 4],
+        "ready-again" => Report::Ready.encode(),
+        "result-too-large" => ended(&"x".repeat(5_000_000)),
+        // As if the run's end were not one.
+        "speaks-after-the-end" => {
+            let write = r#"{"link":"dbs/d/colls/c","body":{"id":"late","pk":"a"}}"#;
+            [ended("1"), call("create", write)].concat()
+        }
+        "unknown-operation" => call("drop", "{}"),
+        "deep-argument" => call("create", &"[".repeat(1_000_000)),
+        "never-stops-talking" => call("read", r#"{"link":"dbs/d/colls/c/docs/none"}"#),
+        "another-container" => call("list", r#"{"link":"dbs/d/colls/other"}"#),
+        _ => Vec::new(),
+    }
 }

@@ -102,7 +102,13 @@ pub fn fixture_with(set: impl FnOnce(&mut Settings)) -> Fixture {
 impl Fixture {
     /// Another node on the same ledger, which learns nothing of what this one does.
     pub fn another_node(&self) -> Self {
+        self.another_node_with(|_| {})
+    }
+
+    /// Another node with other settings.
+    pub fn another_node_with(&self, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::single("test", self.key.clone());
+        set(&mut settings);
         settings.accounts[0].read_only_keys = vec![self.read_only_key.clone()];
         let random = Arc::new(SeededRandom::new(2));
         let documents = Documents::new(self.ledger.clone(), self.clock.clone(), random, settings);

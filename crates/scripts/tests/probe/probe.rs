@@ -51,10 +51,7 @@ fn could(starter: Pid, port: u16) -> Vec<String> {
         ("open a port", UdpSocket::bind("127.0.0.1:0").is_ok()),
         ("make a socket", UnixStream::pair().is_ok()),
         ("start a process", Command::new("/bin/true").spawn().is_ok()),
-        (
-            "start a thread",
-            std::thread::Builder::new().spawn(|| ()).is_ok(),
-        ),
+        ("start a thread", std::thread::Builder::new().spawn(|| ()).is_ok()),
         ("see the server", test_kill_process(starter).is_ok()),
         ("stop the server", kill_process(starter, Signal::CONT).is_ok()),
         ("write elsewhere", rustix::io::write(io::stderr(), b"x").is_ok()),
