@@ -76,3 +76,13 @@ def test_triggers_and_functions_are_kept(container):
         list(container.query_items("SELECT VALUE udf.f(1) FROM c", enable_cross_partition_query=True))
     container.scripts.delete_trigger("t")
     container.scripts.delete_user_defined_function("f")
+
+
+def test_what_never_looks_whether_to_stop_is_ended_and_leaves_its_place(container):
+    body = "function () { const n = 3n ** 600000n, m = 7n ** 150000n; for (;;) n % m; }"
+    container.scripts.create_stored_procedure({"id": "numbers", "body": body})
+    container.scripts.create_stored_procedure({"id": "well", "body": "() => __.response.setBody(1)"})
+    with pytest.raises(exceptions.CosmosHttpResponseError) as failed:
+        container.scripts.execute_stored_procedure("numbers", partition_key="me", retry_write=0)
+    assert failed.value.status_code == 408
+    assert container.scripts.execute_stored_procedure("well", partition_key="me") == 1
