@@ -141,6 +141,7 @@ async fn a_program_that_is_not_there_is_told() {
         settings.script_worker = Some(documents::ScriptWorker {
             program: "/nowhere".into(),
             arguments: Vec::new(),
+            environment: Vec::new(),
         });
     });
     let f = f.with_container(json!({})).await;

@@ -1,5 +1,10 @@
 //! What a process that runs scripts can't do any more, tried by one.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
 
 use std::io::Read as _;
 use std::net::TcpListener;

@@ -43,6 +43,8 @@ pub(crate) fn script_worker() -> ScriptWorker {
     ScriptWorker {
         program: "/proc/self/exe".into(),
         arguments: vec!["script-worker".into()],
+        // The allocator would take a gibibyte of address space in advance, and the bound is on top of it.
+        environment: vec![("MIMALLOC_ARENA_RESERVE".into(), "0".into())],
     }
 }
 

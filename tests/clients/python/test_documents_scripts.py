@@ -1,5 +1,7 @@
 """azure-cosmos against the documents endpoint: stored procedures, and scripts as resources."""
 
+import pathlib
+
 import pytest
 from azure.cosmos import PartitionKey, exceptions
 
@@ -86,3 +88,19 @@ def test_what_never_looks_whether_to_stop_is_ended_and_leaves_its_place(containe
         container.scripts.execute_stored_procedure("numbers", partition_key="me", retry_write=0)
     assert failed.value.status_code == 408
     assert container.scripts.execute_stored_procedure("well", partition_key="me") == 1
+
+
+def test_scripts_run_in_a_confined_process(container):
+    container.scripts.create_stored_procedure({"id": "well", "body": "() => __.response.setBody(1)"})
+    workers = []
+    for folder in pathlib.Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and b"script-worker" in (folder / "cmdline").read_bytes():
+                workers.append((folder / "status").read_text())
+        except OSError:
+            continue  # It ended meanwhile.
+    assert workers, "no process runs scripts, on this machine"
+    for status in workers:
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert (fields["Seccomp"], fields["NoNewPrivs"], fields["Threads"]) == ("2", "1", "1")
+        assert int(fields["VmSize"].split()[0]) < 512 * 1024

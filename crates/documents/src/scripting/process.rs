@@ -38,6 +38,8 @@ pub struct ScriptWorker {
     pub program: PathBuf,
     /// What it is called with.
     pub arguments: Vec<OsString>,
+    /// All that its environment holds.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 /// Why a process is of no use any more.
@@ -170,6 +172,7 @@ fn spawn(worker: &ScriptWorker) -> std::io::Result<(KilledOnDrop, Socket)> {
     let child = Command::new(&worker.program)
         .args(&worker.arguments)
         .env_clear()
+        .envs(worker.environment.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         // What a terminal sends to stop the server is not for its runs.
         .process_group(0)

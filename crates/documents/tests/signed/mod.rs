@@ -65,6 +65,7 @@ pub fn script_worker() -> ScriptWorker {
     ScriptWorker {
         program: env!("CARGO_BIN_EXE_documents-script-worker").into(),
         arguments: Vec::new(),
+        environment: Vec::new(),
     }
 }
 

@@ -64,6 +64,7 @@ fn could(starter: Pid, port: u16) -> Vec<String> {
         ("only not take what it needs", !memory(100 << 20)),
     ]
     .into_iter()
-    .filter_map(|(what, done)| done.then(|| format!(", but could {what}")))
+    .filter(|(_, done)| *done)
+    .map(|(what, _)| format!(", but could {what}"))
     .collect()
 }
