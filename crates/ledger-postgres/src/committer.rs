@@ -305,7 +305,14 @@ async fn write(
         client.query(&writer.versions, &asked),
     )
     .map_err(failed)?;
+    let trimmed = head.get::<_, i64>(2);
     let head = head_of(&head)?;
+    if let Some(first) = undecided.newest.as_ref().and_then(|sent| sent.first)
+        && record::to_column(first.sequence) <= trimmed
+    {
+        let cause = "the log was trimmed before it could tell what became of the group";
+        return Err(Failure::Other(cause.to_owned()));
+    }
     // Kept until it is known: this connection may break as well.
     let was_written = match undecided.newest.as_ref() {
         Some(sent) => was_written(writer, sent).await?,

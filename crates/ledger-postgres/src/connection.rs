@@ -284,10 +284,11 @@ impl Writer {
     pub(crate) async fn open(connector: &Connector) -> Result<Self, ConnectError> {
         let client = connector.open().await?;
         // Every look-up of the writer's is by key, in tables whose size a plan that was made early
-        // doesn't know: such a plan must not scan, and it is used from the first time on.
+        // doesn't know: such a plan must not scan, and it is used from the first time on. Whoever waited
+        // for the head looks at it anew, whatever the database's own default is.
         let settings = format!(
             "SET idle_in_transaction_session_timeout TO {WRITER_IDLE_MILLISECONDS_MAX}; \
-             SET enable_seqscan TO off; SET jit TO off; SET plan_cache_mode TO force_generic_plan"
+             SET default_transaction_isolation TO 'read committed'; SET enable_seqscan TO off; SET jit TO off; SET plan_cache_mode TO force_generic_plan"
         );
         let set = client.batch_execute(&settings).await;
         set.map_err(|error| ConnectError::Unreachable(describe(&error)))?;
