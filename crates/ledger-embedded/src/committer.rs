@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fjall::{OwnedWriteBatch, PersistMode};
+use fjall::PersistMode;
 use ledger::follower::{FOLLOWER_TAG, decode_position};
 use ledger::limits::{GROUP_BYTES_MAX, GROUP_TRANSACTIONS_MAX};
 use ledger::{Direction, KeyRange, KeyWriter, Keyspace, LedgerError, ScanLimit, Sequence};
@@ -168,8 +168,7 @@ impl Committer {
             .map(|(key, value)| key.len() + value.as_ref().map_or(0, |value| value.len()))
             .sum();
         guard(|| {
-            let mut batch = OwnedWriteBatch::with_capacity(store.database.clone(), writes.len() + 1)
-                .durability(Some(PersistMode::Buffer));
+            let mut batch = store.database.batch().durability(Some(PersistMode::Buffer));
             for (key, value) in writes {
                 match value {
                     Some(value) => batch.insert(&store.tree, key, value),

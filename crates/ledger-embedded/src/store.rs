@@ -10,9 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fjall::compaction::Leveled;
-use fjall::{
-    AbstractTree as _, CompressionType, Database, Keyspace, KeyspaceCreateOptions, Readable as _, SeqNo,
-};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, Readable as _};
 use ledger::log::CHAIN_START;
 use ledger::scan::rest_behind;
 use ledger::{
@@ -47,8 +45,6 @@ pub(crate) struct View {
     pub(crate) head: Mark,
     /// How far the log was trimmed.
     pub(crate) trimmed: Mark,
-    /// All batches in it have lower numbers, as the store numbers them.
-    pub(crate) next_batch: SeqNo,
 }
 
 /// The mark before the first commit.
@@ -105,17 +101,7 @@ impl Store {
             snapshot: self.database.snapshot(),
             head,
             trimmed,
-            next_batch: self.database.visible_seqno(),
         }
-    }
-
-    /// The operating system has the batches before this one whole, as the store numbers them. The
-    /// store writes a batch to the journal, flushes its buffer, and only then begins to put it into
-    /// the memory table; so a number that is seen there is that of such a batch. 0 if the table is
-    /// empty.
-    pub(crate) fn in_journal(&self) -> SeqNo {
-        let newest = self.tree.tree.get_highest_memtable_seqno();
-        newest.map_or(0, |newest| newest + 1)
     }
 
     /// Reads the marks and checks the newest part of the log behind them.
@@ -134,7 +120,6 @@ impl Store {
             snapshot,
             head,
             trimmed,
-            next_batch: self.database.visible_seqno(),
         };
         if trimmed.sequence > head.sequence {
             return Err(LedgerError::Corrupt(format!(

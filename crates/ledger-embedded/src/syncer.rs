@@ -1,10 +1,8 @@
 //! The second half of a commit: syncs what the committer wrote, shows it, answers.
 //!
 //! While one sync is under way the committer decides and writes what comes next; the following
-//! sync covers all of that. It doesn't wait for the committer either: a group is in the journal
-//! before the first of its writes goes to the memory table, which takes longer than the journal, so
-//! who sees one of them there may sync (`Store::in_journal`). A lone commit is finished by the
-//! committer itself, which saves waking another thread.
+//! sync covers all of that. A lone commit is finished by the committer itself, which saves waking
+//! another thread.
 //!
 //! Invariant: nothing is answered or shown before the sync that covers it, in the order of the
 //! log; that holds for refusals too, whose reason may be a commit that isn't synced yet.
@@ -15,7 +13,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::{io, mem};
 
-use fjall::SeqNo;
 use ledger::{Committed, LedgerError, Sequence};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -59,8 +56,6 @@ struct Syncer {
     journal: NewestJournal,
     witness: Witness,
     syncs_since_witness: u64,
-    /// The batches before this one, by the store's numbers, are known to be on disk.
-    on_disk: SeqNo,
 }
 
 impl Syncer {
@@ -84,9 +79,8 @@ impl Syncer {
         if let Some(failure) = self.shared.failure() {
             return Err(LedgerError::Failed(failure));
         }
-        if view.next_batch > self.on_disk {
-            self.sync_journal(view.next_batch)?;
-        }
+        self.journal.sync().map_err(|error| self.shared.fail(&error))?;
+        self.shared.counters.sync();
         self.shared.now_synced(view.head.sequence);
         if let Err(error) = self.witness.write(view.head) {
             // An older witness is harmless; a missing one would be found at the next open.
@@ -98,25 +92,6 @@ impl Syncer {
         }
         self.shared.show(view);
         Ok(())
-    }
-
-    /// `written`: the commits of the batches before it have returned.
-    fn sync_journal(&mut self, written: SeqNo) -> Result<(), LedgerError> {
-        // Asked for before the sync: what comes to the journal meanwhile may not be covered.
-        let covered = self.shared.store.in_journal().max(written);
-        self.journal.sync().map_err(|error| self.shared.fail(&error))?;
-        self.shared.counters.sync();
-        self.on_disk = covered;
-        Ok(())
-    }
-
-    /// Syncs what the committer has in the journal and still puts into the memory table, if there
-    /// is any; nobody is answered before it comes.
-    fn sync_ahead(&mut self) {
-        if self.shared.failure().is_none() && self.shared.store.in_journal() > self.on_disk {
-            // A failure is kept in `shared`, and meets whoever waits for this group.
-            let _ = self.sync_journal(self.on_disk);
-        }
     }
 
     fn sync_witness(&mut self) {
@@ -145,7 +120,6 @@ impl Handover {
             journal,
             witness,
             syncs_since_witness: 0,
-            on_disk: 0,
         }));
         let under_way = Arc::new(AtomicUsize::new(0));
         let (sender, receiver) = sync_channel(limits::UNSYNCED_GROUPS_MAX);
@@ -206,9 +180,7 @@ fn run(syncer: &Mutex<Syncer>, under_way: &AtomicUsize, receiver: &Receiver<Writ
         groups.push(first);
         groups.extend(receiver.try_iter().take(limits::UNSYNCED_GROUPS_MAX - 1));
         let count = groups.len();
-        let mut syncer = syncer.lock();
-        syncer.finish(&mut groups);
+        syncer.lock().finish(&mut groups);
         under_way.fetch_sub(count, Ordering::AcqRel);
-        syncer.sync_ahead();
     }
 }

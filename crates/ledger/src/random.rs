@@ -1,6 +1,5 @@
 //! The only door to chance. Everything else takes a [`Random`].
 
-use std::cell::RefCell;
 use std::fmt::Debug;
 
 use parking_lot::Mutex;
@@ -42,43 +41,6 @@ impl Random for SystemRandom {
             std::process::abort();
         }
     }
-
-    /// Every request has such an id: asking the system for each took a hundredth of a server's time.
-    fn uuid(&self) -> Uuid {
-        let bytes = AHEAD.with_borrow_mut(|ahead| ahead.take(|bytes| self.fill(bytes)));
-        uuid::Builder::from_random_bytes(bytes).into_uuid()
-    }
-}
-
-/// Bytes of a UUID.
-const ID_BYTES: usize = 16;
-
-/// UUIDs whose bytes are asked for at once.
-const IDS_AHEAD: usize = 64;
-
-thread_local! {
-    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { ids: [[0; ID_BYTES]; IDS_AHEAD], left: 0 }) };
-}
-
-/// Random bytes of a thread that no id was made of yet.
-struct Ahead {
-    ids: [[u8; ID_BYTES]; IDS_AHEAD],
-    left: usize,
-}
-
-impl Ahead {
-    /// The bytes of one id, which are forgotten here; `fill` gives more when there are none.
-    fn take(&mut self, fill: impl Fn(&mut [u8])) -> [u8; ID_BYTES] {
-        if self.left == 0 {
-            fill(self.ids.as_flattened_mut());
-            self.left = self.ids.len();
-        }
-        self.left -= 1;
-        self.ids
-            .get_mut(self.left)
-            .map(std::mem::take)
-            .unwrap_or_default()
-    }
 }
 
 /// A generator for tests: the same seed gives the same bytes. Not for keys.
@@ -107,21 +69,5 @@ impl Random for SeededRandom {
                 *target = source;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn ids_asked_for_ahead_are_given_once() {
-        let ids: HashSet<Uuid> = (0..IDS_AHEAD * 3).map(|_| SystemRandom.uuid()).collect();
-        assert_eq!(ids.len(), IDS_AHEAD * 3);
-        let other = std::thread::spawn(|| (0..IDS_AHEAD).map(|_| SystemRandom.uuid()).collect::<Vec<_>>());
-        assert!(other.join().unwrap().iter().all(|id| !ids.contains(id)));
-        assert!(ids.iter().all(|id| id.get_version_num() == 4));
     }
 }

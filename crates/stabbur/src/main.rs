@@ -17,8 +17,7 @@ use mimalloc::MiMalloc;
 use tracing_subscriber::EnvFilter;
 
 /// A commit's memory is taken by the thread of its request and given back by the committer's,
-/// which the C library's own allocator pays for dearly: it took a fifth of the processor's time. The
-/// third version of this one takes 3 % more than the second.
+/// which the C library's own allocator pays for dearly: it took a fifth of the processor's time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
