@@ -331,18 +331,15 @@ async fn write(
         let version = record::from_column(row.get(1)).map_err(|error| Failure::Other(error.to_string()))?;
         found.insert(row.get::<_, &[u8]>(0).to_vec(), version);
     }
-    let absent: HashSet<Vec<u8>> = watched
-        .into_iter()
-        .filter(|key| !found.contains_key(*key))
-        .map(<[u8]>::to_vec)
-        .collect();
     let decided = decide(shared, group, head, found);
     if decided.first.is_none() {
         client.batch_execute("ROLLBACK").await.map_err(failed)?;
         return Ok(decided.answers);
     }
     prediction.learn(head, &decided);
-    send(shared, writer, decided, |key| absent.contains(key), undecided).await
+    let there: HashSet<&[u8]> = versions.iter().map(|row| row.get(0)).collect();
+    let is_absent = |key: &[u8]| watched.binary_search(&key).is_ok() && !there.contains(key);
+    send(shared, writer, decided, is_absent, undecided).await
 }
 
 /// Decides and writes a group in one trip, if all is as expected; `None` if it isn't, or can't be

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -262,6 +261,8 @@ impl Reader {
     }
 }
 
+const INSERT: &str = "INSERT INTO data SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])";
+
 /// The connection that writes, with its statements.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -288,71 +289,29 @@ impl Writer {
         // for the head looks at it anew, whatever the database's own default is.
         let settings = format!(
             "SET idle_in_transaction_session_timeout TO {WRITER_IDLE_MILLISECONDS_MAX}; \
-             SET default_transaction_isolation TO 'read committed'; SET enable_seqscan TO off; SET jit TO off; SET plan_cache_mode TO force_generic_plan"
+             SET default_transaction_isolation TO 'read committed'; \
+             SET enable_seqscan TO off; SET jit TO off; SET plan_cache_mode TO force_generic_plan"
         );
-        let set = client.batch_execute(&settings).await;
-        set.map_err(|error| ConnectError::Unreachable(describe(&error)))?;
-        let prepared = futures::try_join!(
-            client
-                .prepare("SELECT sequence, chain, trimmed FROM head FOR UPDATE")
-                .boxed(),
-            client
-                .prepare("SELECT key, version FROM data WHERE key = ANY($1)")
-                .boxed(),
-            client
-                .prepare("SELECT record FROM log WHERE sequence = $1")
-                .boxed(),
-            predicted::prepare(&client).boxed(),
-            client
-                .prepare("INSERT INTO data SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])")
-                .boxed(),
-            client
-                .prepare(
-                    "INSERT INTO data SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[]) \
-                     ON CONFLICT (key) DO UPDATE SET version = excluded.version, record = excluded.record",
-                )
-                .boxed(),
-            client.prepare("DELETE FROM data WHERE key = ANY($1)").boxed(),
-            client
-                .prepare("INSERT INTO log SELECT * FROM unnest($1::bigint[], $2::bytea[])")
-                .boxed(),
-            client
-                .prepare("UPDATE head SET sequence = $1, chain = $2")
-                .boxed(),
-            client.prepare("SELECT pg_notify($1, $2)").boxed(),
-            client.prepare("DELETE FROM log WHERE sequence <= $1").boxed(),
-            client
-                .prepare("UPDATE head SET trimmed = $1, trimmed_chain = $2")
-                .boxed(),
-        );
-        let (
-            lock_head,
-            versions,
-            log_record,
-            predicted,
-            add,
-            put,
-            delete,
-            append,
-            move_head,
-            notify,
-            trim,
-            move_trimmed,
-        ) = prepared.map_err(|error| ConnectError::Unreachable(describe(&error)))?;
+        let failed = |error: tokio_postgres::Error| ConnectError::Unreachable(describe(&error));
+        client.batch_execute(&settings).await.map_err(failed)?;
+        let prepare = async |statement: &str| client.prepare(statement).await.map_err(failed);
         Ok(Self {
+            lock_head: prepare("SELECT sequence, chain, trimmed FROM head FOR UPDATE").await?,
+            versions: prepare("SELECT key, version FROM data WHERE key = ANY($1)").await?,
+            log_record: prepare("SELECT record FROM log WHERE sequence = $1").await?,
+            predicted: prepare(predicted::STATEMENT).await?,
+            add: prepare(INSERT).await?,
+            put: prepare(&format!(
+                "{INSERT} ON CONFLICT (key) DO UPDATE SET version = excluded.version, record = excluded.record"
+            ))
+            .await?,
+            delete: prepare("DELETE FROM data WHERE key = ANY($1)").await?,
+            append: prepare("INSERT INTO log SELECT * FROM unnest($1::bigint[], $2::bytea[])").await?,
+            move_head: prepare("UPDATE head SET sequence = $1, chain = $2").await?,
+            notify: prepare("SELECT pg_notify($1, $2)").await?,
+            trim: prepare("DELETE FROM log WHERE sequence <= $1").await?,
+            move_trimmed: prepare("UPDATE head SET trimmed = $1, trimmed_chain = $2").await?,
             client,
-            lock_head,
-            versions,
-            log_record,
-            predicted,
-            add,
-            put,
-            delete,
-            append,
-            move_head,
-            notify,
-            trim,
-            move_trimmed,
         })
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Decided {
     pub(crate) entries: Vec<(Sequence, Vec<u8>)>,
 }
 
-/// The keys that a group demands something of.
+/// The keys that a group demands something of, each once, in order.
 pub(crate) fn watched<'a>(transactions: impl Iterator<Item = &'a Transaction>) -> Vec<&'a [u8]> {
     let mut keys: Vec<&[u8]> = transactions
         .flat_map(Transaction::preconditions)

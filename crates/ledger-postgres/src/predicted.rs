@@ -21,7 +21,7 @@ use crate::record;
 use crate::rows::{Parameter, Rows};
 
 /// Nothing is written, and no row returned, unless the head and all the keys are as expected.
-const STATEMENT: &str = "
+pub(crate) const STATEMENT: &str = "
     WITH moved AS (
         UPDATE head SET sequence = $1, chain = $2
         WHERE one AND sequence = $3 AND chain = $4 AND NOT EXISTS (
@@ -40,11 +40,6 @@ const STATEMENT: &str = "
         INSERT INTO log SELECT row.* FROM moved, unnest($16::bigint[], $17::bytea[]) AS row
     )
     SELECT FROM moved";
-
-/// Prepares the statement.
-pub(crate) async fn prepare(client: &Client) -> Result<Statement, tokio_postgres::Error> {
-    client.prepare(STATEMENT).await
-}
 
 /// What this node may expect of the head.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
