@@ -175,7 +175,7 @@ pub const SCRIPT_MILLISECONDS_MAX: u64 = 5_000;
 pub const SCRIPT_CLOSING_MILLISECONDS: u64 = 4_000;
 
 /// Calls and loops of one script that are charged for (ours): more than any could do in its time.
-pub const SCRIPT_STEPS_MAX: u64 = 5_000_000_000;
+pub const SCRIPT_STEPS_MAX: u64 = 200_000_000;
 
 /// How long a process for scripts may take until it is ready (ours).
 pub const SCRIPT_WORKER_START_MILLISECONDS_MAX: u64 = 10_000;

@@ -14,19 +14,8 @@
 mod signed;
 
 use serde_json::json;
-use signed::{Fixture, Reply, fixture_with};
-
-const SPROCS: &str = "/dbs/d/colls/c/sprocs";
-const A: (&str, &str) = ("x-ms-documentdb-partitionkey", "[\"a\"]");
-
-async fn keep(f: &Fixture, id: &str, body: &str) {
-    let script = json!({"id": id, "body": body});
-    f.json("POST", SPROCS, &[], script).await.expect(201);
-}
-
-async fn execute(f: &Fixture, id: &str) -> Reply {
-    f.json("POST", &format!("{SPROCS}/{id}"), &[A], json!([])).await
-}
+use signed::fixture_with;
+use signed::procedures::{execute, keep};
 
 #[tokio::test]
 async fn nothing_of_a_run_is_left_for_the_next() {
@@ -41,7 +30,7 @@ async fn nothing_of_a_run_is_left_for_the_next() {
     let clean = json!(["undefined", "undefined", "undefined", "undefined", "1"]);
     assert_eq!(execute(&f, "look").await.expect(200).json(), clean);
     let before = children();
-    execute(&f, "leave").await;
+    execute(&f, "leave").await.expect(200);
     assert_eq!(execute(&f, "look").await.expect(200).json(), clean);
     assert_eq!(children(), before, "the same process did all of it");
     // One that was short of memory isn't used again.

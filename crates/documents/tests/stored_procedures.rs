@@ -13,18 +13,16 @@
 mod signed;
 
 use serde_json::{Value, json};
+use signed::procedures::{A, SPROCS};
 use signed::{Fixture, Reply, fixture_with};
 
 const DOCS: &str = "/dbs/d/colls/c/docs";
-const SPROCS: &str = "/dbs/d/colls/c/sprocs";
 const PK: &str = "x-ms-documentdb-partitionkey";
-const A: (&str, &str) = (PK, "[\"a\"]");
 
 /// Keeps a procedure `s`.
 async fn keep(f: &Fixture, body: &str) {
     f.send("DELETE", &format!("{SPROCS}/s"), &[], "").await;
-    let script = json!({"id": "s", "body": body});
-    f.json("POST", SPROCS, &[], script).await.expect(201);
+    signed::procedures::keep(f, "s", body).await;
 }
 
 async fn execute(f: &Fixture, body: &str, parameters: Value) -> Reply {

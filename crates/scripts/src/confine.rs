@@ -28,6 +28,7 @@ pub const PROCESSOR_SECONDS_MAX: u64 = 60;
 /// What the kernel doesn't grant, for people.
 pub fn confine() -> Result<(), String> {
     close_inherited();
+    stay_until_told();
     // The kernel then ends this process rather than the server when the machine has no memory left.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let own_bytes = address_space_bytes()?;
@@ -59,6 +60,16 @@ fn close_inherited() {
     let _ = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
 }
 
+/// Signals that end a server are sent to all of its processes at once, while it finishes what it had
+/// accepted: this process ends when the server closes its socket, or kills it.
+#[allow(unsafe_code, reason = "there is no safe way to ignore a signal")]
+fn stay_until_told() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: no handler of this program's is set, and none is replaced.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 fn address_space_bytes() -> Result<u64, String> {
     let path = "/proc/self/statm";
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
@@ -84,7 +95,6 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     for call in [
         libc::SYS_munmap,
         libc::SYS_mremap,
-        libc::SYS_madvise,
         libc::SYS_brk,
         libc::SYS_futex,
         libc::SYS_exit,
@@ -103,16 +113,29 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     ] {
         rules.insert(call, Vec::new());
     }
+    // Other advice takes pages out of the machine's use, if the server's user may.
+    let advice = [
+        libc::MADV_DONTNEED,
+        libc::MADV_FREE,
+        libc::MADV_HUGEPAGE,
+        libc::MADV_NOHUGEPAGE,
+    ];
+    let advice = advice.map(|advice| SeccompRule::new(vec![is(2, u64::from(advice.unsigned_abs()))?]));
+    rules.insert(libc::SYS_madvise, advice.into_iter().collect::<Result<_, _>>()?);
+    // Only the flags that are used: others reach parts of the kernel that hardly anybody does.
     let standard_input = 0;
+    let others = u64::from(!libc::MSG_DONTWAIT.unsigned_abs());
     rules.insert(
         libc::SYS_recvfrom,
-        vec![SeccompRule::new(vec![is(0, standard_input)?])?],
+        vec![SeccompRule::new(vec![
+            is(0, standard_input)?,
+            without(3, others)?,
+        ])?],
     );
     // With no address: the socket's other end is the server.
-    rules.insert(
-        libc::SYS_sendto,
-        vec![SeccompRule::new(vec![is(0, standard_input)?, is(5, 0)?])?],
-    );
+    let flags = u64::from(libc::MSG_NOSIGNAL.unsigned_abs());
+    let send = vec![is(0, standard_input)?, is(3, flags)?, is(5, 0)?];
+    rules.insert(libc::SYS_sendto, vec![SeccompRule::new(send)?]);
     let map = vec![
         without(2, executable)?,
         SeccompCondition::new(

@@ -6,15 +6,19 @@
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Socket;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use rustix::process::Signal;
 use scripts::{Bounds, Frames, LineError, Order, REPORT_BYTES_MAX, Report};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::limits::{
@@ -24,6 +28,11 @@ use crate::limits::{
 
 /// How much is read at once, bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How often a process whose socket has ended is asked for its status, and how long between, milliseconds:
+/// the socket goes first.
+const STATUS_ATTEMPTS: u32 = 20;
+const STATUS_MILLISECONDS: u64 = 10;
 
 // The kernel ends a worker by the processor time of its whole life, so it must not be given a run
 // that could come to that.
@@ -51,18 +60,15 @@ pub(crate) enum ProcessError {
     /// It ended, or its socket did.
     #[error("it ended ({0})")]
     Gone(String),
+    /// It was ended from outside: by the kernel, for want of memory, or by who runs the server.
+    #[error("it was ended from outside ({0})")]
+    Killed(String),
     /// It said what it must not.
     #[error("it sent {0}")]
     Line(#[from] LineError),
     /// It said something at the wrong time.
     #[error("it sent {0}")]
     Unexpected(&'static str),
-}
-
-impl From<std::io::Error> for ProcessError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Gone(error.to_string())
-    }
 }
 
 /// A started process.
@@ -78,18 +84,21 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts one and waits until it has confined itself.
-    pub(crate) async fn start(worker: &ScriptWorker) -> Result<Self, ProcessError> {
+    /// Starts one and waits until it has confined itself; it has the place of `permit` until it is gone.
+    pub(crate) async fn start(
+        worker: &ScriptWorker,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self, ProcessError> {
         let worker = worker.clone();
         // It waits until the program is in place.
-        let spawned = tokio::task::spawn_blocking(move || spawn(&worker));
+        let spawned = tokio::task::spawn_blocking(move || spawn(&worker, permit));
         let spawned = spawned
             .await
             .map_err(|error| ProcessError::Start(error.to_string()))?;
         let (child, socket) = spawned.map_err(|error| ProcessError::Start(error.to_string()))?;
         let mut process = Self {
             child,
-            stream: UnixStream::from_std(socket)?,
+            stream: UnixStream::from_std(socket).map_err(|error| ProcessError::Start(error.to_string()))?,
             frames: Frames::new(REPORT_BYTES_MAX),
             chunk: vec![0; CHUNK_BYTES],
             runs: 0,
@@ -116,6 +125,9 @@ impl Process {
 
     /// Gives it a run; until [`Self::end_run`] it can't be used for another one.
     pub(crate) async fn begin_run(&mut self, order: &Order) -> Result<(), ProcessError> {
+        if !self.is_quiet() {
+            return Err(ProcessError::Unexpected("more after its run had ended"));
+        }
         self.begun = Some(Instant::now());
         self.runs += 1;
         self.send(order).await
@@ -131,19 +143,24 @@ impl Process {
     /// Whether it can be given another run: none is open, it isn't worn, it is there, and it said
     /// nothing since its last run ended.
     pub(crate) fn is_reusable(&self) -> bool {
-        let quiet = || match self.stream.try_read(&mut [0]) {
-            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
-            Ok(_) => false,
-        };
         self.begun.is_none()
             && self.runs < SCRIPT_WORKER_RUNS_MAX
             && self.spent < Duration::from_millis(SCRIPT_WORKER_MILLISECONDS_MAX)
-            && self.frames.is_empty()
-            && quiet()
+            && self.is_quiet()
+    }
+
+    /// Whether it is there and has said nothing that wasn't read. The socket itself is asked: the
+    /// runtime knows only what it heard of it last.
+    fn is_quiet(&self) -> bool {
+        let heard = recv(&self.stream, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        self.frames.is_empty() && matches!(heard, Err(Errno::AGAIN))
     }
 
     pub(crate) async fn send(&mut self, order: &Order) -> Result<(), ProcessError> {
-        Ok(self.stream.write_all(&order.encode()).await?)
+        match self.stream.write_all(&order.encode()).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.child.how_it_ended().await),
+        }
     }
 
     /// What it says next. Nothing is lost if this is dropped while it waits.
@@ -152,21 +169,26 @@ impl Process {
             if let Some(frame) = self.frames.take()? {
                 return Ok(Report::decode(&frame, bounds)?);
             }
-            let bytes = self.stream.read(&mut self.chunk).await?;
+            let bytes = self.stream.read(&mut self.chunk).await.unwrap_or_default();
             if bytes == 0 {
-                return Err(ProcessError::Gone(self.child.how_it_ended()));
+                return Err(self.child.how_it_ended().await);
             }
             self.frames.push(self.chunk.get(..bytes).unwrap_or_default());
         }
     }
 
-    /// Keeps something until the process is gone for sure.
-    pub(crate) fn keep_until_gone(&mut self, what: impl Send + 'static) {
-        self.child.kept = Some(Box::new(what));
+    /// Takes a place, which is free again when it leaves it or is gone for sure.
+    pub(crate) fn take_place(&mut self, permit: OwnedSemaphorePermit) {
+        self.child.permit = Some(permit);
+    }
+
+    /// Leaves its place, to wait.
+    pub(crate) fn leave_place(&mut self) {
+        self.child.permit = None;
     }
 }
 
-fn spawn(worker: &ScriptWorker) -> std::io::Result<(KilledOnDrop, Socket)> {
+fn spawn(worker: &ScriptWorker, permit: OwnedSemaphorePermit) -> std::io::Result<(KilledOnDrop, Socket)> {
     let (ours, theirs) = Socket::pair()?;
     ours.set_nonblocking(true)?;
     let child = Command::new(&worker.program)
@@ -182,30 +204,34 @@ fn spawn(worker: &ScriptWorker) -> std::io::Result<(KilledOnDrop, Socket)> {
         .spawn()?;
     let child = KilledOnDrop {
         child: Some(child),
-        kept: None,
+        permit: Some(permit),
     };
     Ok((child, ours))
 }
 
 /// A child that doesn't outlive this, nor stays as a zombie.
+#[derive(Debug)]
 struct KilledOnDrop {
     child: Option<Child>,
-    kept: Option<Box<dyn Send>>,
-}
-
-impl std::fmt::Debug for KilledOnDrop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("KilledOnDrop").field(&self.child).finish()
-    }
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl KilledOnDrop {
-    fn how_it_ended(&mut self) -> String {
-        let ended = self
-            .child
-            .as_mut()
-            .and_then(|child| child.try_wait().ok().flatten());
-        ended.map_or_else(|| "it closed its socket".to_owned(), |status| status.to_string())
+    /// Why its socket has ended.
+    async fn how_it_ended(&mut self) -> ProcessError {
+        for _ in 0..STATUS_ATTEMPTS {
+            let child = self.child.as_mut();
+            if let Some(status) = child.and_then(|child| child.try_wait().ok().flatten()) {
+                let killed = [Signal::KILL, Signal::TERM].map(|signal| Some(signal.as_raw()));
+                return if killed.contains(&status.signal()) {
+                    ProcessError::Killed(status.to_string())
+                } else {
+                    ProcessError::Gone(status.to_string())
+                };
+            }
+            tokio::time::sleep(Duration::from_millis(STATUS_MILLISECONDS)).await;
+        }
+        ProcessError::Gone("it closed its socket".to_owned())
     }
 }
 
@@ -214,12 +240,12 @@ impl Drop for KilledOnDrop {
         let Some(mut child) = self.child.take() else {
             return;
         };
-        let kept = self.kept.take();
+        let permit = self.permit.take();
         // It may have ended by itself.
         let _ = child.kill();
         let reap = move || {
             let _ = child.wait();
-            drop(kept);
+            drop(permit);
         };
         // A killed process may take a moment to give back its memory.
         match Handle::try_current() {

@@ -51,7 +51,8 @@ pub(crate) struct Ended {
 /// the place, and the script is killed with it.
 ///
 /// # Errors
-/// 400 with what the script threw; 408 if it took too long; 413 if its result is too large; what ended an operation of it, if that wasn't the script's fault.
+/// 400 with what the script threw; 408 if it took too long; 413 if its result is too large; 503 if its process
+/// was ended from outside; what ended an operation of it, if that wasn't the script's fault.
 pub(crate) async fn run(
     input: Input,
     session: &mut Session<'_>,
@@ -156,9 +157,12 @@ fn spends_the_process(error: &ScriptError) -> bool {
 }
 
 /// A process that ended in a run did so because of the script, whatever it was: the server's user is told
-/// so, and not to try again.
+/// so, and not to try again; unless it was ended from outside.
 fn gone(id: &str, error: &ProcessError) -> DocumentsError {
     tracing::warn!(script = id, "the process of a script was thrown away: {error}");
+    if let ProcessError::Killed(_) = error {
+        return DocumentsError::ScriptsUnavailable(error.to_string());
+    }
     DocumentsError::Script {
         message: format!(
             "Encountered exception while executing Javascript. Exception = The script's process had to be \

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::process::{Process, ProcessError, ScriptWorker};
 use crate::error::DocumentsError;
@@ -55,8 +55,11 @@ impl Workers {
             return Err(DocumentsError::TooManyScripts);
         };
         let process = match self.warm(container) {
-            Some(process) => process,
-            None => Process::start(worker).await.map_err(|error| {
+            Some(mut process) => {
+                process.take_place(permit);
+                process
+            }
+            None => Process::start(worker, permit).await.map_err(|error| {
                 if let ProcessError::Start(_) = &error {
                     tracing::error!(program = %worker.program.display(), "no process for scripts can be started: {error}");
                 } else {
@@ -67,7 +70,6 @@ impl Workers {
         };
         Ok(Place {
             process: Some(process),
-            permit: Some(permit),
             container,
             warm: self.warm.clone(),
         })
@@ -96,7 +98,6 @@ impl Workers {
 #[derive(Debug)]
 pub(crate) struct Place {
     process: Option<Process>,
-    permit: Option<OwnedSemaphorePermit>,
     container: u32,
     warm: Warm,
 }
@@ -111,24 +112,20 @@ impl Place {
 
     /// Kills its process.
     pub(crate) fn throw_away(&mut self) {
-        if let (Some(mut process), Some(permit)) = (self.process.take(), self.permit.take()) {
-            process.keep_until_gone(permit);
-        }
+        self.process = None;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        match self.process.take_if(|process| process.is_reusable()) {
-            Some(process) => {
-                let mut warm = self.warm.lock();
-                warm.push((self.container, process));
-                let surplus = warm.len().saturating_sub(SCRIPTS_WARM_MAX);
-                let surplus: Vec<_> = warm.drain(..surplus).collect();
-                drop(warm);
-                drop(surplus);
-            }
-            None => self.throw_away(),
+        if let Some(mut process) = self.process.take_if(|process| process.is_reusable()) {
+            process.leave_place();
+            let mut warm = self.warm.lock();
+            warm.push((self.container, process));
+            let surplus = warm.len().saturating_sub(SCRIPTS_WARM_MAX);
+            let surplus: Vec<_> = warm.drain(..surplus).collect();
+            drop(warm);
+            drop(surplus);
         }
     }
 }

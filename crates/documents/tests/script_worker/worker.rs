@@ -34,8 +34,16 @@ fn misbehave(how: &str) -> std::io::Result<()> {
             }
             frames.push(chunk.get(..bytes).unwrap_or_default());
         }
+        if how == "is-killed" {
+            let killed = rustix::process::Signal::KILL;
+            rustix::process::kill_process(rustix::process::getpid(), killed)?;
+        }
         line.write_all(&answer(how))?;
         match how {
+            "speaks-after-the-end" => {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                line.write_all(&answer("create"))?;
+            }
             "ends" => return Ok(()),
             "never-stops-talking" => loop {
                 line.write_all(&answer(how))?;
@@ -71,14 +79,19 @@ fn answer(how: &str) -> Vec<u8> {
         "ready-again" => Report::Ready.encode(),
         "result-too-large" => ended(&"x".repeat(5_000_000)),
         // As if the run's end were not one.
-        "speaks-after-the-end" => {
-            let write = r#"{"link":"dbs/d/colls/c","body":{"id":"late","pk":"a"}}"#;
-            [ended("1"), call("create", write)].concat()
-        }
+        "speaks-after-the-end" => ended("1"),
+        "speaks-at-the-end" => [ended("1"), answer("create")].concat(),
+        "create" => call(
+            "create",
+            r#"{"link":"dbs/d/colls/c","body":{"id":"late","pk":"a"}}"#,
+        ),
         "unknown-operation" => call("drop", "{}"),
         "deep-argument" => call("create", &"[".repeat(1_000_000)),
         "never-stops-talking" => call("read", r#"{"link":"dbs/d/colls/c/docs/none"}"#),
-        "another-container" => call("list", r#"{"link":"dbs/d/colls/other"}"#),
+        "another-container" => call(
+            "create",
+            r#"{"link":"dbs/d/colls/other","body":{"id":"1","pk":"a"}}"#,
+        ),
         _ => Vec::new(),
     }
 }
