@@ -126,12 +126,22 @@ impl Blobs {
     async fn sweep_map(&self, map: &MapId, more: &mut usize) -> Result<u64, BlobsError> {
         let mut removed = 0;
         let mut busy = Vec::new();
+        // An attempt learns of one busy version only: the more there are, the less it tries at once, down to
+        // one, which goes or is left.
+        let mut versions_max = SWEEP_STEP_ENTRIES_MAX;
         loop {
-            match self.sweep_map_step(map, SWEEP_STEP_ENTRIES_MAX, &busy).await? {
+            match self.sweep_map_step(map, versions_max, &busy).await? {
                 Step::Last(versions) => return Ok(removed + versions),
-                Step::More(versions) => removed += versions,
+                Step::More(versions) => {
+                    removed += versions;
+                    busy.clear();
+                    versions_max = (versions_max * 2).min(SWEEP_STEP_ENTRIES_MAX);
+                }
                 Step::Overtaken(_) if busy.len() >= SWEEP_BUSY_MAX => return Ok(removed),
-                Step::Overtaken(version) => busy.push(version),
+                Step::Overtaken(version) => {
+                    busy.push(version);
+                    versions_max = (versions_max / 2).max(1);
+                }
             }
             if *more == 0 {
                 return Ok(removed);
