@@ -110,13 +110,10 @@ pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
 
 /// Restore Container: the content and the properties of a deleted one, under the name that is asked for.
 pub(crate) async fn restore(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
-    call.permit_signed('c', "cw")?;
-    let required = |name: &str| {
-        headers::text(&call.headers, name)
-            .ok_or_else(|| BlobsError::with(ErrorCode::MissingRequiredHeader, format!("{name} is required.")))
-    };
-    let name = required("x-ms-deleted-container-name")?;
-    let version = required("x-ms-deleted-container-version")?;
+    // The original's page names no letter: who may only create doesn't bring content and policies back.
+    call.permit_signed('c', "w")?;
+    let name = headers::required(&call.headers, "x-ms-deleted-container-name")?;
+    let version = headers::required(&call.headers, "x-ms-deleted-container-version")?;
     let version = DeletedVersion::parse(version).ok_or_else(|| {
         let text = "x-ms-deleted-container-version is one that List Containers gives.";
         BlobsError::with(ErrorCode::InvalidHeaderValue, text)

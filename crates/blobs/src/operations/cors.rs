@@ -16,13 +16,8 @@ impl Blobs {
         account: &str,
         sent: &HeaderMap,
     ) -> Result<Response<Body>, BlobsError> {
-        let required = |name: &str| {
-            headers::text(sent, name).ok_or_else(|| {
-                BlobsError::with(ErrorCode::MissingRequiredHeader, format!("{name} is required."))
-            })
-        };
-        let origin = required("origin")?;
-        let method = required("access-control-request-method")?;
+        let origin = headers::required(sent, "origin")?;
+        let method = headers::required(sent, "access-control-request-method")?;
         let names = headers::text(sent, "access-control-request-headers").unwrap_or("");
         let asked: Vec<&str> = names
             .split(',')

@@ -28,19 +28,13 @@ use crate::store::records::{BlobKind, BlobRecord, PagesRecord};
 use crate::store::staging::{Expected, StagedContent};
 use crate::wire::{headers, render};
 
-/// Reads a header that must be there.
-fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, BlobsError> {
-    headers::text(headers, name)
-        .ok_or_else(|| BlobsError::with(ErrorCode::MissingRequiredHeader, format!("{name} is required.")))
-}
-
 pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     refuse_unserved(&call)?;
     if headers::content_length(&call.headers)?.unwrap_or(0) > 0 {
         let text = "A page blob is made of zeros; put pages into it.";
         return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
     }
-    let length = pages::length(required(&call.headers, "x-ms-blob-content-length")?)?;
+    let length = pages::length(headers::required(&call.headers, "x-ms-blob-content-length")?)?;
     let number = headers::text(&call.headers, "x-ms-blob-sequence-number");
     let sequence_number = number.map_or(Ok(0), pages::sequence_number)?;
     let demands = Demands::parse(&call.headers)?;
@@ -171,7 +165,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let range = named_range(&call)?;
     let demands = PageDemands::parse(&call.headers)?;
     let length = headers::content_length(&call.headers)?.ok_or(ErrorCode::MissingContentLengthHeader)?;
-    let action = required(&call.headers, "x-ms-page-write")?.to_ascii_lowercase();
+    let action = headers::required(&call.headers, "x-ms-page-write")?.to_ascii_lowercase();
     match action.as_str() {
         "clear" if length == 0 => clear(blobs, &call, &demands, &range).await,
         "update" => {
@@ -205,11 +199,11 @@ pub(crate) async fn put_from_url(blobs: &Blobs, call: Call) -> Result<Response<B
     refuse_unserved(&call)?;
     let range = named_range(&call)?;
     let demands = PageDemands::parse(&call.headers)?;
-    if required(&call.headers, "x-ms-page-write")?.eq_ignore_ascii_case("clear") {
+    if headers::required(&call.headers, "x-ms-page-write")?.eq_ignore_ascii_case("clear") {
         let text = "x-ms-page-write is update where the pages come from an address.";
         return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
     }
-    required(&call.headers, "x-ms-source-range")?;
+    headers::required(&call.headers, "x-ms-source-range")?;
     check_length(&range, range.end - range.start)?;
     let content = from_url::take_in(blobs, &call, PUT_PAGE_BYTES_MAX, true).await?;
     check_length(&range, content.length_bytes)?;

@@ -23,6 +23,15 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .filter(|value| !value.is_empty())
 }
 
+/// A header that must be there.
+///
+/// # Errors
+/// `MissingRequiredHeader`.
+pub(crate) fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, BlobsError> {
+    text(headers, name)
+        .ok_or_else(|| BlobsError::with(ErrorCode::MissingRequiredHeader, format!("{name} is required.")))
+}
+
 /// Checks a body that is in memory against its `Content-MD5`.
 pub(crate) fn check_md5(headers: &HeaderMap, body: &[u8]) -> Result<(), BlobsError> {
     match md5(headers, "content-md5")? {
