@@ -148,14 +148,23 @@ impl Blobs {
             && let Some(entry) = scan.next().await?
         {
             gone += 1;
-            tx.delete(entry.key.clone());
-            let Some(key) = keys::expiring_container(&entry.key) else {
+            let key = keys::expiring_container(&entry.key);
+            let stored = match &key {
+                Some(key) => snapshot.get(key).await?,
+                None => None,
+            };
+            let (Some(key), Some(stored)) = (key, stored) else {
+                tx.delete(entry.key);
                 continue;
             };
-            let Some(stored) = snapshot.get(&key).await? else {
-                continue;
+            let deleted: DeletedContainer = match decode(&stored) {
+                Ok(deleted) => deleted,
+                Err(error) => {
+                    tracing::error!(?key, %error, "a deleted container can't be read; what it had stays");
+                    continue;
+                }
             };
-            let deleted: DeletedContainer = decode(&stored)?;
+            tx.delete(entry.key);
             tx.require_version(key.clone(), Some(stored.version));
             tx.put(keys::purge(&deleted.container.generation), Vec::new());
             tx.delete(key);
