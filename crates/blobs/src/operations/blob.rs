@@ -75,6 +75,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         bytes_max: PUT_BLOB_BYTES_MAX,
         inline: true,
     };
+    given.check(kind == BlobKind::Block)?;
     let staged = blobs.take_in(call.take_body(), expected).await?;
     if properties.content_md5.is_none() && kind == BlobKind::Block {
         properties.content_md5 = Some(STANDARD.encode(staged.md5));
@@ -128,6 +129,14 @@ impl Given {
         }
         let tier = headers::tier(&call.headers)?.map(|asked| (asked, now));
         Ok(Self { tags, tier })
+    }
+
+    /// Whether a blob of that kind can have the tier: asked before the work is done.
+    pub(crate) fn check(&self, is_block: bool) -> Result<(), BlobsError> {
+        if let Some((asked, _)) = self.tier {
+            asked.of_blob(is_block)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn apply(&self, record: &mut BlobRecord) -> Result<(), BlobsError> {
