@@ -64,6 +64,33 @@ async fn a_segment_that_is_written_all_the_time_holds_up_none_behind_it() {
 }
 
 #[tokio::test]
+async fn many_segments_that_are_written_all_the_time_hold_up_no_others() {
+    let (hot, all) = (40, 60);
+    let bench = with_container().await;
+    create_pages(&bench, "/box/x", all * SEGMENT).await;
+    let write = async |fill: u8| {
+        for number in 0..all {
+            put_pages(&bench, "/box/x", number * SEGMENT, &[fill; 512]).await;
+        }
+    };
+    write(1).await;
+    let time = take_snapshot(&bench, "/box/x").await;
+    write(2).await;
+    let gone = format!("/box/x?snapshot={time}");
+    assert_eq!(bench.ask("DELETE", &gone, &[], b"").await.status, 202);
+    let before = records(&bench, SEGMENTS).await;
+    let mut again = Transaction::new();
+    for entry in before.iter().skip(1).step_by(2).take(hot) {
+        again.put(entry.key.clone(), entry.versioned.value.clone());
+    }
+    *bench.overtaking.each.lock().unwrap() = Some(again);
+    for _ in 0..4 {
+        bench.blobs.sweep_once().await.unwrap();
+    }
+    assert_eq!(records(&bench, SEGMENTS).await.len(), 2 * hot + (all - hot));
+}
+
+#[tokio::test]
 async fn what_lies_behind_many_newer_segments_is_found_in_bounded_pages() {
     let bench = with_container().await;
     // More segments than one walk reads.
@@ -144,6 +171,10 @@ async fn a_copy_that_a_node_didnt_finish_is_finished_by_another_one() {
     let other = over(bench.ledger.clone(), bench.content.clone(), bench.clock.clone());
     // It is nobody's yet, and kept.
     contents(&other).await;
+    // What leaves the source's pages as they are doesn't make it another source.
+    let tags = b"<Tags><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tags>";
+    let tagged = other.ask("PUT", "/box/x?comp=tags", &[], tags).await;
+    assert_eq!(tagged.status, 204, "{}", tagged.text());
     let source = [("x-ms-copy-source", "http://127.0.0.1:10000/dev/box/x")];
     assert_eq!(other.ask("PUT", "/box/y", &source, b"").await.status, 202);
     contents(&other).await;

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{Response, StatusCode};
 use http_semantics::Body;
 use jiff::Timestamp;
-use ledger::{Sequence, Transaction};
+use ledger::Transaction;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
@@ -93,12 +93,13 @@ pub(crate) async fn stage_from(
         source.permit_tags()?;
         call.permit_signed('o', "t")?;
     }
-    // The source's content is read once, however often the write is overtaken.
-    let mut hashed: Option<(Sequence, Option<[u8; 16]>)> = None;
+    // The source's content is read once, however often the write is overtaken: as long as its ETag is the
+    // same, so is its content.
+    let mut hashed: Option<(String, Option<[u8; 16]>)> = None;
     // So are its pages copied.
-    let mut copied: Option<(Sequence, CopiedPages)> = None;
+    let mut copied: Option<(String, CopiedPages)> = None;
     // Or taken in.
-    let mut taken: Option<(Sequence, StagedContent)> = None;
+    let mut taken: Option<(String, StagedContent)> = None;
     for attempt in 1..=WRITE_ATTEMPTS_MAX {
         let snapshot = blobs.ledger.snapshot().await?;
         let original = source.read(blobs, snapshot.as_ref(), call).await?;
@@ -109,14 +110,11 @@ pub(crate) async fn stage_from(
         permit_write(call, before.is_some())?;
         let from = &original.blob.record;
         check(from, replaced)?;
+        given.check(becomes == Becomes::BlockBlob || from.kind == BlobKind::Block)?;
         let takes_in = from.pages.is_some() && becomes == Becomes::BlockBlob;
-        if takes_in
-            && taken
-                .as_ref()
-                .is_none_or(|(version, _)| *version != original.blob.version)
-        {
+        if takes_in && taken.as_ref().is_none_or(|(etag, _)| *etag != from.etag) {
             match original.take_in(blobs, snapshot.as_ref(), call).await {
-                Ok(content) => taken = Some((original.blob.version, content)),
+                Ok(content) => taken = Some((from.etag.clone(), content)),
                 Err(_) if original.is_changed(blobs).await? => continue,
                 Err(error) => return Err(error),
             }
@@ -124,21 +122,19 @@ pub(crate) async fn stage_from(
         let content = taken.as_ref().filter(|_| takes_in).map(|(_, content)| content);
         let md5 = match (content, hashed) {
             (Some(content), _) => Some(content.md5),
-            (None, Some((version, md5))) if version == original.blob.version => md5,
+            (None, Some((etag, md5))) if etag == from.etag => md5,
             _ => original.check_md5(blobs, snapshot.as_ref(), call).await?,
         };
-        hashed = Some((original.blob.version, md5));
+        hashed = Some((from.etag.clone(), md5));
         if let Some(pages) = from.pages.as_ref().filter(|_| !takes_in)
-            && copied
-                .as_ref()
-                .is_none_or(|(version, _)| *version != original.blob.version)
+            && copied.as_ref().is_none_or(|(etag, _)| *etag != from.etag)
         {
-            let source = (&original.key(), original.blob.version);
+            let source = (&original.key(), &original.blob);
             let to = keys::blob(&container.record.generation, call.blob()?);
-            match blobs.copy_pages(source, pages, from.length, &to).await {
+            match blobs.copy_pages(source, pages, &to).await {
                 Err(error) if overtaken(&error, attempt) => continue,
                 Err(error) => return Err(error.into()),
-                Ok(own) => copied = Some((original.blob.version, own)),
+                Ok(own) => copied = Some((from.etag.clone(), own)),
             }
         }
         let own = from

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Blobs;
 use crate::limits::{SEGMENT_BYTES, SWEEP_STEP_ENTRIES_MAX, UNFINISHED_COPY_SECONDS, WALK_ENTRIES_MAX};
+use crate::store::blobs::Blob;
 use crate::store::keys::{self, MapId};
 use crate::store::pages::{Found, Walk, piece};
 use crate::store::records::{PagesRecord, decode, encode};
@@ -25,8 +26,8 @@ const FIRST_EPOCH: u64 = 1;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct MapCopy {
     pages: PagesRecord,
-    /// The version of the source's record.
-    source: Sequence,
+    /// The source's ETag: leases, tags and snapshots of the source leave its pages as they are.
+    source: String,
     /// The first segment that isn't copied yet.
     from: u64,
     /// When it is given up.
@@ -66,35 +67,42 @@ impl Blobs {
     }
 
     /// Copies a state's pages into a map of their own for the blob `to`, in steps; stored content is shared.
-    /// `from` is the state's key with the version of its record. Whoever then takes the map stages the copy's end beside it.
+    /// `from` is the state's key. Whoever then takes the map stages the copy's end beside it.
     ///
     /// # Errors
     /// The ledger's; a conflict if the source is written to meanwhile, or somebody else makes the same copy.
     pub(crate) async fn copy_pages(
         &self,
-        (from, version): (&Key, Sequence),
+        (from, source): (&Key, &Blob),
         pages: &PagesRecord,
-        length: u64,
         to: &Key,
     ) -> Result<CopiedPages, LedgerError> {
         let key = keys::map_copy(to, from);
-        let end = length.div_ceil(SEGMENT_BYTES);
+        let end = source.record.length.div_ceil(SEGMENT_BYTES);
         let wait = SignedDuration::from_secs(UNFINISHED_COPY_SECONDS);
         loop {
             let snapshot = self.ledger.snapshot().await?;
             let mut tx = Transaction::new();
-            tx.require_version(from.clone(), Some(version));
+            tx.require_version(from.clone(), Some(source.version));
             let found = snapshot.get(&key).await?;
-            tx.require_version(key.clone(), found.as_ref().map(|found| found.version));
+            let entry_version = found.as_ref().map(|found| found.version);
+            tx.require_version(key.clone(), entry_version);
             let found: Option<MapCopy> = found.map(|found| decode(&found)).transpose()?;
-            let (own, mut next) = match found {
-                Some(found) if found.source == version => (found.pages, found.from),
+            let (own, mut next) = match (found, entry_version) {
+                // Somebody has finished it, and didn't take it.
+                (Some(found), Some(version)) if found.source == source.record.etag && found.from >= end => {
+                    return Ok(CopiedPages {
+                        pages: found.pages,
+                        entry: (key, version),
+                    });
+                }
+                (Some(found), _) if found.source == source.record.etag => (found.pages, found.from),
                 // Of a source that isn't there any more.
-                Some(found) => {
+                (Some(found), _) => {
                     tx.put(keys::map_release(&found.pages.map), Vec::new());
                     (self.new_pages(), 0)
                 }
-                None => (self.new_pages(), 0),
+                (None, _) => (self.new_pages(), 0),
             };
             let mut walk = Walk::new(snapshot.as_ref(), pages, next..end, WALK_ENTRIES_MAX);
             let mut full = None;
@@ -109,7 +117,7 @@ impl Blobs {
             let now = self.clock.now();
             let copy = MapCopy {
                 pages: own,
-                source: version,
+                source: source.record.etag.clone(),
                 from: next,
                 due: now.saturating_add(wait).unwrap_or(now),
             };
@@ -133,7 +141,13 @@ impl Blobs {
         while given_up < SWEEP_STEP_ENTRIES_MAX
             && let Some(entry) = scan.next().await?
         {
-            let copy: MapCopy = decode(&entry.versioned)?;
+            let copy: MapCopy = match decode(&entry.versioned) {
+                Ok(copy) => copy,
+                Err(error) => {
+                    tracing::error!(key = ?entry.key, %error, "a copy that isn't finished can't be read; it stays");
+                    continue;
+                }
+            };
             if copy.due > self.clock.now() {
                 continue;
             }

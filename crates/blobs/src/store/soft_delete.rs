@@ -132,9 +132,7 @@ impl Blobs {
         // Whoever was the blob until it was deleted goes on in its map; others have shared theirs.
         if let Some(pages) = record.pages.as_ref().filter(|_| !was_current) {
             let to = keys::blob(generation, &record.name);
-            let copied = self
-                .copy_pages((&key, found.version), pages, record.length, &to)
-                .await?;
+            let copied = self.copy_pages((&key, found), pages, &to).await?;
             copied.stage(tx);
             record.pages = Some(copied.pages);
         }
