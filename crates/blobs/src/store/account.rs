@@ -16,7 +16,7 @@ use crate::store::records::{decode, encode};
 pub(crate) struct ServiceRecord {
     #[serde(default)]
     pub(crate) cors: Vec<CorsRule>,
-    /// How long deleted blobs are kept; `None`: not at all.
+    /// How long deleted blobs and containers are kept; `None`: not at all.
     #[serde(default)]
     pub(crate) delete_retention_days: Option<u32>,
     #[serde(default)]
@@ -49,7 +49,7 @@ impl Blobs {
         Ok(())
     }
 
-    /// How long deleted blobs are kept.
+    /// How long deleted blobs and containers are kept.
     pub(crate) async fn retention(
         &self,
         snapshot: &dyn Snapshot,
