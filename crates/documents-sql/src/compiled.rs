@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::access::Access;
 use crate::ast::Query;
 use crate::compile::compile;
-use crate::error::SqlErrors;
+use crate::error::{ExecError, SqlError, SqlErrors, code};
 use crate::execution::Execution;
 use crate::program::Program;
 use crate::reads::Reads;
@@ -21,6 +21,40 @@ pub struct EvalContext {
     pub now: jiff::Timestamp,
     /// Where RAND starts.
     pub random_seed: u64,
+}
+
+/// A user-defined function that a query calls, and where it does first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionName {
+    /// Behind `udf.`; upper and lower case differ.
+    pub name: String,
+    /// First offset of the call in the query text, in bytes.
+    pub start: usize,
+    /// Offset behind its last byte.
+    pub end: usize,
+}
+
+impl FunctionName {
+    /// What a query is answered that calls a function which isn't there.
+    #[must_use]
+    pub fn unknown(&self) -> SqlErrors {
+        SqlErrors::from(SqlError {
+            code: code::FUNCTION_UNKNOWN,
+            message: format!("'udf.{}' is not a user-defined function of the container.", self.name),
+            start: self.start,
+            end: self.end,
+        })
+    }
+}
+
+/// Calls user-defined functions for an execution.
+pub trait Functions: fmt::Debug + Send + Sync {
+    /// Calls the function of that place in [`Compiled::functions`]; `None` is undefined, of arguments
+    /// and of what it gives. May block.
+    ///
+    /// # Errors
+    /// [`ExecError::Function`]; the caller keeps the cause.
+    fn call(&self, index: usize, arguments: &[Option<&Value>]) -> Result<Option<Value>, ExecError>;
 }
 
 /// Who puts rows in the order of ORDER BY.
@@ -82,7 +116,31 @@ impl Compiled {
     /// output (as they are estimated).
     #[must_use]
     pub fn execution(&self, context: EvalContext, memory_bytes_max: usize, order: OrderMode) -> Execution {
-        Execution::new(Arc::clone(&self.program), context, memory_bytes_max, order)
+        self.execution_with(context, memory_bytes_max, order, None)
+    }
+
+    /// The user-defined functions that the query calls, each once.
+    #[must_use]
+    pub fn functions(&self) -> &[FunctionName] {
+        &self.program.functions
+    }
+
+    /// As [`Compiled::execution`], with who calls the query's functions; without, their calls fail.
+    #[must_use]
+    pub fn execution_with(
+        &self,
+        context: EvalContext,
+        memory_bytes_max: usize,
+        order: OrderMode,
+        functions: Option<Arc<dyn Functions>>,
+    ) -> Execution {
+        Execution::new(
+            Arc::clone(&self.program),
+            context,
+            memory_bytes_max,
+            order,
+            functions,
+        )
     }
 }
 

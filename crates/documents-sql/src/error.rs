@@ -89,6 +89,9 @@ pub enum ExecError {
         /// The bound, in units of work.
         max_work: u64,
     },
+    /// A user-defined function failed; who called it for the query knows why.
+    #[error("A user-defined function of the query failed.")]
+    Function,
 }
 
 /// The codes this crate answers with. Those marked "ours" are used where the number of the
@@ -125,4 +128,5 @@ pub(crate) mod code {
     pub(crate) const JOIN_COUNT: &str = "SC3002";
     pub(crate) const IN_COUNT: &str = "SC3003"; // ours
     pub(crate) const CONSTANT_SIZE: &str = "SC3004"; // ours
+    pub(crate) const FUNCTION_COUNT: &str = "SC3005"; // ours
 }

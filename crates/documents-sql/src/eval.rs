@@ -5,11 +5,12 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::ast::BinaryOp;
-use crate::compiled::EvalContext;
+use crate::compiled::{EvalContext, Functions};
 use crate::error::ExecError;
 use crate::functions::regex::RegexCache;
 use crate::functions::{Args, FunctionSpec, like::LikePattern};
@@ -64,16 +65,18 @@ pub(crate) struct Runtime {
     /// `None` once there was too much.
     work_left: Cell<Option<u64>>,
     pub(crate) regexes: RefCell<RegexCache>,
+    functions: Option<Arc<dyn Functions>>,
 }
 
 impl Runtime {
-    pub(crate) fn new(context: EvalContext) -> Self {
+    pub(crate) fn new(context: EvalContext, functions: Option<Arc<dyn Functions>>) -> Self {
         Self {
             context,
             random: Cell::new(context.random_seed),
             rows_left: Cell::new(ROWS_PER_DOCUMENT_MAX),
             work_left: Cell::new(Some(WORK_PER_DOCUMENT_MAX)),
             regexes: RefCell::default(),
+            functions,
         }
     }
 
@@ -173,6 +176,7 @@ pub(crate) fn eval<'a>(node: &'a Node, env: &'a Env<'a>, runtime: &'a Runtime) -
             negated,
         } => turned(eval_like(value, pattern, env, runtime), *negated),
         Node::Call { function, args } => eval_call(function, args, env, runtime),
+        Node::Function { index, args } => eval_function(*index, args, env, runtime),
         Node::Array(items) => eval_array(items, env, runtime),
         Node::Object(members) => eval_object(members, env, runtime).map(Some),
         Node::Subquery(kind, block) => Ok(rows::eval_subquery(*kind, block, env, runtime)?.map(Cow::Owned)),
@@ -243,6 +247,20 @@ fn eval_call<'a>(
     }
     runtime.check_work()?;
     match outcome {
+        Some(value) => bounded(value).map(|value| Some(Cow::Owned(value))),
+        None => Ok(None),
+    }
+}
+
+/// Calls a user-defined function, which is told of undefined arguments as well.
+fn eval_function<'a>(index: usize, args: &'a [Node], env: &'a Env<'a>, runtime: &'a Runtime) -> Evaluated<'a> {
+    let mut values = Vec::with_capacity(args.len());
+    for argument in args {
+        values.push(eval(argument, env, runtime)?);
+    }
+    let values: Vec<Option<&Value>> = values.iter().map(Option::as_deref).collect();
+    let functions = runtime.functions.as_ref().ok_or(ExecError::Function)?;
+    match functions.call(index, &values)? {
         Some(value) => bounded(value).map(|value| Some(Cow::Owned(value))),
         None => Ok(None),
     }

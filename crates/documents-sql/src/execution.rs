@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::aggregate::GroupState;
-use crate::compiled::{EvalContext, OrderMode};
+use crate::compiled::{EvalContext, Functions, OrderMode};
 use crate::distinct::DistinctSet;
 use crate::error::ExecError;
 use crate::eval::{Env, Frame, Runtime, eval};
@@ -54,6 +54,7 @@ impl Execution {
         context: EvalContext,
         memory_bytes_max: usize,
         order: OrderMode,
+        functions: Option<Arc<dyn Functions>>,
     ) -> Self {
         let inner = program.inner.as_ref().map(|inner| {
             Box::new(Self::new(
@@ -61,6 +62,7 @@ impl Execution {
                 context,
                 memory_bytes_max,
                 OrderMode::Sort,
+                functions.clone(),
             ))
         });
         let block = &program.block;
@@ -79,7 +81,7 @@ impl Execution {
         };
         Self {
             inner,
-            runtime: Runtime::new(context),
+            runtime: Runtime::new(context, functions),
             groups: GroupState::default(),
             sorter,
             ranker,
@@ -257,6 +259,12 @@ impl Execution {
         self.inner
             .as_ref()
             .map_or(self.matched, |inner| inner.documents_matched())
+    }
+
+    /// Bytes that the execution keeps now, as they are estimated.
+    #[must_use]
+    pub fn bytes_kept(&self) -> usize {
+        self.output.memory.used_bytes
     }
 
     /// How many rows `next_row` would give now.

@@ -48,7 +48,7 @@ mod value;
 
 pub use access::{Access, CompareOp, OrderKey, Path, PathStep, Predicate};
 pub use ast::Query;
-pub use compiled::{Compiled, EvalContext, OrderMode};
+pub use compiled::{Compiled, EvalContext, FunctionName, Functions, OrderMode};
 pub use coverage::compat_markdown;
 pub use error::{ExecError, SqlError, SqlErrors};
 pub use execution::{Execution, Flow};

@@ -20,6 +20,10 @@ pub(crate) const SUBQUERY_UNITS: usize = 6;
 /// JOIN clauses of one query (service limits page: 10 per query).
 pub const JOINS_PER_QUERY_MAX: usize = 10;
 
+/// User-defined functions that one query calls, counted at each mention (published query engine
+/// configuration: maxUdfRefPerSqlQuery; service limits page: 10 per query).
+pub const FUNCTION_MENTIONS_MAX: usize = 10;
+
 /// TOP, OFFSET and LIMIT (the service keeps them in a signed 32-bit integer).
 pub const ROW_COUNT_MAX: u64 = 2_147_483_647;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::access::Access;
+use crate::compiled::FunctionName;
 use crate::aggregate::AggregateKind;
 use crate::ast::{BinaryOp, SubqueryKind};
 use crate::functions::FunctionSpec;
@@ -69,6 +70,11 @@ pub(crate) enum Node {
         function: &'static FunctionSpec,
         args: Vec<Node>,
     },
+    /// A user-defined function, by its place in [`Program::functions`].
+    Function {
+        index: usize,
+        args: Vec<Node>,
+    },
     Array(Vec<Node>),
     Object(Vec<(String, Node)>),
     Subquery(SubqueryKind, Box<Block>),
@@ -118,6 +124,8 @@ pub(crate) struct Program {
     pub(crate) block: Block,
     pub(crate) access: Access,
     pub(crate) reads: Reads,
+    /// The user-defined functions that are called, of an inner query as well; empty in an inner one.
+    pub(crate) functions: Vec<FunctionName>,
 }
 
 /// A compiled SELECT.

@@ -143,7 +143,7 @@ impl Reader {
                     self.node(pattern);
                 }
             }
-            Node::Call { args, .. } => self.nodes(args),
+            Node::Call { args, .. } | Node::Function { args, .. } => self.nodes(args),
             Node::Object(members) => self.nodes(members.iter().map(|(_, member)| member)),
             Node::Subquery(_, block) => self.subquery(block),
             Node::Computed {

@@ -15,6 +15,8 @@ pub struct Schema {
     pub vectors: Vec<(Vec<String>, VectorMetric)>,
     /// Properties that documents have without holding them.
     pub computed: Vec<ComputedProperty>,
+    /// Whether queries may call user-defined functions; which there are, the caller knows.
+    pub functions: bool,
 }
 
 /// A property of every document that is worked out when it is asked for.

@@ -79,6 +79,11 @@ pub enum DocumentsError {
         "The script exceeded the time that it may take; nothing of it was stored. Do less in one run: watch what the collection's functions return, and go on with another run."
     )]
     ScriptTimeout,
+    /// User-defined functions of a query took too long (408).
+    #[error(
+        "The query's user-defined functions exceeded the time that they may take: 5 seconds for one call, 15 for a page. Let a filter on an indexed property leave them fewer items."
+    )]
+    FunctionTimeout,
     /// All places for scripts were taken for long (429/3092).
     #[error("Too many scripts run at once, so nothing was done. Try again later.")]
     TooManyScripts,
@@ -141,7 +146,7 @@ impl DocumentsError {
                 StatusCode::NOT_FOUND
             }
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::QueryTimeout(_) | Self::ScriptTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::QueryTimeout(_) | Self::ScriptTimeout | Self::FunctionTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::PartitionKeyRangeGone(_) => StatusCode::GONE,
             Self::PreconditionFailed(_) | Self::PatchConditionFalse => StatusCode::PRECONDITION_FAILED,

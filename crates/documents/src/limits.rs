@@ -174,6 +174,21 @@ pub const SCRIPT_MILLISECONDS_MAX: u64 = 5_000;
 /// When a script's further operations are not accepted any more, so that it can end by itself.
 pub const SCRIPT_CLOSING_MILLISECONDS: u64 = 4_000;
 
+/// How long one call of a user-defined function may take (ours: as a stored procedure).
+pub const FUNCTION_MILLISECONDS_MAX: u64 = 5_000;
+
+/// How long all calls of user-defined functions for one page of a query may take (ours).
+pub const FUNCTIONS_MILLISECONDS_MAX: u64 = 15_000;
+
+/// Items of a query with user-defined functions that are worked on before another thread's turn (ours).
+pub const FUNCTION_BATCH_ITEMS: usize = 32;
+
+/// As [`FUNCTION_BATCH_ITEMS`], bytes of rows.
+pub const FUNCTION_BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX;
+
+/// As [`FUNCTION_BATCH_ITEMS`], time; one item may take longer.
+pub const FUNCTION_BATCH_MILLISECONDS: u64 = 100;
+
 /// Calls and loops of one script that are charged for (ours): more than any could do in its time.
 pub const SCRIPT_STEPS_MAX: u64 = 200_000_000;
 
@@ -181,7 +196,7 @@ pub const SCRIPT_STEPS_MAX: u64 = 200_000_000;
 pub const SCRIPT_WORKER_START_MILLISECONDS_MAX: u64 = 10_000;
 
 /// Time of a process' runs after which it is given no further one (ours).
-pub const SCRIPT_WORKER_MILLISECONDS_MAX: u64 = 45_000;
+pub const SCRIPT_WORKER_MILLISECONDS_MAX: u64 = 30_000;
 
 /// Runs of a process (ours), so that what an engine forgets to give back stays small.
 pub const SCRIPT_WORKER_RUNS_MAX: u32 = 1_000;

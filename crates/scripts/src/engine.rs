@@ -45,7 +45,17 @@ impl Engine {
             watched.step(STEPS_PER_LOOK);
             watched.is_stopped()
         })));
-        let context = Context::custom::<Intrinsics>(&runtime).map_err(failed)?;
+        Self::in_runtime(runtime, stop)
+    }
+
+    /// Another context in the same runtime: another world, the same bounds.
+    pub(crate) fn another(&self) -> Result<Self, ScriptError> {
+        Self::in_runtime(self.runtime.clone(), &self.stop)
+    }
+
+    fn in_runtime(runtime: Runtime, stop: &Stop) -> Result<Self, ScriptError> {
+        let context = Context::custom::<Intrinsics>(&runtime)
+            .map_err(|error| ScriptError::thrown(format!("The engine didn't start: {error}.")))?;
         let engine = Self {
             context,
             runtime,

@@ -1,5 +1,5 @@
-//! Runs server-side JavaScript within bounds: stored procedures and triggers ([`run`]), in a process
-//! that has given up everything else ([`work`]) and is told what to do over a socket ([`Order`],
+//! Runs server-side JavaScript within bounds: stored procedures and triggers ([`run`]), and functions
+//! that queries call ([`Functions`]), in a process that has given up everything else ([`work`]) and is told what to do over a socket ([`Order`],
 //! [`Report`]). Knows nothing of HTTP, of ledgers or of time: what a script asks of its collection
 //! goes to a [`Host`], and whoever started the process kills it when its time is over.
 //!
@@ -13,6 +13,7 @@ mod confine;
 mod engine;
 mod error;
 mod frame;
+mod functions;
 mod message;
 mod run;
 mod worker;
@@ -21,6 +22,7 @@ pub use bounds::{Bounds, Stop};
 pub use confine::{PROCESSOR_SECONDS_MAX, confine};
 pub use error::{HostError, ScriptError};
 pub use frame::{Frames, LineError};
+pub use functions::{Functions, NamedFunction};
 pub use message::{ARGUMENT_BYTES_MAX, ORDER_BYTES_MAX, Order, REPORT_BYTES_MAX, Report};
 pub use run::{Host, Input, Outcome, Role, Run, run};
 pub use worker::work;

@@ -8,7 +8,7 @@
 
 use crate::engine::TEXT_BYTES_MAX;
 use crate::frame::{FrameReader, FrameWriter, LineError};
-use crate::{Bounds, Input, Outcome, Role, ScriptError};
+use crate::{Bounds, Input, NamedFunction, Outcome, Role, ScriptError};
 
 /// Longest frame to a worker, bytes: a script's text with the request's body twice, whose numbers may
 /// be written longer than they came, or a page of items.
@@ -20,6 +20,10 @@ pub const REPORT_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Longest argument of an operation that a script asks for, bytes; more than a document and more
 /// than a query may have.
 pub const ARGUMENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Most functions that are loaded at once, and most arguments of one call.
+const FUNCTIONS_MAX: u64 = 64;
+const ARGUMENTS_MAX: u64 = 4_096;
 
 /// Longest name of an operation, bytes.
 const NAME_BYTES_MAX: usize = 32;
@@ -52,6 +56,23 @@ pub enum Order {
     },
     /// From now on no operation of the script is accepted.
     Close,
+    /// Load functions that a query calls. Also while an operation is done for a script, whose query
+    /// it is.
+    Load {
+        /// The functions.
+        functions: Vec<NamedFunction>,
+        /// What they may use, together.
+        bounds: Bounds,
+    },
+    /// Call one of them.
+    Apply {
+        /// Which, in the order in which they were loaded.
+        function: u32,
+        /// Its arguments, JSON; none is undefined.
+        arguments: Vec<Option<String>>,
+    },
+    /// They are called no more.
+    Forget,
 }
 
 /// What a worker tells.
@@ -79,6 +100,15 @@ pub enum Report {
     },
     /// The text was looked at.
     Checked(Result<(), ScriptError>),
+    /// The functions were loaded.
+    Loaded(Result<(), ScriptError>),
+    /// A function was called; what it gave, said to be JSON, none being undefined.
+    Applied(Result<Option<String>, ScriptError>),
+    /// The functions are gone.
+    Forgotten {
+        /// Calls and loops, as the worker says.
+        steps: u64,
+    },
 }
 
 fn write_bounds(frame: &mut FrameWriter, bounds: &Bounds) {
@@ -117,7 +147,7 @@ impl Order {
                 frame.text(&input.id).text(&input.source);
                 frame.text(&input.self_link).text(&input.alt_link);
                 frame.optional(input.operation_type.as_deref());
-                frame.text(&input.parameters);
+                frame.text(&input.parameters).text(&input.request_headers);
                 frame.optional(input.request_body.as_deref());
                 frame.optional(input.response_body.as_deref()).finish()
             }
@@ -131,6 +161,29 @@ impl Order {
                 FrameWriter::new(4).number((*number).into()).text(body).finish()
             }
             Self::Close => FrameWriter::new(5).finish(),
+            Self::Load { functions, bounds } => {
+                let mut frame = FrameWriter::new(6);
+                write_bounds(&mut frame, bounds);
+                frame.number(functions.len() as u64);
+                for function in functions {
+                    frame.text(&function.id).text(&function.source);
+                }
+                frame.finish()
+            }
+            Self::Apply {
+                function,
+                arguments,
+            } => {
+                let mut frame = FrameWriter::new(7);
+                frame
+                    .number(u64::from(*function))
+                    .number(arguments.len() as u64);
+                for argument in arguments {
+                    frame.optional(argument.as_deref());
+                }
+                frame.finish()
+            }
+            Self::Forget => FrameWriter::new(8).finish(),
         }
     }
 
@@ -156,6 +209,7 @@ impl Order {
                     alt_link: frame.text(most)?,
                     operation_type: frame.optional(most)?,
                     parameters: frame.text(most)?,
+                    request_headers: frame.text(most)?,
                     request_body: frame.optional(most)?,
                     response_body: frame.optional(most)?,
                 };
@@ -175,11 +229,54 @@ impl Order {
                 body: frame.text(most)?,
             },
             5 => Self::Close,
+            6 => Self::Load {
+                bounds: read_bounds(&mut frame)?,
+                functions: (0..count(&mut frame, FUNCTIONS_MAX)?)
+                    .map(|_| {
+                        Ok(NamedFunction {
+                            id: frame.text(most)?,
+                            source: frame.text(most)?,
+                        })
+                    })
+                    .collect::<Result<_, LineError>>()?,
+            },
+            7 => Self::Apply {
+                function: u32::try_from(frame.number()?)
+                    .map_err(|_| LineError::Malformed("a function that is none"))?,
+                arguments: (0..count(&mut frame, ARGUMENTS_MAX)?)
+                    .map(|_| frame.optional(most))
+                    .collect::<Result<_, LineError>>()?,
+            },
+            8 => Self::Forget,
             _ => return Err(LineError::Malformed("an order that isn't known")),
         };
         frame.finish()?;
         Ok(order)
     }
+}
+
+fn count(frame: &mut FrameReader<'_>, most: u64) -> Result<u64, LineError> {
+    match frame.number()? {
+        count if count <= most => Ok(count),
+        _ => Err(LineError::Malformed("too many of something")),
+    }
+}
+
+/// A step that is well done or failed, and what comes after its tag.
+fn write_found(frame: &mut FrameWriter, found: &Result<(), ScriptError>) {
+    match found {
+        Ok(()) => {
+            frame.byte(0);
+        }
+        Err(error) => write_error(frame, error),
+    }
+}
+
+fn read_found(frame: &mut FrameReader<'_>) -> Result<Result<(), ScriptError>, LineError> {
+    Ok(match frame.byte()? {
+        0 => Ok(()),
+        tag => Err(read_error(tag, frame)?),
+    })
 }
 
 fn write_error(frame: &mut FrameWriter, error: &ScriptError) {
@@ -248,14 +345,25 @@ impl Report {
             }
             Self::Checked(found) => {
                 let mut frame = FrameWriter::new(5);
-                match found {
-                    Ok(()) => {
-                        frame.byte(0);
+                write_found(&mut frame, found);
+                frame.finish()
+            }
+            Self::Loaded(found) => {
+                let mut frame = FrameWriter::new(6);
+                write_found(&mut frame, found);
+                frame.finish()
+            }
+            Self::Applied(applied) => {
+                let mut frame = FrameWriter::new(7);
+                match applied {
+                    Ok(text) => {
+                        frame.byte(0).optional(text.as_deref());
                     }
                     Err(error) => write_error(&mut frame, error),
                 }
                 frame.finish()
             }
+            Self::Forgotten { steps } => FrameWriter::new(8).number(*steps).finish(),
         }
     }
 
@@ -283,10 +391,15 @@ impl Report {
                     tag => Err(read_error(tag, &mut frame)?),
                 },
             },
-            5 => Self::Checked(match frame.byte()? {
-                0 => Ok(()),
+            5 => Self::Checked(read_found(&mut frame)?),
+            6 => Self::Loaded(read_found(&mut frame)?),
+            7 => Self::Applied(match frame.byte()? {
+                0 => Ok(frame.optional(bounds.result_bytes)?),
                 tag => Err(read_error(tag, &mut frame)?),
             }),
+            8 => Self::Forgotten {
+                steps: frame.number()?,
+            },
             _ => return Err(LineError::Malformed("a report that isn't known")),
         };
         frame.finish()?;
@@ -331,6 +444,7 @@ mod tests {
             alt_link: "a".to_owned(),
             operation_type: Some("Create".to_owned()),
             parameters: "[]".to_owned(),
+            request_headers: "{}".to_owned(),
             request_body: None,
             response_body: Some("{}".to_owned()),
         };
@@ -349,6 +463,18 @@ mod tests {
                 body: "there".to_owned(),
             },
             Order::Close,
+            Order::Load {
+                functions: vec![NamedFunction {
+                    id: "f".to_owned(),
+                    source: "s".to_owned(),
+                }],
+                bounds: BOUNDS,
+            },
+            Order::Apply {
+                function: 3,
+                arguments: vec![None, Some("1".to_owned())],
+            },
+            Order::Forget,
         ];
         for order in orders {
             assert_eq!(Order::decode(&order.encode()[4..]), Ok(order));
@@ -369,6 +495,12 @@ mod tests {
             ended(Err(thrown(None)), ""),
             ended(Err(thrown(Some(65_535))), ""),
             ended(Err(ScriptError::Stopped), ""),
+            Report::Loaded(Ok(())),
+            Report::Loaded(Err(thrown(Some(1)))),
+            Report::Applied(Ok(None)),
+            Report::Applied(Ok(Some("12345".to_owned()))),
+            Report::Applied(Err(thrown(None))),
+            Report::Forgotten { steps: 7 },
             Report::Checked(Ok(())),
             Report::Checked(Err(ScriptError::Syntax("x".to_owned()))),
             Report::Checked(Err(ScriptError::ResultTooLarge {
@@ -412,6 +544,7 @@ mod tests {
             Report::Unable("x".repeat(TEXT_BYTES_MAX + 1)),
             name,
             argument,
+            Report::Applied(Ok(Some("123456".to_owned()))),
         ] {
             let refused = Report::decode(&report.encode()[4..], &BOUNDS);
             assert!(matches!(refused, Err(LineError::Malformed(_))), "{refused:?}");

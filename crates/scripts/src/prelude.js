@@ -188,32 +188,34 @@
     };
   }
 
-  const noHeader = () => {
-    throw fail(400, "Headers can't be set by scripts on this server.");
+  // A message is a few named values, of which the script may set some; headers are only read.
+  const message = (values, writable, changed, headers) => {
+    const known = (name) => Object.hasOwn(values, name) || Object.hasOwn(headers, String(name).toLowerCase());
+    const set = (name, value) => {
+      if (!writable.includes(name)) throw known(name) ? fail(403, `Not a writable property: ${name}`) : fail(400, `Cannot set new values: ${name}`);
+      values[name] = value;
+      changed[name] = true;
+    };
+    const append = (name, value) => {
+      const old = values[name];
+      set(name, old === undefined || old === null ? value : old + value);
+    };
+    return {
+      getBody: () => values.Body,
+      getOperationType: () => values.OperationType,
+      getValue: (name) => (Object.hasOwn(values, name) ? values[name] : headers[String(name).toLowerCase()]),
+      setBody: (value) => set("Body", value),
+      setValue: set,
+      appendBody: (value) => append("Body", value),
+      appendValue: append,
+    };
   };
   const pre = input.role === "pre-trigger";
-  let [requestBody, responseBody] = [input.requestBody, input.responseBody];
-  let requestChanged = false;
-  const request = {
-    getBody: () => requestBody,
-    getOperationType: () => input.operationType,
-    getValue: () => undefined,
-    setBody(body) {
-      if (!pre) throw fail(400, "The request's body can be set in a pre-trigger only.");
-      requestBody = body;
-      requestChanged = true;
-    },
-    setValue: noHeader,
-  };
-  const response = {
-    getBody: () => responseBody,
-    getOperationType: () => input.operationType,
-    getValue: () => undefined,
-    setBody(body) {
-      responseBody = body;
-    },
-    setValue: noHeader,
-  };
+  const requestValues = { Body: input.requestBody, OperationType: input.operationType };
+  const responseValues = { Body: input.responseBody, OperationType: input.operationType };
+  const [requestChanged, responseChanged] = [{}, {}];
+  const request = message(requestValues, pre ? ["Body"] : [], requestChanged, input.requestHeaders);
+  const response = message(responseValues, pre ? [] : ["Body"], responseChanged, {});
   const getResponse = () => {
     if (pre) throw fail(400, "A pre-trigger has no response.");
     return response;
@@ -268,7 +270,7 @@
     check() {
       if (failure) throw failure.error;
     },
-    requestBody: () => (requestChanged ? stringify(requestBody) : undefined),
-    responseBody: () => stringify(responseBody),
+    requestBody: () => (requestChanged.Body ? stringify(requestValues.Body) : undefined),
+    responseBody: () => (responseChanged.Body ? stringify(responseValues.Body) : undefined),
   };
 });

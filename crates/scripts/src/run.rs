@@ -35,10 +35,12 @@ pub struct Input {
     pub self_link: String,
     /// `dbs/{id}/colls/{id}`.
     pub alt_link: String,
-    /// `Create`, `Replace`, `Upsert`, `Delete`; of triggers.
+    /// `Create`, `Replace`, `Upsert`, `Patch`, `Delete`; of triggers.
     pub operation_type: Option<String>,
     /// The function's arguments: a JSON array.
     pub parameters: String,
+    /// The request's headers that the script may know: a JSON object by names in lower case.
+    pub request_headers: String,
     /// What the request is about.
     pub request_body: Option<String>,
     /// What the operation before a post-trigger answers.
@@ -50,7 +52,7 @@ pub struct Input {
 pub struct Outcome {
     /// What a pre-trigger set.
     pub request_body: Option<String>,
-    /// What a procedure set, or what a post-trigger left.
+    /// What a procedure or a post-trigger set.
     pub response_body: Option<String>,
 }
 
@@ -217,6 +219,7 @@ fn world<'js>(
         Role::PostTrigger => "post-trigger",
     };
     known.set("role", role)?;
+    known.set("requestHeaders", ctx.json_parse(input.request_headers.as_str())?)?;
     for (name, body) in [
         ("requestBody", &input.request_body),
         ("responseBody", &input.response_body),

@@ -14,7 +14,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use crate::confine::confine;
 use crate::frame::Frames;
 use crate::message::{ARGUMENT_BYTES_MAX, ORDER_BYTES_MAX, Order, Report};
-use crate::{Host, HostError, Stop, check, run};
+use crate::{Bounds, Functions, Host, HostError, NamedFunction, Stop, check, run};
 
 /// How much is read at once, bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -55,13 +55,53 @@ pub fn work() -> ExitCode {
             Ok(Some(Order::Check { source, bounds })) => {
                 Report::Checked(check(&source, &bounds, &Stop::default()))
             }
+            Ok(Some(Order::Load { functions, bounds })) => {
+                match serve_functions(&mut line.borrow_mut(), &functions, &bounds) {
+                    Ok(_) => continue,
+                    Err(_) => return ExitCode::FAILURE,
+                }
+            }
             // Meant for a run that ended meanwhile.
             Ok(Some(Order::Close)) => continue,
             Ok(None) => return ExitCode::SUCCESS,
-            Ok(Some(Order::Reply(_) | Order::Refusal { .. })) | Err(_) => return ExitCode::FAILURE,
+            Ok(Some(Order::Reply(_) | Order::Refusal { .. } | Order::Apply { .. } | Order::Forget)) | Err(_) => {
+                return ExitCode::FAILURE;
+            }
         };
         if line.borrow().send(&report).is_err() {
             return ExitCode::FAILURE;
+        }
+    }
+}
+
+/// Loads functions and calls them until they are to be forgotten; whether the run that their query
+/// belongs to was closed meanwhile.
+fn serve_functions(line: &mut Line, functions: &[NamedFunction], bounds: &Bounds) -> io::Result<bool> {
+    let stop = Stop::default();
+    let mut closed = false;
+    let loaded = Functions::load(functions, bounds, &stop);
+    let told = loaded.as_ref().map(|_| ()).map_err(Clone::clone);
+    line.send(&Report::Loaded(told))?;
+    loop {
+        match line.receive()? {
+            Some(Order::Apply {
+                function,
+                arguments,
+            }) => {
+                let function = usize::try_from(function).unwrap_or(usize::MAX);
+                let applied = match &loaded {
+                    Ok(functions) => functions.apply(function, &arguments),
+                    Err(error) => Err(error.clone()),
+                };
+                line.send(&Report::Applied(applied))?;
+            }
+            Some(Order::Close) => closed = true,
+            Some(Order::Forget) => {
+                drop(loaded);
+                line.send(&Report::Forgotten { steps: stop.steps() })?;
+                return Ok(closed);
+            }
+            _ => return Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }
@@ -146,6 +186,12 @@ impl Host for Asks {
                 Ok(Some(Order::Refusal { number, body })) => Err(HostError::Refused { number, body }),
                 Ok(Some(Order::Close)) => {
                     self.closed = true;
+                    continue;
+                }
+                // The query that was asked for calls functions.
+                Ok(Some(Order::Load { functions, bounds })) => {
+                    let closed = serve_functions(&mut line, &functions, &bounds);
+                    self.closed |= closed.map_err(|_| HostError::Stop)?;
                     continue;
                 }
                 Ok(_) | Err(_) => Err(HostError::Stop),

@@ -66,6 +66,7 @@ fn input(source: &str, parameters: &Value) -> Input {
         alt_link: "dbs/d/colls/c".to_owned(),
         operation_type: None,
         parameters: parameters.to_string(),
+        request_headers: "{}".to_owned(),
         request_body: None,
         response_body: None,
     }

@@ -8,10 +8,11 @@ use super::scope::{Entry, Resolved, entry_at, resolve};
 use super::{Compiler, Compiling, error_at};
 use crate::aggregate::AggregateKind;
 use crate::ast::{BinaryOp, Expr, ExprKind, Span, Step, UnaryOp};
+use crate::compiled::FunctionName;
 use crate::error::code;
 use crate::eval::{Env, eval};
 use crate::functions::{self, FunctionSpec, like::LikePattern, vector};
-use crate::limits::{CONSTANT_BYTES_MAX, IN_LIST_ITEMS_MAX};
+use crate::limits::{CONSTANT_BYTES_MAX, FUNCTION_MENTIONS_MAX, IN_LIST_ITEMS_MAX};
 use crate::program::{AggregateNode, Node, NodeStep, PatternNode};
 use crate::value::{compare_values, value_bytes};
 
@@ -312,22 +313,50 @@ impl Compiler<'_> {
     }
 
     fn call(&mut self, udf: bool, name: &str, args: &[Expr], span: Span) -> Compiling<Node> {
-        if !udf {
-            if let Some(kind) = AggregateKind::named(name) {
-                return self.aggregate(kind, name, args, span);
-            }
-            if name.eq_ignore_ascii_case("IIF")
-                && let [test, then, otherwise] = args
-            {
-                return self.conditional(test, then, otherwise);
-            }
+        if udf {
+            let index = self.user_defined(name, span)?;
+            return self.all(args).map(|args| Node::Function { index, args });
         }
-        if !udf && name.eq_ignore_ascii_case(vector::NAME) {
+        if let Some(kind) = AggregateKind::named(name) {
+            return self.aggregate(kind, name, args, span);
+        }
+        if name.eq_ignore_ascii_case("IIF")
+            && let [test, then, otherwise] = args
+        {
+            return self.conditional(test, then, otherwise);
+        }
+        if name.eq_ignore_ascii_case(vector::NAME) {
             return self.vector_distance(args, span).map(|(call, _)| call);
         }
-        let function = function(udf, name, args.len(), span)?;
+        let function = function(name, args.len(), span)?;
         self.impure |= !function.pure;
         self.all(args).map(|args| Node::Call { function, args })
+    }
+
+    /// The place of a user-defined function among those that the query calls. What it gives may be
+    /// another value each time, and no index holds it.
+    fn user_defined(&mut self, name: &str, span: Span) -> Compiling<usize> {
+        if !self.schema.functions {
+            let message = format!("User-defined functions can't be called here: 'udf.{name}'.");
+            return Err(error_at(span, code::NOT_SUPPORTED, message));
+        }
+        self.impure = true;
+        self.function_mentions += 1;
+        if self.function_mentions > FUNCTION_MENTIONS_MAX {
+            let message = format!(
+                "The SQL query exceeded the maximum number of user-defined functions. The allowed limit is {FUNCTION_MENTIONS_MAX}."
+            );
+            return Err(error_at(span, code::FUNCTION_COUNT, message));
+        }
+        let known = self.functions.iter().position(|known| known.name == name);
+        Ok(known.unwrap_or_else(|| {
+            self.functions.push(FunctionName {
+                name: name.to_owned(),
+                start: span.start,
+                end: span.end,
+            });
+            self.functions.len() - 1
+        }))
     }
 
     fn aggregate(&mut self, kind: AggregateKind, name: &str, args: &[Expr], span: Span) -> Compiling<Node> {
@@ -381,11 +410,7 @@ impl Compiler<'_> {
 }
 
 /// The function of a call, if there is one that takes so many arguments.
-fn function(udf: bool, name: &str, count: usize, span: Span) -> Compiling<&'static FunctionSpec> {
-    if udf {
-        let message = format!("User-defined functions are not supported by this server: 'udf.{name}'.");
-        return Err(error_at(span, code::NOT_SUPPORTED, message));
-    }
+fn function(name: &str, count: usize, span: Span) -> Compiling<&'static FunctionSpec> {
     if let Some(function) = functions::named(name) {
         check_count(name, count, function.least, function.most, span)?;
         return Ok(function);
@@ -499,6 +524,7 @@ fn is_constant(node: &Node) -> bool {
         | Node::Subquery(..)
         | Node::GroupKey { .. }
         | Node::Aggregate { .. }
+        | Node::Function { .. }
         | Node::Computed { .. } => false,
         Node::Path { base, steps } => {
             leaf(base)

@@ -20,7 +20,7 @@ use self::scope::{Entry, Group, entry_at};
 use crate::ast::{
     Count, CountKind, Expr, ExprKind, FromItem, OrderTerm, Projection, Query, Source, Span, Step,
 };
-use crate::compiled::EvalContext;
+use crate::compiled::{EvalContext, FunctionName};
 use crate::error::{SqlError, code};
 use crate::eval::Runtime;
 use crate::limits::{CONSTANT_BYTES_MAX, JOINS_PER_QUERY_MAX, ROW_COUNT_MAX};
@@ -38,7 +38,9 @@ pub(crate) fn compile(query: &Query, parameters: &[(String, Value)], schema: &Sc
         .iter()
         .map(|(name, value)| (name.strip_prefix('@').unwrap_or(name).to_owned(), value.clone()))
         .collect();
-    compiler.program(query)
+    let mut program = compiler.program(query)?;
+    program.functions = compiler.functions;
+    Ok(program)
 }
 
 /// The expression of a computed property, over one frame that is the document; and whether it
@@ -76,6 +78,9 @@ struct Compiler<'s> {
     computed: HashMap<String, Arc<Node>>,
     /// Evaluates constants, all of them within the work of one document.
     constants: Runtime,
+    /// The user-defined functions that were named.
+    functions: Vec<FunctionName>,
+    function_mentions: usize,
     /// For parameters and folded values.
     constant_bytes_left: usize,
 }
@@ -89,10 +94,15 @@ impl<'s> Compiler<'s> {
             in_aggregate: false,
             impure: false,
             computed: HashMap::new(),
-            constants: Runtime::new(EvalContext {
-                now: jiff::Timestamp::UNIX_EPOCH,
-                random_seed: 0,
-            }),
+            constants: Runtime::new(
+                EvalContext {
+                    now: jiff::Timestamp::UNIX_EPOCH,
+                    random_seed: 0,
+                },
+                None,
+            ),
+            functions: Vec::new(),
+            function_mentions: 0,
             constant_bytes_left: CONSTANT_BYTES_MAX,
         }
     }
@@ -125,6 +135,7 @@ impl<'s> Compiler<'s> {
             block,
             access,
             reads,
+            functions: Vec::new(),
         })
     }
 

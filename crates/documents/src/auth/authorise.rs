@@ -164,6 +164,9 @@ fn confined(operation: Operation, call: &Call<'_>, grant: &Grant) -> Result<(), 
     {
         return Err(insufficient("it is for one item"));
     }
+    if grant.item.is_some() && call.has_triggers() {
+        return Err(insufficient("it is for one item, and a trigger may write others"));
+    }
     let Some(allowed) = &grant.partition_key else {
         return Ok(());
     };

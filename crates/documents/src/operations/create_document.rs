@@ -1,13 +1,16 @@
 //! Create Document.
 
 use super::item_action::{self, Action, ItemAction};
+use super::triggers::{self, Write};
 use crate::error::DocumentsError;
 use crate::store::items::NewDocument;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
-    call.refuse_triggers()?;
+    if call.has_triggers() {
+        return triggers::run(call, Write::Create).await;
+    }
     let container = call.container().await?;
     let new = NewDocument::from_text(call.body_text()?)?.directed(call.indexing_directive()?);
     let key = call.document_key(&container, new.value())?;

@@ -1,12 +1,15 @@
 //! Delete Document.
 
 use super::item_action::{self, Action, ItemAction};
+use super::triggers::{self, Write};
 use crate::error::DocumentsError;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
-    call.refuse_triggers()?;
+    if call.has_triggers() {
+        return triggers::run(call, Write::Delete).await;
+    }
     let container = call.container().await?;
     let key = call.item_key(&container)?;
     let id = call.segment(5).to_owned();

@@ -4,14 +4,12 @@
 //! the beginning, within the time of one run.
 
 use http::StatusCode;
-use ledger::LedgerError;
 use scripts::{Input, Role};
 use serde_json::Value;
 
 use crate::error::DocumentsError;
 use crate::limits::COMMIT_ATTEMPTS_MAX;
 use crate::scripting::{self, Deadline, Session};
-use crate::store::keys::{ConflictCause, conflict_cause};
 use crate::store::scripts::{ScriptKind, no_script};
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
@@ -21,6 +19,7 @@ use crate::wire::headers;
 const NO_RESPONSE: &str = "\"\"";
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
+    call.refuse_triggers()?;
     let documents = call.documents;
     let mut container = call.container().await?;
     let key = call.item_key(&container)?;
@@ -43,6 +42,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
             alt_link: container.name_path(),
             operation_type: None,
             parameters: parameters.clone(),
+            request_headers: call.headers_for_scripts(),
             request_body: Some(parameters.clone()),
             response_body: None,
         };
@@ -50,20 +50,8 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
         let ended = scripting::run(input, &mut session, &mut place, deadline).await;
         let ended = ended.map_err(|error| without_log(error, logs))?;
         charge += session.charge;
-        let sequence = if session.tx.is_empty() {
-            snapshot.sequence()
-        } else {
-            match documents.ledger.commit(session.tx).await {
-                Ok(committed) => committed.sequence,
-                Err(LedgerError::Conflict(conflict)) => {
-                    if conflict_cause(&conflict.key) == ConflictCause::Container {
-                        documents.catalog.forget(&container);
-                        container = documents.latest(&container).await?;
-                    }
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            }
+        let Some(sequence) = session.commit(&mut container).await? else {
+            continue;
         };
         let body = ended.outcome.response_body;
         let body = body.unwrap_or_else(|| NO_RESPONSE.to_owned());
@@ -80,7 +68,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
 }
 
 /// Logs are told to who asked for them.
-fn without_log(error: DocumentsError, logs: bool) -> DocumentsError {
+pub(super) fn without_log(error: DocumentsError, logs: bool) -> DocumentsError {
     match error {
         DocumentsError::Script { message, number, .. } if !logs => DocumentsError::Script {
             message,

@@ -65,6 +65,7 @@ mod replace_trigger;
 mod replace_user;
 mod replace_user_defined_function;
 mod script_resource;
+mod triggers;
 mod upsert_document;
 
 use crate::error::DocumentsError;

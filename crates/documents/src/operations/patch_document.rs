@@ -1,13 +1,16 @@
 //! Patch Document: a partial update.
 
 use super::item_action::{self, Action, ItemAction};
+use super::triggers::{self, Write};
 use crate::error::DocumentsError;
 use crate::rules::patch;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
-    call.refuse_triggers()?;
+    if call.has_triggers() {
+        return triggers::run(call, Write::Patch).await;
+    }
     let container = call.container().await?;
     let patch = patch::parse(&call.json_body()?, &container.partition_key.paths)?;
     let key = call.item_key(&container)?;

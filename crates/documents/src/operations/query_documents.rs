@@ -4,6 +4,7 @@
 use crate::error::DocumentsError;
 use crate::query::{Rows, metrics};
 use crate::rules::charge;
+use crate::scripting::Seat;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 use crate::wire::headers;
@@ -15,13 +16,13 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let request = call.items_request(&container)?;
     let page = call
         .documents
-        .query_items(snapshot.as_ref(), &request, &sql, &parameters, Rows::text())
+        .query_items(snapshot.as_ref(), &request, &sql, &parameters, Rows::text(), &mut Seat::Own)
         .await?;
     let charge = charge::page(
         page.counters.bytes_loaded,
         page.counters.items_loaded,
         page.counters.index_keys,
-    );
+    ) + charge::functions(page.counters.function_steps);
     let count = page.rows.count();
     let text = page.rows.into_text();
     let mut answer = Answer::documents(&container.rid, &text, count, charge);

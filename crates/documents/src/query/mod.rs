@@ -5,6 +5,7 @@
 //! again, so a wrong choice costs time and never changes an answer. Items that were kept out of the
 //! index are found or not by what the query asks, not by what was chosen.
 
+mod candidates;
 mod continuation;
 mod cursor;
 mod intersection;
@@ -12,9 +13,11 @@ pub(crate) mod metrics;
 mod ordered;
 mod page;
 mod plan;
+mod pushing;
 mod resources;
 mod rows;
 mod source;
+mod with_functions;
 
 use std::sync::Arc;
 
@@ -25,6 +28,7 @@ use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX};
 use crate::rules::partition_key::PartitionKey;
+use crate::scripting::Seat;
 use crate::store::Container;
 
 pub(crate) use continuation::FeedToken;
@@ -97,7 +101,7 @@ impl Documents {
             measured: false,
         };
         let page = self
-            .query_items(snapshot.as_ref(), &request, sql, parameters, Rows::values())
+            .query_items(snapshot.as_ref(), &request, sql, parameters, Rows::values(), &mut Seat::Own)
             .await?;
         Ok(QueryPage {
             rows: page.rows.into_values(),

@@ -1,17 +1,22 @@
 //! Runs one page of a query or of a read feed.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use documents_sql::{Compiled, EvalContext, Flow, OrderMode};
+use documents_sql::{Compiled, EvalContext, Flow, Functions, OrderMode, Query};
 use ledger::{Clock, Snapshot};
 use serde_json::Value;
+
+use super::candidates::{Candidate, Next, Source, token_at};
 
 use super::continuation::FeedToken;
 use super::cursor::Numbers;
 use super::intersection::Intersection;
 use super::metrics::Timings;
-use super::ordered::{OrderedSource, Position, Step};
+use super::ordered::{OrderedSource, Position};
 use super::plan::{Narrowing, Scope, finds_unindexed, index_order, narrowing, order_range};
+use super::pushing::Pushing;
 use super::rows::Rows;
 use super::source::NumberSource;
 use crate::Documents;
@@ -20,8 +25,8 @@ use crate::limits::{
     BLOCKING_QUERY_SECONDS_MAX, PAGE_MILLISECONDS_MAX, QUERY_MEMORY_BYTES_MAX, RANGE_NUMBERS_BESIDE_MAX,
     RANGE_NUMBERS_MAX, SORT_MATCHES_MAX,
 };
+use crate::scripting::{FunctionCalls, Seat};
 use crate::store::Container;
-use crate::store::records::ItemRecord;
 
 /// Documents between two chances for other tasks.
 const YIELD_EVERY: u64 = 64;
@@ -51,6 +56,8 @@ pub(crate) struct Counters {
     pub(crate) conjuncts_used: Vec<usize>,
     /// Whether the index of the ORDER BY path gave the order.
     pub(crate) ordered_by_index: bool,
+    /// Calls and loops of user-defined functions.
+    pub(crate) function_steps: u64,
     pub(super) timings: Timings,
     started: Duration,
 }
@@ -62,7 +69,11 @@ impl Counters {
     }
 
     pub(super) fn is_over_time(&self, clock: &dyn Clock) -> bool {
-        clock.monotonic().saturating_sub(self.started) > Duration::from_millis(PAGE_MILLISECONDS_MAX)
+        self.age(clock) > Duration::from_millis(PAGE_MILLISECONDS_MAX)
+    }
+
+    fn age(&self, clock: &dyn Clock) -> Duration {
+        clock.monotonic().saturating_sub(self.started)
     }
 }
 
@@ -76,76 +87,23 @@ pub(crate) struct Page {
     pub(crate) compiled: Option<Compiled>,
 }
 
-enum Source<'a> {
-    ByNumber(NumberSource<'a>),
-    Ordered(OrderedSource<'a>),
+/// A query, compiled.
+pub(super) struct Asked<'a> {
+    pub(super) compiled: &'a Compiled,
+    query: &'a Query,
+    /// Ties tokens to it.
+    hash: u64,
 }
 
-/// An item to push, and what a token needs to come back to it.
-struct Candidate {
-    number: u64,
-    record: ItemRecord,
-    /// What the query looks at of it, at least.
-    document: Value,
-    position: Option<Position>,
-}
-
-enum Next {
-    Candidate(Candidate),
-    Pause(Position),
-    End,
-}
-
-impl Source<'_> {
-    async fn next(
-        &mut self,
-        snapshot: &dyn Snapshot,
-        counters: &mut Counters,
-        clock: &dyn Clock,
-        properties: Option<&[String]>,
-    ) -> Result<Next, DocumentsError> {
-        match self {
-            Self::ByNumber(source) => match source.next(snapshot, counters).await? {
-                Some((number, record)) => {
-                    let document = record.parse_properties(properties)?;
-                    Ok(Next::Candidate(Candidate {
-                        number,
-                        record,
-                        document,
-                        position: None,
-                    }))
-                }
-                None => Ok(Next::End),
-            },
-            Self::Ordered(source) => match source.next(snapshot, counters, clock).await? {
-                Step::Item(item) => Ok(Next::Candidate(Candidate {
-                    number: item.number,
-                    record: item.record,
-                    document: item.document,
-                    position: Some(item.position),
-                })),
-                Step::Pause(position) => Ok(Next::Pause(position)),
-                Step::End => Ok(Next::End),
-            },
-        }
-    }
-}
-
-fn token_at(position: Option<&Position>, number: u64, rows: u32) -> FeedToken {
-    match position {
-        None => FeedToken::ByNumber { number, rows },
-        Some(position) => FeedToken::Ordered {
-            undefined: position.undefined,
-            position: position.bytes.clone(),
-            entries: position.entries,
-            number,
-            rows,
-        },
-    }
+/// Why no further item is pushed.
+enum Ended {
+    Whole,
+    /// Another page goes on there.
+    Paused(FeedToken),
 }
 
 impl Documents {
-    /// Runs one page of a query.
+    /// Runs one page of a query. `seat` is where its functions are called, if it calls any.
     pub(crate) async fn query_items(
         &self,
         snapshot: &dyn Snapshot,
@@ -153,29 +111,42 @@ impl Documents {
         sql: &str,
         parameters: &[(String, Value)],
         rows: Rows,
+        seat: &mut Seat<'_>,
     ) -> Result<Page, DocumentsError> {
-        let timings = Timings::new(&self.clock, request.measured);
+        let mut timings = Timings::new(&self.clock, request.measured);
         let begun = timings.now();
-        let mut page = self
-            .run_page(snapshot, request, sql, parameters, rows, timings)
-            .await?;
+        let query = self.queries.parse(sql)?;
+        let compiled = Compiled::compile_for(&query, parameters, &request.container.schema)?;
+        timings.compile = timings.since(begun);
+        let asked = Asked {
+            compiled: &compiled,
+            query: &query,
+            hash: request_hash(request, sql, parameters),
+        };
+        let mut page = if compiled.functions().is_empty() {
+            self.run_page(snapshot, request, &asked, rows, timings, None).await?
+        } else {
+            self.run_page_with_functions(snapshot, request, &asked, rows, timings, seat)
+                .await?
+        };
         page.counters.timings.total = page.counters.timings.since(begun);
         Ok(page)
     }
 
-    async fn run_page(
+    pub(super) async fn run_page(
         &self,
         snapshot: &dyn Snapshot,
         request: &ItemsRequest<'_>,
-        sql: &str,
-        parameters: &[(String, Value)],
+        asked: &Asked<'_>,
         rows: Rows,
-        mut timings: Timings,
+        timings: Timings,
+        functions: Option<Arc<FunctionCalls>>,
     ) -> Result<Page, DocumentsError> {
-        let begun = timings.now();
-        let query = self.queries.parse(sql)?;
-        let compiled = Compiled::compile_for(&query, parameters, &request.container.schema)?;
-        let hash = request_hash(request, sql, parameters);
+        let Asked {
+            compiled,
+            query,
+            hash,
+        } = *asked;
         let token = request
             .continuation
             .map(|text| FeedToken::decode(text, hash))
@@ -183,9 +154,8 @@ impl Documents {
         let access = compiled.access();
         let container = request.container;
         if request.orders_as_the_service {
-            container.order_rules.check(&container.policy, &query, access)?;
+            container.order_rules.check(&container.policy, query, access)?;
         }
-        timings.compile = timings.since(begun);
         let begun = timings.now();
         let mut counters = Counters {
             started: self.clock.monotonic(),
@@ -282,109 +252,144 @@ impl Documents {
         };
         // Rows that are whole documents, and come out as these go in, are answered as stored.
         let rows_are_stored = compiled.reads().rows_are_documents && (access.streaming || ordered);
-        let properties = properties_read(&compiled, rows_are_stored, request);
-        let mut execution = compiled.execution(context, QUERY_MEMORY_BYTES_MAX, mode);
+        let properties = properties_read(compiled, rows_are_stored, request);
+        let calls = functions.clone().map(|calls| calls as Arc<dyn Functions>);
+        let execution = compiled.execution_with(context, QUERY_MEMORY_BYTES_MAX, mode, calls);
+        let mut execution = Pushing::new(execution, functions);
         let mut page = Page {
             rows,
             continuation: None,
             counters,
             compiled: Some(compiled.clone()),
         };
-        let mut pushed = 0u64;
+        let mut looked_at = 0u64;
         let mut skipped_before_page = skip;
+        let mut waiting: VecDeque<Candidate> = VecDeque::new();
         loop {
-            let begun = page.counters.timings.now();
-            let index_before = page.counters.timings.index;
-            let next = source.next(
-                snapshot,
-                &mut page.counters,
-                self.clock.as_ref(),
-                properties.as_deref(),
-            );
-            let next = next.await?;
-            let timings = &mut page.counters.timings;
-            timings.load += timings
-                .since(begun)
-                .saturating_sub(timings.index.saturating_sub(index_before));
-            let candidate = match next {
-                Next::Candidate(candidate) => candidate,
-                Next::Pause(position) if resumable => {
-                    page.continuation = Some(token_at(Some(&position), 0, 0).encode(hash));
+            let mut ended = None;
+            while ended.is_none() && waiting.len() < execution.items_at_once() {
+                let begun = page.counters.timings.now();
+                let index_before = page.counters.timings.index;
+                let next = source.next(
+                    snapshot,
+                    &mut page.counters,
+                    self.clock.as_ref(),
+                    properties.as_deref(),
+                );
+                let next = next.await?;
+                let timings = &mut page.counters.timings;
+                timings.load += timings
+                    .since(begun)
+                    .saturating_sub(timings.index.saturating_sub(index_before));
+                let candidate = match next {
+                    Next::Candidate(candidate) => candidate,
+                    Next::Pause(position) => {
+                        ended = Some(Ended::Paused(token_at(Some(&position), 0, 0)));
+                        continue;
+                    }
+                    Next::End => {
+                        ended = Some(Ended::Whole);
+                        continue;
+                    }
+                };
+                if resumable {
+                    if page.counters.is_over_time(self.clock.as_ref()) {
+                        let token = token_at(candidate.position.as_ref(), candidate.number, 0);
+                        ended = Some(Ended::Paused(token));
+                        continue;
+                    }
+                    // The rows to leave away are those of the item at which the last page ended.
+                    if resume_number
+                        .take()
+                        .is_some_and(|number| number != candidate.number)
+                    {
+                        skipped_before_page = 0;
+                    }
+                } else if page.counters.age(self.clock.as_ref())
+                    > Duration::from_secs(BLOCKING_QUERY_SECONDS_MAX)
+                {
+                    return Err(DocumentsError::QueryTimeout(BLOCKING_QUERY_SECONDS_MAX));
+                }
+                looked_at += 1;
+                if looked_at.is_multiple_of(YIELD_EVERY) {
+                    tokio::task::yield_now().await;
+                }
+                let is_asked_for = (finds_unindexed || candidate.record.indexed)
+                    && !candidate
+                        .record
+                        .is_expired(container.default_ttl, now.as_second())
+                    && request.scope.admits(container, &candidate.document)?;
+                if is_asked_for {
+                    waiting.push_back(candidate);
+                }
+            }
+            while let Some(first) = waiting.front() {
+                // Some have waited while functions were called.
+                if resumable
+                    && execution.items_at_once() > 1
+                    && page.counters.is_over_time(self.clock.as_ref())
+                {
+                    let token = token_at(first.position.as_ref(), first.number, 0);
+                    page.continuation = Some(token.encode(hash));
                     return Ok(page);
                 }
-                Next::Pause(_) => {
+                let begun = page.counters.timings.now();
+                let rows_wanted = page.rows.missing(request.items_max).saturating_add(1);
+                let pushed = execution.push(&mut waiting, rows_wanted).await?;
+                page.counters.timings.run += page.counters.timings.since(begun);
+                page.counters.items_matched = execution.items_matched();
+                let begun = page.counters.timings.now();
+                for (candidate, rows) in pushed.items {
+                    let mut rows_of_item = 0u32;
+                    for _ in 0..rows {
+                        let Some(row) = execution.next_row() else {
+                            break;
+                        };
+                        if skipped_before_page > 0 {
+                            skipped_before_page -= 1;
+                            rows_of_item += 1;
+                            continue;
+                        }
+                        if page.rows.is_full(request.items_max) {
+                            let token = if resumable {
+                                token_at(candidate.position.as_ref(), candidate.number, rows_of_item)
+                            } else {
+                                FeedToken::Restart {
+                                    rows: skip + page.rows.count() as u64,
+                                    ordered,
+                                }
+                            };
+                            page.continuation = Some(token.encode(hash));
+                            return Ok(page);
+                        }
+                        if rows_are_stored {
+                            page.rows.add_stored(&candidate.record)?;
+                        } else {
+                            page.rows.add(row)?;
+                        }
+                        rows_of_item += 1;
+                    }
+                }
+                page.counters.timings.write += page.counters.timings.since(begun);
+                if pushed.flow == Flow::Done {
+                    ended = Some(Ended::Whole);
+                    waiting.clear();
+                }
+            }
+            match ended {
+                None => {}
+                Some(Ended::Whole) => break,
+                Some(Ended::Paused(token)) if resumable => {
+                    page.continuation = Some(token.encode(hash));
+                    return Ok(page);
+                }
+                Some(Ended::Paused(_)) => {
                     return Err(DocumentsError::QueryTimeout(PAGE_MILLISECONDS_MAX / 1_000));
                 }
-                Next::End => break,
-            };
-            if resumable {
-                if page.counters.is_over_time(self.clock.as_ref()) {
-                    let token = token_at(candidate.position.as_ref(), candidate.number, 0);
-                    page.continuation = Some(token.encode(hash));
-                    return Ok(page);
-                }
-                // The rows to leave away are those of the item at which the last page ended.
-                if resume_number
-                    .take()
-                    .is_some_and(|number| number != candidate.number)
-                {
-                    skipped_before_page = 0;
-                }
-            } else if self.clock.monotonic().saturating_sub(page.counters.started)
-                > Duration::from_secs(BLOCKING_QUERY_SECONDS_MAX)
-            {
-                return Err(DocumentsError::QueryTimeout(BLOCKING_QUERY_SECONDS_MAX));
-            }
-            pushed += 1;
-            if pushed.is_multiple_of(YIELD_EVERY) {
-                tokio::task::yield_now().await;
-            }
-            if !(finds_unindexed || candidate.record.indexed)
-                || candidate
-                    .record
-                    .is_expired(container.default_ttl, now.as_second())
-                || !request.scope.admits(container, &candidate.document)?
-            {
-                continue;
-            }
-            let begun = page.counters.timings.now();
-            let flow = execution.push(&candidate.document, candidate.number)?;
-            page.counters.timings.run += page.counters.timings.since(begun);
-            page.counters.items_matched = execution.documents_matched();
-            let begun = page.counters.timings.now();
-            let mut rows_of_item = 0u32;
-            while let Some(row) = execution.next_row() {
-                if skipped_before_page > 0 {
-                    skipped_before_page -= 1;
-                    rows_of_item += 1;
-                    continue;
-                }
-                if page.rows.is_full(request.items_max) {
-                    let token = if resumable {
-                        token_at(candidate.position.as_ref(), candidate.number, rows_of_item)
-                    } else {
-                        FeedToken::Restart {
-                            rows: skip + page.rows.count() as u64,
-                            ordered,
-                        }
-                    };
-                    page.continuation = Some(token.encode(hash));
-                    return Ok(page);
-                }
-                if rows_are_stored {
-                    page.rows.add_stored(&candidate.record)?;
-                } else {
-                    page.rows.add(row)?;
-                }
-                rows_of_item += 1;
-            }
-            page.counters.timings.write += page.counters.timings.since(begun);
-            if flow == Flow::Done {
-                break;
             }
         }
         let begun = page.counters.timings.now();
-        execution.finish()?;
+        execution.finish().await?;
         page.counters.timings.run += page.counters.timings.since(begun);
         let begun = page.counters.timings.now();
         while let Some(row) = execution.next_row() {

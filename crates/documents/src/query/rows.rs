@@ -52,6 +52,11 @@ impl Rows {
         self.count >= items_max || self.bytes >= PAGE_BYTES_MAX
     }
 
+    /// How many rows are wanted yet, as far as their number bounds them.
+    pub(super) fn missing(&self, items_max: usize) -> usize {
+        items_max.saturating_sub(self.count)
+    }
+
     fn separate(&mut self) {
         if self.count > 0 {
             self.text.push(b',');

@@ -39,6 +39,12 @@ pub(crate) fn script(steps: u64) -> f64 {
     rounded(1.0 + steps as f64 / 20_000.0)
 }
 
+/// The work of functions that a query calls; steps as in [`script`].
+#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+pub(crate) fn functions(steps: u64) -> f64 {
+    rounded(steps as f64 / 20_000.0)
+}
+
 fn rounded(charge: f64) -> f64 {
     (charge * 100.0).round() / 100.0
 }

@@ -15,6 +15,7 @@ pub(crate) fn from_resource(resource: &Value) -> Result<Schema, DocumentsError> 
     Ok(Schema {
         vectors: vectors(resource.get("vectorEmbeddingPolicy"))?,
         computed: computed(resource)?,
+        functions: true,
     })
 }
 

@@ -4,13 +4,15 @@
 //! Invariant: everything that a script writes is staged in one transaction, which whoever started
 //! the run commits after the script has ended well; nothing else of a run lasts.
 
+mod functions;
 mod process;
 mod runner;
 mod session;
 mod staged_snapshot;
 mod workers;
 
+pub(crate) use functions::{FunctionCalls, Seat};
 pub use process::ScriptWorker;
 pub(crate) use runner::{Deadline, check, run};
 pub(crate) use session::Session;
-pub(crate) use workers::Workers;
+pub(crate) use workers::{Place, Workers};

@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::Signal;
 use scripts::{Bounds, Frames, LineError, Order, REPORT_BYTES_MAX, Report};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,7 +23,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::limits::{
-    SCRIPT_MILLISECONDS_MAX, SCRIPT_WORKER_MILLISECONDS_MAX, SCRIPT_WORKER_RUNS_MAX,
+    FUNCTION_MILLISECONDS_MAX, FUNCTIONS_MILLISECONDS_MAX, SCRIPT_MILLISECONDS_MAX, SCRIPT_WORKER_MILLISECONDS_MAX, SCRIPT_WORKER_RUNS_MAX,
     SCRIPT_WORKER_START_MILLISECONDS_MAX,
 };
 
@@ -38,6 +39,8 @@ const STATUS_MILLISECONDS: u64 = 10;
 // that could come to that.
 const _: () = assert!(
     SCRIPT_WORKER_MILLISECONDS_MAX + 2 * SCRIPT_MILLISECONDS_MAX <= scripts::PROCESSOR_SECONDS_MAX * 1_000
+        && SCRIPT_WORKER_MILLISECONDS_MAX + FUNCTIONS_MILLISECONDS_MAX + 3 * FUNCTION_MILLISECONDS_MAX
+            <= scripts::PROCESSOR_SECONDS_MAX * 1_000
 );
 
 /// How a process that runs scripts is started: a program that calls [`scripts::work`].
@@ -177,6 +180,62 @@ impl Process {
         }
     }
 
+    /// Asks it something and waits for its answer, without letting anything else run on this thread;
+    /// none if that has no answer in time. The runtime's own view of the socket doesn't matter: both take
+    /// what is there, or wait.
+    pub(crate) fn ask_blocking(
+        &mut self,
+        order: &Order,
+        bounds: &Bounds,
+        until: std::time::Instant,
+    ) -> Result<Option<Report>, ProcessError> {
+        let frame = order.encode();
+        let mut rest = frame.as_slice();
+        while !rest.is_empty() {
+            match send(&self.stream, rest, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    if !self.wait_blocking(PollFlags::OUT, until)? {
+                        return Ok(None);
+                    }
+                }
+                Err(_) => return Err(self.child.how_it_ended_blocking()),
+            }
+        }
+        loop {
+            if let Some(frame) = self.frames.take()? {
+                return Ok(Some(Report::decode(&frame, bounds)?));
+            }
+            if !self.wait_blocking(PollFlags::IN, until)? {
+                return Ok(None);
+            }
+            match recv(&self.stream, self.chunk.as_mut_slice(), RecvFlags::DONTWAIT) {
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Ok((bytes, _)) if bytes > 0 => {
+                    self.frames.push(self.chunk.get(..bytes).unwrap_or_default());
+                }
+                Ok(_) | Err(_) => return Err(self.child.how_it_ended_blocking()),
+            }
+        }
+    }
+
+    /// Waits until the socket is ready; false if it isn't in time.
+    fn wait_blocking(&self, what: PollFlags, until: std::time::Instant) -> Result<bool, ProcessError> {
+        loop {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let left = Timespec::try_from(left).ok();
+            match poll(&mut [PollFd::new(&self.stream, what)], left.as_ref()) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(true),
+                Err(error) => return Err(ProcessError::Gone(error.to_string())),
+            }
+        }
+    }
+
     /// Takes a place, which is free again when it leaves it or is gone for sure.
     pub(crate) fn take_place(&mut self, permit: OwnedSemaphorePermit) {
         self.child.permit = Some(permit);
@@ -220,18 +279,34 @@ impl KilledOnDrop {
     /// Why its socket has ended.
     async fn how_it_ended(&mut self) -> ProcessError {
         for _ in 0..STATUS_ATTEMPTS {
-            let child = self.child.as_mut();
-            if let Some(status) = child.and_then(|child| child.try_wait().ok().flatten()) {
-                let killed = [Signal::KILL, Signal::TERM].map(|signal| Some(signal.as_raw()));
-                return if killed.contains(&status.signal()) {
-                    ProcessError::Killed(status.to_string())
-                } else {
-                    ProcessError::Gone(status.to_string())
-                };
+            if let Some(ended) = self.ended() {
+                return ended;
             }
             tokio::time::sleep(Duration::from_millis(STATUS_MILLISECONDS)).await;
         }
         ProcessError::Gone("it closed its socket".to_owned())
+    }
+
+    /// As [`Self::how_it_ended`], on a thread that may block.
+    fn how_it_ended_blocking(&mut self) -> ProcessError {
+        for _ in 0..STATUS_ATTEMPTS {
+            if let Some(ended) = self.ended() {
+                return ended;
+            }
+            std::thread::sleep(Duration::from_millis(STATUS_MILLISECONDS));
+        }
+        ProcessError::Gone("it closed its socket".to_owned())
+    }
+
+    /// How the process ended, if it did.
+    fn ended(&mut self) -> Option<ProcessError> {
+        let status = self.child.as_mut()?.try_wait().ok().flatten()?;
+        let killed = [Signal::KILL, Signal::TERM].map(|signal| Some(signal.as_raw()));
+        Some(if killed.contains(&status.signal()) {
+            ProcessError::Killed(status.to_string())
+        } else {
+            ProcessError::Gone(status.to_string())
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use scripts::{Bounds, HostError, Input, Order, Outcome, Report, ScriptError};
 use tokio::time::Instant;
 
+use super::functions::Seat;
 use super::process::ProcessError;
 use super::session::Session;
 use super::workers::Place;
@@ -15,7 +16,7 @@ use crate::limits::{
     SCRIPT_RESULT_BYTES_MAX, SCRIPT_STACK_BYTES_MAX, SCRIPT_STEPS_MAX,
 };
 
-const BOUNDS: Bounds = Bounds {
+pub(super) const BOUNDS: Bounds = Bounds {
     memory_bytes: SCRIPT_MEMORY_BYTES_MAX,
     stack_bytes: SCRIPT_STACK_BYTES_MAX,
     result_bytes: SCRIPT_RESULT_BYTES_MAX,
@@ -64,7 +65,7 @@ pub(crate) async fn run(
         input: Box::new(input),
         bounds: BOUNDS,
     };
-    let ended = tokio::time::timeout_at(deadline.end, drive(&order, session, place, deadline.closing)).await;
+    let ended = tokio::time::timeout_at(deadline.end, drive(&order, session, place, deadline)).await;
     let (outcome, log, steps) = match ended {
         Ok(Ok(ended)) => ended,
         Ok(Err(broken)) => {
@@ -107,14 +108,15 @@ async fn drive(
     order: &Order,
     session: &mut Session<'_>,
     place: &mut Place,
-    closing: Instant,
+    deadline: Deadline,
 ) -> Result<(Result<Outcome, ScriptError>, String, u64), Broken> {
     let process = place.process().map_err(Broken::Operation)?;
     process.begin_run(order).await?;
-    let closing = tokio::time::sleep_until(closing);
+    let closing = tokio::time::sleep_until(deadline.closing);
     tokio::pin!(closing);
     let mut closed = false;
     loop {
+        let process = place.process().map_err(Broken::Operation)?;
         let report = tokio::select! {
             report = process.receive(&BOUNDS) => report?,
             () = &mut closing, if !closed => {
@@ -125,7 +127,11 @@ async fn drive(
         };
         match report {
             Report::Call { name, argument } => {
-                let answer = match session.perform(&name, &argument).await {
+                let seat = Seat::Of {
+                    place,
+                    end: deadline.end,
+                };
+                let answer = match session.perform(&name, &argument, seat).await {
                     Ok(reply) => Order::Reply(reply),
                     Err(HostError::Refused { number, body }) => Order::Refusal { number, body },
                     Err(HostError::Stop) => {
@@ -134,6 +140,7 @@ async fn drive(
                         return Err(Broken::Operation(session.fatal.take().unwrap_or_else(stopped)));
                     }
                 };
+                let process = place.process().map_err(Broken::Operation)?;
                 if session.is_full() && !closed {
                     closed = true;
                     process.send(&Order::Close).await?;
@@ -144,7 +151,12 @@ async fn drive(
                 process.end_run();
                 return Ok((outcome, log, steps));
             }
-            Report::Ready | Report::Unable(_) | Report::Checked(_) => {
+            Report::Ready
+            | Report::Unable(_)
+            | Report::Checked(_)
+            | Report::Loaded(_)
+            | Report::Applied(_)
+            | Report::Forgotten { .. } => {
                 return Err(ProcessError::Unexpected("an answer to nothing").into());
             }
         }
@@ -152,13 +164,13 @@ async fn drive(
 }
 
 /// Whether the process could be short of something for the next run.
-fn spends_the_process(error: &ScriptError) -> bool {
+pub(super) fn spends_the_process(error: &ScriptError) -> bool {
     matches!(error, ScriptError::Stopped) || error.is_out_of_memory()
 }
 
 /// A process that ended in a run did so because of the script, whatever it was: the server's user is told
 /// so, and not to try again; unless it was ended from outside.
-fn gone(id: &str, error: &ProcessError) -> DocumentsError {
+pub(super) fn gone(id: &str, error: &ProcessError) -> DocumentsError {
     tracing::warn!(script = id, "the process of a script was thrown away: {error}");
     if let ProcessError::Killed(_) = error {
         return DocumentsError::ScriptsUnavailable(error.to_string());
@@ -173,7 +185,7 @@ fn gone(id: &str, error: &ProcessError) -> DocumentsError {
     }
 }
 
-fn failure(error: &ScriptError, log: String) -> DocumentsError {
+pub(super) fn failure(error: &ScriptError, log: String) -> DocumentsError {
     match error {
         ScriptError::Stopped => DocumentsError::ScriptTimeout,
         ScriptError::ResultTooLarge { .. } => DocumentsError::TooLarge(error.to_string()),

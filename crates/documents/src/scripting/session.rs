@@ -7,23 +7,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_semantics::etag::TagList;
-use ledger::{Snapshot, Transaction, Write};
+use ledger::{LedgerError, Sequence, Snapshot, Transaction, Write};
 use scripts::HostError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::functions::Seat;
 use super::staged_snapshot::StagedSnapshot;
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{SCRIPT_WRITE_BYTES_MAX, SCRIPT_WRITES_MAX};
-use crate::operations::item_action::{self, Action, ItemAction};
+use crate::operations::item_action::{self, Action, ItemAction, ItemResult};
 use crate::query::{ItemsRequest, Rows, Scope, items_max};
 use crate::rules::charge;
 use crate::rules::partition_key::PartitionKey;
 use crate::store::Container;
-use crate::store::items::{NewDocument, not_found, unique_conflict, unique_hashes};
-use crate::store::keys;
+use crate::store::items::{Current, NewDocument, not_found, unique_conflict, unique_hashes};
+use crate::store::keys::{self, ConflictCause, conflict_cause};
 
 /// One run's transaction, and what it is about.
 pub(crate) struct Session<'a> {
@@ -32,7 +33,7 @@ pub(crate) struct Session<'a> {
     key: PartitionKey,
     snapshot: Arc<dyn Snapshot>,
     /// Everything that was written.
-    pub(crate) tx: Transaction,
+    tx: Transaction,
     /// Request units of what was done.
     pub(crate) charge: f64,
     /// What ended the run, if it wasn't the script's fault.
@@ -85,9 +86,19 @@ impl<'a> Session<'a> {
     }
 
     /// Does one operation.
-    pub(super) async fn perform(&mut self, name: &str, argument: &str) -> Result<String, HostError> {
-        match self.operate(name, argument).await {
+    pub(super) async fn perform(
+        &mut self,
+        name: &str,
+        argument: &str,
+        mut seat: Seat<'_>,
+    ) -> Result<String, HostError> {
+        match self.operate(name, argument, &mut seat).await {
             Ok(reply) => Ok(reply),
+            // Its process is gone with the functions that it called.
+            Err(error) if seat.is_empty() => {
+                self.fatal = Some(error);
+                Err(HostError::Stop)
+            }
             Err(error) if error.status().is_client_error() && !matches!(error, DocumentsError::Ledger(_)) => {
                 Err(HostError::Refused {
                     number: error.status().as_u16(),
@@ -101,13 +112,18 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn operate(&mut self, name: &str, argument: &str) -> Result<String, DocumentsError> {
+    async fn operate(
+        &mut self,
+        name: &str,
+        argument: &str,
+        seat: &mut Seat<'_>,
+    ) -> Result<String, DocumentsError> {
         let argument: Argument<'_> = serde_json::from_str(argument)
             .map_err(|error| DocumentsError::bad_request(format!("The arguments are invalid: {error}.")))?;
         match name {
             "query" | "list" => {
                 self.own_collection(&argument.link)?;
-                self.feed(&argument).await
+                self.feed(&argument, seat).await
             }
             "create" | "upsert" => {
                 self.own_collection(&argument.link)?;
@@ -150,15 +166,6 @@ impl<'a> Session<'a> {
         id: String,
         argument: &Argument<'_>,
     ) -> Result<String, DocumentsError> {
-        // Scripts are told by what isn't accepted any more; one that had more accepted before gets no further.
-        if self.is_full() && !matches!(action, Action::Read) {
-            return Err(DocumentsError::TooLarge(
-                "The script has written as much as one transaction takes.".to_owned(),
-            ));
-        }
-        if let Action::Create(new) | Action::Upsert(new) | Action::Replace(new) = &action {
-            self.check_unique_keys(new).await?;
-        }
         let tags = |text: &Option<String>| {
             text.as_deref()
                 .filter(|text| !text.is_empty())
@@ -171,15 +178,7 @@ impl<'a> Session<'a> {
             if_match: tags(&argument.etag),
             if_none_match: tags(&argument.if_none_match),
         };
-        let staged = item_action::stage(
-            self.documents,
-            &mut self.tx,
-            Some(self.snapshot.as_ref()),
-            &self.container,
-            &item,
-        );
-        let result = staged.await?;
-        self.charge += result.charge;
+        let result = self.stage(&item).await?;
         if result.status == http::StatusCode::NOT_MODIFIED {
             return Ok(r#"{"options":{"notModified":true}}"#.to_owned());
         }
@@ -190,12 +189,70 @@ impl<'a> Session<'a> {
         Ok(format!("{{\"result\":{document}}}"))
     }
 
+    /// The state that the run began with.
+    pub(crate) fn snapshot(&self) -> &dyn Snapshot {
+        self.snapshot.as_ref()
+    }
+
+    /// An item of the run's partition, as it is by now.
+    pub(crate) async fn find(&self, id: &str) -> Result<Option<Current>, DocumentsError> {
+        self.documents
+            .find(&self.tx, self.snapshot.as_ref(), &self.container, &self.key, id)
+            .await
+    }
+
+    /// Stages an action on an item of the run's partition: a script's, or the one that triggers stand by.
+    pub(crate) async fn stage(&mut self, item: &ItemAction) -> Result<ItemResult, DocumentsError> {
+        // Scripts are told by what isn't accepted any more; one that had more accepted before gets no further.
+        if self.is_full() && !matches!(item.action, Action::Read) {
+            return Err(DocumentsError::TooLarge(
+                "The script has written as much as one transaction takes.".to_owned(),
+            ));
+        }
+        if let Action::Create(new) | Action::Upsert(new) | Action::Replace(new) = &item.action {
+            self.check_unique_keys(new).await?;
+        }
+        let staged = item_action::stage(
+            self.documents,
+            &mut self.tx,
+            Some(self.snapshot.as_ref()),
+            &self.container,
+            item,
+        );
+        let result = staged.await?;
+        self.charge += result.charge;
+        Ok(result)
+    }
+
+    /// Commits what was staged. None if that met another commit: then begin anew, in the container as it
+    /// is now.
+    pub(crate) async fn commit(self, container: &mut Arc<Container>) -> Result<Option<Sequence>, DocumentsError> {
+        if self.tx.is_empty() {
+            return Ok(Some(self.snapshot.sequence()));
+        }
+        match self.documents.ledger.commit(self.tx).await {
+            Ok(committed) => Ok(Some(committed.sequence)),
+            Err(LedgerError::Conflict(conflict)) => {
+                if conflict_cause(&conflict.key) == ConflictCause::Container {
+                    self.documents.catalog.forget(container);
+                    *container = self.documents.latest(container).await?;
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Whether so much was written that the script's further operations are not accepted.
     pub(super) fn is_full(&self) -> bool {
         self.tx.writes().len() > SCRIPT_WRITES_MAX || self.tx.size_bytes() > SCRIPT_WRITE_BYTES_MAX
     }
 
-    async fn feed(&mut self, argument: &Argument<'_>) -> Result<String, DocumentsError> {
+    async fn feed(
+        &mut self,
+        argument: &Argument<'_>,
+        seat: &mut Seat<'_>,
+    ) -> Result<String, DocumentsError> {
         let view = StagedSnapshot {
             below: self.snapshot.as_ref(),
             staged: &self.tx,
@@ -225,7 +282,7 @@ impl<'a> Session<'a> {
                     })
                     .collect();
                 self.documents
-                    .query_items(&view, &request, sql, &parameters, Rows::text())
+                    .query_items(&view, &request, sql, &parameters, Rows::text(), seat)
                     .await?
             }
         };
@@ -233,7 +290,7 @@ impl<'a> Session<'a> {
             page.counters.bytes_loaded,
             page.counters.items_loaded,
             page.counters.index_keys,
-        );
+        ) + charge::functions(page.counters.function_steps);
         let options = match page.continuation {
             Some(continuation) => json!({"continuation": continuation}),
             None => json!({}),

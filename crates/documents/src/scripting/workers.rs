@@ -93,6 +93,10 @@ impl Workers {
     }
 }
 
+fn lost() -> DocumentsError {
+    DocumentsError::ScriptsUnavailable("its run had failed before".to_owned())
+}
+
 /// A process to run scripts of one container in, while this is held. It is kept for the next one if
 /// its runs ended well, and is killed otherwise; the place is free when it is gone.
 #[derive(Debug)]
@@ -105,9 +109,22 @@ pub(crate) struct Place {
 impl Place {
     /// Its process, unless that was thrown away.
     pub(crate) fn process(&mut self) -> Result<&mut Process, DocumentsError> {
-        self.process
-            .as_mut()
-            .ok_or_else(|| DocumentsError::ScriptsUnavailable("its run had failed before".to_owned()))
+        self.process.as_mut().ok_or_else(lost)
+    }
+
+    /// Its process, for whoever gives it back, or kills it by not doing so.
+    pub(super) fn take(&mut self) -> Result<Process, DocumentsError> {
+        self.process.take().ok_or_else(lost)
+    }
+
+    /// Takes its process back.
+    pub(super) fn give_back(&mut self, process: Process) {
+        self.process = Some(process);
+    }
+
+    /// Whether its process was thrown away.
+    pub(super) fn is_empty(&self) -> bool {
+        self.process.is_none()
     }
 
     /// Kills its process.

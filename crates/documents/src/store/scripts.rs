@@ -109,9 +109,9 @@ pub(crate) enum TriggerOperation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TriggerRule {
     #[serde(rename = "triggerType")]
-    kind: TriggerType,
+    pub(crate) kind: TriggerType,
     #[serde(rename = "triggerOperation")]
-    operation: TriggerOperation,
+    pub(crate) operation: TriggerOperation,
 }
 
 /// What is stored of a script.

@@ -206,14 +206,36 @@ impl Call<'_> {
             .map_or(Ok(IndexingDirective::Default), IndexingDirective::parse)
     }
 
-    /// Triggers can't be run, and a write that should have run one must not pass as done.
+    /// Whether the request names triggers.
+    pub(crate) fn has_triggers(&self) -> bool {
+        [headers::PRE_TRIGGER, headers::POST_TRIGGER]
+            .iter()
+            .any(|name| self.headers.contains_key(*name))
+    }
+
+    /// Where no trigger is run, a write that should have run one must not pass as done.
     pub(crate) fn refuse_triggers(&self) -> Result<(), DocumentsError> {
-        if self.header(headers::PRE_TRIGGER).is_some() || self.header(headers::POST_TRIGGER).is_some() {
+        if self.has_triggers() {
             return Err(DocumentsError::bad_request(
-                "Triggers are not run by this server; leave the trigger headers away.",
+                "One of the input values is invalid: triggers are run for operations on single items only. Leave the trigger headers away.",
             ));
         }
         Ok(())
+    }
+
+    /// The headers that scripts may know, as JSON: nothing that speaks for the caller.
+    pub(crate) fn headers_for_scripts(&self) -> String {
+        let of_protocol = |name: &str| {
+            name.starts_with("x-ms-")
+                || ["accept", "content-type", "if-match", "if-none-match", "prefer", "user-agent"].contains(&name)
+        };
+        let known: serde_json::Map<String, Value> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| of_protocol(name.as_str()))
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.into())))
+            .collect();
+        Value::Object(known).to_string()
     }
 
     /// A snapshot that has seen what the client's session token says.

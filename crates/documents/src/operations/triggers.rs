@@ -1,0 +1,341 @@
+//! Writes of one item with triggers: a pre-trigger before it, a post-trigger after it, everything in
+//! one commit on one partition.
+//!
+//! Invariant: one commit, or nothing. If others wrote what this wrote, all of it is done again, the
+//! triggers too, within the time of one run.
+//!
+//! At most one trigger of each kind ("Currently only one PreTrigger is permitted per operation": the
+//! clients' documentation of their options). Operations that scripts ask for run no triggers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, StatusCode};
+use http_semantics::etag::TagList;
+use scripts::{Input, Role};
+use serde_json::Value;
+
+use super::execute_stored_procedure::without_log;
+use super::item_action::{Action, ItemAction, ItemResult};
+use crate::error::DocumentsError;
+use crate::limits::COMMIT_ATTEMPTS_MAX;
+use crate::rules::index_policy::IndexingDirective;
+use crate::rules::partition_key::PartitionKey;
+use crate::rules::{json, patch};
+use crate::scripting::{self, Deadline, Place, Session};
+use crate::store::Container;
+use crate::store::items::{NewDocument, not_found};
+use crate::store::scripts::{ScriptKind, TriggerOperation, TriggerType};
+use crate::wire::answer::Answer;
+use crate::wire::call::Call;
+use crate::wire::headers;
+
+/// What is done to the item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Write {
+    Create,
+    Upsert,
+    Replace,
+    Patch,
+    Delete,
+}
+
+impl Write {
+    /// As `getOperationType` answers it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Create => "Create",
+            Self::Upsert => "Upsert",
+            Self::Replace => "Replace",
+            Self::Patch => "Patch",
+            Self::Delete => "Delete",
+        }
+    }
+
+    /// Whether a trigger that was made for `operation` is for this.
+    fn is_for(self, operation: TriggerOperation) -> bool {
+        match operation {
+            TriggerOperation::All => true,
+            TriggerOperation::Create => self == Self::Create,
+            TriggerOperation::Upsert => self == Self::Upsert,
+            TriggerOperation::Replace => self == Self::Replace,
+            TriggerOperation::Update => matches!(self, Self::Replace | Self::Patch),
+            TriggerOperation::Delete => self == Self::Delete,
+        }
+    }
+
+    /// Whether the path names the item, which must be there.
+    fn is_of_one(self) -> bool {
+        matches!(self, Self::Replace | Self::Patch | Self::Delete)
+    }
+}
+
+/// What stays the same however often the write is tried.
+struct Request<'c> {
+    call: &'c Call<'c>,
+    write: Write,
+    /// The ids of the triggers.
+    pre: Option<String>,
+    post: Option<String>,
+    key: PartitionKey,
+    directive: IndexingDirective,
+    body: Bytes,
+    headers: String,
+}
+
+/// What one try came to, before it is committed.
+struct Tried {
+    result: ItemResult,
+    log: String,
+}
+
+/// Runs a write whose request names triggers.
+pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, DocumentsError> {
+    let documents = call.documents;
+    let mut container = call.container().await?;
+    let body = match write {
+        Write::Delete => Bytes::new(),
+        _ => call.body_text()?,
+    };
+    // A pre-trigger may complete a document; where it belongs must be known before.
+    let key = if write.is_of_one() || call.partition_key()?.is_some() {
+        call.item_key(&container)?
+    } else {
+        container.partition_key.extract(&json::parse(&body)?.value)?
+    };
+    let request = Request {
+        call,
+        write,
+        pre: named(call, headers::PRE_TRIGGER)?,
+        post: named(call, headers::POST_TRIGGER)?,
+        key,
+        directive: call.indexing_directive()?,
+        body,
+        headers: call.headers_for_scripts(),
+    };
+    if request.pre.is_none() {
+        request.item(&container, request.body.clone())?;
+    }
+    let logs = call.flag(headers::SCRIPT_ENABLE_LOGGING);
+    let mut place = documents.scripts.place(container.number).await?;
+    let deadline = Deadline::begin();
+    let mut charge = 0.0;
+    for _ in 0..COMMIT_ATTEMPTS_MAX {
+        let snapshot = call.snapshot().await?;
+        let mut session = Session::new(documents, container.clone(), request.key.clone(), snapshot);
+        let tried = request
+            .attempt(&container, &mut session, &mut place, deadline)
+            .await;
+        let tried = tried.map_err(|error| without_log(error, logs))?;
+        charge += session.charge;
+        if let Some(sequence) = session.commit(&mut container).await? {
+            let result = ItemResult {
+                charge,
+                ..tried.result
+            };
+            let answer = result.into_answer(&container, sequence, call.wants_minimal());
+            return Ok(if logs {
+                answer.with_script_log(&tried.log)
+            } else {
+                answer
+            });
+        }
+    }
+    Err(DocumentsError::RetryWith)
+}
+
+/// The one trigger that a header names; several may be named in it, separated by commas.
+fn named(call: &Call<'_>, header: &'static str) -> Result<Option<String>, DocumentsError> {
+    let mut names = Vec::new();
+    for value in call.headers.get_all(HeaderName::from_static(header)) {
+        let text = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| DocumentsError::bad_request(format!("The header {header} is not UTF-8.")))?;
+        let parts = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.extend(parts.map(str::to_owned));
+    }
+    if names.len() > 1 {
+        return Err(DocumentsError::bad_request(format!(
+            "The header {header} names {} triggers; only one of each type is permitted per operation.",
+            names.len()
+        )));
+    }
+    Ok(names.pop())
+}
+
+impl Request<'_> {
+    async fn attempt(
+        &self,
+        container: &Arc<Container>,
+        session: &mut Session<'_>,
+        place: &mut Place,
+        deadline: Deadline,
+    ) -> Result<Tried, DocumentsError> {
+        let pre = self
+            .script(container, session, self.pre.as_deref(), TriggerType::Pre)
+            .await?;
+        let post = self
+            .script(container, session, self.post.as_deref(), TriggerType::Post)
+            .await?;
+        let mut body = self.body.clone();
+        let mut shown = self.shown(session).await?;
+        let mut logs = Vec::new();
+        if let Some(script) = pre {
+            let input = self.input(container, script, Role::PreTrigger, shown.clone(), None);
+            let ended = scripting::run(input, session, place, deadline).await?;
+            logs.push(ended.log);
+            if let Some(set) = ended.outcome.request_body
+                && self.write != Write::Delete
+            {
+                shown = Some(set.clone());
+                body = set.into();
+            }
+        }
+        let item = self.item(container, body)?;
+        let mut result = session.stage(&item).await?;
+        if let Some(script) = post {
+            let answered = String::from_utf8_lossy(&result.body).into_owned();
+            let answered = (!answered.is_empty()).then_some(answered);
+            let input = self.input(container, script, Role::PostTrigger, shown, answered);
+            let ended = scripting::run(input, session, place, deadline).await?;
+            logs.push(ended.log);
+            if let Some(set) = ended.outcome.response_body
+                && result.status != StatusCode::NO_CONTENT
+            {
+                result.body = set.into();
+            }
+        }
+        logs.retain(|log| !log.is_empty());
+        Ok(Tried {
+            result,
+            log: logs.join("\n"),
+        })
+    }
+
+    /// A trigger's id and text, if one is named that is for this.
+    async fn script(
+        &self,
+        container: &Container,
+        session: &Session<'_>,
+        id: Option<&str>,
+        when: TriggerType,
+    ) -> Result<Option<(String, String)>, DocumentsError> {
+        let Some(id) = id else { return Ok(None) };
+        let documents = self.call.documents;
+        let found = documents
+            .script(session.snapshot(), container, ScriptKind::Trigger, id)
+            .await?;
+        let Some(script) = found else {
+            return Err(DocumentsError::bad_request(format!(
+                "The trigger {} that the request names does not exist.",
+                Value::from(id)
+            )));
+        };
+        let is_for = script
+            .record
+            .trigger
+            .is_some_and(|rule| rule.kind == when && self.write.is_for(rule.operation));
+        if !is_for {
+            return Err(DocumentsError::bad_request(format!(
+                "The trigger {} is not a {} trigger for the operation {}.",
+                Value::from(id),
+                if when == TriggerType::Pre { "Pre" } else { "Post" },
+                self.write.name()
+            )));
+        }
+        Ok(Some((script.record.id, script.record.body)))
+    }
+
+    /// What triggers see as the request's body: of a deletion the item, of a replacement the item's own
+    /// names as well.
+    async fn shown(&self, session: &Session<'_>) -> Result<Option<String>, DocumentsError> {
+        if !self.write.is_of_one() {
+            return Ok(Some(String::from_utf8_lossy(&self.body).into_owned()));
+        }
+        let id = self.call.segment(5);
+        let current = session.find(id).await?.ok_or_else(|| not_found(id))?;
+        match self.write {
+            Write::Delete => Ok(Some(String::from_utf8_lossy(&current.record.text).into_owned())),
+            Write::Replace => {
+                let mut body = json::parse(&self.body)?.value;
+                let own = current.record.parse()?;
+                if let Value::Object(members) = &mut body {
+                    for name in ["_rid", "_self"] {
+                        if let Some(value) = own.get(name) {
+                            members.insert(name.to_owned(), value.clone());
+                        }
+                    }
+                }
+                Ok(Some(body.to_string()))
+            }
+            _ => Ok(Some(String::from_utf8_lossy(&self.body).into_owned())),
+        }
+    }
+
+    fn input(
+        &self,
+        container: &Container,
+        (id, source): (String, String),
+        role: Role,
+        request_body: Option<String>,
+        response_body: Option<String>,
+    ) -> Input {
+        Input {
+            id,
+            source,
+            role,
+            self_link: container.self_link(),
+            alt_link: container.name_path(),
+            operation_type: Some(self.write.name().to_owned()),
+            parameters: "[]".to_owned(),
+            request_headers: self.headers.clone(),
+            request_body,
+            response_body,
+        }
+    }
+
+    /// The write, with the checks that it gets without triggers.
+    fn item(&self, container: &Container, body: Bytes) -> Result<ItemAction, DocumentsError> {
+        let call = self.call;
+        let mut id = call.segment(5).to_owned();
+        let action = match self.write {
+            Write::Delete => Action::Delete,
+            Write::Patch => {
+                let body = json::parse(&body)?.value;
+                Action::Patch(patch::parse(&body, &container.partition_key.paths)?)
+            }
+            Write::Create | Write::Upsert | Write::Replace => {
+                let new = NewDocument::from_text(body)?.directed(self.directive);
+                let extracted = container.partition_key.extract(new.value())?;
+                if extracted != self.key {
+                    return Err(DocumentsError::PartitionKeyMismatch(format!(
+                        "The document has {}, the request {}.",
+                        extracted.to_json(),
+                        self.key.to_json()
+                    )));
+                }
+                if self.write == Write::Replace && new.id() != id {
+                    return Err(DocumentsError::bad_request(
+                        "The id in the body differs from the one in the path; an item can't be renamed.",
+                    ));
+                }
+                new.id().clone_into(&mut id);
+                match self.write {
+                    Write::Create => Action::Create(new),
+                    Write::Upsert => Action::Upsert(new),
+                    _ => Action::Replace(new),
+                }
+            }
+        };
+        let if_match: Option<TagList> = match self.write {
+            Write::Create => None,
+            _ => call.if_match(),
+        };
+        Ok(ItemAction {
+            action,
+            id,
+            key: self.key.clone(),
+            if_match,
+            if_none_match: None,
+        })
+    }
+}

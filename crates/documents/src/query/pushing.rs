@@ -1,0 +1,136 @@
+//! Pushes items into a run of a query: here, or, where the query calls functions that may block, on
+//! a thread that may wait for them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use documents_sql::{Execution, Flow};
+use serde_json::Value;
+
+use super::candidates::Candidate;
+use crate::error::DocumentsError;
+use crate::limits::{FUNCTION_BATCH_BYTES_MAX, FUNCTION_BATCH_ITEMS, FUNCTION_BATCH_MILLISECONDS};
+use crate::scripting::FunctionCalls;
+
+/// A run, and who calls its functions.
+pub(super) struct Pushing {
+    /// Away while a thread has it.
+    execution: Option<Execution>,
+    functions: Option<Arc<FunctionCalls>>,
+}
+
+/// What came of some items.
+pub(super) struct Pushed {
+    /// Those that were pushed, with how many of the rows that are ready came with each.
+    pub(super) items: VecDeque<(Candidate, usize)>,
+    pub(super) flow: Flow,
+}
+
+impl Pushing {
+    pub(super) fn new(execution: Execution, functions: Option<Arc<FunctionCalls>>) -> Self {
+        Self {
+            execution: Some(execution),
+            functions,
+        }
+    }
+
+    /// How many items are worth waiting for before some are pushed: changing threads costs more than
+    /// a row.
+    pub(super) fn items_at_once(&self) -> usize {
+        if self.functions.is_some() {
+            FUNCTION_BATCH_ITEMS
+        } else {
+            1
+        }
+    }
+
+    /// Pushes items from the front, one at least, and not more than give `rows_wanted` rows.
+    pub(super) async fn push(
+        &mut self,
+        waiting: &mut VecDeque<Candidate>,
+        rows_wanted: usize,
+    ) -> Result<Pushed, DocumentsError> {
+        if self.functions.is_none() {
+            return push_here(self.here()?, waiting, rows_wanted);
+        }
+        let mut mine = std::mem::take(waiting);
+        let (pushed, rest) = self
+            .elsewhere(move |execution| {
+                let pushed = push_here(execution, &mut mine, rows_wanted);
+                (pushed, mine)
+            })
+            .await?;
+        *waiting = rest;
+        pushed
+    }
+
+    /// Says that no item follows.
+    pub(super) async fn finish(&mut self) -> Result<(), DocumentsError> {
+        if self.functions.is_none() {
+            return Ok(self.here()?.finish()?);
+        }
+        Ok(self.elsewhere(Execution::finish).await??)
+    }
+
+    /// The next row, if one is ready.
+    pub(super) fn next_row(&mut self) -> Option<Value> {
+        self.execution.as_mut()?.next_row()
+    }
+
+    /// How many of the pushed items had something that passes WHERE.
+    pub(super) fn items_matched(&self) -> u64 {
+        self.execution.as_ref().map_or(0, Execution::documents_matched)
+    }
+
+    fn here(&mut self) -> Result<&mut Execution, DocumentsError> {
+        self.execution.as_mut().ok_or_else(lost)
+    }
+
+    /// Does something with the run where blocking is allowed. Dropped before it is done, the run is
+    /// lost, and what was called is waited for by nobody.
+    async fn elsewhere<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Execution) -> T + Send + 'static,
+    ) -> Result<T, DocumentsError> {
+        let mut execution = self.execution.take().ok_or_else(lost)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&mut execution);
+            (execution, done)
+        });
+        let (execution, done) = done.await.map_err(|_| lost())?;
+        self.execution = Some(execution);
+        Ok(done)
+    }
+}
+
+fn lost() -> DocumentsError {
+    DocumentsError::Damaged("a query's run was lost".to_owned())
+}
+
+fn push_here(
+    execution: &mut Execution,
+    waiting: &mut VecDeque<Candidate>,
+    rows_wanted: usize,
+) -> Result<Pushed, DocumentsError> {
+    let mut pushed = Pushed {
+        items: VecDeque::with_capacity(waiting.len()),
+        flow: Flow::Continue,
+    };
+    // Nothing needs a clock as long as there is only one.
+    let until = (waiting.len() > 1).then(|| Instant::now() + Duration::from_millis(FUNCTION_BATCH_MILLISECONDS));
+    while let Some(candidate) = waiting.pop_front() {
+        let before = execution.rows_ready();
+        pushed.flow = execution.push(&candidate.document, candidate.number)?;
+        let ready = execution.rows_ready();
+        pushed.items.push_back((candidate, ready.saturating_sub(before)));
+        let enough = pushed.flow == Flow::Done
+            || ready >= rows_wanted
+            || ready > 0 && execution.bytes_kept() > FUNCTION_BATCH_BYTES_MAX
+            || until.is_some_and(|until| Instant::now() >= until);
+        if enough {
+            break;
+        }
+    }
+    Ok(pushed)
+}

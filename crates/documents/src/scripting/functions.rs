@@ -1,0 +1,207 @@
+//! User-defined functions that a page of a query calls: loaded into one process for the page, called
+//! one message each.
+//!
+//! Invariant: who calls blocks, so calls come from threads that may, and each ends: with an answer,
+//! or with its process when its time is over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use documents_sql::{ExecError, Functions};
+use parking_lot::Mutex;
+use scripts::{ARGUMENT_BYTES_MAX, NamedFunction, Order, Report};
+use serde_json::Value;
+
+use super::process::{Process, ProcessError};
+use super::runner::{BOUNDS, failure, gone, spends_the_process};
+use super::workers::Place;
+use crate::error::DocumentsError;
+use crate::limits::{FUNCTION_MILLISECONDS_MAX, FUNCTIONS_MILLISECONDS_MAX, SCRIPT_STEPS_MAX};
+use crate::rules::json;
+
+/// Whose process calls a query's functions.
+#[derive(Debug)]
+pub(crate) enum Seat<'a> {
+    /// One that is taken for the query.
+    Own,
+    /// That of the script which asks, until its time is over.
+    Of {
+        place: &'a mut Place,
+        end: tokio::time::Instant,
+    },
+}
+
+impl Seat<'_> {
+    /// Whether the script's process is gone.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Own => false,
+            Self::Of { place, .. } => place.is_empty(),
+        }
+    }
+}
+
+/// The functions of one page.
+#[derive(Debug)]
+pub(crate) struct FunctionCalls(Mutex<Calls>);
+
+#[derive(Debug)]
+struct Calls {
+    /// The functions' ids, in the order of the query.
+    ids: Vec<String>,
+    /// Until it is given back or had to be killed.
+    process: Option<Process>,
+    /// Whether the process is in the run of a script.
+    inside: bool,
+    left: Duration,
+    end: Option<Instant>,
+    failed: Option<DocumentsError>,
+}
+
+impl FunctionCalls {
+    /// Loads functions into the process of a place, and keeps it until [`Self::end`]; dropped before,
+    /// the process is killed.
+    ///
+    /// # Errors
+    /// 400 with the engine's words for a text that is none; 408; 503.
+    pub(crate) async fn load(
+        functions: Vec<NamedFunction>,
+        place: &mut Place,
+        inside: Option<tokio::time::Instant>,
+    ) -> Result<Arc<Self>, DocumentsError> {
+        let ids: Vec<String> = functions.iter().map(|function| function.id.clone()).collect();
+        let order = Order::Load {
+            functions,
+            bounds: BOUNDS,
+        };
+        let mut process = place.take()?;
+        let most = Duration::from_millis(FUNCTION_MILLISECONDS_MAX);
+        let loading = async {
+            match inside {
+                None => process.begin_run(&order).await?,
+                Some(_) => process.send(&order).await?,
+            }
+            match process.receive(&BOUNDS).await? {
+                Report::Loaded(found) => Ok(found),
+                _ => Err(ProcessError::Unexpected("an answer to something else")),
+            }
+        };
+        let found = match tokio::time::timeout(most, loading).await {
+            Err(_) => return Err(DocumentsError::FunctionTimeout),
+            Ok(Err(error)) => return Err(gone(&ids.join(", "), &error)),
+            Ok(Ok(found)) => found,
+        };
+        let calls = Self(Mutex::new(Calls {
+            ids,
+            process: Some(process),
+            inside: inside.is_some(),
+            left: Duration::from_millis(FUNCTIONS_MILLISECONDS_MAX),
+            end: inside.map(tokio::time::Instant::into_std),
+            failed: None,
+        }));
+        if let Err(error) = found {
+            if spends_the_process(&error) {
+                calls.0.lock().process = None;
+            }
+            calls.end(place).await;
+            return Err(failure(&error, String::new()));
+        }
+        Ok(Arc::new(calls))
+    }
+
+    /// Forgets the functions and gives the process back; tells how much they did.
+    pub(crate) async fn end(&self, place: &mut Place) -> u64 {
+        let (process, inside) = {
+            let mut calls = self.0.lock();
+            (calls.process.take(), calls.inside)
+        };
+        let Some(mut process) = process else {
+            return 0;
+        };
+        let most = Duration::from_millis(FUNCTION_MILLISECONDS_MAX);
+        let forgetting = async {
+            process.send(&Order::Forget).await?;
+            process.receive(&BOUNDS).await
+        };
+        if let Ok(Ok(Report::Forgotten { steps })) = tokio::time::timeout(most, forgetting).await {
+            if !inside {
+                process.end_run();
+            }
+            place.give_back(process);
+            return steps.min(SCRIPT_STEPS_MAX);
+        }
+        0
+    }
+
+    /// Why a call failed, if one did.
+    pub(crate) fn failure(&self) -> Option<DocumentsError> {
+        self.0.lock().failed.take()
+    }
+}
+
+impl Functions for FunctionCalls {
+    fn call(&self, index: usize, arguments: &[Option<&Value>]) -> Result<Option<Value>, ExecError> {
+        let mut calls = self.0.lock();
+        calls.call(index, arguments).map_err(|error| {
+            calls.failed = Some(error);
+            ExecError::Function
+        })
+    }
+}
+
+impl Calls {
+    fn call(
+        &mut self,
+        index: usize,
+        arguments: &[Option<&Value>],
+    ) -> Result<Option<Value>, DocumentsError> {
+        let texts: Vec<Option<String>> = arguments
+            .iter()
+            .map(|argument| argument.map(Value::to_string))
+            .collect();
+        let bytes: usize = texts.iter().flatten().map(String::len).sum();
+        if bytes > ARGUMENT_BYTES_MAX {
+            return Err(DocumentsError::TooLarge(format!(
+                "The arguments of the user-defined function have {bytes} bytes, at most {ARGUMENT_BYTES_MAX} are allowed."
+            )));
+        }
+        let order = Order::Apply {
+            function: u32::try_from(index).unwrap_or(u32::MAX),
+            arguments: texts,
+        };
+        let begun = Instant::now();
+        let mut until = begun + self.left.min(Duration::from_millis(FUNCTION_MILLISECONDS_MAX));
+        if let Some(end) = self.end {
+            until = until.min(end);
+        }
+        let answered = match &mut self.process {
+            None => Err(ProcessError::Gone("it was given up before".to_owned())),
+            Some(process) => process.ask_blocking(&order, &BOUNDS, until),
+        };
+        self.left = self.left.saturating_sub(begun.elapsed());
+        let applied = match answered {
+            Ok(Some(Report::Applied(applied))) => applied,
+            Ok(Some(_)) => return Err(self.broken(index, &ProcessError::Unexpected("an answer to something else"))),
+            Ok(None) => {
+                self.process = None;
+                return Err(DocumentsError::FunctionTimeout);
+            }
+            Err(error) => return Err(self.broken(index, &error)),
+        };
+        match applied {
+            Ok(None) => Ok(None),
+            Ok(Some(text)) => Ok(Some(json::parse(text.as_bytes())?.value)),
+            Err(error) => {
+                if spends_the_process(&error) {
+                    self.process = None;
+                }
+                Err(failure(&error, String::new()))
+            }
+        }
+    }
+
+    fn broken(&mut self, index: usize, error: &ProcessError) -> DocumentsError {
+        self.process = None;
+        gone(self.ids.get(index).map_or("", String::as_str), error)
+    }
+}
