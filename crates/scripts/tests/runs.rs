@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use scripts::{Bounds, Host, HostError, Input, Role, Run, ScriptError, Stop, check, run};
+use scripts::{
+    Bounds, Functions, Host, HostError, Input, NamedFunction, Role, Run, ScriptError, Stop, check, run,
+};
 use serde_json::{Value, json};
 
 const BOUNDS: Bounds = Bounds {
@@ -340,4 +342,90 @@ fn near_the_end_nothing_is_accepted() {
         Box::new(Closing),
     );
     assert_eq!(run.outcome.unwrap().response_body.unwrap(), "false");
+}
+
+/// What a trigger sets of the request and of the response.
+fn triggered(role: Role, source: &str) -> (Option<String>, Option<String>) {
+    let input = Input {
+        role,
+        operation_type: Some("Create".to_owned()),
+        request_headers: r#"{"x-ms-test":"seen"}"#.to_owned(),
+        request_body: Some(r#"{"id":"1"}"#.to_owned()),
+        response_body: (role == Role::PostTrigger).then(|| r#"{"id":"2"}"#.to_owned()),
+        ..input(source, &json!([]))
+    };
+    let run = run(&input, &BOUNDS, &Stop::default(), Box::new(Book::default()));
+    let outcome = run
+        .outcome
+        .unwrap_or_else(|error| panic!("{source}: {error}"));
+    (outcome.request_body, outcome.response_body)
+}
+
+#[test]
+fn triggers_read_the_request_and_set_what_is_theirs() {
+    let some = |text: &str| Some(text.to_owned());
+    for (role, source, request, response) in [
+        (Role::PreTrigger, "() => { __.request.getBody().x = 1 }", None, None),
+        (
+            Role::PreTrigger,
+            "() => { const r = __.request, b = r.getBody(); b.x = [r.getOperationType(), r.getValue('X-Ms-Test'), r.getValue('none')]; r.setBody(b) }",
+            some(r#"{"id":"1","x":["Create","seen",null]}"#),
+            None,
+        ),
+        (Role::PreTrigger, "() => { __.request.setValue('Body', 1); __.request.appendBody(2) }", some("3"), None),
+        (
+            Role::PostTrigger,
+            "() => { __.response.setBody([__.request.getBody(), __.response.getBody()]) }",
+            None,
+            some(r#"[{"id":"1"},{"id":"2"}]"#),
+        ),
+        (Role::PostTrigger, "() => { __.response.getBody().x = 1 }", None, None),
+    ] {
+        assert_eq!(triggered(role, source), (request, response), "{source}");
+    }
+}
+
+fn functions(sources: &[&str]) -> Result<Functions, ScriptError> {
+    let named: Vec<NamedFunction> = sources
+        .iter()
+        .map(|source| NamedFunction {
+            id: "f".to_owned(),
+            source: (*source).to_owned(),
+        })
+        .collect();
+    Functions::load(&named, &BOUNDS, &Stop::default())
+}
+
+#[test]
+fn functions_are_loaded_once_and_called_again_and_again() {
+    let loaded = functions(&[
+        "function () { globalThis.n = (globalThis.n || 0) + 1; return n }",
+        "(a, b) => [typeof n, a === undefined, b]",
+    ])
+    .unwrap();
+    for time in 1..=3 {
+        assert_eq!(loaded.apply(0, &[]).unwrap().unwrap(), time.to_string());
+    }
+    let given = [None, Some("[null]".to_owned())];
+    assert_eq!(
+        loaded.apply(1, &given).unwrap().unwrap(),
+        r#"["undefined",true,[null]]"#
+    );
+    assert!(loaded.apply(2, &[]).is_err());
+    assert!(matches!(loaded.apply(0, &[Some("{".to_owned())]), Err(ScriptError::Thrown { .. })));
+    assert_eq!(functions(&["() => {}"]).unwrap().apply(0, &[]), Ok(None));
+    assert!(matches!(functions(&["function ("]), Err(ScriptError::Syntax(_))));
+    assert!(matches!(functions(&["() => 1", "1"]), Err(ScriptError::Thrown { .. })));
+}
+
+#[test]
+fn functions_have_the_bounds_of_scripts() {
+    let failed = |source: &str| functions(&[source]).and_then(|loaded| loaded.apply(0, &[])).unwrap_err();
+    assert!(matches!(failed("() => 'x'.repeat(100000)"), ScriptError::ResultTooLarge { .. }));
+    assert!(failed("() => { const a = []; for (;;) a.push('x'.repeat(1000) + a.length) }").is_out_of_memory());
+    assert!(failed("function f() { return f() + 1 }").to_string().contains("stack"));
+    // What one call left for later is done after it, and is gone.
+    let loaded = functions(&["() => { Promise.resolve().then(() => { globalThis.late = 1 }); return typeof late }"]).unwrap();
+    assert_eq!(loaded.apply(0, &[]).unwrap().unwrap(), "\"undefined\"");
+    assert_eq!(loaded.apply(0, &[]).unwrap().unwrap(), "\"number\"");
 }

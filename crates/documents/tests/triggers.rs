@@ -1,0 +1,386 @@
+//! Triggers over the protocol: what they see and change, and that a write and its triggers are one
+//! transaction.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "test code"
+)]
+
+mod signed;
+
+use serde_json::{Value, json};
+use signed::{Fixture, Reply, fixture_with};
+
+const DOCS: &str = "/dbs/d/colls/c/docs";
+const TRIGGERS: &str = "/dbs/d/colls/c/triggers";
+const A: (&str, &str) = ("x-ms-documentdb-partitionkey", "[\"a\"]");
+const UPSERT: (&str, &str) = ("x-ms-documentdb-is-upsert", "True");
+
+fn pre(name: &str) -> (&str, &str) {
+    ("x-ms-documentdb-pre-trigger-include", name)
+}
+
+fn post(name: &str) -> (&str, &str) {
+    ("x-ms-documentdb-post-trigger-include", name)
+}
+
+async fn running(more: Value) -> Fixture {
+    fixture_with(|settings| settings.script_worker = Some(signed::script_worker()))
+        .with_container(more)
+        .await
+}
+
+async fn keep(f: &Fixture, id: &str, kind: &str, operation: &str, body: &str) {
+    let trigger = json!({"id": id, "body": body, "triggerType": kind, "triggerOperation": operation});
+    f.json("POST", TRIGGERS, &[], trigger).await.expect(201);
+}
+
+async fn create(f: &Fixture, headers: &[(&str, &str)], document: Value) -> Reply {
+    f.json("POST", DOCS, headers, document).await
+}
+
+async fn replace(f: &Fixture, id: &str, headers: &[(&str, &str)], document: Value) -> Reply {
+    f.json("PUT", &format!("{DOCS}/{id}"), headers, document).await
+}
+
+async fn ids(f: &Fixture) -> Vec<String> {
+    let listed = f.send("GET", DOCS, &[], "").await.expect(200).json();
+    let documents = listed["Documents"].as_array().unwrap();
+    documents
+        .iter()
+        .map(|item| item["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn read(f: &Fixture, id: &str) -> Value {
+    f.send("GET", &format!("{DOCS}/{id}"), &[A], "")
+        .await
+        .expect(200)
+        .json()
+}
+
+fn message(reply: &Reply) -> String {
+    reply.json()["message"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_pre_trigger_changes_what_is_written() {
+    let f = running(json!({})).await;
+    let stamp = r#"function () {
+        const request = getContext().getRequest(), item = request.getBody();
+        item.stamped = request.getOperationType() + " " + request.getValue("X-MS-Test");
+        if (!item.id) item.id = "made";
+        request.setBody(item);
+    }"#;
+    keep(&f, "stamp", "Pre", "All", stamp).await;
+    let named = pre("stamp");
+    let test = ("x-ms-test", "seen");
+    let made = create(&f, &[named, test], json!({"id": "1", "pk": "a"})).await;
+    assert_eq!(made.expect(201).json()["stamped"], "Create seen");
+    assert_eq!(read(&f, "1").await["stamped"], "Create seen");
+    // It completes what would be refused without it.
+    create(&f, &[A, named], json!({"pk": "a"})).await.expect(201);
+    assert_eq!(read(&f, "made").await["id"], "made");
+    create(&f, &[A], json!({"pk": "a"})).await.expect(400);
+    let replaced = replace(&f, "1", &[A, named], json!({"id": "1", "pk": "a"})).await;
+    assert_eq!(
+        replaced.expect(200).json()["stamped"],
+        "Replace undefined"
+    );
+    let upserted = create(&f, &[UPSERT, named], json!({"id": "2", "pk": "a"})).await;
+    assert_eq!(upserted.expect(201).json()["stamped"], "Upsert undefined");
+    let upserted = create(&f, &[UPSERT, named], json!({"id": "2", "pk": "a", "n": 2})).await;
+    assert_eq!(upserted.expect(200).json()["n"], 2);
+    // The key that signs is nothing that a script may know.
+    let keys = "function () { const r = getContext().getRequest(), b = r.getBody();
+        b.key = String(r.getValue('authorization')); r.setBody(b); }";
+    keep(&f, "keys", "Pre", "All", keys).await;
+    create(&f, &[pre("keys")], json!({"id": "3", "pk": "a"}))
+        .await
+        .expect(201);
+    assert_eq!(read(&f, "3").await["key"], "undefined");
+    f.verify().await;
+}
+
+#[tokio::test]
+async fn what_a_pre_trigger_sets_is_checked_as_a_clients_body() {
+    let f = running(json!({"uniqueKeyPolicy": {"uniqueKeys": [{"paths": ["/u"]}]}, "defaultTtl": -1})).await;
+    let set = |value: &str| format!("() => getContext().getRequest().setBody({value})");
+    for (id, value, status) in [
+        ("moves", "{id: '1', pk: 'b'}", 400),
+        ("nothing", "null", 400),
+        ("text", "'text'", 400),
+        ("no-id", "{pk: 'a'}", 400),
+        ("ttl", "{id: '1', pk: 'a', ttl: 'x'}", 400),
+        ("large", "{id: '1', pk: 'a', x: 'x'.repeat(2200000)}", 413),
+        ("deep", "JSON.parse('{\"id\":\"1\",\"pk\":\"a\",\"x\":' + '['.repeat(200) + ']'.repeat(200) + '}')", 400),
+    ] {
+        keep(&f, id, "Pre", "All", &set(value)).await;
+        let refused = create(&f, &[pre(id)], json!({"id": "1", "pk": "a"})).await;
+        assert_eq!(refused.status, status, "{id}: {}", message(&refused));
+        if id == "moves" {
+            assert_eq!(refused.header("x-ms-substatus"), "1001");
+        }
+    }
+    keep(&f, "same", "Pre", "All", &set("{id: '1', pk: 'a', u: 1}")).await;
+    create(&f, &[pre("same")], json!({"id": "x", "pk": "a"}))
+        .await
+        .expect(201);
+    create(&f, &[pre("same")], json!({"id": "y", "pk": "a"}))
+        .await
+        .expect(409);
+    keep(&f, "unique", "Pre", "All", &set("{id: '2', pk: 'a', u: 1}")).await;
+    create(&f, &[pre("unique")], json!({"id": "y", "pk": "a"}))
+        .await
+        .expect(409);
+    let renamed = replace(&f, "1", &[A, pre("unique")], json!({"id": "1", "pk": "a"})).await;
+    renamed.expect(400);
+    keep(&f, "short", "Pre", "All", &set("{id: '3', pk: 'a', ttl: 10}")).await;
+    create(&f, &[pre("short")], json!({"id": "z", "pk": "a"}))
+        .await
+        .expect(201);
+    assert_eq!(ids(&f).await, ["1", "3"]);
+    f.clock.advance_seconds(11);
+    assert_eq!(ids(&f).await, ["1"], "its time to live is the trigger's");
+    f.verify().await;
+}
+
+#[tokio::test]
+async fn a_post_trigger_writes_with_the_item_or_nothing_is_written() {
+    let f = running(json!({})).await;
+    create(&f, &[], json!({"id": "total", "pk": "a", "n": 0})).await.expect(201);
+    let count = r#"function () {
+        const c = getContext().getCollection(), response = getContext().getResponse();
+        const made = response.getBody(), asked = getContext().getRequest().getBody();
+        c.readDocument(c.getAltLink() + "/docs/total", (err, total) => {
+            if (err) throw err;
+            total.n += made.n;
+            c.replaceDocument(total._self, total, (err) => {
+                if (err) throw err;
+                c.queryDocuments(c.getSelfLink(), "SELECT VALUE COUNT(1) FROM c", (err, rows) => {
+                    if (made.n > 10) throw new Error(418, "too many");
+                    made.total = total.n; made.items = rows[0]; made.asked = asked.n; made.etag = !!made._etag;
+                    response.setBody(made);
+                });
+            });
+        });
+    }"#;
+    keep(&f, "count", "Post", "All", count).await;
+    let made = create(&f, &[post("count")], json!({"id": "1", "pk": "a", "n": 3})).await;
+    let made = made.expect(201);
+    let answered = made.json();
+    assert_eq!(
+        [&answered["total"], &answered["items"], &answered["asked"], &answered["etag"]],
+        [&json!(3), &json!(2), &json!(3), &json!(true)]
+    );
+    let stored = read(&f, "1").await;
+    assert_eq!(stored["total"], Value::Null, "the answer is not the item");
+    assert_eq!(stored["_etag"], made.header("etag"));
+    let failed = create(&f, &[post("count")], json!({"id": "2", "pk": "a", "n": 11})).await;
+    let failed = failed.expect(400);
+    assert_eq!(failed.header("x-ms-substatus"), "418");
+    let said = message(&failed);
+    assert!(
+        said.contains("Encountered exception while executing Javascript. Exception = Error: too many"),
+        "{said}"
+    );
+    assert_eq!(ids(&f).await, ["total", "1"]);
+    assert_eq!(read(&f, "total").await["n"], 3, "what it wrote before it threw is not there");
+    // One commit: the change feed has both changes at one place.
+    let changes = f.send("GET", DOCS, &[("a-im", "Incremental Feed")], "").await;
+    let changes = changes.expect(200).json();
+    let lsn = |id: &str| {
+        let found = changes["Documents"].as_array().unwrap().iter().find(|each| each["id"] == id);
+        found.unwrap()["_lsn"].clone()
+    };
+    assert_eq!(lsn("1"), lsn("total"));
+    f.verify().await;
+}
+
+#[tokio::test]
+async fn what_the_item_itself_meets_takes_its_triggers_along() {
+    let f = running(json!({})).await;
+    let note = "() => { const c = __; c.createDocument(c.getSelfLink(), {id: 'note', pk: 'a'}); }";
+    keep(&f, "note", "Pre", "All", note).await;
+    create(&f, &[], json!({"id": "1", "pk": "a"})).await.expect(201);
+    let one = format!("{DOCS}/1");
+    create(&f, &[pre("note")], json!({"id": "1", "pk": "a"})).await.expect(409);
+    let old = ("if-match", "\"old\"");
+    f.json("PUT", &one, &[A, pre("note"), old], json!({"id": "1", "pk": "a"}))
+        .await
+        .expect(412);
+    f.send("DELETE", &one, &[A, pre("note"), old], "").await.expect(412);
+    f.send("DELETE", &format!("{DOCS}/none"), &[A, pre("note")], "")
+        .await
+        .expect(404);
+    assert_eq!(ids(&f).await, ["1"]);
+    // A trigger that makes the very item.
+    create(&f, &[pre("note")], json!({"id": "note", "pk": "a"}))
+        .await
+        .expect(409);
+    let elsewhere = "() => { __.createDocument(__.getSelfLink(), {id: 'x', pk: 'b'}); }";
+    keep(&f, "elsewhere", "Post", "All", elsewhere).await;
+    create(&f, &[post("elsewhere")], json!({"id": "2", "pk": "a"}))
+        .await
+        .expect(400);
+    assert_eq!(ids(&f).await, ["1"]);
+    f.verify().await;
+}
+
+#[tokio::test]
+async fn deletions_and_patches() {
+    let f = running(json!({})).await;
+    let keep_copy = r#"function () {
+        const item = __.request.getBody();
+        __.createDocument(__.getSelfLink(), {id: "was-" + item.id, pk: item.pk, n: item.n, by: __.request.getOperationType()});
+    }"#;
+    keep(&f, "copy", "Pre", "Delete", keep_copy).await;
+    create(&f, &[], json!({"id": "1", "pk": "a", "n": 5})).await.expect(201);
+    let deleted = f.send("DELETE", &format!("{DOCS}/1"), &[A, pre("copy")], "").await;
+    assert_eq!(deleted.expect(204).body.len(), 0);
+    assert_eq!(ids(&f).await, ["was-1"]);
+    let copy = read(&f, "was-1").await;
+    assert_eq!((&copy["n"], &copy["by"]), (&json!(5), &json!("Delete")));
+    let answer = "() => { const b = __.response.getBody(); b.seen = __.request.getOperationType(); __.response.setBody(b); }";
+    keep(&f, "answer", "Post", "Update", answer).await;
+    let operations = json!({"operations": [{"op": "incr", "path": "/n", "value": 1}]});
+    let headers = [A, post("answer")];
+    let patched = f.json("PATCH", "/dbs/d/colls/c/docs/was-1", &headers, operations).await;
+    let patched = patched.expect(200).json();
+    assert_eq!((&patched["n"], &patched["seen"]), (&json!(6), &json!("Patch")));
+    // Deleted by its own trigger, in the same transaction.
+    let drop = "() => { __.deleteDocument(__.response.getBody()._self); }";
+    keep(&f, "drop", "Post", "Create", drop).await;
+    create(&f, &[post("drop")], json!({"id": "gone", "pk": "a"}))
+        .await
+        .expect(201);
+    assert_eq!(ids(&f).await, ["was-1"]);
+    f.verify().await;
+}
+
+#[tokio::test]
+async fn which_triggers_a_request_may_name() {
+    let f = running(json!({})).await;
+    for (id, kind, operation) in [("p", "Pre", "Create"), ("q", "Post", "Replace"), ("ø", "Pre", "All")] {
+        keep(&f, id, kind, operation, "() => 1").await;
+    }
+    let item = |id: &str| json!({"id": id, "pk": "a"});
+    create(&f, &[pre("p")], item("1")).await.expect(201);
+    create(&f, &[pre(" p ,")], item("2")).await.expect(201);
+    create(&f, &[pre("")], item("3")).await.expect(201);
+    create(&f, &[pre("ø")], item("4")).await.expect(201);
+    for headers in [
+        vec![pre("none")],
+        vec![pre("p,ø")],
+        vec![pre("p"), pre("ø")],
+        vec![pre("q")],
+        vec![post("p")],
+        vec![post("q")],
+        vec![UPSERT, pre("p")],
+    ] {
+        let refused = create(&f, &headers, item("5")).await;
+        assert_eq!(refused.status, 400, "{headers:?}");
+    }
+    assert_eq!(ids(&f).await, ["1", "2", "3", "4"]);
+    let one = format!("{DOCS}/1");
+    f.json("PUT", &one, &[A, pre("p")], item("1")).await.expect(400);
+    f.json("PUT", &one, &[A, post("q")], item("1")).await.expect(200);
+    // Where several items are written, and by scripts, none is run.
+    let batch = ("x-ms-cosmos-is-batch-request", "True");
+    let atomic = ("x-ms-cosmos-batch-atomic", "True");
+    let operations = json!([{"operationType": "Create", "resourceBody": item("6")}]);
+    f.json("POST", DOCS, &[A, batch, atomic, pre("p")], operations)
+        .await
+        .expect(400);
+    f.json("POST", "/dbs/d/colls/c/sprocs", &[], json!({"id": "s", "body": "() => 1"}))
+        .await
+        .expect(201);
+    f.send("POST", "/dbs/d/colls/c/sprocs/s", &[A, pre("p")], "[]")
+        .await
+        .expect(400);
+}
+
+#[tokio::test]
+async fn where_scripts_are_not_run_a_write_that_names_one_is_refused() {
+    let f = running(json!({})).await;
+    keep(&f, "p", "Pre", "All", "() => 1").await;
+    let off = f.another_node_with(|_| {});
+    let refused = create(&off, &[pre("p")], json!({"id": "1", "pk": "a"})).await;
+    assert!(message(&refused.expect(403)).contains("run_scripts"));
+    assert_eq!(ids(&f).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_triggers_may_set() {
+    let f = running(json!({})).await;
+    let fails = |script: &str| format!("() => {{ try {{ {script} }} catch (e) {{ throw new Error(e.number, 'it was ' + e.number); }} }}");
+    for (id, kind, script, number) in [
+        ("a", "Post", "__.request.setBody({})", "403"),
+        ("b", "Pre", "__.request.setValue('new', 1)", "400"),
+        ("c", "Pre", "__.request.setValue('x-ms-date', 1)", "403"),
+        ("d", "Pre", "__.request.setValue('OperationType', 'Delete')", "403"),
+        ("e", "Pre", "__.response.setBody(1)", "400"),
+        ("g", "Post", "__.response.setValue('etag', 1)", "400"),
+    ] {
+        keep(&f, id, kind, "All", &fails(script)).await;
+        let named = if kind == "Pre" { pre(id) } else { post(id) };
+        let refused = create(&f, &[named], json!({"id": "1", "pk": "a"})).await;
+        assert_eq!(refused.expect(400).header("x-ms-substatus"), number, "{script}");
+    }
+    let append = "() => { __.request.setValue('Body', {id: '1', pk: 'a', old: __.request.getValue('Body').n}); console.log('set'); }";
+    keep(&f, "f", "Pre", "All", append).await;
+    let logging = ("x-ms-documentdb-script-enable-logging", "true");
+    let made = create(&f, &[pre("f"), logging], json!({"id": "1", "pk": "a", "n": 7})).await;
+    let made = made.expect(201);
+    assert_eq!(made.json()["old"], 7);
+    assert_eq!(made.header("x-ms-documentdb-script-log-results"), "set");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_that_do_not_end_are_ended_and_nothing_is_written() {
+    let f = running(json!({})).await;
+    keep(&f, "loops", "Post", "All", "() => { __.createDocument(__.getSelfLink(), {id: 'x', pk: 'a'}, () => { for (;;) {} }); }").await;
+    keep(&f, "deep", "Pre", "All", "function f() { return f() + 1 }").await;
+    keep(&f, "memory", "Pre", "All", "() => { const a = []; for (;;) a.push('x'.repeat(1000) + a.length) }").await;
+    keep(&f, "well", "Pre", "All", "() => 1").await;
+    let item = || json!({"id": "1", "pk": "a"});
+    let (loops, deep, memory) = ([post("loops")], [pre("deep")], [pre("memory")]);
+    let (loops, deep, memory) = tokio::join!(
+        create(&f, &loops, item()),
+        create(&f, &deep, item()),
+        create(&f, &memory, item()),
+    );
+    loops.expect(408);
+    assert!(message(&deep.expect(400)).contains("stack"));
+    memory.expect(400);
+    assert_eq!(ids(&f).await, Vec::<String>::new());
+    create(&f, &[pre("well")], item()).await.expect(201);
+    f.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_meet_run_their_triggers_again() {
+    let f = running(json!({})).await;
+    create(&f, &[], json!({"id": "total", "pk": "a", "n": 0})).await.expect(201);
+    let count = r#"() => {
+        __.readDocument(__.getAltLink() + "/docs/total", (err, total) => {
+            if (err) throw err;
+            total.n += 1;
+            __.replaceDocument(total._self, total);
+        });
+    }"#;
+    keep(&f, "count", "Pre", "Create", count).await;
+    let items = ["1", "2", "3", "4"];
+    let named = [pre("count")];
+    let writes = items.map(|id| create(&f, &named, json!({"id": id, "pk": "a"})));
+    let replies = futures::future::join_all(writes).await;
+    let done = replies.iter().filter(|reply| reply.status == 201).count();
+    assert_eq!(read(&f, "total").await["n"], done, "none is lost and none counted twice");
+    assert_eq!(done, 4);
+    f.verify().await;
+}
