@@ -61,9 +61,9 @@ macro_rules! operations {
 
 use Support::{No, Partial, Yes};
 
-const PROCEDURES: &str = "run unless the setting run_scripts is off; a run has 5 s, 64 MiB and a result of 4 MiB; attachments, headers of the request and response, typed arrays, proxies and modules are not there; filters of the chained queries look at every item; an async function that fails ends the run";
-const TRIGGERS: &str = "kept, not run: a write that names a trigger is refused";
-const FUNCTIONS: &str = "kept, not run: a query that calls one is refused";
+const PROCEDURES: &str = "run unless the setting run_scripts is off; a run has 5 s, 64 MiB and a result of 4 MiB; attachments, headers of the response, typed arrays, proxies and modules are not there; filters of the chained queries look at every item; an async function that fails ends the run";
+const TRIGGERS: &str = "run as stored procedures are, by writes of single items that name it, at most one of each type; Update is for Replace Document and Patch Document; getOperationType of a patch is Patch";
+const FUNCTIONS: &str = "called by queries unless the setting run_scripts is off; a call has 5 s, the calls of a page 15 s, a result 4 MiB; one engine per page, a context per function";
 const CONFLICTS: &str = "there is one write region, so no conflict arises";
 const ATTACHMENTS: &str = "attachments ended with the original's API version 2018-12-31; use blobs";
 
@@ -84,7 +84,7 @@ operations! {
     DeleteCollection: "DELETE" "/dbs/{db}/colls/{coll}" [""] "Delete Collection", "rest/api/cosmos-db/delete-a-collection", Yes;
     GetPartitionKeyRanges: "GET" "/dbs/{db}/colls/{coll}/pkranges" ["A-IM"] "Get Partition Key Ranges", "rest/api/cosmos-db/get-partition-key-ranges", Partial("a container has one range, which never splits");
 
-    CreateDocument: "POST" "/dbs/{db}/colls/{coll}/docs" [""] "Create Document", "rest/api/cosmos-db/create-a-document", Partial("triggers named in the request are refused; an item that x-ms-indexing-directive or a policy that isn't automatic keeps out of the index is found by point reads, feeds, and queries that no index serves or only by id");
+    CreateDocument: "POST" "/dbs/{db}/colls/{coll}/docs" [""] "Create Document", "rest/api/cosmos-db/create-a-document", Partial("an item that x-ms-indexing-directive or a policy that isn't automatic keeps out of the index is found by point reads, feeds, and queries that no index serves or only by id");
     UpsertDocument: "POST" "/dbs/{db}/colls/{coll}/docs" ["x-ms-documentdb-is-upsert"] "Upsert Document", "rest/api/cosmos-db/create-a-document", Partial("as Create Document");
     ListDocuments: "GET" "/dbs/{db}/colls/{coll}/docs" [""] "List Documents", "rest/api/cosmos-db/list-documents", Yes;
     GetDocument: "GET" "/dbs/{db}/colls/{coll}/docs/{doc}" [""] "Get Document", "rest/api/cosmos-db/get-a-document", Yes;

@@ -316,6 +316,34 @@ async fn where_scripts_are_not_run_a_write_that_names_one_is_refused() {
 }
 
 #[tokio::test]
+async fn a_token_for_one_item_runs_no_triggers() {
+    let f = signed::tokens::prepared().await;
+    let one = signed::tokens::permission(&f, "p", "All", "dbs/d/colls/c/docs/a1", json!({"resourcePartitionKey": ["a"]}));
+    let one = one.await;
+    let partition = json!({"resourcePartitionKey": ["a"]});
+    let partition = signed::tokens::permission(&f, "q", "All", "dbs/d/colls/c", partition).await;
+    let body = json!({"id": "a1", "pk": "a"});
+    let path = format!("{DOCS}/a1");
+    let send = |token: String, headers: Vec<(&'static str, &'static str)>| {
+        let (f, path, body) = (&f, &path, &body);
+        async move {
+            let reply = signed::tokens::with_token(f, &token, "PUT", path, &headers, body).await;
+            (reply.status.as_u16(), message_if_any(&reply))
+        }
+    };
+    assert_eq!(send(one.clone(), vec![A]).await.0, 200);
+    let (status, said) = send(one, vec![A, pre("p")]).await;
+    assert!(status == 403 && said.contains("a trigger may write others"), "{said}");
+    // Scripts are not run on this server; that is what the other one is told.
+    let (status, said) = send(partition, vec![A, pre("p")]).await;
+    assert!(status == 403 && said.contains("run_scripts"), "{said}");
+}
+
+fn message_if_any(reply: &Reply) -> String {
+    reply.json()["message"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
 async fn what_triggers_may_set() {
     let f = running(json!({})).await;
     let fails = |script: &str| format!("() => {{ try {{ {script} }} catch (e) {{ throw new Error(e.number, 'it was ' + e.number); }} }}");
