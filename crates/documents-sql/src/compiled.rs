@@ -40,7 +40,10 @@ impl FunctionName {
     pub fn unknown(&self) -> SqlErrors {
         SqlErrors::from(SqlError {
             code: code::FUNCTION_UNKNOWN,
-            message: format!("'udf.{}' is not a user-defined function of the container.", self.name),
+            message: format!(
+                "'udf.{}' is not a user-defined function of the container.",
+                self.name
+            ),
             start: self.start,
             end: self.end,
         })

@@ -253,7 +253,12 @@ fn eval_call<'a>(
 }
 
 /// Calls a user-defined function, which is told of undefined arguments as well.
-fn eval_function<'a>(index: usize, args: &'a [Node], env: &'a Env<'a>, runtime: &'a Runtime) -> Evaluated<'a> {
+fn eval_function<'a>(
+    index: usize,
+    args: &'a [Node],
+    env: &'a Env<'a>,
+    runtime: &'a Runtime,
+) -> Evaluated<'a> {
     let mut values = Vec::with_capacity(args.len());
     for argument in args {
         values.push(eval(argument, env, runtime)?);

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::access::Access;
-use crate::compiled::FunctionName;
 use crate::aggregate::AggregateKind;
 use crate::ast::{BinaryOp, SubqueryKind};
+use crate::compiled::FunctionName;
 use crate::functions::FunctionSpec;
 use crate::functions::full_text::Words;
 use crate::functions::like::LikePattern;

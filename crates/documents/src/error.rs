@@ -146,7 +146,9 @@ impl DocumentsError {
                 StatusCode::NOT_FOUND
             }
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::QueryTimeout(_) | Self::ScriptTimeout | Self::FunctionTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::QueryTimeout(_) | Self::ScriptTimeout | Self::FunctionTimeout => {
+                StatusCode::REQUEST_TIMEOUT
+            }
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::PartitionKeyRangeGone(_) => StatusCode::GONE,
             Self::PreconditionFailed(_) | Self::PatchConditionFalse => StatusCode::PRECONDITION_FAILED,

@@ -63,38 +63,86 @@ async fn wherever_an_expression_may_stand() {
     with_items(&f, 5).await;
     keep(&f, "double", "function (x) { return x * 2 }").await;
     keep(&f, "even", "x => x % 2 === 0").await;
-    keep(&f, "repeat", "function list(x, times) { const l = []; for (let i = 0; i < times; i++) l.push(x); return l; }").await;
+    keep(
+        &f,
+        "repeat",
+        "function list(x, times) { const l = []; for (let i = 0; i < times; i++) l.push(x); return l; }",
+    )
+    .await;
     for (sql, wanted) in [
         ("SELECT VALUE udf.double(c.n) FROM c", json!([0, 2, 4, 6, 8])),
-        ("SELECT udf.double(c.n), c.id FROM c WHERE c.n = 3", json!([{"$1": 6, "id": "3"}])),
+        (
+            "SELECT udf.double(c.n), c.id FROM c WHERE c.n = 3",
+            json!([{"$1": 6, "id": "3"}]),
+        ),
         ("SELECT VALUE c.n FROM c WHERE udf.even(c.n)", json!([0, 2, 4])),
-        ("SELECT VALUE c.n FROM c WHERE NOT udf.even(c.n) AND c.n > 1", json!([3])),
-        ("SELECT VALUE c.n FROM c WHERE udf.double(c.n) = @two OR c.n = 4", json!([1, 4])),
-        ("SELECT VALUE udf.double(udf.double(c.n) + 1) FROM c WHERE c.id = '2'", json!([10])),
+        (
+            "SELECT VALUE c.n FROM c WHERE NOT udf.even(c.n) AND c.n > 1",
+            json!([3]),
+        ),
+        (
+            "SELECT VALUE c.n FROM c WHERE udf.double(c.n) = @two OR c.n = 4",
+            json!([1, 4]),
+        ),
+        (
+            "SELECT VALUE udf.double(udf.double(c.n) + 1) FROM c WHERE c.id = '2'",
+            json!([10]),
+        ),
         ("SELECT VALUE SUM(udf.double(c.n)) FROM c", json!([20])),
         ("SELECT VALUE udf.double(COUNT(1)) FROM c", json!([10])),
         (
             "SELECT udf.even(c.n) AS even, COUNT(1) AS count FROM c GROUP BY udf.even(c.n)",
             json!([{"even": true, "count": 3}, {"even": false, "count": 2}]),
         ),
-        ("SELECT VALUE [c.id, x] FROM c JOIN x IN udf.repeat(c.n, 2) WHERE c.n = 1", json!([["1", 1], ["1", 1]])),
-        ("SELECT VALUE udf.double(t) FROM c JOIN t IN c.tags WHERE c.n = 2", json!([0, 2])),
-        ("SELECT VALUE c.n FROM c WHERE EXISTS(SELECT VALUE t FROM t IN c.tags WHERE udf.double(t) = 2)", json!([2])),
-        ("SELECT VALUE ARRAY(SELECT VALUE udf.double(t) FROM t IN c.tags) FROM c WHERE c.n = 2", json!([[0, 2]])),
-        ("SELECT VALUE d.x FROM (SELECT udf.double(c.n) AS x FROM c) d WHERE d.x > 5", json!([6, 8])),
-        ("SELECT VALUE c.n FROM c WHERE udf.even(c.n) ORDER BY c.n DESC", json!([4, 2, 0])),
+        (
+            "SELECT VALUE [c.id, x] FROM c JOIN x IN udf.repeat(c.n, 2) WHERE c.n = 1",
+            json!([["1", 1], ["1", 1]]),
+        ),
+        (
+            "SELECT VALUE udf.double(t) FROM c JOIN t IN c.tags WHERE c.n = 2",
+            json!([0, 2]),
+        ),
+        (
+            "SELECT VALUE c.n FROM c WHERE EXISTS(SELECT VALUE t FROM t IN c.tags WHERE udf.double(t) = 2)",
+            json!([2]),
+        ),
+        (
+            "SELECT VALUE ARRAY(SELECT VALUE udf.double(t) FROM t IN c.tags) FROM c WHERE c.n = 2",
+            json!([[0, 2]]),
+        ),
+        (
+            "SELECT VALUE d.x FROM (SELECT udf.double(c.n) AS x FROM c) d WHERE d.x > 5",
+            json!([6, 8]),
+        ),
+        (
+            "SELECT VALUE c.n FROM c WHERE udf.even(c.n) ORDER BY c.n DESC",
+            json!([4, 2, 0]),
+        ),
         ("SELECT DISTINCT VALUE udf.even(c.n) FROM c", json!([true, false])),
         ("SELECT TOP 2 VALUE udf.double(c.n) FROM c", json!([0, 2])),
-        ("SELECT VALUE udf.double(c.n) FROM c OFFSET 1 LIMIT 2", json!([2, 4])),
+        (
+            "SELECT VALUE udf.double(c.n) FROM c OFFSET 1 LIMIT 2",
+            json!([2, 4]),
+        ),
         ("SELECT VALUE udf.double(21)", json!([42])),
-        ("SELECT VALUE (SELECT VALUE udf.double(c.n)) FROM c WHERE c.n = 4", json!([8])),
+        (
+            "SELECT VALUE (SELECT VALUE udf.double(c.n)) FROM c WHERE c.n = 4",
+            json!([8]),
+        ),
     ] {
         assert_eq!(rows(&f, sql).await, wanted, "{sql}");
     }
     let one = ask(&f, "SELECT VALUE udf.double(c.n) FROM c", &[A]).await;
-    assert_eq!(one.expect(200).json()["Documents"], json!([0, 4, 8]), "of one partition");
+    assert_eq!(
+        one.expect(200).json()["Documents"],
+        json!([0, 4, 8]),
+        "of one partition"
+    );
     let ordered = ask(&f, "SELECT VALUE c.n FROM c ORDER BY udf.double(c.n)", &[]).await;
-    assert!(message(&ordered.expect(400)).contains("SC2206"), "as the original");
+    assert!(
+        message(&ordered.expect(400)).contains("SC2206"),
+        "as the original"
+    );
 }
 
 #[tokio::test]
@@ -103,30 +151,68 @@ async fn values_as_they_come_and_go() {
     let item = json!({"id": "1", "pk": "a", "null": null, "text": "æ\u{1F600}\"", "list": [1, {"x": [null]}], "half": 0.5});
     f.json("POST", DOCS, &[], item).await.expect(201);
     keep(&f, "same", "x => x").await;
-    keep(&f, "kind", "function (x) { return [typeof x, x === undefined, x === null, arguments.length] }").await;
+    keep(
+        &f,
+        "kind",
+        "function (x) { return [typeof x, x === undefined, x === null, arguments.length] }",
+    )
+    .await;
     keep(&f, "nothing", "() => {}").await;
-    keep(&f, "odd", "x => [NaN, Infinity, () => 1, undefined, new Date(0), 3n > 2][x]").await;
+    keep(
+        &f,
+        "odd",
+        "x => [NaN, Infinity, () => 1, undefined, new Date(0), 3n > 2][x]",
+    )
+    .await;
     for (sql, wanted) in [
         ("SELECT VALUE udf.same(c) = c FROM c", json!([true])),
-        ("SELECT VALUE udf.same([c.text, c.list, c.half, c.null, true]) FROM c", json!([["æ\u{1F600}\"", [1, {"x": [null]}], 0.5, null, true]])),
-        ("SELECT VALUE udf.kind(c.none) FROM c", json!([["undefined", true, false, 1]])),
-        ("SELECT VALUE udf.kind(c.null, 2) FROM c", json!([["object", false, true, 2]])),
-        ("SELECT VALUE udf.kind() FROM c", json!([["undefined", true, false, 0]])),
+        (
+            "SELECT VALUE udf.same([c.text, c.list, c.half, c.null, true]) FROM c",
+            json!([["æ\u{1F600}\"", [1, {"x": [null]}], 0.5, null, true]]),
+        ),
+        (
+            "SELECT VALUE udf.kind(c.none) FROM c",
+            json!([["undefined", true, false, 1]]),
+        ),
+        (
+            "SELECT VALUE udf.kind(c.null, 2) FROM c",
+            json!([["object", false, true, 2]]),
+        ),
+        (
+            "SELECT VALUE udf.kind() FROM c",
+            json!([["undefined", true, false, 0]]),
+        ),
         // Undefined is no row, no member, and not true.
         ("SELECT VALUE udf.nothing(c.id) FROM c", json!([])),
         ("SELECT c.id, udf.nothing(1) AS x FROM c", json!([{"id": "1"}])),
         ("SELECT VALUE c.id FROM c WHERE udf.nothing(1)", json!([])),
-        ("SELECT VALUE c.id FROM c WHERE NOT IS_DEFINED(udf.nothing(1))", json!(["1"])),
-        ("SELECT VALUE [udf.odd(0), udf.odd(1), udf.odd(2), udf.odd(3), udf.odd(4), udf.odd(5)] FROM c",
-         json!([[null, null, "1970-01-01T00:00:00.000Z", true]])),
-        ("SELECT VALUE udf.same(c.none.x ?? 'else') FROM c", json!(["else"])),
+        (
+            "SELECT VALUE c.id FROM c WHERE NOT IS_DEFINED(udf.nothing(1))",
+            json!(["1"]),
+        ),
+        (
+            "SELECT VALUE [udf.odd(0), udf.odd(1), udf.odd(2), udf.odd(3), udf.odd(4), udf.odd(5)] FROM c",
+            json!([[null, null, "1970-01-01T00:00:00.000Z", true]]),
+        ),
+        (
+            "SELECT VALUE udf.same(c.none.x ?? 'else') FROM c",
+            json!(["else"]),
+        ),
     ] {
         assert_eq!(rows(&f, sql).await, wanted, "{sql}");
     }
     // Text or not, what is not true is not true.
-    assert_eq!(rows(&f, "SELECT VALUE 1 FROM c WHERE udf.same('true')").await, json!([]));
+    assert_eq!(
+        rows(&f, "SELECT VALUE 1 FROM c WHERE udf.same('true')").await,
+        json!([])
+    );
     // There is the language, and nothing else; one function's world is not another's.
-    keep(&f, "world", "() => [typeof getContext, typeof __, typeof console, typeof kept]").await;
+    keep(
+        &f,
+        "world",
+        "() => [typeof getContext, typeof __, typeof console, typeof kept]",
+    )
+    .await;
     keep(&f, "keeper", "() => { globalThis.kept = 1; return typeof kept }").await;
     assert_eq!(
         rows(&f, "SELECT VALUE [udf.keeper(), udf.world()] FROM c").await,
@@ -141,9 +227,18 @@ async fn pages_go_on_where_they_ended() {
     keep(&f, "third", "x => x % 3 === 0").await;
     keep(&f, "pair", "x => [x, x]").await;
     for (sql, wanted) in [
-        ("SELECT VALUE c.n FROM c WHERE udf.third(c.n)", (0..75).filter(|n| n % 3 == 0).collect::<Vec<_>>()),
-        ("SELECT VALUE x FROM c JOIN x IN udf.pair(c.n)", (0..75).flat_map(|n| [n, n]).collect()),
-        ("SELECT VALUE c.n FROM c WHERE udf.third(c.n) ORDER BY c.n DESC", (0..75).rev().filter(|n| n % 3 == 0).collect()),
+        (
+            "SELECT VALUE c.n FROM c WHERE udf.third(c.n)",
+            (0..75).filter(|n| n % 3 == 0).collect::<Vec<_>>(),
+        ),
+        (
+            "SELECT VALUE x FROM c JOIN x IN udf.pair(c.n)",
+            (0..75).flat_map(|n| [n, n]).collect(),
+        ),
+        (
+            "SELECT VALUE c.n FROM c WHERE udf.third(c.n) ORDER BY c.n DESC",
+            (0..75).rev().filter(|n| n % 3 == 0).collect(),
+        ),
         ("SELECT DISTINCT VALUE udf.third(c.n) ? 1 : 0 FROM c", vec![1, 0]),
     ] {
         for size in ["1", "4", "7", "1000"] {
@@ -172,16 +267,31 @@ async fn pages_go_on_where_they_ended() {
 async fn what_fails_is_told() {
     let f = running().await;
     with_items(&f, 3).await;
-    keep(&f, "picky", "function tax(x) { if (x > 1) throw new Error('no input'); return x }").await;
-    keep(&f, "numbered", "x => { throw new (class extends Error { number = 418 })('as asked') }").await;
-    let failed = ask(&f, "SELECT VALUE udf.picky(c.n) FROM c", &[]).await.expect(400);
+    keep(
+        &f,
+        "picky",
+        "function tax(x) { if (x > 1) throw new Error('no input'); return x }",
+    )
+    .await;
+    keep(
+        &f,
+        "numbered",
+        "x => { throw new (class extends Error { number = 418 })('as asked') }",
+    )
+    .await;
+    let failed = ask(&f, "SELECT VALUE udf.picky(c.n) FROM c", &[])
+        .await
+        .expect(400);
     let said = message(&failed);
     assert!(
         said.contains("Encountered exception while executing Javascript. Exception = Error: no input"),
         "{said}"
     );
     assert!(said.contains("picky.js"), "{said}");
-    assert_eq!(rows(&f, "SELECT VALUE udf.picky(c.n) FROM c WHERE c.n < 2").await, json!([0, 1]));
+    assert_eq!(
+        rows(&f, "SELECT VALUE udf.picky(c.n) FROM c WHERE c.n < 2").await,
+        json!([0, 1])
+    );
     let failed = ask(&f, "SELECT VALUE udf.numbered(1)", &[]).await.expect(400);
     assert_eq!(failed.header("x-ms-substatus"), "418");
     // Upper and lower case differ.
@@ -225,12 +335,24 @@ async fn functions_that_do_not_end_are_ended() {
     with_items(&f, 3).await;
     for (id, body) in [
         ("loops", "() => { for (;;) {} }"),
-        ("numbers", "() => { const n = 3n ** 600000n, m = 7n ** 150000n; for (;;) n % m; }"),
-        ("memory", "() => { const a = []; for (;;) a.push('x'.repeat(1000) + a.length) }"),
+        (
+            "numbers",
+            "() => { const n = 3n ** 600000n, m = 7n ** 150000n; for (;;) n % m; }",
+        ),
+        (
+            "memory",
+            "() => { const a = []; for (;;) a.push('x'.repeat(1000) + a.length) }",
+        ),
         ("deep", "function f() { return f() + 1 }"),
         ("large", "() => 'x'.repeat(5000000)"),
-        ("nested", "() => { let a = []; for (let i = 0; i < 1000; i++) a = [a]; return a }"),
-        ("later", "() => { const f = () => { Promise.resolve().then(f) }; f() }"),
+        (
+            "nested",
+            "() => { let a = []; for (let i = 0; i < 1000; i++) a = [a]; return a }",
+        ),
+        (
+            "later",
+            "() => { const f = () => { Promise.resolve().then(f) }; f() }",
+        ),
         ("well", "() => 1"),
     ] {
         keep(&f, id, body).await;
@@ -248,14 +370,22 @@ async fn functions_that_do_not_end_are_ended() {
     one("large").await.expect(413);
     one("nested").await.expect(400);
     let again = futures::future::join_all((0..8).map(|_| one("well"))).await;
-    assert!(again.iter().all(|reply| reply.status == 200), "all places are free");
+    assert!(
+        again.iter().all(|reply| reply.status == 200),
+        "all places are free"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_slow_for_many_rows_ends_the_page_early_or_the_query() {
     let f = running().await;
     with_items(&f, 40).await;
-    keep(&f, "slow", "x => { const end = Date.now() + 800; while (Date.now() < end) {} return x }").await;
+    keep(
+        &f,
+        "slow",
+        "x => { const end = Date.now() + 800; while (Date.now() < end) {} return x }",
+    )
+    .await;
     // All rows are needed before the first one: past 15 s it is over.
     let sum = ask(&f, "SELECT VALUE SUM(udf.slow(c.n)) FROM c", &[]).await;
     sum.expect(408);
@@ -278,17 +408,27 @@ async fn queries_of_scripts_call_functions_too() {
         });
         sum(() => c.createDocument(link, {id: "new", pk: "a", n: 100}, () => sum(() => __.response.setBody(seen))));
     }"#;
-    f.json("POST", "/dbs/d/colls/c/sprocs", &[], json!({"id": "s", "body": sums}))
-        .await
-        .expect(201);
+    f.json(
+        "POST",
+        "/dbs/d/colls/c/sprocs",
+        &[],
+        json!({"id": "s", "body": sums}),
+    )
+    .await
+    .expect(201);
     let run = |name: &'static str| {
         let f = &f;
-        async move { f.json("POST", "/dbs/d/colls/c/sprocs/s", &[A], json!([name])).await }
+        async move {
+            f.json("POST", "/dbs/d/colls/c/sprocs/s", &[A], json!([name]))
+                .await
+        }
     };
     run("loops").await.expect(408);
     assert_eq!(rows(&f, "SELECT VALUE COUNT(1) FROM c").await, json!([6]));
     assert_eq!(run("throws").await.expect(200).json(), json!([400, 400]));
-    f.send("DELETE", &format!("{DOCS}/new"), &[A], "").await.expect(204);
+    f.send("DELETE", &format!("{DOCS}/new"), &[A], "")
+        .await
+        .expect(204);
     // All places are taken by those that ask.
     let all = futures::future::join_all((0..8).map(|_| run("double"))).await;
     let found: Vec<u16> = all.iter().map(|reply| reply.status.as_u16()).collect();

@@ -88,10 +88,7 @@ async fn a_pre_trigger_changes_what_is_written() {
     assert_eq!(read(&f, "made").await["id"], "made");
     create(&f, &[A], json!({"pk": "a"})).await.expect(400);
     let replaced = replace(&f, "1", &[A, named], json!({"id": "1", "pk": "a"})).await;
-    assert_eq!(
-        replaced.expect(200).json()["stamped"],
-        "Replace undefined"
-    );
+    assert_eq!(replaced.expect(200).json()["stamped"], "Replace undefined");
     let upserted = create(&f, &[UPSERT, named], json!({"id": "2", "pk": "a"})).await;
     assert_eq!(upserted.expect(201).json()["stamped"], "Upsert undefined");
     let upserted = create(&f, &[UPSERT, named], json!({"id": "2", "pk": "a", "n": 2})).await;
@@ -118,7 +115,11 @@ async fn what_a_pre_trigger_sets_is_checked_as_a_clients_body() {
         ("no-id", "{pk: 'a'}", 400),
         ("ttl", "{id: '1', pk: 'a', ttl: 'x'}", 400),
         ("large", "{id: '1', pk: 'a', x: 'x'.repeat(2200000)}", 413),
-        ("deep", "JSON.parse('{\"id\":\"1\",\"pk\":\"a\",\"x\":' + '['.repeat(200) + ']'.repeat(200) + '}')", 400),
+        (
+            "deep",
+            "JSON.parse('{\"id\":\"1\",\"pk\":\"a\",\"x\":' + '['.repeat(200) + ']'.repeat(200) + '}')",
+            400,
+        ),
     ] {
         keep(&f, id, "Pre", "All", &set(value)).await;
         let refused = create(&f, &[pre(id)], json!({"id": "1", "pk": "a"})).await;
@@ -153,7 +154,9 @@ async fn what_a_pre_trigger_sets_is_checked_as_a_clients_body() {
 #[tokio::test]
 async fn a_post_trigger_writes_with_the_item_or_nothing_is_written() {
     let f = running(json!({})).await;
-    create(&f, &[], json!({"id": "total", "pk": "a", "n": 0})).await.expect(201);
+    create(&f, &[], json!({"id": "total", "pk": "a", "n": 0}))
+        .await
+        .expect(201);
     let count = r#"function () {
         const c = getContext().getCollection(), response = getContext().getResponse();
         const made = response.getBody(), asked = getContext().getRequest().getBody();
@@ -175,7 +178,12 @@ async fn a_post_trigger_writes_with_the_item_or_nothing_is_written() {
     let made = made.expect(201);
     let answered = made.json();
     assert_eq!(
-        [&answered["total"], &answered["items"], &answered["asked"], &answered["etag"]],
+        [
+            &answered["total"],
+            &answered["items"],
+            &answered["asked"],
+            &answered["etag"]
+        ],
         [&json!(3), &json!(2), &json!(3), &json!(true)]
     );
     let stored = read(&f, "1").await;
@@ -190,12 +198,20 @@ async fn a_post_trigger_writes_with_the_item_or_nothing_is_written() {
         "{said}"
     );
     assert_eq!(ids(&f).await, ["total", "1"]);
-    assert_eq!(read(&f, "total").await["n"], 3, "what it wrote before it threw is not there");
+    assert_eq!(
+        read(&f, "total").await["n"],
+        3,
+        "what it wrote before it threw is not there"
+    );
     // One commit: the change feed has both changes at one place.
     let changes = f.send("GET", DOCS, &[("a-im", "Incremental Feed")], "").await;
     let changes = changes.expect(200).json();
     let lsn = |id: &str| {
-        let found = changes["Documents"].as_array().unwrap().iter().find(|each| each["id"] == id);
+        let found = changes["Documents"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|each| each["id"] == id);
         found.unwrap()["_lsn"].clone()
     };
     assert_eq!(lsn("1"), lsn("total"));
@@ -209,12 +225,16 @@ async fn what_the_item_itself_meets_takes_its_triggers_along() {
     keep(&f, "note", "Pre", "All", note).await;
     create(&f, &[], json!({"id": "1", "pk": "a"})).await.expect(201);
     let one = format!("{DOCS}/1");
-    create(&f, &[pre("note")], json!({"id": "1", "pk": "a"})).await.expect(409);
+    create(&f, &[pre("note")], json!({"id": "1", "pk": "a"}))
+        .await
+        .expect(409);
     let old = ("if-match", "\"old\"");
     f.json("PUT", &one, &[A, pre("note"), old], json!({"id": "1", "pk": "a"}))
         .await
         .expect(412);
-    f.send("DELETE", &one, &[A, pre("note"), old], "").await.expect(412);
+    f.send("DELETE", &one, &[A, pre("note"), old], "")
+        .await
+        .expect(412);
     f.send("DELETE", &format!("{DOCS}/none"), &[A, pre("note")], "")
         .await
         .expect(404);
@@ -240,8 +260,12 @@ async fn deletions_and_patches() {
         __.createDocument(__.getSelfLink(), {id: "was-" + item.id, pk: item.pk, n: item.n, by: __.request.getOperationType()});
     }"#;
     keep(&f, "copy", "Pre", "Delete", keep_copy).await;
-    create(&f, &[], json!({"id": "1", "pk": "a", "n": 5})).await.expect(201);
-    let deleted = f.send("DELETE", &format!("{DOCS}/1"), &[A, pre("copy")], "").await;
+    create(&f, &[], json!({"id": "1", "pk": "a", "n": 5}))
+        .await
+        .expect(201);
+    let deleted = f
+        .send("DELETE", &format!("{DOCS}/1"), &[A, pre("copy")], "")
+        .await;
     assert_eq!(deleted.expect(204).body.len(), 0);
     assert_eq!(ids(&f).await, ["was-1"]);
     let copy = read(&f, "was-1").await;
@@ -250,7 +274,9 @@ async fn deletions_and_patches() {
     keep(&f, "answer", "Post", "Update", answer).await;
     let operations = json!({"operations": [{"op": "incr", "path": "/n", "value": 1}]});
     let headers = [A, post("answer")];
-    let patched = f.json("PATCH", "/dbs/d/colls/c/docs/was-1", &headers, operations).await;
+    let patched = f
+        .json("PATCH", "/dbs/d/colls/c/docs/was-1", &headers, operations)
+        .await;
     let patched = patched.expect(200).json();
     assert_eq!((&patched["n"], &patched["seen"]), (&json!(6), &json!("Patch")));
     // Deleted by its own trigger, in the same transaction.
@@ -266,7 +292,11 @@ async fn deletions_and_patches() {
 #[tokio::test]
 async fn which_triggers_a_request_may_name() {
     let f = running(json!({})).await;
-    for (id, kind, operation) in [("p", "Pre", "Create"), ("q", "Post", "Replace"), ("ø", "Pre", "All")] {
+    for (id, kind, operation) in [
+        ("p", "Pre", "Create"),
+        ("q", "Post", "Replace"),
+        ("ø", "Pre", "All"),
+    ] {
         keep(&f, id, kind, operation, "() => 1").await;
     }
     let item = |id: &str| json!({"id": id, "pk": "a"});
@@ -297,9 +327,14 @@ async fn which_triggers_a_request_may_name() {
     f.json("POST", DOCS, &[A, batch, atomic, pre("p")], operations)
         .await
         .expect(400);
-    f.json("POST", "/dbs/d/colls/c/sprocs", &[], json!({"id": "s", "body": "() => 1"}))
-        .await
-        .expect(201);
+    f.json(
+        "POST",
+        "/dbs/d/colls/c/sprocs",
+        &[],
+        json!({"id": "s", "body": "() => 1"}),
+    )
+    .await
+    .expect(201);
     f.send("POST", "/dbs/d/colls/c/sprocs/s", &[A, pre("p")], "[]")
         .await
         .expect(400);
@@ -318,7 +353,13 @@ async fn where_scripts_are_not_run_a_write_that_names_one_is_refused() {
 #[tokio::test]
 async fn a_token_for_one_item_runs_no_triggers() {
     let f = signed::tokens::prepared().await;
-    let one = signed::tokens::permission(&f, "p", "All", "dbs/d/colls/c/docs/a1", json!({"resourcePartitionKey": ["a"]}));
+    let one = signed::tokens::permission(
+        &f,
+        "p",
+        "All",
+        "dbs/d/colls/c/docs/a1",
+        json!({"resourcePartitionKey": ["a"]}),
+    );
     let one = one.await;
     let partition = json!({"resourcePartitionKey": ["a"]});
     let partition = signed::tokens::permission(&f, "q", "All", "dbs/d/colls/c", partition).await;
@@ -333,7 +374,10 @@ async fn a_token_for_one_item_runs_no_triggers() {
     };
     assert_eq!(send(one.clone(), vec![A]).await.0, 200);
     let (status, said) = send(one, vec![A, pre("p")]).await;
-    assert!(status == 403 && said.contains("a trigger may write others"), "{said}");
+    assert!(
+        status == 403 && said.contains("a trigger may write others"),
+        "{said}"
+    );
     // Scripts are not run on this server; that is what the other one is told.
     let (status, said) = send(partition, vec![A, pre("p")]).await;
     assert!(status == 403 && said.contains("run_scripts"), "{said}");
@@ -346,12 +390,21 @@ fn message_if_any(reply: &Reply) -> String {
 #[tokio::test]
 async fn what_triggers_may_set() {
     let f = running(json!({})).await;
-    let fails = |script: &str| format!("() => {{ try {{ {script} }} catch (e) {{ throw new Error(e.number, 'it was ' + e.number); }} }}");
+    let fails = |script: &str| {
+        format!(
+            "() => {{ try {{ {script} }} catch (e) {{ throw new Error(e.number, 'it was ' + e.number); }} }}"
+        )
+    };
     for (id, kind, script, number) in [
         ("a", "Post", "__.request.setBody({})", "403"),
         ("b", "Pre", "__.request.setValue('new', 1)", "400"),
         ("c", "Pre", "__.request.setValue('x-ms-date', 1)", "403"),
-        ("d", "Pre", "__.request.setValue('OperationType', 'Delete')", "403"),
+        (
+            "d",
+            "Pre",
+            "__.request.setValue('OperationType', 'Delete')",
+            "403",
+        ),
         ("e", "Pre", "__.response.setBody(1)", "400"),
         ("g", "Post", "__.response.setValue('etag', 1)", "400"),
     ] {
@@ -372,9 +425,23 @@ async fn what_triggers_may_set() {
 #[tokio::test(flavor = "multi_thread")]
 async fn triggers_that_do_not_end_are_ended_and_nothing_is_written() {
     let f = running(json!({})).await;
-    keep(&f, "loops", "Post", "All", "() => { __.createDocument(__.getSelfLink(), {id: 'x', pk: 'a'}, () => { for (;;) {} }); }").await;
+    keep(
+        &f,
+        "loops",
+        "Post",
+        "All",
+        "() => { __.createDocument(__.getSelfLink(), {id: 'x', pk: 'a'}, () => { for (;;) {} }); }",
+    )
+    .await;
     keep(&f, "deep", "Pre", "All", "function f() { return f() + 1 }").await;
-    keep(&f, "memory", "Pre", "All", "() => { const a = []; for (;;) a.push('x'.repeat(1000) + a.length) }").await;
+    keep(
+        &f,
+        "memory",
+        "Pre",
+        "All",
+        "() => { const a = []; for (;;) a.push('x'.repeat(1000) + a.length) }",
+    )
+    .await;
     keep(&f, "well", "Pre", "All", "() => 1").await;
     let item = || json!({"id": "1", "pk": "a"});
     let (loops, deep, memory) = ([post("loops")], [pre("deep")], [pre("memory")]);
@@ -394,7 +461,9 @@ async fn triggers_that_do_not_end_are_ended_and_nothing_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_that_meet_run_their_triggers_again() {
     let f = running(json!({})).await;
-    create(&f, &[], json!({"id": "total", "pk": "a", "n": 0})).await.expect(201);
+    create(&f, &[], json!({"id": "total", "pk": "a", "n": 0}))
+        .await
+        .expect(201);
     let count = r#"() => {
         __.readDocument(__.getAltLink() + "/docs/total", (err, total) => {
             if (err) throw err;
@@ -408,7 +477,11 @@ async fn writes_that_meet_run_their_triggers_again() {
     let writes = items.map(|id| create(&f, &named, json!({"id": id, "pk": "a"})));
     let replies = futures::future::join_all(writes).await;
     let done = replies.iter().filter(|reply| reply.status == 201).count();
-    assert_eq!(read(&f, "total").await["n"], done, "none is lost and none counted twice");
+    assert_eq!(
+        read(&f, "total").await["n"],
+        done,
+        "none is lost and none counted twice"
+    );
     assert_eq!(done, 4);
     f.verify().await;
 }

@@ -170,14 +170,9 @@ impl Order {
                 }
                 frame.finish()
             }
-            Self::Apply {
-                function,
-                arguments,
-            } => {
+            Self::Apply { function, arguments } => {
                 let mut frame = FrameWriter::new(7);
-                frame
-                    .number(u64::from(*function))
-                    .number(arguments.len() as u64);
+                frame.number(u64::from(*function)).number(arguments.len() as u64);
                 for argument in arguments {
                     frame.optional(argument.as_deref());
                 }

@@ -64,7 +64,8 @@ pub fn work() -> ExitCode {
             // Meant for a run that ended meanwhile.
             Ok(Some(Order::Close)) => continue,
             Ok(None) => return ExitCode::SUCCESS,
-            Ok(Some(Order::Reply(_) | Order::Refusal { .. } | Order::Apply { .. } | Order::Forget)) | Err(_) => {
+            Ok(Some(Order::Reply(_) | Order::Refusal { .. } | Order::Apply { .. } | Order::Forget))
+            | Err(_) => {
                 return ExitCode::FAILURE;
             }
         };
@@ -84,10 +85,7 @@ fn serve_functions(line: &mut Line, functions: &[NamedFunction], bounds: &Bounds
     line.send(&Report::Loaded(told))?;
     loop {
         match line.receive()? {
-            Some(Order::Apply {
-                function,
-                arguments,
-            }) => {
+            Some(Order::Apply { function, arguments }) => {
                 let function = usize::try_from(function).unwrap_or(usize::MAX);
                 let applied = match &loaded {
                     Ok(functions) => functions.apply(function, &arguments),

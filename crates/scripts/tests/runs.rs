@@ -355,9 +355,7 @@ fn triggered(role: Role, source: &str) -> (Option<String>, Option<String>) {
         ..input(source, &json!([]))
     };
     let run = run(&input, &BOUNDS, &Stop::default(), Box::new(Book::default()));
-    let outcome = run
-        .outcome
-        .unwrap_or_else(|error| panic!("{source}: {error}"));
+    let outcome = run.outcome.unwrap_or_else(|error| panic!("{source}: {error}"));
     (outcome.request_body, outcome.response_body)
 }
 
@@ -365,21 +363,36 @@ fn triggered(role: Role, source: &str) -> (Option<String>, Option<String>) {
 fn triggers_read_the_request_and_set_what_is_theirs() {
     let some = |text: &str| Some(text.to_owned());
     for (role, source, request, response) in [
-        (Role::PreTrigger, "() => { __.request.getBody().x = 1 }", None, None),
+        (
+            Role::PreTrigger,
+            "() => { __.request.getBody().x = 1 }",
+            None,
+            None,
+        ),
         (
             Role::PreTrigger,
             "() => { const r = __.request, b = r.getBody(); b.x = [r.getOperationType(), r.getValue('X-Ms-Test'), r.getValue('none')]; r.setBody(b) }",
             some(r#"{"id":"1","x":["Create","seen",null]}"#),
             None,
         ),
-        (Role::PreTrigger, "() => { __.request.setValue('Body', 1); __.request.appendBody(2) }", some("3"), None),
+        (
+            Role::PreTrigger,
+            "() => { __.request.setValue('Body', 1); __.request.appendBody(2) }",
+            some("3"),
+            None,
+        ),
         (
             Role::PostTrigger,
             "() => { __.response.setBody([__.request.getBody(), __.response.getBody()]) }",
             None,
             some(r#"[{"id":"1"},{"id":"2"}]"#),
         ),
-        (Role::PostTrigger, "() => { __.response.getBody().x = 1 }", None, None),
+        (
+            Role::PostTrigger,
+            "() => { __.response.getBody().x = 1 }",
+            None,
+            None,
+        ),
     ] {
         assert_eq!(triggered(role, source), (request, response), "{source}");
     }
@@ -412,20 +425,41 @@ fn functions_are_loaded_once_and_called_again_and_again() {
         r#"["undefined",true,[null]]"#
     );
     assert!(loaded.apply(2, &[]).is_err());
-    assert!(matches!(loaded.apply(0, &[Some("{".to_owned())]), Err(ScriptError::Thrown { .. })));
+    assert!(matches!(
+        loaded.apply(0, &[Some("{".to_owned())]),
+        Err(ScriptError::Thrown { .. })
+    ));
     assert_eq!(functions(&["() => {}"]).unwrap().apply(0, &[]), Ok(None));
     assert!(matches!(functions(&["function ("]), Err(ScriptError::Syntax(_))));
-    assert!(matches!(functions(&["() => 1", "1"]), Err(ScriptError::Thrown { .. })));
+    assert!(matches!(
+        functions(&["() => 1", "1"]),
+        Err(ScriptError::Thrown { .. })
+    ));
 }
 
 #[test]
 fn functions_have_the_bounds_of_scripts() {
-    let failed = |source: &str| functions(&[source]).and_then(|loaded| loaded.apply(0, &[])).unwrap_err();
-    assert!(matches!(failed("() => 'x'.repeat(100000)"), ScriptError::ResultTooLarge { .. }));
-    assert!(failed("() => { const a = []; for (;;) a.push('x'.repeat(1000) + a.length) }").is_out_of_memory());
-    assert!(failed("function f() { return f() + 1 }").to_string().contains("stack"));
+    let failed = |source: &str| {
+        functions(&[source])
+            .and_then(|loaded| loaded.apply(0, &[]))
+            .unwrap_err()
+    };
+    assert!(matches!(
+        failed("() => 'x'.repeat(100000)"),
+        ScriptError::ResultTooLarge { .. }
+    ));
+    assert!(
+        failed("() => { const a = []; for (;;) a.push('x'.repeat(1000) + a.length) }").is_out_of_memory()
+    );
+    assert!(
+        failed("function f() { return f() + 1 }")
+            .to_string()
+            .contains("stack")
+    );
     // What one call left for later is done after it, and is gone.
-    let loaded = functions(&["() => { Promise.resolve().then(() => { globalThis.late = 1 }); return typeof late }"]).unwrap();
+    let loaded =
+        functions(&["() => { Promise.resolve().then(() => { globalThis.late = 1 }); return typeof late }"])
+            .unwrap();
     assert_eq!(loaded.apply(0, &[]).unwrap().unwrap(), "\"undefined\"");
     assert_eq!(loaded.apply(0, &[]).unwrap().unwrap(), "\"number\"");
 }

@@ -16,7 +16,14 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let request = call.items_request(&container)?;
     let page = call
         .documents
-        .query_items(snapshot.as_ref(), &request, &sql, &parameters, Rows::text(), &mut Seat::Own)
+        .query_items(
+            snapshot.as_ref(),
+            &request,
+            &sql,
+            &parameters,
+            Rows::text(),
+            &mut Seat::Own,
+        )
         .await?;
     let charge = charge::page(
         page.counters.bytes_loaded,

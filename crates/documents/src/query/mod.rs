@@ -101,7 +101,14 @@ impl Documents {
             measured: false,
         };
         let page = self
-            .query_items(snapshot.as_ref(), &request, sql, parameters, Rows::values(), &mut Seat::Own)
+            .query_items(
+                snapshot.as_ref(),
+                &request,
+                sql,
+                parameters,
+                Rows::values(),
+                &mut Seat::Own,
+            )
             .await?;
         Ok(QueryPage {
             rows: page.rows.into_values(),

@@ -124,7 +124,8 @@ impl Documents {
             hash: request_hash(request, sql, parameters),
         };
         let mut page = if compiled.functions().is_empty() {
-            self.run_page(snapshot, request, &asked, rows, timings, None).await?
+            self.run_page(snapshot, request, &asked, rows, timings, None)
+                .await?
         } else {
             self.run_page_with_functions(snapshot, request, &asked, rows, timings, seat)
                 .await?

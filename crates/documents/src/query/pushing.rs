@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use documents_sql::{Execution, Flow};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::candidates::Candidate;
 use crate::error::DocumentsError;
@@ -118,7 +119,8 @@ fn push_here(
         flow: Flow::Continue,
     };
     // Nothing needs a clock as long as there is only one.
-    let until = (waiting.len() > 1).then(|| Instant::now() + Duration::from_millis(FUNCTION_BATCH_MILLISECONDS));
+    let until =
+        (waiting.len() > 1).then(|| Instant::now() + Duration::from_millis(FUNCTION_BATCH_MILLISECONDS));
     while let Some(candidate) = waiting.pop_front() {
         let before = execution.rows_ready();
         pushed.flow = execution.push(&candidate.document, candidate.number)?;

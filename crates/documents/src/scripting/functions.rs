@@ -5,12 +5,13 @@
 //! or with its process when its time is over.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use documents_sql::{ExecError, Functions};
 use parking_lot::Mutex;
 use scripts::{ARGUMENT_BYTES_MAX, NamedFunction, Order, Report};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::process::{Process, ProcessError};
 use super::runner::{BOUNDS, failure, gone, spends_the_process};
@@ -27,7 +28,7 @@ pub(crate) enum Seat<'a> {
     /// That of the script which asks, until its time is over.
     Of {
         place: &'a mut Place,
-        end: tokio::time::Instant,
+        end: Instant,
     },
 }
 
@@ -67,7 +68,7 @@ impl FunctionCalls {
     pub(crate) async fn load(
         functions: Vec<NamedFunction>,
         place: &mut Place,
-        inside: Option<tokio::time::Instant>,
+        inside: Option<Instant>,
     ) -> Result<Arc<Self>, DocumentsError> {
         let ids: Vec<String> = functions.iter().map(|function| function.id.clone()).collect();
         let order = Order::Load {
@@ -96,7 +97,7 @@ impl FunctionCalls {
             process: Some(process),
             inside: inside.is_some(),
             left: Duration::from_millis(FUNCTIONS_MILLISECONDS_MAX),
-            end: inside.map(tokio::time::Instant::into_std),
+            end: inside,
             failed: None,
         }));
         if let Err(error) = found {
@@ -150,11 +151,7 @@ impl Functions for FunctionCalls {
 }
 
 impl Calls {
-    fn call(
-        &mut self,
-        index: usize,
-        arguments: &[Option<&Value>],
-    ) -> Result<Option<Value>, DocumentsError> {
+    fn call(&mut self, index: usize, arguments: &[Option<&Value>]) -> Result<Option<Value>, DocumentsError> {
         let texts: Vec<Option<String>> = arguments
             .iter()
             .map(|argument| argument.map(Value::to_string))
@@ -181,7 +178,9 @@ impl Calls {
         self.left = self.left.saturating_sub(begun.elapsed());
         let applied = match answered {
             Ok(Some(Report::Applied(applied))) => applied,
-            Ok(Some(_)) => return Err(self.broken(index, &ProcessError::Unexpected("an answer to something else"))),
+            Ok(Some(_)) => {
+                return Err(self.broken(index, &ProcessError::Unexpected("an answer to something else")));
+            }
             Ok(None) => {
                 self.process = None;
                 return Err(DocumentsError::FunctionTimeout);

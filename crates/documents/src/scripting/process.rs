@@ -23,8 +23,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::limits::{
-    FUNCTION_MILLISECONDS_MAX, FUNCTIONS_MILLISECONDS_MAX, SCRIPT_MILLISECONDS_MAX, SCRIPT_WORKER_MILLISECONDS_MAX, SCRIPT_WORKER_RUNS_MAX,
-    SCRIPT_WORKER_START_MILLISECONDS_MAX,
+    FUNCTION_MILLISECONDS_MAX, FUNCTIONS_MILLISECONDS_MAX, SCRIPT_MILLISECONDS_MAX,
+    SCRIPT_WORKER_MILLISECONDS_MAX, SCRIPT_WORKER_RUNS_MAX, SCRIPT_WORKER_START_MILLISECONDS_MAX,
 };
 
 /// How much is read at once, bytes.
@@ -187,7 +187,7 @@ impl Process {
         &mut self,
         order: &Order,
         bounds: &Bounds,
-        until: std::time::Instant,
+        until: Instant,
     ) -> Result<Option<Report>, ProcessError> {
         let frame = order.encode();
         let mut rest = frame.as_slice();
@@ -221,9 +221,9 @@ impl Process {
     }
 
     /// Waits until the socket is ready; false if it isn't in time.
-    fn wait_blocking(&self, what: PollFlags, until: std::time::Instant) -> Result<bool, ProcessError> {
+    fn wait_blocking(&self, what: PollFlags, until: Instant) -> Result<bool, ProcessError> {
         loop {
-            let left = until.saturating_duration_since(std::time::Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(false);
             }

@@ -226,7 +226,10 @@ impl<'a> Session<'a> {
 
     /// Commits what was staged. None if that met another commit: then begin anew, in the container as it
     /// is now.
-    pub(crate) async fn commit(self, container: &mut Arc<Container>) -> Result<Option<Sequence>, DocumentsError> {
+    pub(crate) async fn commit(
+        self,
+        container: &mut Arc<Container>,
+    ) -> Result<Option<Sequence>, DocumentsError> {
         if self.tx.is_empty() {
             return Ok(Some(self.snapshot.sequence()));
         }
@@ -248,11 +251,7 @@ impl<'a> Session<'a> {
         self.tx.writes().len() > SCRIPT_WRITES_MAX || self.tx.size_bytes() > SCRIPT_WRITE_BYTES_MAX
     }
 
-    async fn feed(
-        &mut self,
-        argument: &Argument<'_>,
-        seat: &mut Seat<'_>,
-    ) -> Result<String, DocumentsError> {
+    async fn feed(&mut self, argument: &Argument<'_>, seat: &mut Seat<'_>) -> Result<String, DocumentsError> {
         let view = StagedSnapshot {
             below: self.snapshot.as_ref(),
             staged: &self.tx,

@@ -227,7 +227,15 @@ impl Call<'_> {
     pub(crate) fn headers_for_scripts(&self) -> String {
         let of_protocol = |name: &str| {
             name.starts_with("x-ms-")
-                || ["accept", "content-type", "if-match", "if-none-match", "prefer", "user-agent"].contains(&name)
+                || [
+                    "accept",
+                    "content-type",
+                    "if-match",
+                    "if-none-match",
+                    "prefer",
+                    "user-agent",
+                ]
+                .contains(&name)
         };
         let known: serde_json::Map<String, Value> = self
             .headers
