@@ -300,7 +300,7 @@ async fn what_fails_is_told() {
         let said = message(&failed.expect(400));
         assert!(said.contains("SC2005") && said.contains("\"start\":13"), "{said}");
     }
-    let ten = vec!["udf.picky(1)"; 10].join(", ");
+    let ten = ["udf.picky(1)"; 10].join(", ");
     assert_eq!(ask(&f, &format!("SELECT {ten} FROM c"), &[]).await.status, 200);
     let refused = ask(&f, &format!("SELECT {ten}, udf.picky(1) FROM c"), &[]).await;
     assert!(message(&refused.expect(400)).contains("The allowed limit is 10"));

@@ -26,10 +26,7 @@ pub(crate) enum Seat<'a> {
     /// One that is taken for the query.
     Own,
     /// That of the script which asks, until its time is over.
-    Of {
-        place: &'a mut Place,
-        end: Instant,
-    },
+    Of { place: &'a mut Place, end: Instant },
 }
 
 impl Seat<'_> {
