@@ -20,6 +20,7 @@ mod properties;
 mod ranking;
 mod rewritten;
 mod spatial;
+mod user_defined;
 
 use documents_sql::{Compiled, EvalContext, ExecError, Flow, OrderMode, SqlErrors, parse};
 use serde_json::{Value, json};

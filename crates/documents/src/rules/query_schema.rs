@@ -106,7 +106,11 @@ mod tests {
             ]
         );
         assert_eq!(schema.computed.len(), 1);
-        assert_eq!(from_resource(&json!({})).unwrap(), Schema::default());
+        let nothing = Schema {
+            functions: true,
+            ..Schema::default()
+        };
+        assert_eq!(from_resource(&json!({})).unwrap(), nothing);
     }
 
     #[test]
