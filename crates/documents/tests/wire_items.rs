@@ -190,7 +190,7 @@ async fn what_is_refused() {
         json!({"id": "4", "pk": "a"}),
     )
     .await
-    .expect(400);
+    .expect(403);
     let recreated = f
         .send(
             "GET",
