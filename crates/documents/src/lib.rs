@@ -65,7 +65,7 @@ pub struct Settings {
     pub development_certificate_pem: Option<String>,
     /// Whether requests to items beyond the provisioned throughput are answered 429.
     pub enforce_throughput: bool,
-    /// The program that runs stored procedures; without it none is run.
+    /// The program that runs stored procedures, triggers and functions; without it none is run.
     pub script_worker: Option<ScriptWorker>,
 }
 

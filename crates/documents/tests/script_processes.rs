@@ -128,6 +128,46 @@ async fn what_a_taken_over_process_says_does_no_harm() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_taken_over_process_says_to_a_query_does_no_harm() {
+    let f = service(&[]).await;
+    let function = json!({"id": "f", "body": "() => 1"});
+    f.json("POST", "/dbs/d/colls/c/udfs", &[], function)
+        .await
+        .expect(201);
+    let ask = |how: &'static str| {
+        let mut worker = signed::script_worker();
+        worker.arguments = vec![how.into()];
+        let taken_over = f.another_node_with(|settings| settings.script_worker = Some(worker));
+        async move {
+            let query = json!({"query": "SELECT VALUE udf.f()", "parameters": []});
+            let headers = [("x-ms-documentdb-isquery", "True")];
+            let reply = taken_over
+                .json("POST", "/dbs/d/colls/c/docs", &headers, query)
+                .await;
+            (how, reply.status.as_u16())
+        }
+    };
+    let cases = [
+        "well",
+        "create",
+        "ready-again",
+        "frame-too-large",
+        "unknown-report",
+        "never-stops-talking",
+        "loads-and-ends",
+        "loads-and-lies",
+        "loads-and-gives-no-json",
+    ];
+    for (how, status) in futures::future::join_all(cases.map(&ask)).await {
+        assert_eq!(status, 400, "{how}");
+    }
+    for (how, status) in futures::future::join_all(["silent", "loads-and-is-silent"].map(&ask)).await {
+        assert_eq!(status, 408, "{how}");
+    }
+    assert_eq!(ask("is-killed").await.1, 503);
+}
+
 #[tokio::test]
 async fn a_program_that_is_not_there_is_told() {
     let f = fixture_with(|settings| {

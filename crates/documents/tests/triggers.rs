@@ -101,6 +101,13 @@ async fn a_pre_trigger_changes_what_is_written() {
         .await
         .expect(201);
     assert_eq!(read(&f, "3").await["key"], "undefined");
+    // What is no JSON is refused as it is without a trigger.
+    let refused = f.send("POST", DOCS, &[A, named], "{\"pk\"").await.expect(400);
+    assert!(
+        message(&refused).contains("not valid JSON"),
+        "{}",
+        message(&refused)
+    );
     f.verify().await;
 }
 
@@ -348,6 +355,9 @@ async fn where_scripts_are_not_run_a_write_that_names_one_is_refused() {
     let refused = create(&off, &[pre("p")], json!({"id": "1", "pk": "a"})).await;
     assert!(message(&refused.expect(403)).contains("run_scripts"));
     assert_eq!(ids(&f).await, Vec::<String>::new());
+    create(&off, &[pre("")], json!({"id": "1", "pk": "a"}))
+        .await
+        .expect(201);
 }
 
 #[tokio::test]

@@ -98,10 +98,14 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
         _ => call.body_text()?,
     };
     // A pre-trigger may complete a document; where it belongs must be known before.
+    let parsed = match write {
+        Write::Delete => Value::Null,
+        _ => json::parse(&body)?.value,
+    };
     let key = if write.is_of_one() || call.partition_key()?.is_some() {
         call.item_key(&container)?
     } else {
-        container.partition_key.extract(&json::parse(&body)?.value)?
+        container.partition_key.extract(&parsed)?
     };
     let request = Request {
         call,

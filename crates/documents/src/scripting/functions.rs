@@ -186,7 +186,11 @@ impl Calls {
         };
         match applied {
             Ok(None) => Ok(None),
-            Ok(Some(text)) => Ok(Some(json::parse(text.as_bytes())?.value)),
+            Ok(Some(text)) => match json::parse(text.as_bytes()) {
+                Ok(parsed) => Ok(Some(parsed.value)),
+                // Nested deeper than a document may be; or the process lies.
+                Err(_) => Err(self.broken(index, &ProcessError::Unexpected("a value that can't be read"))),
+            },
             Err(error) => {
                 if spends_the_process(&error) {
                     self.process = None;

@@ -210,7 +210,7 @@ impl Call<'_> {
     pub(crate) fn has_triggers(&self) -> bool {
         [headers::PRE_TRIGGER, headers::POST_TRIGGER]
             .iter()
-            .any(|name| self.headers.contains_key(*name))
+            .any(|name| self.headers.get_all(*name).iter().any(|value| !value.is_empty()))
     }
 
     /// Where no trigger is run, a write that should have run one must not pass as done.

@@ -44,7 +44,19 @@ fn misbehave(how: &str) -> std::io::Result<()> {
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 line.write_all(&answer("create"))?;
             }
-            "ends" => return Ok(()),
+            "ends" | "loads-and-ends" => return Ok(()),
+            "loads-and-is-silent" => {
+                while line.read(&mut chunk)? > 0 {}
+                return Ok(());
+            }
+            "loads-and-lies" | "loads-and-gives-no-json" => {
+                let applied = if how == "loads-and-lies" {
+                    Report::Loaded(Ok(()))
+                } else {
+                    Report::Applied(Ok(Some("[1".to_owned())))
+                };
+                line.write_all(&applied.encode())?;
+            }
             "never-stops-talking" => loop {
                 line.write_all(&answer(how))?;
             },
@@ -73,6 +85,7 @@ fn answer(how: &str) -> Vec<u8> {
     };
     match how {
         "well" => ended("1"),
+        how if how.starts_with("loads") => Report::Loaded(Ok(())).encode(),
         "frame-too-large" => vec![0xff; 64],
         "unknown-report" => vec![1, 0, 0, 0, 99],
         "cut-report" => vec![1, 0, 0, 0, 4],
