@@ -1,6 +1,6 @@
 //! Measures the ledger on PostgreSQL: commits per second and commits per database transaction at
 //! several numbers of concurrent commits, beside what the same database does without it: as many
-//! connections that insert a row of the same size each, a transaction per row.
+//! connections that insert a row of the same size each, a transaction per row, by turns.
 //!
 //! `cargo run --release --package ledger-postgres --example ledger_bench_postgres CONNECTION [SECONDS]`
 #![allow(
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use ledger::{Clock, KeyWriter, Keyspace, Ledger, LogRecord, SystemClock, SystemRandom, Transaction};
 use ledger_postgres::{Options, PostgresLedger};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, Statement};
 
 const VALUE_BYTES: usize = 1024;
 const CONCURRENCY: [u64; 3] = [1, 32, 256];
@@ -27,13 +27,23 @@ const BARE_TABLE: &str =
     "DROP TABLE IF EXISTS bare; CREATE TABLE bare (key bytea PRIMARY KEY, value bytea NOT NULL)";
 const BARE_INSERT: &str = "INSERT INTO bare VALUES ($1, $2)";
 
+/// Each has its turn so often: the machine's speed moves, and it shows which rounds were disturbed.
+const ROUNDS: u32 = 5;
+
 /// How long each acknowledged operation took, and how long all of them together.
+#[derive(Default)]
 struct Measured {
     latencies: Vec<Duration>,
     elapsed: Duration,
 }
 
 impl Measured {
+    fn add(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.latencies.sort_unstable();
+        self.elapsed += other.elapsed;
+    }
+
     fn per_second(&self) -> f64 {
         self.latencies.len() as f64 / self.elapsed.as_secs_f64()
     }
@@ -62,29 +72,38 @@ async fn main() {
     let options = Options::new(connection.clone());
     let ledger = PostgresLedger::connect(&options, clock.clone(), Arc::new(SystemRandom)).await;
     let ledger: Arc<dyn Ledger> = Arc::new(ledger.expect("the ledger opens"));
-    println!("{VALUE_BYTES} bytes per commit and per row, {seconds} s each");
+    println!("{VALUE_BYTES} bytes per commit and per row, {seconds} s each, by turns in {ROUNDS} rounds");
     println!(
-        "concurrent  commits/s  commits/transaction  transactions/commit  p99 ms  inserts/s  their p99 ms  commits vs inserts"
+        "concurrent  commits/s  commits/transaction  p99 ms  inserts/s  their p99 ms  commits vs inserts (each round)"
     );
     for concurrency in CONCURRENCY {
-        setup.batch_execute("CHECKPOINT").await.expect("a checkpoint");
-        let before = ledger.stats().await.expect("statistics");
-        let ours = commits(&ledger, &clock, concurrency, seconds).await;
-        let after = ledger.stats().await.expect("statistics");
-        // What the ledger left to write in the background isn't the inserts' to wait for.
-        setup.batch_execute("CHECKPOINT").await.expect("a checkpoint");
-        let bare = inserts(&connection, &clock, concurrency, seconds).await;
-        let commits = (after.commits - before.commits) as f64;
-        let transactions = (after.groups - before.groups) as f64;
+        let sessions = sessions(&connection, concurrency).await;
+        let (mut ours, mut bare) = (Measured::default(), Measured::default());
+        let (mut transactions, mut ratios) = (0, Vec::new());
+        for round in 0..ROUNDS {
+            let span = Duration::from_secs(seconds) / ROUNDS;
+            // What one left to write in the background isn't the other's to wait for.
+            setup.batch_execute("CHECKPOINT").await.expect("a checkpoint");
+            let before = ledger.stats().await.expect("statistics");
+            let committed = commits(&ledger, &clock, (concurrency, round), span).await;
+            let after = ledger.stats().await.expect("statistics");
+            setup.batch_execute("CHECKPOINT").await.expect("a checkpoint");
+            let inserted = inserts(&sessions, &clock, (concurrency, round), span).await;
+            let ratio = committed.per_second() / inserted.per_second().max(f64::MIN_POSITIVE);
+            ratios.push(format!("{ratio:.2}"));
+            transactions += after.groups - before.groups;
+            ours.add(committed);
+            bare.add(inserted);
+        }
         println!(
-            "{concurrency:>10}  {:>9.0}  {:>19.1}  {:>19.3}  {:>6.2}  {:>9.0}  {:>12.2}  {:>18.2}",
+            "{concurrency:>10}  {:>9.0}  {:>19.1}  {:>6.2}  {:>9.0}  {:>12.2}  {:>18.2} ({})",
             ours.per_second(),
-            commits / transactions.max(1.0),
-            transactions / commits.max(1.0),
+            ours.latencies.len() as f64 / (transactions as f64).max(1.0),
             ours.p99_milliseconds(),
             bare.per_second(),
             bare.p99_milliseconds(),
             ours.per_second() / bare.per_second().max(f64::MIN_POSITIVE),
+            ratios.join(" "),
         );
     }
     ledger.close().await.expect("the ledger closes");
@@ -99,9 +118,9 @@ async fn connect(connection: &str) -> Client {
 }
 
 /// The time that `task` ends at, and its beginning.
-fn span(clock: &Arc<dyn Clock>, seconds: u64) -> (Duration, Duration) {
+fn until(clock: &Arc<dyn Clock>, span: Duration) -> (Duration, Duration) {
     let began = clock.monotonic();
-    (began, began + Duration::from_secs(seconds))
+    (began, began + span)
 }
 
 async fn collect(clock: &Arc<dyn Clock>, began: Duration, tasks: Vec<JoinHandle<Vec<Duration>>>) -> Measured {
@@ -118,10 +137,10 @@ async fn collect(clock: &Arc<dyn Clock>, began: Duration, tasks: Vec<JoinHandle<
 async fn commits(
     ledger: &Arc<dyn Ledger>,
     clock: &Arc<dyn Clock>,
-    concurrency: u64,
-    seconds: u64,
+    (concurrency, round): (u64, u32),
+    span: Duration,
 ) -> Measured {
-    let (began, end) = span(clock, seconds);
+    let (began, end) = until(clock, span);
     let tasks = (0..concurrency).map(|task| {
         let (ledger, clock) = (Arc::clone(ledger), Arc::clone(clock));
         tokio::spawn(async move {
@@ -132,7 +151,7 @@ async fn commits(
                 if sent >= end {
                     break;
                 }
-                let key = key(concurrency, task, number);
+                let key = key((concurrency, round), task, number);
                 let mut transaction = Transaction::new();
                 transaction.require_absent(key.clone());
                 transaction.put(key, value.clone());
@@ -151,16 +170,26 @@ async fn commits(
     collect(clock, began, tasks).await
 }
 
-/// Inserts rows over so many connections, each row in a transaction of its own.
-async fn inserts(connection: &str, clock: &Arc<dyn Clock>, concurrency: u64, seconds: u64) -> Measured {
+/// Connections that insert, with their statement.
+async fn sessions(connection: &str, concurrency: u64) -> Vec<(Arc<Client>, Statement)> {
     let mut sessions = Vec::new();
     for _ in 0..concurrency {
         let client = connect(connection).await;
         let insert = client.prepare(BARE_INSERT).await.expect("a statement");
-        sessions.push((client, insert));
+        sessions.push((Arc::new(client), insert));
     }
-    let (began, end) = span(clock, seconds);
-    let tasks = (0_u64..).zip(sessions).map(|(task, (client, insert))| {
+    sessions
+}
+
+/// Inserts rows over so many connections, each row in a transaction of its own.
+async fn inserts(
+    sessions: &[(Arc<Client>, Statement)],
+    clock: &Arc<dyn Clock>,
+    (concurrency, round): (u64, u32),
+    span: Duration,
+) -> Measured {
+    let (began, end) = until(clock, span);
+    let tasks = (0_u64..).zip(sessions.to_vec()).map(|(task, (client, insert))| {
         let clock = Arc::clone(clock);
         tokio::spawn(async move {
             let value = value(task);
@@ -170,7 +199,7 @@ async fn inserts(connection: &str, clock: &Arc<dyn Clock>, concurrency: u64, sec
                 if sent >= end {
                     break;
                 }
-                let key = key(concurrency, task, number);
+                let key = key((concurrency, round), task, number);
                 let rows = client.execute(&insert, &[&key.as_bytes(), &value]).await;
                 assert_eq!(rows.expect("an insert"), 1, "a row");
                 latencies.push(clock.monotonic().saturating_sub(sent));
@@ -182,10 +211,11 @@ async fn inserts(connection: &str, clock: &Arc<dyn Clock>, concurrency: u64, sec
     collect(clock, began, tasks).await
 }
 
-fn key(concurrency: u64, task: u64, number: u64) -> ledger::Key {
+fn key((concurrency, round): (u64, u32), task: u64, number: u64) -> ledger::Key {
     KeyWriter::new(Keyspace::System)
         .u8(255)
         .u64(concurrency)
+        .u64(round.into())
         .u64(task)
         .u64(number)
         .finish()

@@ -166,7 +166,7 @@ async fn waiting_for_others_is_no_silence() {
     commit.unwrap();
 }
 
-/// What a door does to the connections on which a COMMIT passes.
+/// What a door does to the connections on which its word passes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Harm {
     /// Cuts them.
@@ -175,8 +175,11 @@ enum Harm {
     Swallow,
 }
 
-/// Stands before the server and harms every connection when a COMMIT passes, once it is told to;
-/// the COMMIT itself is handed on or not. From then on nobody is let in until it is told to.
+/// What a door harms by default.
+const COMMIT: &[u8] = b"COMMIT";
+
+/// Stands before the server and harms every connection on which a word passes, once it is told to;
+/// what was sent with the word is handed on or not. From then on nobody is let in until it is told to.
 struct Door {
     folder: tempfile::TempDir,
     harms: Arc<AtomicBool>,
@@ -185,6 +188,10 @@ struct Door {
 
 impl Door {
     fn before(server: &Path, harm: Harm, hands_on: bool) -> Self {
+        Self::against(COMMIT, server, harm, hands_on)
+    }
+
+    fn against(word: &'static [u8], server: &Path, harm: Harm, hands_on: bool) -> Self {
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
         let door = Self {
@@ -201,7 +208,8 @@ impl Door {
             let mut ignored = Vec::new();
             for client in listener.incoming().map_while(Result::ok) {
                 if !closed.load(Ordering::SeqCst) {
-                    relay(client, &server, (harms.clone(), closed.clone()), harm, hands_on);
+                    let states = (harms.clone(), closed.clone());
+                    relay(client, &server, states, word, harm, hands_on);
                 } else if harm == Harm::Swallow {
                     ignored.push(client);
                 }
@@ -215,6 +223,7 @@ fn relay(
     client: UnixStream,
     server: &PathBuf,
     (harms, closed): (Arc<AtomicBool>, Arc<AtomicBool>),
+    word: &'static [u8],
     harm: Harm,
     hands_on: bool,
 ) {
@@ -242,7 +251,7 @@ fn relay(
         while let Ok(length) = client.read(&mut buffer) {
             let bytes = &buffer[..length];
             let was_swallowed = swallowed.load(Ordering::SeqCst);
-            let commits = bytes.windows(6).any(|six| six == b"COMMIT") && harms.load(Ordering::SeqCst);
+            let commits = bytes.windows(word.len()).any(|part| part == word) && harms.load(Ordering::SeqCst);
             if commits {
                 closed.store(true, Ordering::SeqCst);
             }
@@ -316,4 +325,66 @@ async fn a_commit_of_unknown_fate_is_told_from_a_refused_one() {
             assert!(began.elapsed() < Duration::from_secs(15), "{error}");
         }
     }
+}
+
+/// Writes until the head is expected where it was left, so that the next group is sent in one trip.
+async fn warm(ledger: &PostgresLedger) {
+    for number in 0..3 {
+        ledger.commit(put(&format!("warm {number}"))).await.unwrap();
+    }
+}
+
+/// Sent in one trip and cut off, it may still begin in a server that hangs: that another connection
+/// finds nothing of it doesn't mean that there will be nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_begin_late_is_never_told_to_be_refused() {
+    let server = Server::start();
+    let door = Door::against(b"late", server.socket(), Harm::Cut, false);
+    let ledger = connect(&behind(&door, &server)).await;
+    warm(&ledger).await;
+    // The second attempt, which holds the head's lock, is refused by the database.
+    server.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''refused''; END'; \
+         CREATE TRIGGER refuse BEFORE INSERT ON stabbur.data FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    door.harms.store(true, Ordering::SeqCst);
+    let (late, ()) = tokio::join!(ledger.commit(put("late")), async {
+        while !door.closed.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        door.harms.store(false, Ordering::SeqCst);
+        door.closed.store(false, Ordering::SeqCst);
+    });
+    assert!(
+        matches!(&late, Err(LedgerError::Unknown(cause)) if cause.contains("refused")),
+        "{late:?}"
+    );
+    // Of what nothing was sent before it is known.
+    let refused = ledger.commit(put("next")).await;
+    assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
+}
+
+/// The log would tell whether a group is there, and no longer reaches back so far.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_evidence_was_trimmed_is_of_unknown_fate() {
+    let server = Server::start();
+    let door = Door::against(b"trimmed", server.socket(), Harm::Cut, true);
+    let ledger = connect(&behind(&door, &server)).await;
+    let other = connect(&server.connection()).await;
+    warm(&ledger).await;
+    door.harms.store(true, Ordering::SeqCst);
+    let (unknown, ()) = tokio::join!(ledger.commit(put("trimmed")), async {
+        while !is_there(&other, "trimmed").await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(other.trim_log(4).await.unwrap(), 4);
+        door.harms.store(false, Ordering::SeqCst);
+        door.closed.store(false, Ordering::SeqCst);
+    });
+    assert!(
+        matches!(&unknown, Err(LedgerError::Unknown(cause)) if cause.contains("trimmed")),
+        "{unknown:?}"
+    );
+    let head = ledger.snapshot().await.unwrap().sequence();
+    assert_eq!(head, 4, "it was written twice");
 }
