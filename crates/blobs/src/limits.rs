@@ -34,7 +34,7 @@ pub const INLINE_BYTES_MAX: usize = 16 * 1024;
 pub const DATE_SKEW_SECONDS_MAX: i64 = 15 * 60;
 
 /// Range for which Get Blob computes an MD5 on request (Get Blob, "Request headers").
-pub const RANGE_MD5_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub const RANGE_DIGEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Times that a write without a condition is tried again after a concurrent one.
 pub const WRITE_ATTEMPTS_MAX: usize = 16;

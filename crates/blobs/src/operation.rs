@@ -103,7 +103,7 @@ pub const OPERATIONS: &[Operation] = &[
         "GET /c?restype=container&comp=list",
         "versions: none exist; blobs that have staged blocks alone are left out",
     ),
-    partial("Put Blob", "PUT /c/b", "no customer keys, CRC64"),
+    partial("Put Blob", "PUT /c/b", "no customer keys"),
     partial(
         "Put Blob from URL",
         "PUT /c/b + x-ms-copy-source, x-ms-blob-type",
@@ -144,7 +144,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Put Block",
         "PUT /c/b?comp=block",
-        "no CRC64; blocks are kept until they are committed or replaced",
+        "blocks are kept until they are committed or replaced",
     ),
     partial(
         "Put Block from URL",
@@ -160,7 +160,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Put Page",
         "PUT /c/b?comp=page",
-        "no CRC64; clearing more than 1 GiB of written pages goes in steps, which readers see",
+        "clearing more than 1 GiB of written pages goes in steps, which readers see",
     ),
     partial(
         "Put Page from URL",
@@ -176,7 +176,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Append Block",
         "PUT /c/b?comp=appendblock",
-        "no CRC64, customer keys; each append writes the blob's list of blocks anew, about 70 bytes a block",
+        "no customer keys; each append writes the blob's list of blocks anew, about 70 bytes a block",
     ),
     partial(
         "Append Block from URL",

@@ -118,3 +118,26 @@ test("another key is refused", async () => {
   const stranger = new BlobServiceClient(server.blobs, wrong, { retryOptions: { maxTries: 1 } });
   await assert.rejects(stranger.getContainerClient("js-box").getProperties(), { statusCode: 403 });
 });
+
+test("content goes and comes with its CRC64", async () => {
+  // The CRC64 of "123456789" is AE8B14860A799888, sent with its lowest byte first.
+  const crc64 = Uint8Array.from([0x88, 0x98, 0x79, 0x0a, 0x86, 0x14, 0x8b, 0xae]);
+  const wrong = Uint8Array.from(crc64, (byte, at) => (at === 0 ? byte ^ 1 : byte));
+  const blob = container.getBlockBlobClient("crc");
+  const id = Buffer.from("a").toString("base64");
+  await assert.rejects(
+    blob.stageBlock(id, "123456789", 9, { transactionalContentCrc64: wrong }),
+    { code: "Crc64Mismatch", statusCode: 400 },
+  );
+  const staged = await blob.stageBlock(id, "123456789", 9, { transactionalContentCrc64: crc64 });
+  assert.deepEqual(Uint8Array.from(staged.xMsContentCrc64), crc64);
+  await blob.commitBlockList([id]);
+  const range = await blob.download(0, 9, { rangeGetContentCrc64: true });
+  assert.deepEqual(Uint8Array.from(range.contentCrc64), crc64);
+  const log = container.getAppendBlobClient("crc-log");
+  await log.create();
+  const append = (transactionalContentCrc64) => log.appendBlock("123456789", 9, { transactionalContentCrc64 });
+  await assert.rejects(append(wrong), { code: "Crc64Mismatch", statusCode: 400 });
+  await append(crc64);
+  assert.equal((await log.downloadToBuffer()).toString(), "123456789");
+});

@@ -1,8 +1,6 @@
 //! Put Blob of an append blob, Append Block, Append Blob Seal. What was appended before is never
 //! written again: a block is content of its own, which the blob's record refers to.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::{Response, StatusCode};
 use http_semantics::Body;
 use ledger::Transaction;
@@ -16,7 +14,8 @@ use crate::rules::append::{self, Demand, Target};
 use crate::rules::lease;
 use crate::service::Call;
 use crate::store::records::{BlobKind, BlobRecord, Extent};
-use crate::store::staging::{Expected, Place, StagedContent};
+use crate::store::staging::{Place, StagedContent};
+use crate::wire::transfer::{self, Transfer};
 use crate::wire::{headers, render};
 
 fn target(record: &BlobRecord) -> Target {
@@ -50,7 +49,8 @@ fn demand(call: &Call) -> Result<Demand, BlobsError> {
 pub(crate) async fn block(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "aw")?;
     refuse_unserved(&call)?;
-    let length = headers::content_length(&call.headers)?.ok_or(ErrorCode::MissingContentLengthHeader)?;
+    let transfer = Transfer::parse(&call.headers)?;
+    let length = transfer.length;
     if length == 0 {
         let text = "An appended block has at least one byte.";
         return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
@@ -58,7 +58,6 @@ pub(crate) async fn block(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     if length > APPEND_BLOCK_BYTES_MAX {
         return Err(ErrorCode::RequestBodyTooLarge.into());
     }
-    let md5 = headers::md5(&call.headers, "content-md5")?;
     let demands = Demands::parse(&call.headers)?;
     let demand = demand(&call)?;
     // Refused before the body is taken, if it is clear already.
@@ -66,12 +65,7 @@ pub(crate) async fn block(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
     demands.write(Some(&blob.record), blobs.clock.now())?;
     append::append(target(&blob.record), demand, length)?;
-    let expected = Expected {
-        length: Some(length),
-        md5,
-        bytes_max: APPEND_BLOCK_BYTES_MAX,
-        inline: false,
-    };
+    let expected = transfer.expected(APPEND_BLOCK_BYTES_MAX, false);
     let content = blobs.take_in(call.take_body(), expected).await?;
     add(blobs, &call, &demands, demand, &content).await
 }
@@ -123,7 +117,7 @@ async fn add(
                 let mut response = render::empty(StatusCode::CREATED);
                 let out = response.headers_mut();
                 render::set_state(out, &record.etag, record.last_modified);
-                render::set(out, "content-md5", STANDARD.encode(content.md5));
+                transfer::answer(out, &call.headers, content);
                 render::set(out, "x-ms-blob-append-offset", offset.to_string());
                 render::set(
                     out,

@@ -8,12 +8,11 @@ use http_semantics::Body;
 use http_semantics::range::ByteRange;
 use jiff::Timestamp;
 use ledger::{Snapshot, Transaction};
-use md5::{Digest as _, Md5};
 
 use crate::Blobs;
 use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::{PUT_BLOB_BYTES_MAX, RANGE_MD5_BYTES_MAX};
+use crate::limits::{PUT_BLOB_BYTES_MAX, RANGE_DIGEST_BYTES_MAX};
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::pages;
 use crate::rules::conditions::Read;
@@ -25,7 +24,7 @@ use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::records::{BlobKind, BlobRecord, TierRecord};
 use crate::store::snapshots::parse_time;
-use crate::store::staging::Expected;
+use crate::wire::transfer::{self, Transfer};
 use crate::wire::{headers, render};
 
 /// Overwriting needs `w`; `c` is enough for what doesn't exist yet.
@@ -48,7 +47,8 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         }
     };
     refuse_unserved(&call)?;
-    let length = headers::content_length(&call.headers)?.ok_or(ErrorCode::MissingContentLengthHeader)?;
+    let transfer = Transfer::parse(&call.headers)?;
+    let length = transfer.length;
     if length > PUT_BLOB_BYTES_MAX {
         return Err(ErrorCode::RequestBodyTooLarge.into());
     }
@@ -56,7 +56,6 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         let text = "An append blob is made empty; append blocks to it.";
         return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
     }
-    let md5 = headers::md5(&call.headers, "content-md5")?;
     let demands = Demands::parse(&call.headers)?;
     let mut properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
@@ -69,12 +68,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
     permit_write(&call, before.is_some())?;
     drop((container, before));
-    let expected = Expected {
-        length: Some(length),
-        md5,
-        bytes_max: PUT_BLOB_BYTES_MAX,
-        inline: true,
-    };
+    let expected = transfer.expected(PUT_BLOB_BYTES_MAX, true);
     given.check(kind == BlobKind::Block)?;
     let staged = blobs.take_in(call.take_body(), expected).await?;
     if properties.content_md5.is_none() && kind == BlobKind::Block {
@@ -106,7 +100,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
                 let mut response = render::empty(StatusCode::CREATED);
                 let out = response.headers_mut();
                 render::set_state(out, &record.etag, record.last_modified);
-                render::set(out, "content-md5", STANDARD.encode(staged.md5));
+                transfer::answer(out, &call.headers, &staged);
                 render::set(out, "x-ms-request-server-encrypted", "false");
                 return Ok(response);
             }
@@ -159,8 +153,6 @@ pub(crate) fn refuse_unserved(call: &Call) -> Result<(), BlobsError> {
         "x-ms-encryption-scope",
         "x-ms-immutability-policy-until-date",
         "x-ms-legal-hold",
-        "x-ms-content-crc64",
-        "x-ms-structured-body",
     ];
     match unserved.iter().find(|name| call.headers.contains_key(**name)) {
         Some(name) => Err(BlobsError::with(
@@ -226,22 +218,23 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let mut body = blobs
         .content_body(snapshot.as_ref(), &container, record, range.clone())
         .await?;
-    let mut range_md5 = None;
-    if status == StatusCode::PARTIAL_CONTENT && headers::flag(&call.headers, "x-ms-range-get-content-md5") {
-        if length > RANGE_MD5_BYTES_MAX {
+    let mut range_digest = None;
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Some(wanted) = transfer::range_digest(&call.headers)?
+    {
+        if length > RANGE_DIGEST_BYTES_MAX {
             return Err(ErrorCode::OutOfRangeInput.into());
         }
         let bytes = body
             .read_bounded(usize::try_from(length).unwrap_or(usize::MAX))
             .await?;
-        range_md5 = Some(STANDARD.encode(Md5::digest(&bytes)));
+        range_digest = Some(wanted.of(&bytes));
         body = Body::full(bytes);
     }
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
+    let mut response = render::empty(status);
     let out = response.headers_mut();
     render::set_blob(out, record, call.sees_tags('o'), blobs.clock.now());
-    render::set(out, "content-length", length.to_string());
+    let body = transfer::send(out, &call.headers, body, length)?;
     if status == StatusCode::PARTIAL_CONTENT {
         render::set(
             out,
@@ -252,8 +245,8 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         if let Some(md5) = &record.headers.content_md5 {
             render::set(out, "x-ms-blob-content-md5", md5);
         }
-        if let Some(md5) = range_md5 {
-            render::set(out, "content-md5", md5);
+        if let Some((header, digest)) = range_digest {
+            render::set(out, header, digest);
         }
     }
     if let Access::Sas(grant) = &call.access {
@@ -261,6 +254,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             render::set(out, header, value);
         }
     }
+    *response.body_mut() = body;
     Ok(response)
 }
 

@@ -18,7 +18,8 @@ use crate::rules::lease::{self, Lease, Use};
 use crate::service::Call;
 use crate::store::blobs::Blob;
 use crate::store::records::{BlobKind, BlobRecord, BlockRecord, Extent};
-use crate::store::staging::{Expected, StagedContent};
+use crate::store::staging::StagedContent;
+use crate::wire::transfer::{self, Transfer};
 use crate::wire::{headers, render, xml};
 
 /// The prefix of ids that a blob that was put whole gives its content when blocks join it.
@@ -57,24 +58,18 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     call.permit('o', "cw")?;
     refuse_unserved(&call)?;
     let id = id(&call)?;
-    let length = headers::content_length(&call.headers)?.ok_or(ErrorCode::MissingContentLengthHeader)?;
-    if length == 0 {
+    let transfer = Transfer::parse(&call.headers)?;
+    if transfer.length == 0 {
         return Err(BlobsError::with(
             ErrorCode::InvalidHeaderValue,
             "A block has at least one byte.",
         ));
     }
-    if length > BLOCK_BYTES_MAX {
+    if transfer.length > BLOCK_BYTES_MAX {
         return Err(ErrorCode::RequestBodyTooLarge.into());
     }
-    let md5 = headers::md5(&call.headers, "content-md5")?;
     check(blobs, &call, &id).await?;
-    let expected = Expected {
-        length: Some(length),
-        md5,
-        bytes_max: BLOCK_BYTES_MAX,
-        inline: false,
-    };
+    let expected = transfer.expected(BLOCK_BYTES_MAX, false);
     let content = blobs.take_in(call.take_body(), expected).await?;
     stage(blobs, &call, &id, &content).await
 }
@@ -100,11 +95,7 @@ pub(crate) async fn stage(
         }
     }
     let mut response = render::empty(StatusCode::CREATED);
-    render::set(
-        response.headers_mut(),
-        "content-md5",
-        STANDARD.encode(content.md5),
-    );
+    transfer::answer(response.headers_mut(), &call.headers, content);
     render::set(response.headers_mut(), "x-ms-request-server-encrypted", "false");
     Ok(response)
 }
@@ -147,7 +138,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
     let metadata = headers::metadata(&call.headers)?;
     let given = Given::parse(&call, blobs.clock.now())?;
     let body = call.take_body().read_bounded(BLOCK_LIST_BYTES_MAX).await?;
-    headers::check_md5(&call.headers, &body)?;
+    transfer::check(&call.headers, &body)?;
     let list = xml::block_list(&body)?;
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;

@@ -123,7 +123,7 @@ pub(crate) async fn stage_from(
         let md5 = match (content, hashed) {
             (Some(content), _) => Some(content.md5),
             (None, Some((etag, md5))) if etag == from.etag => md5,
-            _ => original.check_md5(blobs, snapshot.as_ref(), call).await?,
+            _ => original.check_digest(blobs, snapshot.as_ref(), call).await?,
         };
         hashed = Some((from.etag.clone(), md5));
         if let Some(pages) = from.pages.as_ref().filter(|_| !takes_in)

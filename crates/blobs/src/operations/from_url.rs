@@ -19,6 +19,7 @@ use crate::operations::{append, block};
 use crate::service::Call;
 use crate::store::records::{BlobHeaders, BlobRecord, Extent};
 use crate::store::staging::{Expected, StagedContent};
+use crate::wire::transfer::Announced;
 use crate::wire::{headers, render};
 
 /// A body would be lost silently.
@@ -53,7 +54,8 @@ pub(crate) async fn take_in(
     }
     let expected = Expected {
         length: Some(length),
-        md5: headers::md5(&call.headers, "x-ms-source-content-md5")?,
+        digest: Announced::of_source(&call.headers)?,
+        is_structured: false,
         bytes_max,
         inline,
     };

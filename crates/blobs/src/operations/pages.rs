@@ -6,8 +6,6 @@
 
 use std::ops::Range;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Response, StatusCode};
 use http_semantics::Body;
 use jiff::Timestamp;
@@ -25,7 +23,8 @@ use crate::service::Call;
 use crate::store::blobs::Blob;
 use crate::store::keys;
 use crate::store::records::{BlobKind, BlobRecord, PagesRecord};
-use crate::store::staging::{Expected, StagedContent};
+use crate::store::staging::StagedContent;
+use crate::wire::transfer::{self, Transfer};
 use crate::wire::{headers, render};
 
 pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -164,7 +163,8 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     refuse_unserved(&call)?;
     let range = named_range(&call)?;
     let demands = PageDemands::parse(&call.headers)?;
-    let length = headers::content_length(&call.headers)?.ok_or(ErrorCode::MissingContentLengthHeader)?;
+    let transfer = Transfer::parse(&call.headers)?;
+    let length = transfer.length;
     let action = headers::required(&call.headers, "x-ms-page-write")?.to_ascii_lowercase();
     match action.as_str() {
         "clear" if length == 0 => clear(blobs, &call, &demands, &range).await,
@@ -174,12 +174,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             let (_, blob) = look_up(blobs, &call).await?;
             let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
             demands.check(&blob.record, &range, blobs.clock.now())?;
-            let expected = Expected {
-                length: Some(length),
-                md5: headers::md5(&call.headers, "content-md5")?,
-                bytes_max: PUT_PAGE_BYTES_MAX,
-                inline: true,
-            };
+            let expected = transfer.expected(PUT_PAGE_BYTES_MAX, true);
             let content = blobs.take_in(call.take_body(), expected).await?;
             update(blobs, &call, &demands, &range, &content).await
         }
@@ -264,7 +259,7 @@ async fn update(
                 }
                 let mut response = written(&record, StatusCode::CREATED);
                 let out = response.headers_mut();
-                render::set(out, "content-md5", STANDARD.encode(content.md5));
+                transfer::answer(out, &call.headers, content);
                 render::set(out, "x-ms-request-server-encrypted", "false");
                 return Ok(response);
             }

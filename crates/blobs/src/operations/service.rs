@@ -11,8 +11,9 @@ use crate::operations::demands::overtaken;
 use crate::rules::cors::{CorsRule, METHODS};
 use crate::service::Call;
 use crate::store::account::ServiceRecord;
+use crate::wire::transfer;
 use crate::wire::xml_tree::Element;
-use crate::wire::{headers, render, xml};
+use crate::wire::{render, xml};
 
 pub(crate) fn information(_call: &Call) -> Result<Response<Body>, BlobsError> {
     let mut response = render::empty(StatusCode::OK);
@@ -64,7 +65,7 @@ fn cors_element(rule: &CorsRule) -> String {
 pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('s', "w")?;
     let body = call.take_body().read_bounded(XML_BYTES_MAX).await?;
-    headers::check_md5(&call.headers, &body)?;
+    transfer::check(&call.headers, &body)?;
     let sent = Element::parse(&body, "StorageServiceProperties")?;
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;

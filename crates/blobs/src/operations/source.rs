@@ -14,6 +14,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::limits::PUT_BLOB_BYTES_MAX;
 use crate::operations::demands::source_state;
 use crate::rules::conditions::Read;
+use crate::rules::structured;
 use crate::service::{Call, parse_query};
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
@@ -22,6 +23,7 @@ use crate::store::snapshots::parse_time;
 use crate::store::staging::{Expected, StagedContent};
 use crate::wire::headers;
 use crate::wire::target::Target;
+use crate::wire::transfer::Announced;
 
 /// A source's address, and who may read it.
 pub(crate) struct Source {
@@ -204,10 +206,11 @@ impl Original {
         Ok((body, length))
     }
 
-    /// Writes the whole content once more, and checks it against `x-ms-source-content-md5`, if it is sent.
+    /// Writes the whole content once more, and checks it against the digest that it is said to have, if
+    /// any.
     ///
     /// # Errors
-    /// `Md5Mismatch`; content that is missing or damaged, or changed while it is read.
+    /// `Md5Mismatch`, `Crc64Mismatch`; content that is missing or damaged, or changed while it is read.
     pub(crate) async fn take_in(
         &self,
         blobs: &Blobs,
@@ -220,7 +223,8 @@ impl Original {
             .await?;
         let expected = Expected {
             length: Some(record.length),
-            md5: headers::md5(&call.headers, "x-ms-source-content-md5")?,
+            digest: Announced::of_source(&call.headers)?,
+            is_structured: false,
             bytes_max: PUT_BLOB_BYTES_MAX,
             inline: true,
         };
@@ -233,32 +237,31 @@ impl Original {
         Ok(now.is_none_or(|now| now.version != self.blob.version))
     }
 
-    /// Checks the whole content against `x-ms-source-content-md5`, if it is sent.
+    /// Checks the whole content against the digest that it is said to have, if any; gives its MD5 then.
     ///
     /// # Errors
-    /// `Md5Mismatch`; content that is missing or damaged.
-    pub(crate) async fn check_md5(
+    /// `Md5Mismatch`, `Crc64Mismatch`; content that is missing or damaged.
+    pub(crate) async fn check_digest(
         &self,
         blobs: &Blobs,
         snapshot: &dyn Snapshot,
         call: &Call,
     ) -> Result<Option<[u8; 16]>, BlobsError> {
-        let Some(announced) = headers::md5(&call.headers, "x-ms-source-content-md5")? else {
+        let Some(announced) = Announced::of_source(&call.headers)? else {
             return Ok(None);
         };
         let record = &self.blob.record;
         let mut body = blobs
             .content_body(snapshot, &self.container, record, 0..record.length)
             .await?;
-        let mut found = Md5::new();
+        let (mut md5, mut crc64) = (Md5::new(), structured::crc64());
         while let Some(piece) = body.next_piece().await? {
-            found.update(&piece);
+            md5.update(&piece);
+            crc64.update(&piece);
         }
-        if <[u8; 16]>::from(found.finalize()) == announced {
-            Ok(Some(announced))
-        } else {
-            Err(ErrorCode::Md5Mismatch.into())
-        }
+        let md5 = md5.finalize().into();
+        announced.check(md5, crc64.finalize())?;
+        Ok(Some(md5))
     }
 }
 

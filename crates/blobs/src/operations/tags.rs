@@ -16,8 +16,9 @@ use crate::rules::lease::Use;
 use crate::rules::tags::{Search, Tags, collect};
 use crate::service::Call;
 use crate::store::tags::FindFrom;
+use crate::wire::transfer;
 use crate::wire::xml_tree::Element;
-use crate::wire::{headers, render, xml};
+use crate::wire::{render, xml};
 
 pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit_signed('o', "t")?;
@@ -65,7 +66,7 @@ pub(crate) async fn set(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     call.permit('o', "t")?;
     let demands = Demands::parse(&call.headers)?;
     let body = call.take_body().read_bounded(XML_BYTES_MAX).await?;
-    headers::check_md5(&call.headers, &body)?;
+    transfer::check(&call.headers, &body)?;
     let tags = parse(&body)?;
     for attempt in 1.. {
         let (container, blob) = look_up(blobs, &call).await?;

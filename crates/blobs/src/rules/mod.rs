@@ -8,5 +8,6 @@ pub mod cors;
 pub mod deletion;
 pub mod lease;
 pub mod pages;
+pub mod structured;
 pub mod tags;
 pub mod tier;

@@ -12,7 +12,9 @@ use md5::{Digest as _, Md5};
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::INLINE_BYTES_MAX;
+use crate::rules::structured::{self, Decoder};
 use crate::store::records::Extent;
+use crate::wire::transfer::Announced;
 
 /// Content that was taken in and waits for the commit that refers to it.
 #[derive(Debug, Clone)]
@@ -21,6 +23,7 @@ pub struct StagedContent {
     pub length_bytes: u64,
     /// Its MD5.
     pub md5: [u8; 16],
+    pub(crate) crc64: u64,
     pub(crate) place: Place,
 }
 
@@ -49,8 +52,11 @@ pub(crate) enum Place {
 /// What a body must turn out to be.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Expected {
+    /// Of the content, without what a structured message has around it.
     pub(crate) length: Option<u64>,
-    pub(crate) md5: Option<[u8; 16]>,
+    pub(crate) digest: Option<Announced>,
+    /// It comes in a structured message.
+    pub(crate) is_structured: bool,
     pub(crate) bytes_max: u64,
     /// Whether small content may stay in memory.
     pub(crate) inline: bool,
@@ -78,37 +84,49 @@ impl Blobs {
         mut body: Body,
         expected: Expected,
     ) -> Result<StagedContent, BlobsError> {
-        let mut md5 = Md5::new();
+        let (mut md5, mut crc64) = (Md5::new(), structured::crc64());
         let mut length = 0_u64;
         let mut small = BytesMut::new();
         let mut writer = None;
-        while let Some(piece) = body.next_piece().await? {
-            length += piece.len() as u64;
-            if length > expected.bytes_max {
-                return Err(ErrorCode::RequestBodyTooLarge.into());
+        let mut decoder = expected.is_structured.then(Decoder::default);
+        let mut pieces = Vec::new();
+        while let Some(received) = body.next_piece().await? {
+            match &mut decoder {
+                Some(decoder) => decoder.push(received, &mut pieces)?,
+                None => pieces.push(received),
             }
-            md5.update(&piece);
-            if writer.is_none() && (!expected.inline || small.len() + piece.len() > INLINE_BYTES_MAX) {
-                let mut opened = self.content.writer().await?;
-                if !small.is_empty() {
-                    opened.write(small.split().freeze()).await?;
+            for piece in pieces.drain(..) {
+                length += piece.len() as u64;
+                if length > expected.bytes_max {
+                    return Err(ErrorCode::RequestBodyTooLarge.into());
                 }
-                writer = Some(opened);
+                md5.update(&piece);
+                crc64.update(&piece);
+                if writer.is_none() && (!expected.inline || small.len() + piece.len() > INLINE_BYTES_MAX) {
+                    let mut opened = self.content.writer().await?;
+                    if !small.is_empty() {
+                        opened.write(small.split().freeze()).await?;
+                    }
+                    writer = Some(opened);
+                }
+                match &mut writer {
+                    Some(writer) => writer.write(piece).await?,
+                    None => small.extend_from_slice(&piece),
+                }
             }
-            match &mut writer {
-                Some(writer) => writer.write(piece).await?,
-                None => small.extend_from_slice(&piece),
-            }
+        }
+        if let Some(decoder) = decoder {
+            decoder.finish()?;
         }
         if expected.length.is_some_and(|announced| announced != length) {
             return Err(BlobsError::with(
                 ErrorCode::InvalidInput,
-                "The body is shorter than Content-Length says.",
+                "The content isn't as long as the request's headers say.",
             ));
         }
-        let md5: [u8; 16] = md5.finalize().into();
-        if expected.md5.is_some_and(|announced| announced != md5) {
-            return Err(ErrorCode::Md5Mismatch.into());
+        let (md5, crc64) = (md5.finalize().into(), crc64.finalize());
+        if let Some(announced) = expected.digest {
+            announced.check(md5, crc64)?;
         }
         if writer.is_none() && !expected.inline {
             writer = Some(self.content.writer().await?);
@@ -120,6 +138,7 @@ impl Blobs {
         Ok(StagedContent {
             length_bytes: length,
             md5,
+            crc64,
             place,
         })
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use md5::{Digest as _, Md5};
 use percent_encoding::percent_decode_str;
 
 use crate::error::{BlobsError, ErrorCode};
@@ -30,16 +29,6 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 pub(crate) fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, BlobsError> {
     text(headers, name)
         .ok_or_else(|| BlobsError::with(ErrorCode::MissingRequiredHeader, format!("{name} is required.")))
-}
-
-/// Checks a body that is in memory against its `Content-MD5`.
-pub(crate) fn check_md5(headers: &HeaderMap, body: &[u8]) -> Result<(), BlobsError> {
-    match md5(headers, "content-md5")? {
-        Some(announced) if <[u8; 16]>::from(Md5::digest(body)) != announced => {
-            Err(ErrorCode::Md5Mismatch.into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// `x-ms-tags`: pairs as a form has them.

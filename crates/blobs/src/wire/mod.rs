@@ -4,5 +4,6 @@ pub(crate) mod headers;
 pub(crate) mod multipart;
 pub(crate) mod render;
 pub(crate) mod target;
+pub(crate) mod transfer;
 pub(crate) mod xml;
 pub(crate) mod xml_tree;
