@@ -17,8 +17,16 @@ use blobs::rules::structured::{Decoder, Encoder, FORM, crc64};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 
-/// Each operation that takes content: what makes the blob, the address, the headers.
-const WRITES: [(&str, &str, &str, &[(&str, &str)]); 4] = [
+/// The kind and name of the blob that must be there, the address, the headers.
+type Operation = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+/// Each operation that takes content.
+const WRITES: [Operation; 4] = [
     ("", "", "/box/whole", &[("x-ms-blob-type", "BlockBlob")]),
     ("", "", "/box/blocks?comp=block&blockid=YQ==", &[]),
     ("AppendBlob", "/box/log", "/box/log?comp=appendblock", &[]),
@@ -58,7 +66,11 @@ fn content_of(message: &[u8]) -> Vec<u8> {
 async fn make(bench: &bench::Bench, kind: &str, path: &str) {
     if !kind.is_empty() {
         let headers = [("x-ms-blob-type", kind), ("x-ms-blob-content-length", "20480")];
-        let headers = if kind == "PageBlob" { &headers[..] } else { &headers[..1] };
+        let headers = if kind == "PageBlob" {
+            &headers[..]
+        } else {
+            &headers[..1]
+        };
         assert_eq!(bench.ask("PUT", path, headers, b"").await.status, 201);
     }
 }
@@ -186,13 +198,19 @@ async fn what_is_read_comes_with_its_checksums_if_they_are_wanted() {
     assert_eq!(get.header("x-ms-content-crc64"), crc64_of(&content[100..200]));
     let long = ("x-ms-range", "bytes=0-4194304");
     let refused = bench.ask("GET", "/box/large", &[long, crc], b"").await;
-    assert_eq!((refused.status.as_u16(), refused.code()), (400, "OutOfRangeInput"));
+    assert_eq!(
+        (refused.status.as_u16(), refused.code()),
+        (400, "OutOfRangeInput")
+    );
     let md5 = ("x-ms-range-get-content-md5", "true");
     let refused = bench.ask("GET", "/box/large", &[range, crc, md5], b"").await;
     assert_eq!(refused.code(), "BothCrc64AndMd5HeaderPresent");
     let other = ("x-ms-structured-body", "XSM/2.0");
     let refused = bench.ask("GET", "/box/large", &[other], b"").await;
-    assert_eq!((refused.status.as_u16(), refused.code()), (400, "InvalidHeaderValue"));
+    assert_eq!(
+        (refused.status.as_u16(), refused.code()),
+        (400, "InvalidHeaderValue")
+    );
 }
 
 #[tokio::test]
