@@ -11,7 +11,8 @@
 mod bench;
 
 use bench::{
-    Answer, Bench, bytes, contents, create_pages, put_pages, records, take_snapshot, with_container,
+    Answer, Bench, account_sas, bytes, container_sas, contents, create_pages, put_pages, records,
+    take_snapshot, with_container,
 };
 
 const DAY_SECONDS: i64 = 24 * 3_600;
@@ -219,4 +220,76 @@ async fn names_that_were_deleted_often_are_listed_page_by_page() {
         .ask("PUT", "/ccc?restype=container&comp=undelete", &[], b"")
         .await;
     assert_eq!(bare.code(), "MissingRequiredHeader");
+}
+
+#[tokio::test]
+async fn who_may_bring_a_container_back() {
+    let bench = keeping().await;
+    delete(&bench, "box").await;
+    let version = versions(&bench).await.remove(0);
+    let headers = [
+        ("x-ms-deleted-container-name", "box"),
+        ("x-ms-deleted-container-version", version.as_str()),
+    ];
+    let later = "2030-01-01T00:00:00Z";
+    for (sas, status, code) in [
+        (String::new(), 401, "NoAuthenticationInformation"),
+        (
+            account_sas("rcdl", "c", later),
+            403,
+            "AuthorizationPermissionMismatch",
+        ),
+        (
+            account_sas("w", "o", later),
+            403,
+            "AuthorizationResourceTypeMismatch",
+        ),
+        // A container's own signature says what may be done in it.
+        (
+            container_sas("rwdl", later),
+            403,
+            "AuthorizationPermissionMismatch",
+        ),
+        (account_sas("w", "c", later), 201, ""),
+    ] {
+        let path = format!("/box?restype=container&comp=undelete&{sas}");
+        let answer = bench.bare("PUT", &path, &headers).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{sas}");
+    }
+    assert_eq!(listed(&bench, "").await, [("box".to_owned(), String::new())]);
+}
+
+#[tokio::test]
+async fn policies_come_back_and_a_lease_does_not() {
+    let bench = keeping().await;
+    let policies =
+        b"<SignedIdentifiers><SignedIdentifier><Id>p</Id><AccessPolicy><Expiry>2030-01-01T00:00:00Z</Expiry>\
+        <Permission>r</Permission></AccessPolicy></SignedIdentifier></SignedIdentifiers>";
+    let open = [("x-ms-blob-public-access", "blob")];
+    let set = bench
+        .ask("PUT", "/box?restype=container&comp=acl", &open, policies)
+        .await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    let acquire = [("x-ms-lease-action", "acquire"), ("x-ms-lease-duration", "-1")];
+    let lease = bench
+        .ask("PUT", "/box?restype=container&comp=lease", &acquire, b"")
+        .await;
+    let id = lease.header("x-ms-lease-id").to_owned();
+    let refused = bench.ask("DELETE", "/box?restype=container", &[], b"").await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (412, "LeaseIdMissing"));
+    let with_lease = [("x-ms-lease-id", id.as_str())];
+    let deleted = bench
+        .ask("DELETE", "/box?restype=container", &with_lease, b"")
+        .await;
+    assert_eq!(deleted.status, 202, "{}", deleted.text());
+    let version = versions(&bench).await.remove(0);
+    assert_eq!(restore(&bench, ("box", &version), "box").await.status, 201);
+    let acl = bench
+        .ask("GET", "/box?restype=container&comp=acl", &[], b"")
+        .await;
+    assert_eq!(acl.header("x-ms-blob-public-access"), "blob");
+    assert!(acl.text().contains("<Id>p</Id>"), "{}", acl.text());
+    let properties = bench.ask("GET", "/box?restype=container", &[], b"").await;
+    assert_eq!(properties.header("x-ms-lease-state"), "available");
+    delete(&bench, "box").await;
 }
