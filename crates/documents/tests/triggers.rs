@@ -14,59 +14,8 @@
 mod signed;
 
 use serde_json::{Value, json};
-use signed::{Fixture, Reply, fixture_with};
-
-const DOCS: &str = "/dbs/d/colls/c/docs";
-const TRIGGERS: &str = "/dbs/d/colls/c/triggers";
-const A: (&str, &str) = ("x-ms-documentdb-partitionkey", "[\"a\"]");
-const UPSERT: (&str, &str) = ("x-ms-documentdb-is-upsert", "True");
-
-fn pre(name: &str) -> (&str, &str) {
-    ("x-ms-documentdb-pre-trigger-include", name)
-}
-
-fn post(name: &str) -> (&str, &str) {
-    ("x-ms-documentdb-post-trigger-include", name)
-}
-
-async fn running(more: Value) -> Fixture {
-    fixture_with(|settings| settings.script_worker = Some(signed::script_worker()))
-        .with_container(more)
-        .await
-}
-
-async fn keep(f: &Fixture, id: &str, kind: &str, operation: &str, body: &str) {
-    let trigger = json!({"id": id, "body": body, "triggerType": kind, "triggerOperation": operation});
-    f.json("POST", TRIGGERS, &[], trigger).await.expect(201);
-}
-
-async fn create(f: &Fixture, headers: &[(&str, &str)], document: Value) -> Reply {
-    f.json("POST", DOCS, headers, document).await
-}
-
-async fn replace(f: &Fixture, id: &str, headers: &[(&str, &str)], document: Value) -> Reply {
-    f.json("PUT", &format!("{DOCS}/{id}"), headers, document).await
-}
-
-async fn ids(f: &Fixture) -> Vec<String> {
-    let listed = f.send("GET", DOCS, &[], "").await.expect(200).json();
-    let documents = listed["Documents"].as_array().unwrap();
-    documents
-        .iter()
-        .map(|item| item["id"].as_str().unwrap().to_owned())
-        .collect()
-}
-
-async fn read(f: &Fixture, id: &str) -> Value {
-    f.send("GET", &format!("{DOCS}/{id}"), &[A], "")
-        .await
-        .expect(200)
-        .json()
-}
-
-fn message(reply: &Reply) -> String {
-    reply.json()["message"].as_str().unwrap().to_owned()
-}
+use signed::Reply;
+use signed::triggers::{A, DOCS, UPSERT, create, ids, keep, message, post, pre, read, replace, running};
 
 #[tokio::test]
 async fn a_pre_trigger_changes_what_is_written() {

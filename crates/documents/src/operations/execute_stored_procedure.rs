@@ -29,6 +29,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let mut place = documents.scripts.place(container.number).await?;
     let deadline = Deadline::begin();
     let mut charge = 0.0;
+    let mut met = None;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
         let snapshot = call.snapshot().await?;
         let (kind, id) = (ScriptKind::StoredProcedure, call.segment(5));
@@ -50,7 +51,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
         let ended = scripting::run(input, &mut session, &mut place, deadline).await;
         let ended = ended.map_err(|error| without_log(error, logs))?;
         charge += session.charge;
-        let Some(sequence) = session.commit(&mut container).await? else {
+        let Some(sequence) = session.commit(&mut container, &mut met).await? else {
             continue;
         };
         let body = ended.outcome.response_body;

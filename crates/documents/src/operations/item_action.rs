@@ -178,7 +178,12 @@ fn written(status: StatusCode, staged: crate::store::items::Staged, charge: f64)
     }
 }
 
-fn patched(documents: &Documents, current: &Current, patch: &Patch) -> Result<NewDocument, DocumentsError> {
+/// What a patch makes of an item.
+pub(crate) fn patched(
+    documents: &Documents,
+    current: &Current,
+    patch: &Patch,
+) -> Result<NewDocument, DocumentsError> {
     let mut document = current.record.parse()?;
     if let Some(condition) = &patch.condition
         && !condition_holds(documents, condition, &document, current.number)?

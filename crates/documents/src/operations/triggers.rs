@@ -124,6 +124,7 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
     let mut place = documents.scripts.place(container.number).await?;
     let deadline = Deadline::begin();
     let mut charge = 0.0;
+    let mut met = None;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
         let snapshot = call.snapshot().await?;
         let mut session = Session::new(documents, container.clone(), request.key.clone(), snapshot);
@@ -132,7 +133,7 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
             .await;
         let tried = tried.map_err(|error| without_log(error, logs))?;
         charge += session.charge;
-        if let Some(sequence) = session.commit(&mut container).await? {
+        if let Some(sequence) = session.commit(&mut container, &mut met).await? {
             let result = ItemResult {
                 charge,
                 ..tried.result

@@ -209,8 +209,18 @@ impl<'a> Session<'a> {
                 "The script has written as much as one transaction takes.".to_owned(),
             ));
         }
-        if let Action::Create(new) | Action::Upsert(new) | Action::Replace(new) = &item.action {
-            self.check_unique_keys(new).await?;
+        match &item.action {
+            Action::Create(new) | Action::Upsert(new) | Action::Replace(new) => {
+                self.check_unique_keys(new).await?;
+            }
+            // What a patch makes of its item takes unique keys as well.
+            Action::Patch(patch) if !self.container.unique_keys.is_empty() => {
+                if let Some(current) = self.find(&item.id).await? {
+                    let new = item_action::patched(self.documents, &current, patch)?;
+                    self.check_unique_keys(&new).await?;
+                }
+            }
+            Action::Patch(_) | Action::Delete | Action::Read => {}
         }
         let staged = item_action::stage(
             self.documents,
@@ -225,10 +235,14 @@ impl<'a> Session<'a> {
     }
 
     /// Commits what was staged. None if that met another commit: then begin anew, in the container as it
-    /// is now.
+    /// is now. `met` is what the request's tries have met so far.
+    ///
+    /// # Errors
+    /// 409 if it met another item's unique key once more, which the next try would only repeat; the ledger's.
     pub(crate) async fn commit(
         self,
         container: &mut Arc<Container>,
+        met: &mut Option<ConflictCause>,
     ) -> Result<Option<Sequence>, DocumentsError> {
         if self.tx.is_empty() {
             return Ok(Some(self.snapshot.sequence()));
@@ -236,9 +250,15 @@ impl<'a> Session<'a> {
         match self.documents.ledger.commit(self.tx).await {
             Ok(committed) => Ok(Some(committed.sequence)),
             Err(LedgerError::Conflict(conflict)) => {
-                if conflict_cause(&conflict.key) == ConflictCause::Container {
-                    self.documents.catalog.forget(container);
-                    *container = self.documents.latest(container).await?;
+                let cause = conflict_cause(&conflict.key);
+                let before = met.replace(cause);
+                match cause {
+                    ConflictCause::UniqueKey if before == Some(cause) => return Err(unique_conflict()),
+                    ConflictCause::Container => {
+                        self.documents.catalog.forget(container);
+                        *container = self.documents.latest(container).await?;
+                    }
+                    _ => {}
                 }
                 Ok(None)
             }

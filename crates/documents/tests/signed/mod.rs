@@ -1,7 +1,9 @@
 //! What the integration tests share: a service on a ledger in memory, and a client that signs.
 
 pub mod procedures;
+pub mod rivals;
 pub mod tokens;
+pub mod triggers;
 
 use std::sync::Arc;
 
@@ -109,13 +111,18 @@ impl Fixture {
 
     /// Another node with other settings.
     pub fn another_node_with(&self, set: impl FnOnce(&mut Settings)) -> Self {
+        self.another_node_on(self.ledger.clone(), set)
+    }
+
+    /// Another node that reaches the ledger in its own way.
+    pub fn another_node_on(&self, ledger: Arc<dyn Ledger>, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::single("test", self.key.clone());
         set(&mut settings);
         settings.accounts[0].read_only_keys = vec![self.read_only_key.clone()];
         let random = Arc::new(SeededRandom::new(2));
-        let documents = Documents::new(self.ledger.clone(), self.clock.clone(), random, settings);
+        let documents = Documents::new(ledger.clone(), self.clock.clone(), random, settings);
         Self {
-            ledger: self.ledger.clone(),
+            ledger,
             clock: self.clock.clone(),
             service: DocumentsService::new(documents.clone()),
             documents,

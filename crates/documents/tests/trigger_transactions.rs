@@ -1,0 +1,87 @@
+//! What a write and its triggers come to together: who is faster, what takes too long, what the item
+//! itself demands, and what is answered in the end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "test code"
+)]
+
+mod signed;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use signed::rivals::Rivalled;
+use signed::triggers::{A, DOCS, create, keep, message, pre, read, running};
+use signed::{Fixture, script_worker};
+
+/// A node that runs scripts, whose commits can be given rivals.
+fn rivalled(f: &Fixture) -> (Fixture, Arc<Rivalled>) {
+    let ledger = Rivalled::over(f.ledger.clone());
+    let node = f.another_node_on(ledger.clone(), |settings| {
+        settings.script_worker = Some(script_worker());
+    });
+    (node, ledger)
+}
+
+async fn conflicts(f: &Fixture) -> u64 {
+    f.ledger.stats().await.unwrap().conflicts
+}
+
+fn unique() -> Value {
+    json!({"uniqueKeyPolicy": {"uniqueKeys": [{"paths": ["/u"]}]}})
+}
+
+async fn patch(f: &Fixture, id: &str, headers: &[(&str, &str)], operations: Value) -> signed::Reply {
+    let body = json!({"operations": operations});
+    f.json("PATCH", &format!("{DOCS}/{id}"), headers, body).await
+}
+
+#[tokio::test]
+async fn a_patch_with_triggers_keeps_unique_keys() {
+    let f = running(unique()).await;
+    keep(&f, "p", "Pre", "All", "() => 1").await;
+    for (id, u) in [("1", 1), ("2", 2)] {
+        create(&f, &[], json!({"id": id, "pk": "a", "u": u}))
+            .await
+            .expect(201);
+    }
+    let before = conflicts(&f).await;
+    let set = |value: i64| json!([{"op": "set", "path": "/u", "value": value}]);
+    let taken = patch(&f, "2", &[A, pre("p")], set(1)).await.expect(409);
+    assert!(message(&taken).contains("Unique index"), "{}", message(&taken));
+    assert_eq!(conflicts(&f).await, before, "it was known before the commit");
+    patch(&f, "2", &[A, pre("p")], set(2)).await.expect(200);
+    patch(&f, "2", &[A, pre("p")], set(3)).await.expect(200);
+    assert_eq!(read(&f, "2").await["u"], 3);
+    f.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unique_key_that_is_taken_again_and_again_is_a_conflict() {
+    let f = Arc::new(running(unique()).await);
+    keep(&f, "p", "Pre", "All", "() => 1").await;
+    let (node, ledger) = rivalled(&f);
+    for _ in 0..8 {
+        let (taker, leaver) = (f.clone(), f.clone());
+        ledger.rival(
+            async move {
+                let item = json!({"id": "rival", "pk": "a", "u": 1});
+                create(&taker, &[], item).await.expect(201);
+            },
+            async move {
+                let path = format!("{DOCS}/rival");
+                leaver.send("DELETE", &path, &[A], "").await.expect(204);
+            },
+        );
+    }
+    let refused = create(&node, &[pre("p")], json!({"id": "1", "pk": "a", "u": 1})).await;
+    assert!(message(&refused.expect(409)).contains("Unique index"));
+    assert_eq!(ledger.left(), 6, "the second one told it");
+    f.verify().await;
+}
