@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use signed::rivals::Rivalled;
-use signed::triggers::{A, DOCS, create, keep, message, pre, read, running};
+use signed::triggers::{A, DOCS, create, ids, keep, message, post, pre, read, replace, running};
 use signed::{Fixture, script_worker};
 
 /// A node that runs scripts, whose commits can be given rivals.
@@ -83,5 +83,48 @@ async fn a_unique_key_that_is_taken_again_and_again_is_a_conflict() {
     let refused = create(&node, &[pre("p")], json!({"id": "1", "pk": "a", "u": 1})).await;
     assert!(message(&refused.expect(409)).contains("Unique index"));
     assert_eq!(ledger.left(), 6, "the second one told it");
+    f.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_too_late_for_its_operations_is_not_run() {
+    let f = Arc::new(running(json!({})).await);
+    let busy = "const begun = Date.now(); while (Date.now() - begun < 4300);";
+    keep(&f, "slow", "Pre", "All", &format!("() => {{ {busy} }}")).await;
+    // Who doesn't look whether its operation was accepted.
+    let note = "() => { __.createDocument(__.getSelfLink(), {id: 'note', pk: 'a'}); }";
+    keep(&f, "note", "Post", "All", note).await;
+    let sproc = json!({"id": "s", "body": format!("() => {{ const c = __;
+        c.readDocument(c.getAltLink() + '/docs/total', (err, total) => {{
+            if (err) throw err;
+            total.n += 1;
+            c.replaceDocument(total._self, total);
+            {busy}
+        }}); }}")});
+    let sprocs = "/dbs/d/colls/c/sprocs";
+    f.json("POST", sprocs, &[], sproc).await.expect(201);
+    create(&f, &[], json!({"id": "total", "pk": "a", "n": 0}))
+        .await
+        .expect(201);
+    let (node, ledger) = rivalled(&f);
+    let rival = f.clone();
+    ledger.rival(
+        async move {
+            let total = json!({"id": "total", "pk": "a", "n": 100});
+            replace(&rival, "total", &[A], total).await.expect(200);
+        },
+        async {},
+    );
+    let path = format!("{sprocs}/s");
+    let late = [pre("slow"), post("note")];
+    let (write, again) = tokio::join!(
+        create(&f, &late, json!({"id": "1", "pk": "a"})),
+        node.send("POST", &path, &[A], "[]"),
+    );
+    write.expect(408);
+    again.expect(408);
+    assert_eq!(ledger.left(), 0, "the procedure had done well the first time");
+    assert_eq!(ids(&f).await, ["total"]);
+    assert_eq!(read(&f, "total").await["n"], 100);
     f.verify().await;
 }

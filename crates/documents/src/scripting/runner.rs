@@ -49,7 +49,8 @@ pub(crate) struct Ended {
 }
 
 /// Runs a script to its end; what it writes is staged in the session. If this is dropped before, so is
-/// the place, and the script is killed with it.
+/// the place, and the script is killed with it. One that would begin when operations are not accepted any
+/// more isn't run: it would miss all it asks for, and what it stands by would be written without that.
 ///
 /// # Errors
 /// 400 with what the script threw; 408 if it took too long; 413 if its result is too large; 503 if its process
@@ -60,6 +61,9 @@ pub(crate) async fn run(
     place: &mut Place,
     deadline: Deadline,
 ) -> Result<Ended, DocumentsError> {
+    if Instant::now() >= deadline.closing {
+        return Err(DocumentsError::ScriptTimeout);
+    }
     let id = input.id.clone();
     let order = Order::Run {
         input: Box::new(input),
