@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use signed::rivals::Rivalled;
-use signed::triggers::{A, DOCS, create, ids, keep, message, post, pre, read, replace, running};
+use signed::triggers::{A, DOCS, UPSERT, create, ids, keep, message, post, pre, read, replace, running};
 use signed::{Fixture, script_worker};
 
 /// A node that runs scripts, whose commits can be given rivals.
@@ -126,5 +126,70 @@ async fn who_comes_too_late_for_its_operations_is_not_run() {
     assert_eq!(ledger.left(), 0, "the procedure had done well the first time");
     assert_eq!(ids(&f).await, ["total"]);
     assert_eq!(read(&f, "total").await["n"], 100);
+    f.verify().await;
+}
+
+#[tokio::test]
+async fn if_match_is_about_the_item_before_its_pre_trigger() {
+    let f = running(json!({})).await;
+    create(&f, &[], json!({"id": "1", "pk": "a", "n": 0}))
+        .await
+        .expect(201);
+    // Whoever runs it is told so by its number.
+    keep(
+        &f,
+        "throws",
+        "Pre",
+        "All",
+        "() => { throw new Error(418, 'was run'); }",
+    )
+    .await;
+    let touch = r#"() => {
+        __.upsertDocument(__.getSelfLink(), {id: "1", pk: "a", n: 7}, (err) => { if (err) throw err; });
+    }"#;
+    keep(&f, "touch", "Pre", "All", touch).await;
+    let path = format!("{DOCS}/1");
+    let incremented = json!([{"op": "incr", "path": "/n", "value": 1}]);
+    let item = |n: i64| json!({"id": "1", "pk": "a", "n": n});
+    let stale = ("if-match", "\"old\"");
+    let headers = [A, pre("throws"), stale];
+    replace(&f, "1", &headers, item(1)).await.expect(412);
+    patch(&f, "1", &headers, incremented.clone()).await.expect(412);
+    f.send("DELETE", &path, &headers, "").await.expect(412);
+    let upsert = [A, UPSERT, pre("throws"), stale];
+    create(&f, &upsert, item(1)).await.expect(412);
+    // The pre-trigger says which item: that one's etag counts.
+    let names = "() => getContext().getRequest().setBody({id: '1', pk: 'a', n: 9})";
+    keep(&f, "names", "Pre", "All", names).await;
+    create(&f, &[A, UPSERT, pre("names"), stale], json!({"pk": "a"}))
+        .await
+        .expect(412);
+    assert_eq!(read(&f, "1").await["n"], 0);
+    // Where there is no item none can differ.
+    create(
+        &f,
+        &[A, UPSERT, pre("touch"), stale],
+        json!({"id": "2", "pk": "a"}),
+    )
+    .await
+    .expect(201);
+
+    let etag = |item: Value| item["_etag"].as_str().unwrap().to_owned();
+    let fresh = etag(read(&f, "1").await);
+    let headers = [A, pre("touch"), ("if-match", fresh.as_str())];
+    let replaced = replace(&f, "1", &headers, item(2)).await.expect(200).json();
+    assert_eq!(replaced["n"], 2);
+    let fresh = etag(replaced);
+    let headers = [A, pre("touch"), ("if-match", fresh.as_str())];
+    let patched = patch(&f, "1", &headers, incremented).await.expect(200).json();
+    assert_eq!(patched["n"], 8, "of what the pre-trigger wrote");
+    let fresh = etag(patched);
+    let headers = [A, UPSERT, pre("touch"), ("if-match", fresh.as_str())];
+    let upserted = create(&f, &headers, item(3)).await.expect(200).json();
+    assert_eq!(upserted["n"], 3);
+    let fresh = etag(upserted);
+    let headers = [A, pre("touch"), ("if-match", fresh.as_str())];
+    f.send("DELETE", &path, &headers, "").await.expect(204);
+    assert_eq!(ids(&f).await, ["2"]);
     f.verify().await;
 }

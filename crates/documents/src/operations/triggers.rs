@@ -24,7 +24,7 @@ use crate::rules::partition_key::PartitionKey;
 use crate::rules::{json, patch};
 use crate::scripting::{self, Deadline, Place, Session};
 use crate::store::Container;
-use crate::store::items::{NewDocument, not_found};
+use crate::store::items::{NewDocument, etag_mismatch, not_found};
 use crate::store::scripts::{ScriptKind, TriggerOperation, TriggerType};
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
@@ -78,6 +78,9 @@ struct Request<'c> {
     pre: Option<String>,
     post: Option<String>,
     key: PartitionKey,
+    /// The item's id, as far as it is known before a pre-trigger has run.
+    id: Option<String>,
+    if_match: Option<TagList>,
     directive: IndexingDirective,
     body: Bytes,
     headers: String,
@@ -107,12 +110,22 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
     } else {
         container.partition_key.extract(&parsed)?
     };
+    let id = if write.is_of_one() {
+        Some(call.segment(5))
+    } else {
+        parsed.get("id").and_then(Value::as_str)
+    };
     let request = Request {
         call,
         write,
         pre: named(call, headers::PRE_TRIGGER)?,
         post: named(call, headers::POST_TRIGGER)?,
         key,
+        id: id.map(str::to_owned),
+        if_match: match write {
+            Write::Create => None,
+            _ => call.if_match(),
+        },
         directive: call.indexing_directive()?,
         body,
         headers: call.headers_for_scripts(),
@@ -183,6 +196,9 @@ impl Request<'_> {
             .await?;
         let mut body = self.body.clone();
         let mut shown = self.shown(session).await?;
+        if let Some(id) = &self.id {
+            self.check_if_match(session, id).await?;
+        }
         let mut logs = Vec::new();
         if let Some(script) = pre {
             let input = self.input(container, script, Role::PreTrigger, shown.clone(), None);
@@ -196,6 +212,9 @@ impl Request<'_> {
             }
         }
         let item = self.item(container, body)?;
+        if self.id.as_ref() != Some(&item.id) {
+            self.check_if_match(session, &item.id).await?;
+        }
         let mut result = session.stage(&item).await?;
         if let Some(script) = post {
             let answered = String::from_utf8_lossy(&result.body).into_owned();
@@ -331,16 +350,25 @@ impl Request<'_> {
                 }
             }
         };
-        let if_match: Option<TagList> = match self.write {
-            Write::Create => None,
-            _ => call.if_match(),
-        };
         Ok(ItemAction {
             action,
             id,
             key: self.key.clone(),
-            if_match,
+            if_match: None,
             if_none_match: None,
         })
+    }
+
+    /// The request's `If-Match` is about the item that its client knows, not about what a pre-trigger has
+    /// made of it. The commit demands that nobody else writes it meanwhile.
+    async fn check_if_match(&self, session: &Session<'_>, id: &str) -> Result<(), DocumentsError> {
+        let Some(tags) = &self.if_match else {
+            return Ok(());
+        };
+        match session.find_before(id).await? {
+            Some(current) if !tags.matches(&current.record.etag_text()) => Err(etag_mismatch()),
+            // An upsert without an item has no etag that could differ.
+            _ => Ok(()),
+        }
     }
 }

@@ -201,6 +201,14 @@ impl<'a> Session<'a> {
             .await
     }
 
+    /// An item of the run's partition, as it was when the run began.
+    pub(crate) async fn find_before(&self, id: &str) -> Result<Option<Current>, DocumentsError> {
+        let nothing = Transaction::new();
+        self.documents
+            .find(&nothing, self.snapshot.as_ref(), &self.container, &self.key, id)
+            .await
+    }
+
     /// Stages an action on an item of the run's partition: a script's, or the one that triggers stand by.
     pub(crate) async fn stage(&mut self, item: &ItemAction) -> Result<ItemResult, DocumentsError> {
         // Scripts are told by what isn't accepted any more; one that had more accepted before gets no further.
