@@ -193,3 +193,40 @@ async fn if_match_is_about_the_item_before_its_pre_trigger() {
     assert_eq!(ids(&f).await, ["2"]);
     f.verify().await;
 }
+
+#[tokio::test]
+async fn the_answer_is_the_item_as_it_was_committed() {
+    let f = running(json!({})).await;
+    let again = |more: &str| {
+        format!(
+            "() => {{ const item = __.response.getBody(); item.n += 1;
+            __.replaceDocument(item._self, item, (err) => {{ if (err) throw err; {more} }}); }}"
+        )
+    };
+    keep(&f, "again", "Post", "All", &again("")).await;
+    keep(&f, "says", "Post", "All", &again("__.response.setBody('said')")).await;
+    let drop = "() => __.deleteDocument(__.response.getBody()._self, (err) => { if (err) throw err; })";
+    keep(&f, "drop", "Post", "All", drop).await;
+    keep(&f, "well", "Post", "All", "() => 1").await;
+    let item = |id: &str| json!({"id": id, "pk": "a", "n": 1});
+
+    let made = create(&f, &[post("again")], item("1")).await.expect(201);
+    let stored = read(&f, "1").await;
+    assert_eq!(stored["n"], 2);
+    assert_eq!(made.json(), stored);
+    assert_eq!(made.header("etag"), stored["_etag"]);
+    // So the client can go on with what it was answered.
+    let headers = [A, post("says"), ("if-match", made.header("etag"))];
+    let said = replace(&f, "1", &headers, item("1")).await.expect(200);
+    let stored = read(&f, "1").await;
+    assert_eq!((said.json(), &stored["n"]), (json!("said"), &json!(2)));
+    assert_eq!(said.header("etag"), stored["_etag"]);
+
+    let gone = create(&f, &[post("drop")], item("2")).await.expect(201);
+    assert!(!gone.headers.contains_key("etag"));
+    assert_eq!(gone.json()["n"], 1);
+    let kept = create(&f, &[post("well")], item("3")).await.expect(201);
+    assert_eq!(kept.header("etag"), read(&f, "3").await["_etag"]);
+    assert_eq!(ids(&f).await, ["1", "3"]);
+    f.verify().await;
+}

@@ -222,6 +222,7 @@ impl Request<'_> {
             let input = self.input(container, script, Role::PostTrigger, shown, answered);
             let ended = scripting::run(input, session, place, deadline).await?;
             logs.push(ended.log);
+            self.settle(session, &item.id, &mut result).await?;
             if let Some(set) = ended.outcome.response_body
                 && result.status != StatusCode::NO_CONTENT
             {
@@ -233,6 +234,28 @@ impl Request<'_> {
             result,
             log: logs.join("\n"),
         })
+    }
+
+    /// What is answered is the item as it is committed, which the post-trigger may have written again, or
+    /// deleted: then it has no etag.
+    async fn settle(
+        &self,
+        session: &Session<'_>,
+        id: &str,
+        result: &mut ItemResult,
+    ) -> Result<(), DocumentsError> {
+        if self.write == Write::Delete {
+            return Ok(());
+        }
+        let found = session.find_staged(id).await?;
+        let etag = found.as_ref().map(|current| current.record.etag_text());
+        if let Some(current) = found
+            && etag != result.etag
+        {
+            result.body = current.record.text;
+        }
+        result.etag = etag;
+        Ok(())
     }
 
     /// A trigger's id and text, if one is named that is for this.

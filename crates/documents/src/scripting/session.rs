@@ -209,6 +209,13 @@ impl<'a> Session<'a> {
             .await
     }
 
+    /// An item of the run's partition as it is to be committed, also if its time to live is over by now.
+    pub(crate) async fn find_staged(&self, id: &str) -> Result<Option<Current>, DocumentsError> {
+        self.documents
+            .find_even_expired(&self.tx, self.snapshot.as_ref(), &self.container, &self.key, id)
+            .await
+    }
+
     /// Stages an action on an item of the run's partition: a script's, or the one that triggers stand by.
     pub(crate) async fn stage(&mut self, item: &ItemAction) -> Result<ItemResult, DocumentsError> {
         // Scripts are told by what isn't accepted any more; one that had more accepted before gets no further.
