@@ -230,3 +230,52 @@ async fn the_answer_is_the_item_as_it_was_committed() {
     assert_eq!(ids(&f).await, ["1", "3"]);
     f.verify().await;
 }
+
+#[tokio::test]
+async fn both_logs_are_one_that_is_bounded_and_told_with_errors() {
+    let f = running(json!({})).await;
+    let logging = ("x-ms-documentdb-script-enable-logging", "true");
+    let log = |reply: &signed::Reply| {
+        let encoded = reply.header("x-ms-documentdb-script-log-results").to_owned();
+        let decoded = percent_encoding::percent_decode_str(&encoded).decode_utf8();
+        decoded.unwrap().into_owned()
+    };
+    let item = |id: &str| json!({"id": id, "pk": "a"});
+    for (id, kind, body) in [
+        ("first", "Pre", "console.log('first')"),
+        ("second", "Post", "console.log('second')"),
+        ("much", "Pre", "console.log('é'.repeat(700))"),
+        ("more", "Post", "console.log('é'.repeat(700))"),
+        ("throws", "Post", "console.log('second'); throw new Error('no')"),
+        (
+            "spoils",
+            "Pre",
+            "console.log('first'); __.request.setBody('text')",
+        ),
+    ] {
+        keep(&f, id, kind, "All", &format!("() => {{ {body} }}")).await;
+    }
+    let headers = [pre("first"), post("second"), logging];
+    let made = create(&f, &headers, item("1")).await.expect(201);
+    assert_eq!(log(&made), "first\nsecond");
+    let headers = [pre("much"), post("more"), logging];
+    let made = create(&f, &headers, item("2")).await.expect(201);
+    let expected = format!("{}\n{}", "é".repeat(700), "é".repeat(323));
+    assert_eq!(log(&made), expected, "2,048 bytes would end amid a character");
+
+    let headers = [pre("first"), post("throws"), logging];
+    let thrown = create(&f, &headers, item("3")).await.expect(400);
+    assert_eq!(log(&thrown), "first\nsecond");
+    let refused = create(&f, &[pre("spoils"), logging], item("3")).await.expect(400);
+    assert_eq!(log(&refused), "first");
+    assert!(message(&refused).contains("must be a JSON object"));
+    let headers = [pre("first"), logging];
+    let taken = create(&f, &headers, item("1")).await.expect(409);
+    assert_eq!(log(&taken), "first");
+    // Logs are told to who asks for them.
+    for headers in [vec![pre("first"), post("throws")], vec![pre("spoils")]] {
+        let refused = create(&f, &headers, item("3")).await.expect(400);
+        assert!(!refused.headers.contains_key("x-ms-documentdb-script-log-results"));
+    }
+    assert_eq!(ids(&f).await, ["1", "2"]);
+}

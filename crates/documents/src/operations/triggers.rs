@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::execute_stored_procedure::without_log;
 use super::item_action::{Action, ItemAction, ItemResult};
 use crate::error::DocumentsError;
-use crate::limits::COMMIT_ATTEMPTS_MAX;
+use crate::limits::{COMMIT_ATTEMPTS_MAX, SCRIPT_LOG_BYTES_MAX};
 use crate::rules::index_policy::IndexingDirective;
 use crate::rules::partition_key::PartitionKey;
 use crate::rules::{json, patch};
@@ -86,12 +86,6 @@ struct Request<'c> {
     headers: String,
 }
 
-/// What one try came to, before it is committed.
-struct Tried {
-    result: ItemResult,
-    log: String,
-}
-
 /// Runs a write whose request names triggers.
 pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, DocumentsError> {
     let documents = call.documents;
@@ -141,25 +135,54 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
     for _ in 0..COMMIT_ATTEMPTS_MAX {
         let snapshot = call.snapshot().await?;
         let mut session = Session::new(documents, container.clone(), request.key.clone(), snapshot);
+        let mut log = String::new();
         let tried = request
-            .attempt(&container, &mut session, &mut place, deadline)
+            .attempt(&container, &mut session, &mut place, deadline, &mut log)
             .await;
-        let tried = tried.map_err(|error| without_log(error, logs))?;
+        let result = match tried {
+            Ok(result) => result,
+            Err(error) if logs => return failed(error, log),
+            Err(error) => return Err(without_log(error, false)),
+        };
         charge += session.charge;
         if let Some(sequence) = session.commit(&mut container, &mut met).await? {
-            let result = ItemResult {
-                charge,
-                ..tried.result
-            };
+            let result = ItemResult { charge, ..result };
             let answer = result.into_answer(&container, sequence, call.wants_minimal());
             return Ok(if logs {
-                answer.with_script_log(&tried.log)
+                answer.with_script_log(&log)
             } else {
                 answer
             });
         }
     }
     Err(DocumentsError::RetryWith)
+}
+
+/// What a request is answered that asked for its triggers' logs: `log` is what they had written before.
+fn failed(error: DocumentsError, mut log: String) -> Result<Answer, DocumentsError> {
+    match error {
+        DocumentsError::Script {
+            message,
+            number,
+            log: own,
+        } => {
+            append_log(&mut log, &own);
+            Err(DocumentsError::Script { message, number, log })
+        }
+        error if error.status().is_client_error() && !log.is_empty() => {
+            Ok(Answer::from_error(&error).with_script_log(&log))
+        }
+        error => Err(error),
+    }
+}
+
+/// Both triggers' logs go into one header, which is bounded as one script's log is.
+fn append_log(log: &mut String, more: &str) {
+    if !log.is_empty() && !more.is_empty() {
+        log.push('\n');
+    }
+    log.push_str(more);
+    log.truncate(log.floor_char_boundary(SCRIPT_LOG_BYTES_MAX));
 }
 
 /// The one trigger that a header names; several may be named in it, separated by commas.
@@ -181,13 +204,15 @@ fn named(call: &Call<'_>, header: &'static str) -> Result<Option<String>, Docume
 }
 
 impl Request<'_> {
+    /// Does all of it once, but for the commit; `log` gets what the triggers wrote, also if one fails.
     async fn attempt(
         &self,
         container: &Arc<Container>,
         session: &mut Session<'_>,
         place: &mut Place,
         deadline: Deadline,
-    ) -> Result<Tried, DocumentsError> {
+        log: &mut String,
+    ) -> Result<ItemResult, DocumentsError> {
         let pre = self
             .script(container, session, self.pre.as_deref(), TriggerType::Pre)
             .await?;
@@ -199,11 +224,10 @@ impl Request<'_> {
         if let Some(id) = &self.id {
             self.check_if_match(session, id).await?;
         }
-        let mut logs = Vec::new();
         if let Some(script) = pre {
             let input = self.input(container, script, Role::PreTrigger, shown.clone(), None);
             let ended = scripting::run(input, session, place, deadline).await?;
-            logs.push(ended.log);
+            append_log(log, &ended.log);
             if let Some(set) = ended.outcome.request_body
                 && self.write != Write::Delete
             {
@@ -221,7 +245,7 @@ impl Request<'_> {
             let answered = (!answered.is_empty()).then_some(answered);
             let input = self.input(container, script, Role::PostTrigger, shown, answered);
             let ended = scripting::run(input, session, place, deadline).await?;
-            logs.push(ended.log);
+            append_log(log, &ended.log);
             self.settle(session, &item.id, &mut result).await?;
             if let Some(set) = ended.outcome.response_body
                 && result.status != StatusCode::NO_CONTENT
@@ -229,11 +253,7 @@ impl Request<'_> {
                 result.body = set.into();
             }
         }
-        logs.retain(|log| !log.is_empty());
-        Ok(Tried {
-            result,
-            log: logs.join("\n"),
-        })
+        Ok(result)
     }
 
     /// What is answered is the item as it is committed, which the post-trigger may have written again, or
