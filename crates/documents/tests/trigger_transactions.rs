@@ -279,3 +279,34 @@ async fn both_logs_are_one_that_is_bounded_and_told_with_errors() {
     }
     assert_eq!(ids(&f).await, ["1", "2"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_names_what_is_not_there_needs_no_place() {
+    let f = running(json!({})).await;
+    keep(&f, "p", "Pre", "All", "() => 1").await;
+    let endless = "() => { for (;;); }";
+    let sprocs = "/dbs/d/colls/c/sprocs";
+    f.json("POST", sprocs, &[], json!({"id": "s", "body": endless}))
+        .await
+        .expect(201);
+    let path = format!("{sprocs}/s");
+    let all_places = futures::future::join_all((0..8).map(|_| async {
+        f.send("POST", &path, &[A], "[]").await.expect(408);
+        std::time::Instant::now()
+    }));
+    let refused = async {
+        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+        let none = create(&f, &[pre("none")], json!({"id": "1", "pk": "a"})).await;
+        assert!(message(&none.expect(400)).contains("does not exist"));
+        f.send("DELETE", &format!("{DOCS}/1"), &[A, pre("p")], "")
+            .await
+            .expect(404);
+        f.send("POST", &format!("{sprocs}/none"), &[A], "[]")
+            .await
+            .expect(404);
+        std::time::Instant::now()
+    };
+    let (refused, ended) = tokio::join!(refused, all_places);
+    let ended = ended.into_iter().min().unwrap();
+    assert!(refused < ended, "while all places were taken");
+}

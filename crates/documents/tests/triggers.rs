@@ -322,6 +322,7 @@ async fn a_token_for_one_item_runs_no_triggers() {
     let one = one.await;
     let partition = json!({"resourcePartitionKey": ["a"]});
     let partition = signed::tokens::permission(&f, "q", "All", "dbs/d/colls/c", partition).await;
+    keep(&f, "p", "Pre", "All", "() => 1").await;
     let body = json!({"id": "a1", "pk": "a"});
     let path = format!("{DOCS}/a1");
     let send = |token: String, headers: Vec<(&'static str, &'static str)>| {

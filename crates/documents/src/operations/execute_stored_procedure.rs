@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::error::DocumentsError;
 use crate::limits::COMMIT_ATTEMPTS_MAX;
-use crate::scripting::{self, Deadline, Session};
+use crate::scripting::{self, Session, Turn};
 use crate::store::scripts::{ScriptKind, no_script};
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
@@ -25,9 +25,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let key = call.item_key(&container)?;
     let parameters = parameters(call)?;
     let logs = call.flag(headers::SCRIPT_ENABLE_LOGGING);
-    // Waiting for a place takes nothing of the script's time; its runs all have the one.
-    let mut place = documents.scripts.place(container.number).await?;
-    let deadline = Deadline::begin();
+    let mut turn = None;
     let mut charge = 0.0;
     let mut met = None;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
@@ -35,6 +33,11 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
         let (kind, id) = (ScriptKind::StoredProcedure, call.segment(5));
         let found = documents.script(snapshot.as_ref(), &container, kind, id).await?;
         let script = found.ok_or_else(|| no_script(kind, id))?;
+        // Places are few: who waits for a snapshot or names what isn't there holds none.
+        let turn = match &mut turn {
+            Some(turn) => turn,
+            none => none.insert(Turn::wait(documents, &container).await?),
+        };
         let input = Input {
             id: script.record.id,
             source: script.record.body,
@@ -48,7 +51,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
             response_body: None,
         };
         let mut session = Session::new(documents, container.clone(), key.clone(), snapshot.clone());
-        let ended = scripting::run(input, &mut session, &mut place, deadline).await;
+        let ended = scripting::run(input, &mut session, turn).await;
         let ended = ended.map_err(|error| without_log(error, logs))?;
         charge += session.charge;
         let Some(sequence) = session.commit(&mut container, &mut met).await? else {

@@ -22,7 +22,7 @@ use crate::limits::{COMMIT_ATTEMPTS_MAX, SCRIPT_LOG_BYTES_MAX};
 use crate::rules::index_policy::IndexingDirective;
 use crate::rules::partition_key::PartitionKey;
 use crate::rules::{json, patch};
-use crate::scripting::{self, Deadline, Place, Session};
+use crate::scripting::{self, Session, Turn};
 use crate::store::Container;
 use crate::store::items::{NewDocument, etag_mismatch, not_found};
 use crate::store::scripts::{ScriptKind, TriggerOperation, TriggerType};
@@ -86,6 +86,15 @@ struct Request<'c> {
     headers: String,
 }
 
+/// What the triggers of one try need to know.
+struct Prepared {
+    /// Ids and texts.
+    pre: Option<(String, String)>,
+    post: Option<(String, String)>,
+    /// The request's body as they see it.
+    shown: Option<String>,
+}
+
 /// Runs a write whose request names triggers.
 pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, DocumentsError> {
     let documents = call.documents;
@@ -128,16 +137,21 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
         request.item(&container, request.body.clone())?;
     }
     let logs = call.flag(headers::SCRIPT_ENABLE_LOGGING);
-    let mut place = documents.scripts.place(container.number).await?;
-    let deadline = Deadline::begin();
+    let mut turn = None;
     let mut charge = 0.0;
     let mut met = None;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
         let snapshot = call.snapshot().await?;
         let mut session = Session::new(documents, container.clone(), request.key.clone(), snapshot);
+        let prepared = request.prepare(&container, &session).await?;
+        // Places are few: who waits for a snapshot or names what isn't there holds none.
+        let turn = match &mut turn {
+            Some(turn) => turn,
+            none => none.insert(Turn::wait(documents, &container).await?),
+        };
         let mut log = String::new();
         let tried = request
-            .attempt(&container, &mut session, &mut place, deadline, &mut log)
+            .attempt(prepared, &container, &mut session, turn, &mut log)
             .await;
         let result = match tried {
             Ok(result) => result,
@@ -204,29 +218,39 @@ fn named(call: &Call<'_>, header: &'static str) -> Result<Option<String>, Docume
 }
 
 impl Request<'_> {
-    /// Does all of it once, but for the commit; `log` gets what the triggers wrote, also if one fails.
-    async fn attempt(
+    /// Looks up what is there, and checks what can be without running anything.
+    async fn prepare(
         &self,
-        container: &Arc<Container>,
-        session: &mut Session<'_>,
-        place: &mut Place,
-        deadline: Deadline,
-        log: &mut String,
-    ) -> Result<ItemResult, DocumentsError> {
+        container: &Container,
+        session: &Session<'_>,
+    ) -> Result<Prepared, DocumentsError> {
         let pre = self
             .script(container, session, self.pre.as_deref(), TriggerType::Pre)
             .await?;
         let post = self
             .script(container, session, self.post.as_deref(), TriggerType::Post)
             .await?;
-        let mut body = self.body.clone();
-        let mut shown = self.shown(session).await?;
+        let shown = self.shown(session).await?;
         if let Some(id) = &self.id {
             self.check_if_match(session, id).await?;
         }
+        Ok(Prepared { pre, post, shown })
+    }
+
+    /// Does all of it once, but for the commit; `log` gets what the triggers wrote, also if one fails.
+    async fn attempt(
+        &self,
+        prepared: Prepared,
+        container: &Arc<Container>,
+        session: &mut Session<'_>,
+        turn: &mut Turn,
+        log: &mut String,
+    ) -> Result<ItemResult, DocumentsError> {
+        let Prepared { pre, post, mut shown } = prepared;
+        let mut body = self.body.clone();
         if let Some(script) = pre {
             let input = self.input(container, script, Role::PreTrigger, shown.clone(), None);
-            let ended = scripting::run(input, session, place, deadline).await?;
+            let ended = scripting::run(input, session, turn).await?;
             append_log(log, &ended.log);
             if let Some(set) = ended.outcome.request_body
                 && self.write != Write::Delete
@@ -244,7 +268,7 @@ impl Request<'_> {
             let answered = String::from_utf8_lossy(&result.body).into_owned();
             let answered = (!answered.is_empty()).then_some(answered);
             let input = self.input(container, script, Role::PostTrigger, shown, answered);
-            let ended = scripting::run(input, session, place, deadline).await?;
+            let ended = scripting::run(input, session, turn).await?;
             append_log(log, &ended.log);
             self.settle(session, &item.id, &mut result).await?;
             if let Some(set) = ended.outcome.response_body

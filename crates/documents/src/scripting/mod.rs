@@ -13,6 +13,6 @@ mod workers;
 
 pub(crate) use functions::{FunctionCalls, Seat};
 pub use process::ScriptWorker;
-pub(crate) use runner::{Deadline, check, run};
+pub(crate) use runner::{Turn, check, run};
 pub(crate) use session::Session;
-pub(crate) use workers::{Place, Workers};
+pub(crate) use workers::Workers;

@@ -15,6 +15,7 @@ use crate::limits::{
     SCRIPT_CLOSING_MILLISECONDS, SCRIPT_LOG_BYTES_MAX, SCRIPT_MEMORY_BYTES_MAX, SCRIPT_MILLISECONDS_MAX,
     SCRIPT_RESULT_BYTES_MAX, SCRIPT_STACK_BYTES_MAX, SCRIPT_STEPS_MAX,
 };
+use crate::store::Container;
 
 pub(super) const BOUNDS: Bounds = Bounds {
     memory_bytes: SCRIPT_MEMORY_BYTES_MAX,
@@ -25,19 +26,37 @@ pub(super) const BOUNDS: Bounds = Bounds {
 
 /// When a request's scripts must have ended, and when they are told that it is near.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline {
+struct Deadline {
     closing: Instant,
     end: Instant,
 }
 
 impl Deadline {
     /// Counts from now on.
-    pub(crate) fn begin() -> Self {
+    fn begin() -> Self {
         let now = Instant::now();
         Self {
             closing: now + Duration::from_millis(SCRIPT_CLOSING_MILLISECONDS),
             end: now + Duration::from_millis(SCRIPT_MILLISECONDS_MAX),
         }
+    }
+}
+
+/// A request's turn at running scripts, however often it has to run them.
+pub(crate) struct Turn {
+    place: Place,
+    deadline: Deadline,
+}
+
+impl Turn {
+    /// Waits for a place, which takes nothing of the time that the scripts have.
+    ///
+    /// # Errors
+    /// 403 if this server runs none; 429 if all places stay taken; 503 if no process can be started.
+    pub(crate) async fn wait(documents: &Documents, container: &Container) -> Result<Self, DocumentsError> {
+        let place = documents.scripts.place(container.number).await?;
+        let deadline = Deadline::begin();
+        Ok(Self { place, deadline })
     }
 }
 
@@ -58,9 +77,10 @@ pub(crate) struct Ended {
 pub(crate) async fn run(
     input: Input,
     session: &mut Session<'_>,
-    place: &mut Place,
-    deadline: Deadline,
+    turn: &mut Turn,
 ) -> Result<Ended, DocumentsError> {
+    let Turn { place, deadline } = turn;
+    let deadline = *deadline;
     if Instant::now() >= deadline.closing {
         return Err(DocumentsError::ScriptTimeout);
     }
