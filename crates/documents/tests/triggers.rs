@@ -22,13 +22,13 @@ async fn a_pre_trigger_changes_what_is_written() {
     let f = running(json!({})).await;
     let stamp = r#"function () {
         const request = getContext().getRequest(), item = request.getBody();
-        item.stamped = request.getOperationType() + " " + request.getValue("X-MS-Test");
+        item.stamped = request.getOperationType() + " " + request.getValue("X-MS-Activity-Id");
         if (!item.id) item.id = "made";
         request.setBody(item);
     }"#;
     keep(&f, "stamp", "Pre", "All", stamp).await;
     let named = pre("stamp");
-    let test = ("x-ms-test", "seen");
+    let test = ("x-ms-activity-id", "seen");
     let made = create(&f, &[named, test], json!({"id": "1", "pk": "a"})).await;
     assert_eq!(made.expect(201).json()["stamped"], "Create seen");
     assert_eq!(read(&f, "1").await["stamped"], "Create seen");
@@ -42,14 +42,6 @@ async fn a_pre_trigger_changes_what_is_written() {
     assert_eq!(upserted.expect(201).json()["stamped"], "Upsert undefined");
     let upserted = create(&f, &[UPSERT, named], json!({"id": "2", "pk": "a", "n": 2})).await;
     assert_eq!(upserted.expect(200).json()["n"], 2);
-    // The key that signs is nothing that a script may know.
-    let keys = "function () { const r = getContext().getRequest(), b = r.getBody();
-        b.key = String(r.getValue('authorization')); r.setBody(b); }";
-    keep(&f, "keys", "Pre", "All", keys).await;
-    create(&f, &[pre("keys")], json!({"id": "3", "pk": "a"}))
-        .await
-        .expect(201);
-    assert_eq!(read(&f, "3").await["key"], "undefined");
     // What is no JSON is refused as it is without a trigger.
     let refused = f.send("POST", DOCS, &[A, named], "{\"pk\"").await.expect(400);
     assert!(
@@ -58,6 +50,42 @@ async fn a_pre_trigger_changes_what_is_written() {
         message(&refused)
     );
     f.verify().await;
+}
+
+#[tokio::test]
+async fn which_headers_scripts_may_read() {
+    let f = running(json!({})).await;
+    let tell = "() => { const r = getContext().getRequest(), b = r.getBody();
+        for (const name of b.names) b[name] = String(r.getValue(name)); r.setBody(b); }";
+    keep(&f, "tell", "Pre", "All", tell).await;
+    let key = ("x-ms-documentdb-partitionkey", "[\"å\"]");
+    let headers = [
+        pre("tell"),
+        key,
+        // The server acts on the first of two.
+        ("x-ms-documentdb-is-upsert", "True"),
+        ("x-ms-documentdb-is-upsert", "False"),
+        ("x-ms-unknown", "a proxy's"),
+        ("x-ms-client-principal", "who calls"),
+        ("cookie", "a=b"),
+    ];
+    let hidden = [
+        "authorization",
+        "x-ms-unknown",
+        "x-ms-client-principal",
+        "cookie",
+        "host",
+    ];
+    let mut names = hidden.to_vec();
+    names.extend(["x-ms-date", "x-ms-documentdb-is-upsert", key.0]);
+    let told = create(&f, &headers, json!({"id": "1", "pk": "å", "names": names})).await;
+    let told = told.expect(201).json();
+    for name in hidden {
+        assert_eq!(told[name], "undefined", "{name}");
+    }
+    assert_eq!(told["x-ms-date"], f.date());
+    assert_eq!(told["x-ms-documentdb-is-upsert"], "True");
+    assert_eq!(told[key.0], key.1);
 }
 
 #[tokio::test]

@@ -223,25 +223,13 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// The headers that scripts may know, as JSON: nothing that speaks for the caller.
+    /// The headers that scripts may know, as JSON: nothing that speaks for the caller. Of one that was sent
+    /// twice the first, which is what the server acts on.
     pub(crate) fn headers_for_scripts(&self) -> String {
-        let of_protocol = |name: &str| {
-            name.starts_with("x-ms-")
-                || [
-                    "accept",
-                    "content-type",
-                    "if-match",
-                    "if-none-match",
-                    "prefer",
-                    "user-agent",
-                ]
-                .contains(&name)
-        };
-        let known: serde_json::Map<String, Value> = self
-            .headers
+        let value = |name| std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok();
+        let known: serde_json::Map<String, Value> = headers::FOR_SCRIPTS
             .iter()
-            .filter(|(name, _)| of_protocol(name.as_str()))
-            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.into())))
+            .filter_map(|name| Some(((*name).to_owned(), value(*name)?.into())))
             .collect();
         Value::Object(known).to_string()
     }

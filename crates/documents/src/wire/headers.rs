@@ -42,3 +42,31 @@ pub(crate) const RETRY_AFTER: &str = "x-ms-retry-after-ms";
 pub(crate) const SESSION_TOKEN: &str = "x-ms-session-token";
 pub(crate) const START_EPK: &str = "x-ms-start-epk";
 pub(crate) const SUBSTATUS: &str = "x-ms-substatus";
+
+/// The request headers that scripts may read: what this server knows of the protocol, and nothing that
+/// speaks for the caller or that a proxy put there.
+pub(crate) const FOR_SCRIPTS: [&str; 23] = [
+    "accept",
+    "content-type",
+    "user-agent",
+    "x-ms-date",
+    "x-ms-version",
+    ACTIVITY_ID,
+    CONSISTENCY,
+    CONTINUATION,
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    INDEXING_DIRECTIVE,
+    INTENDED_RID,
+    IS_UPSERT,
+    MAX_ITEM_COUNT,
+    PARTITION_KEY,
+    POST_TRIGGER,
+    PREFER,
+    PRE_TRIGGER,
+    RANGE_ID,
+    SCRIPT_ENABLE_LOGGING,
+    SESSION_TOKEN,
+    A_IM,
+];
