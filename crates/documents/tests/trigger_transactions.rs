@@ -310,3 +310,46 @@ async fn who_names_what_is_not_there_needs_no_place() {
     let ended = ended.into_iter().min().unwrap();
     assert!(refused < ended, "while all places were taken");
 }
+
+#[tokio::test]
+async fn partition_keys_are_checked_as_without_triggers() {
+    let f = running(json!({})).await;
+    let more = json!({"id": "h", "partitionKey": {"paths": ["/a", "/b"], "kind": "MultiHash", "version": 2}});
+    f.json("POST", "/dbs/d/colls", &[], more).await.expect(201);
+    let trigger = json!({"id": "p", "body": "() => 1", "triggerType": "Pre", "triggerOperation": "All"});
+    f.json("POST", "/dbs/d/colls/h/triggers", &[], trigger)
+        .await
+        .expect(201);
+    keep(&f, "p", "Pre", "All", "() => 1").await;
+    let item = || json!({"id": "1", "a": "x", "b": "y"});
+    let docs = "/dbs/d/colls/h/docs";
+    let key = |value: &'static str| ("x-ms-documentdb-partitionkey", value);
+    for plain in [true, false] {
+        let with = |mut headers: Vec<(&'static str, &'static str)>| {
+            if !plain {
+                headers.push(pre("p"));
+            }
+            headers
+        };
+        // Two levels, of which one is sent.
+        for headers in [vec![key("[\"x\"]")], vec![key("[\"x\"]"), UPSERT]] {
+            let refused = f.json("POST", docs, &with(headers), item()).await.expect(400);
+            assert_eq!(refused.header("x-ms-substatus"), "1001", "plain: {plain}");
+        }
+        f.json("POST", docs, &with(vec![UPSERT]), item()).await;
+        let path = format!("{docs}/1");
+        let refused = f.json("PUT", &path, &with(vec![key("[\"x\"]")]), item()).await;
+        assert_eq!(refused.expect(400).header("x-ms-substatus"), "1001");
+        // Which item a replacement means is in its body, too.
+        f.json("PUT", &path, &with(vec![]), item()).await.expect(200);
+        f.json("PUT", &path, &with(vec![key("[\"x\",\"y\"]")]), item())
+            .await
+            .expect(200);
+        // Others name it by the header alone.
+        let refused = f.send("DELETE", &path, &with(vec![]), "").await.expect(400);
+        assert!(message(&refused).contains("must be supplied"));
+        f.send("DELETE", &path, &with(vec![key("[\"x\"]")]), "")
+            .await
+            .expect(400);
+    }
+}

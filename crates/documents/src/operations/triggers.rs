@@ -108,10 +108,12 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
         Write::Delete => Value::Null,
         _ => json::parse(&body)?.value,
     };
-    let key = if write.is_of_one() || call.partition_key()?.is_some() {
-        call.item_key(&container)?
-    } else {
-        container.partition_key.extract(&parsed)?
+    let key = match (write, call.partition_key()?) {
+        (Write::Patch | Write::Delete, _) => call.item_key(&container)?,
+        // A pre-trigger may put what the header names into the document.
+        (_, Some(sent)) if container.partition_key.is_complete(&sent) => sent,
+        // None was sent, or one that no document has.
+        (Write::Create | Write::Upsert | Write::Replace, _) => call.document_key(&container, &parsed)?,
     };
     let id = if write.is_of_one() {
         Some(call.segment(5))
