@@ -304,6 +304,17 @@ async fn which_triggers_a_request_may_name() {
     let one = format!("{DOCS}/1");
     f.json("PUT", &one, &[A, pre("p")], item("1")).await.expect(400);
     f.json("PUT", &one, &[A, post("q")], item("1")).await.expect(200);
+    let path = "/dbs/d/colls/c/docs";
+    let request = http::Request::builder()
+        .method("POST")
+        .uri(path)
+        .header("host", "localhost:8081")
+        .header("x-ms-date", f.date())
+        .header("authorization", f.authorization("POST", path))
+        .header(pre("").0, http::HeaderValue::from_bytes(b"\xff").unwrap());
+    let body = http_semantics::Body::full(item("5").to_string().into_bytes());
+    let refused = f.raw(request.body(body).unwrap()).await.expect(400);
+    assert!(message(&refused).contains("is not UTF-8"));
     // Where several items are written, and by scripts, none is run.
     let batch = ("x-ms-cosmos-is-batch-request", "True");
     let atomic = ("x-ms-cosmos-batch-atomic", "True");
@@ -332,9 +343,12 @@ async fn where_scripts_are_not_run_a_write_that_names_one_is_refused() {
     let refused = create(&off, &[pre("p")], json!({"id": "1", "pk": "a"})).await;
     assert!(message(&refused.expect(403)).contains("run_scripts"));
     assert_eq!(ids(&f).await, Vec::<String>::new());
-    create(&off, &[pre("")], json!({"id": "1", "pk": "a"}))
-        .await
-        .expect(201);
+    // What names none needs none.
+    for (id, nothing) in [("1", ""), ("2", " "), ("3", ","), ("4", ", ,\t")] {
+        create(&off, &[pre(nothing), post(nothing)], json!({"id": id, "pk": "a"}))
+            .await
+            .expect(201);
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use http_semantics::etag::TagList;
 use scripts::{Input, Role};
 use serde_json::Value;
@@ -201,22 +201,22 @@ fn append_log(log: &mut String, more: &str) {
     log.truncate(log.floor_char_boundary(SCRIPT_LOG_BYTES_MAX));
 }
 
-/// The one trigger that a header names; several may be named in it, separated by commas.
+/// The one trigger that a header names.
 fn named(call: &Call<'_>, header: &'static str) -> Result<Option<String>, DocumentsError> {
-    let mut names = Vec::new();
-    for value in call.headers.get_all(HeaderName::from_static(header)) {
-        let text = std::str::from_utf8(value.as_bytes())
-            .map_err(|_| DocumentsError::bad_request(format!("The header {header} is not UTF-8.")))?;
-        let parts = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-        names.extend(parts.map(str::to_owned));
-    }
-    if names.len() > 1 {
-        return Err(DocumentsError::bad_request(format!(
+    let names: Vec<&[u8]> = call.triggers(header).collect();
+    match names.as_slice() {
+        [] => Ok(None),
+        [name] => match std::str::from_utf8(name) {
+            Ok(name) => Ok(Some(name.to_owned())),
+            Err(_) => Err(DocumentsError::bad_request(format!(
+                "The header {header} is not UTF-8."
+            ))),
+        },
+        several => Err(DocumentsError::bad_request(format!(
             "The header {header} names {} triggers; only one of each type is permitted per operation.",
-            names.len()
-        )));
+            several.len()
+        ))),
     }
-    Ok(names.pop())
 }
 
 impl Request<'_> {

@@ -206,11 +206,18 @@ impl Call<'_> {
             .map_or(Ok(IndexingDirective::Default), IndexingDirective::parse)
     }
 
+    /// The triggers that a header names, separated by commas, or several times; clients also send it empty.
+    pub(crate) fn triggers(&self, header: &'static str) -> impl Iterator<Item = &[u8]> {
+        let values = self.headers.get_all(header).iter();
+        let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        names.map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
+    }
+
     /// Whether the request names triggers.
     pub(crate) fn has_triggers(&self) -> bool {
         [headers::PRE_TRIGGER, headers::POST_TRIGGER]
             .iter()
-            .any(|name| self.headers.get_all(*name).iter().any(|value| !value.is_empty()))
+            .any(|header| self.triggers(header).next().is_some())
     }
 
     /// Where no trigger is run, a write that should have run one must not pass as done.
