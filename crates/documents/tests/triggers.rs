@@ -316,6 +316,10 @@ async fn which_triggers_a_request_may_name() {
     let refused = f.raw(request.body(body).unwrap()).await.expect(400);
     assert!(message(&refused).contains("is not UTF-8"));
     // Where several items are written, and by scripts, none is run.
+    let sweep = "/dbs/d/colls/c/operations/partitionkeydelete";
+    let refused = f.send("POST", sweep, &[A, pre("p")], "").await.expect(400);
+    assert!(message(&refused).contains("single items only"));
+    assert_eq!(ids(&f).await, ["1", "2", "3", "4"]);
     let batch = ("x-ms-cosmos-is-batch-request", "True");
     let atomic = ("x-ms-cosmos-batch-atomic", "True");
     let operations = json!([{"operationType": "Create", "resourceBody": item("6")}]);

@@ -16,6 +16,7 @@ use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
+    call.refuse_triggers()?;
     let container = call.container().await?;
     let key = call.item_key(&container)?;
     let mut deleted = 0;
