@@ -254,6 +254,21 @@ async fn deletions_and_patches() {
     assert_eq!(ids(&f).await, ["was-1"]);
     let copy = read(&f, "was-1").await;
     assert_eq!((&copy["n"], &copy["by"]), (&json!(5), &json!("Delete")));
+    // A deletion has no body that a trigger could set.
+    keep(
+        &f,
+        "sets",
+        "Pre",
+        "All",
+        "() => __.request.setBody({id: 'other', pk: 'a'})",
+    )
+    .await;
+    keep(&f, "says", "Post", "All", "() => __.response.setBody('said')").await;
+    create(&f, &[], json!({"id": "2", "pk": "a"})).await.expect(201);
+    let headers = [A, pre("sets"), post("says")];
+    let deleted = f.send("DELETE", &format!("{DOCS}/2"), &headers, "").await;
+    assert_eq!(deleted.expect(204).body.len(), 0);
+    assert_eq!(ids(&f).await, ["was-1"]);
     let answer = "() => { const b = __.response.getBody(); b.seen = __.request.getOperationType(); __.response.setBody(b); }";
     keep(&f, "answer", "Post", "Update", answer).await;
     let operations = json!({"operations": [{"op": "incr", "path": "/n", "value": 1}]});
