@@ -129,6 +129,51 @@ async fn who_comes_too_late_for_its_operations_is_not_run() {
     f.verify().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_to_another_commit_runs_its_triggers_again() {
+    let f = Arc::new(running(json!({})).await);
+    create(&f, &[], json!({"id": "total", "pk": "a", "n": 0}))
+        .await
+        .expect(201);
+    let count = r#"() => {
+        __.readDocument(__.getAltLink() + "/docs/total", (err, total) => {
+            if (err) throw err;
+            total.n += 1;
+            __.replaceDocument(total._self, total);
+        });
+    }"#;
+    keep(&f, "count", "Pre", "Create", count).await;
+    let before = conflicts(&f).await;
+    let (node, ledger) = rivalled(&f);
+    for n in [10, 20] {
+        let rival = f.clone();
+        ledger.rival(
+            async move {
+                let total = json!({"id": "total", "pk": "a", "n": n});
+                replace(&rival, "total", &[A], total).await.expect(200);
+            },
+            async {},
+        );
+    }
+    create(&node, &[pre("count")], json!({"id": "0", "pk": "a"}))
+        .await
+        .expect(201);
+    assert_eq!((ledger.left(), conflicts(&f).await), (0, before + 2));
+    assert_eq!(
+        read(&f, "total").await["n"],
+        21,
+        "of what the second rival wrote, once"
+    );
+    // Some at once, whoever meets whom.
+    let named = [pre("count")];
+    let writes = ["1", "2", "3", "4"].map(|id| create(&f, &named, json!({"id": id, "pk": "a"})));
+    for reply in futures::future::join_all(writes).await {
+        reply.expect(201);
+    }
+    assert_eq!(read(&f, "total").await["n"], 25);
+    f.verify().await;
+}
+
 #[tokio::test]
 async fn if_match_is_about_the_item_before_its_pre_trigger() {
     let f = running(json!({})).await;

@@ -92,25 +92,33 @@ async fn which_headers_scripts_may_read() {
 async fn what_a_pre_trigger_sets_is_checked_as_a_clients_body() {
     let f = running(json!({"uniqueKeyPolicy": {"uniqueKeys": [{"paths": ["/u"]}]}, "defaultTtl": -1})).await;
     let set = |value: &str| format!("() => getContext().getRequest().setBody({value})");
-    for (id, value, status) in [
-        ("moves", "{id: '1', pk: 'b'}", 400),
-        ("nothing", "null", 400),
-        ("text", "'text'", 400),
-        ("no-id", "{pk: 'a'}", 400),
-        ("ttl", "{id: '1', pk: 'a', ttl: 'x'}", 400),
-        ("large", "{id: '1', pk: 'a', x: 'x'.repeat(2200000)}", 413),
+    let object = "must be a JSON object";
+    for (id, value, status, says) in [
+        ("moves", "{id: '1', pk: 'b'}", 400, "doesn't match the one"),
+        ("nothing", "null", 400, object),
+        ("text", "'text'", 400, object),
+        ("no-id", "{pk: 'a'}", 400, "'id; ' - are missing"),
+        ("ttl", "{id: '1', pk: 'a', ttl: 'x'}", 400, "The ttl must be"),
+        (
+            "large",
+            "{id: '1', pk: 'a', x: 'x'.repeat(2200000)}",
+            413,
+            "the item has",
+        ),
         (
             "deep",
             "JSON.parse('{\"id\":\"1\",\"pk\":\"a\",\"x\":' + '['.repeat(200) + ']'.repeat(200) + '}')",
             400,
+            "nest",
         ),
     ] {
         keep(&f, id, "Pre", "All", &set(value)).await;
         let refused = create(&f, &[pre(id)], json!({"id": "1", "pk": "a"})).await;
         assert_eq!(refused.status, status, "{id}: {}", message(&refused));
-        if id == "moves" {
-            assert_eq!(refused.header("x-ms-substatus"), "1001");
-        }
+        assert!(message(&refused).contains(says), "{id}: {}", message(&refused));
+        // What a script throws has a number there.
+        let substatus = if id == "moves" { "1001" } else { "" };
+        assert_eq!(refused.header("x-ms-substatus"), substatus, "{id}");
     }
     keep(&f, "same", "Pre", "All", &set("{id: '1', pk: 'a', u: 1}")).await;
     create(&f, &[pre("same")], json!({"id": "x", "pk": "a"}))
@@ -124,7 +132,8 @@ async fn what_a_pre_trigger_sets_is_checked_as_a_clients_body() {
         .await
         .expect(409);
     let renamed = replace(&f, "1", &[A, pre("unique")], json!({"id": "1", "pk": "a"})).await;
-    renamed.expect(400);
+    let renamed = message(&renamed.expect(400));
+    assert!(renamed.contains("an item can't be renamed"), "{renamed}");
     keep(&f, "short", "Pre", "All", &set("{id: '3', pk: 'a', ttl: 10}")).await;
     create(&f, &[pre("short")], json!({"id": "z", "pk": "a"}))
         .await
@@ -198,6 +207,7 @@ async fn a_post_trigger_writes_with_the_item_or_nothing_is_written() {
             .find(|each| each["id"] == id);
         found.unwrap()["_lsn"].clone()
     };
+    assert!(lsn("1").is_u64(), "{changes}");
     assert_eq!(lsn("1"), lsn("total"));
     f.verify().await;
 }
@@ -229,9 +239,8 @@ async fn what_the_item_itself_meets_takes_its_triggers_along() {
         .expect(409);
     let elsewhere = "() => { __.createDocument(__.getSelfLink(), {id: 'x', pk: 'b'}); }";
     keep(&f, "elsewhere", "Post", "All", elsewhere).await;
-    create(&f, &[post("elsewhere")], json!({"id": "2", "pk": "a"}))
-        .await
-        .expect(400);
+    let refused = create(&f, &[post("elsewhere")], json!({"id": "2", "pk": "a"})).await;
+    assert!(message(&refused.expect(400)).contains("partition keys other than the one"));
     assert_eq!(ids(&f).await, ["1"]);
     f.verify().await;
 }
@@ -303,21 +312,28 @@ async fn which_triggers_a_request_may_name() {
     create(&f, &[pre(" p ,")], item("2")).await.expect(201);
     create(&f, &[pre("")], item("3")).await.expect(201);
     create(&f, &[pre("ø")], item("4")).await.expect(201);
-    for headers in [
-        vec![pre("none")],
-        vec![pre("p,ø")],
-        vec![pre("p"), pre("ø")],
-        vec![pre("q")],
-        vec![post("p")],
-        vec![post("q")],
-        vec![UPSERT, pre("p")],
+    let (several, other) = ("names 2 triggers", "trigger for the operation");
+    for (headers, says) in [
+        (vec![pre("none")], "does not exist"),
+        (vec![pre("p,ø")], several),
+        (vec![pre("p"), pre("ø")], several),
+        (vec![pre("q")], other),
+        (vec![post("p")], other),
+        (vec![post("q")], other),
+        (vec![UPSERT, pre("p")], other),
     ] {
         let refused = create(&f, &headers, item("5")).await;
         assert_eq!(refused.status, 400, "{headers:?}");
+        assert!(
+            message(&refused).contains(says),
+            "{headers:?}: {}",
+            message(&refused)
+        );
     }
     assert_eq!(ids(&f).await, ["1", "2", "3", "4"]);
     let one = format!("{DOCS}/1");
-    f.json("PUT", &one, &[A, pre("p")], item("1")).await.expect(400);
+    let refused = f.json("PUT", &one, &[A, pre("p")], item("1")).await.expect(400);
+    assert!(message(&refused).contains(other));
     f.json("PUT", &one, &[A, post("q")], item("1")).await.expect(200);
     let path = "/dbs/d/colls/c/docs";
     let request = http::Request::builder()
@@ -338,9 +354,10 @@ async fn which_triggers_a_request_may_name() {
     let batch = ("x-ms-cosmos-is-batch-request", "True");
     let atomic = ("x-ms-cosmos-batch-atomic", "True");
     let operations = json!([{"operationType": "Create", "resourceBody": item("6")}]);
-    f.json("POST", DOCS, &[A, batch, atomic, pre("p")], operations)
-        .await
-        .expect(400);
+    let refused = f
+        .json("POST", DOCS, &[A, batch, atomic, pre("p")], operations)
+        .await;
+    assert!(message(&refused.expect(400)).contains("single items only"));
     f.json(
         "POST",
         "/dbs/d/colls/c/sprocs",
@@ -349,9 +366,10 @@ async fn which_triggers_a_request_may_name() {
     )
     .await
     .expect(201);
-    f.send("POST", "/dbs/d/colls/c/sprocs/s", &[A, pre("p")], "[]")
-        .await
-        .expect(400);
+    let refused = f
+        .send("POST", "/dbs/d/colls/c/sprocs/s", &[A, pre("p")], "[]")
+        .await;
+    assert!(message(&refused.expect(400)).contains("single items only"));
 }
 
 #[tokio::test]
@@ -478,36 +496,8 @@ async fn triggers_that_do_not_end_are_ended_and_nothing_is_written() {
     );
     loops.expect(408);
     assert!(message(&deep.expect(400)).contains("stack"));
-    memory.expect(400);
+    assert!(message(&memory.expect(400)).contains("memory"));
     assert_eq!(ids(&f).await, Vec::<String>::new());
     create(&f, &[pre("well")], item()).await.expect(201);
-    f.verify().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn writes_that_meet_run_their_triggers_again() {
-    let f = running(json!({})).await;
-    create(&f, &[], json!({"id": "total", "pk": "a", "n": 0}))
-        .await
-        .expect(201);
-    let count = r#"() => {
-        __.readDocument(__.getAltLink() + "/docs/total", (err, total) => {
-            if (err) throw err;
-            total.n += 1;
-            __.replaceDocument(total._self, total);
-        });
-    }"#;
-    keep(&f, "count", "Pre", "Create", count).await;
-    let items = ["1", "2", "3", "4"];
-    let named = [pre("count")];
-    let writes = items.map(|id| create(&f, &named, json!({"id": id, "pk": "a"})));
-    let replies = futures::future::join_all(writes).await;
-    let done = replies.iter().filter(|reply| reply.status == 201).count();
-    assert_eq!(
-        read(&f, "total").await["n"],
-        done,
-        "none is lost and none counted twice"
-    );
-    assert_eq!(done, 4);
     f.verify().await;
 }
