@@ -292,6 +292,11 @@ async fn both_logs_are_one_that_is_bounded_and_told_with_errors() {
         ("second", "Post", "console.log('second')"),
         ("much", "Pre", "console.log('é'.repeat(700))"),
         ("more", "Post", "console.log('é'.repeat(700))"),
+        (
+            "works",
+            "Pre",
+            "console.log('first'); __.createDocument(__.getSelfLink(), {id: 'x', pk: 'a'})",
+        ),
         ("throws", "Post", "console.log('second'); throw new Error('no')"),
         (
             "spoils",
@@ -315,9 +320,11 @@ async fn both_logs_are_one_that_is_bounded_and_told_with_errors() {
     let refused = create(&f, &[pre("spoils"), logging], item("3")).await.expect(400);
     assert_eq!(log(&refused), "first");
     assert!(message(&refused).contains("must be a JSON object"));
-    let headers = [pre("first"), logging];
+    let headers = [pre("works"), logging];
     let taken = create(&f, &headers, item("1")).await.expect(409);
     assert_eq!(log(&taken), "first");
+    let charge: f64 = taken.header("x-ms-request-charge").parse().unwrap();
+    assert!(charge > 5.0, "{charge}: the trigger wrote an item");
     // Logs are told to who asks for them.
     for headers in [vec![pre("first"), post("throws")], vec![pre("spoils")]] {
         let refused = create(&f, &headers, item("3")).await.expect(400);

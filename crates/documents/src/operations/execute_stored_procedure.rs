@@ -25,6 +25,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let key = call.item_key(&container)?;
     let parameters = parameters(call)?;
     let logs = call.flag(headers::SCRIPT_ENABLE_LOGGING);
+    documents.scripts.required()?;
     let mut turn = None;
     let mut charge = 0.0;
     let mut met = None;

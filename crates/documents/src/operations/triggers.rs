@@ -139,6 +139,7 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
         request.item(&container, request.body.clone())?;
     }
     let logs = call.flag(headers::SCRIPT_ENABLE_LOGGING);
+    documents.scripts.required()?;
     let mut turn = None;
     let mut charge = 0.0;
     let mut met = None;
@@ -155,12 +156,12 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
         let tried = request
             .attempt(prepared, &container, &mut session, turn, &mut log)
             .await;
+        charge += session.charge;
         let result = match tried {
             Ok(result) => result,
-            Err(error) if logs => return failed(error, log),
+            Err(error) if logs => return failed(error, log, charge),
             Err(error) => return Err(without_log(error, false)),
         };
-        charge += session.charge;
         if let Some(sequence) = session.commit(&mut container, &mut met).await? {
             let result = ItemResult { charge, ..result };
             let answer = result.into_answer(&container, sequence, call.wants_minimal());
@@ -175,7 +176,8 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
 }
 
 /// What a request is answered that asked for its triggers' logs: `log` is what they had written before.
-fn failed(error: DocumentsError, mut log: String) -> Result<Answer, DocumentsError> {
+/// That is an answer by itself, so it is charged for what was done.
+fn failed(error: DocumentsError, mut log: String, charge: f64) -> Result<Answer, DocumentsError> {
     match error {
         DocumentsError::Script {
             message,
@@ -185,9 +187,9 @@ fn failed(error: DocumentsError, mut log: String) -> Result<Answer, DocumentsErr
             append_log(&mut log, &own);
             Err(DocumentsError::Script { message, number, log })
         }
-        error if error.status().is_client_error() && !log.is_empty() => {
-            Ok(Answer::from_error(&error).with_script_log(&log))
-        }
+        error if error.status().is_client_error() && !log.is_empty() => Ok(Answer::from_error(&error)
+            .with_script_log(&log)
+            .with_charge(charge)),
         error => Err(error),
     }
 }

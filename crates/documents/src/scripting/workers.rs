@@ -38,18 +38,26 @@ impl Workers {
         self.worker.is_some()
     }
 
-    /// A place to run scripts of a container in, one after the other.
+    /// Where scripts are run, for requests that need that.
     ///
     /// # Errors
-    /// 403 if this server runs none; 429 if all places stay taken; 503 if no process can be started.
-    pub(crate) async fn place(&self, container: u32) -> Result<Place, DocumentsError> {
-        let worker = self.worker.as_ref().ok_or_else(|| {
+    /// 403 if this server runs none.
+    pub(crate) fn required(&self) -> Result<&ScriptWorker, DocumentsError> {
+        self.worker.as_ref().ok_or_else(|| {
             DocumentsError::Forbidden(
                 "Scripts are not run here: the server's setting run_scripts is off. Do the work in the \
                  client, atomically with a transactional batch."
                     .to_owned(),
             )
-        })?;
+        })
+    }
+
+    /// A place to run scripts of a container in, one after the other.
+    ///
+    /// # Errors
+    /// 403 if this server runs none; 429 if all places stay taken; 503 if no process can be started.
+    pub(crate) async fn place(&self, container: u32) -> Result<Place, DocumentsError> {
+        let worker = self.required()?;
         let wait = Duration::from_millis(SCRIPT_WAIT_MILLISECONDS_MAX);
         let Ok(Ok(permit)) = tokio::time::timeout(wait, self.places.clone().acquire_owned()).await else {
             return Err(DocumentsError::TooManyScripts);

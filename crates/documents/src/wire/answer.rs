@@ -96,6 +96,12 @@ impl Answer {
         }
     }
 
+    /// With other request units, at least those of any request.
+    pub(crate) fn with_charge(mut self, charge: f64) -> Self {
+        self.charge = charge.max(1.0);
+        self
+    }
+
     /// Request units.
     pub(crate) fn charge(&self) -> f64 {
         self.charge
