@@ -183,8 +183,11 @@ pub const FUNCTIONS_MILLISECONDS_MAX: u64 = 15_000;
 /// Items of a query with user-defined functions that are worked on before another thread's turn (ours).
 pub const FUNCTION_BATCH_ITEMS: usize = 32;
 
+/// As [`FUNCTION_BATCH_ITEMS`], bytes of items that wait; one item may have more.
+pub const FUNCTION_BATCH_BYTES_MAX: usize = ITEM_BYTES_MAX;
+
 /// As [`FUNCTION_BATCH_ITEMS`], bytes of rows.
-pub const FUNCTION_BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX;
+pub const FUNCTION_BATCH_ROW_BYTES_MAX: usize = PAGE_BYTES_MAX;
 
 /// As [`FUNCTION_BATCH_ITEMS`], time; one item may take longer.
 pub const FUNCTION_BATCH_MILLISECONDS: u64 = 100;

@@ -8,6 +8,7 @@
 mod candidates;
 mod continuation;
 mod cursor;
+mod feed;
 mod intersection;
 pub(crate) mod metrics;
 mod ordered;
@@ -17,6 +18,7 @@ mod pushing;
 mod resources;
 mod rows;
 mod source;
+mod waiting;
 mod with_functions;
 
 use std::sync::Arc;

@@ -1,6 +1,5 @@
-//! Runs one page of a query or of a read feed.
+//! Runs one page of a query.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +7,7 @@ use documents_sql::{Compiled, EvalContext, Flow, Functions, OrderMode, Query};
 use ledger::{Clock, Snapshot};
 use serde_json::Value;
 
-use super::candidates::{Candidate, Next, Source, token_at};
-
+use super::candidates::{Next, Source, token_at};
 use super::continuation::FeedToken;
 use super::cursor::Numbers;
 use super::intersection::Intersection;
@@ -19,6 +17,7 @@ use super::plan::{Narrowing, Scope, finds_unindexed, index_order, narrowing, ord
 use super::pushing::Pushing;
 use super::rows::Rows;
 use super::source::NumberSource;
+use super::waiting::Waiting;
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{
@@ -63,6 +62,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    pub(super) fn begun(clock: &dyn Clock) -> Self {
+        Self {
+            started: clock.monotonic(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn loaded(&mut self, bytes: usize) {
         self.items_loaded += 1;
         self.bytes_loaded += bytes as u64;
@@ -158,11 +164,8 @@ impl Documents {
             container.order_rules.check(&container.policy, query, access)?;
         }
         let begun = timings.now();
-        let mut counters = Counters {
-            started: self.clock.monotonic(),
-            timings,
-            ..Counters::default()
-        };
+        let mut counters = Counters::begun(self.clock.as_ref());
+        counters.timings = timings;
         let narrowing = narrowing(container, &request.scope, access);
 
         let conditions = open_conditions(snapshot, &narrowing, &mut counters).await?;
@@ -264,11 +267,13 @@ impl Documents {
             compiled: Some(compiled.clone()),
         };
         let mut looked_at = 0u64;
+        let mut pushed_any = false;
         let mut skipped_before_page = skip;
-        let mut waiting: VecDeque<Candidate> = VecDeque::new();
+        let mut waiting = Waiting::new(execution.items_at_once(page.rows.missing(request.items_max)));
+        let mut pushed = Vec::new();
         loop {
             let mut ended = None;
-            while ended.is_none() && waiting.len() < execution.items_at_once() {
+            while ended.is_none() && waiting.wants_more(self.clock.as_ref()) {
                 let begun = page.counters.timings.now();
                 let index_before = page.counters.timings.index;
                 let next = source.next(
@@ -294,17 +299,12 @@ impl Documents {
                     }
                 };
                 if resumable {
-                    if page.counters.is_over_time(self.clock.as_ref()) {
+                    // However late it is, each page gets past its first item: its client would
+                    // otherwise come back to it for ever.
+                    if looked_at > 0 && page.counters.is_over_time(self.clock.as_ref()) {
                         let token = token_at(candidate.position.as_ref(), candidate.number, 0);
                         ended = Some(Ended::Paused(token));
                         continue;
-                    }
-                    // The rows to leave away are those of the item at which the last page ended.
-                    if resume_number
-                        .take()
-                        .is_some_and(|number| number != candidate.number)
-                    {
-                        skipped_before_page = 0;
                     }
                 } else if page.counters.age(self.clock.as_ref())
                     > Duration::from_secs(BLOCKING_QUERY_SECONDS_MAX)
@@ -321,13 +321,15 @@ impl Documents {
                         .is_expired(container.default_ttl, now.as_second())
                     && request.scope.admits(container, &candidate.document)?;
                 if is_asked_for {
-                    waiting.push_back(candidate);
+                    waiting.add(candidate, self.clock.as_ref());
                 }
             }
-            while let Some(first) = waiting.front() {
-                // Some have waited while functions were called.
+            while let Some(first) = waiting.first() {
+                // Some have waited while functions were called. That none of them is the one at which
+                // the last page ended is sure once some were pushed.
                 if resumable
-                    && execution.items_at_once() > 1
+                    && pushed_any
+                    && execution.may_take_long()
                     && page.counters.is_over_time(self.clock.as_ref())
                 {
                     let token = token_at(first.position.as_ref(), first.number, 0);
@@ -336,11 +338,16 @@ impl Documents {
                 }
                 let begun = page.counters.timings.now();
                 let rows_wanted = page.rows.missing(request.items_max).saturating_add(1);
-                let pushed = execution.push(&mut waiting, rows_wanted).await?;
+                let flow = execution.push(&mut waiting, rows_wanted, &mut pushed).await?;
+                pushed_any = true;
                 page.counters.timings.run += page.counters.timings.since(begun);
                 page.counters.items_matched = execution.items_matched();
                 let begun = page.counters.timings.now();
-                for (candidate, rows) in pushed.items {
+                for (candidate, rows) in pushed.drain(..) {
+                    // The rows to leave away are those of the item at which the last page ended.
+                    if resumable && resume_number != Some(candidate.number) {
+                        skipped_before_page = 0;
+                    }
                     let mut rows_of_item = 0u32;
                     for _ in 0..rows {
                         let Some(row) = execution.next_row() else {
@@ -372,7 +379,7 @@ impl Documents {
                     }
                 }
                 page.counters.timings.write += page.counters.timings.since(begun);
-                if pushed.flow == Flow::Done {
+                if flow == Flow::Done {
                     ended = Some(Ended::Whole);
                     waiting.clear();
                 }
@@ -443,68 +450,11 @@ impl Documents {
         }
         Ok(many)
     }
-
-    /// One page of a read feed: items as they are stored.
-    pub(crate) async fn read_feed(
-        &self,
-        snapshot: &dyn Snapshot,
-        request: &ItemsRequest<'_>,
-    ) -> Result<Page, DocumentsError> {
-        let hash = request_hash(request, "", &[]);
-        let from = match request
-            .continuation
-            .map(|text| FeedToken::decode(text, hash))
-            .transpose()?
-        {
-            None => 0,
-            Some(FeedToken::ByNumber { number, .. }) => number,
-            Some(_) => {
-                return Err(DocumentsError::bad_request(
-                    "Invalid Continuation Token: it is of another kind.",
-                ));
-            }
-        };
-        let container = request.container;
-        let counters = Counters {
-            started: self.clock.monotonic(),
-            ..Counters::default()
-        };
-        let mut page = Page {
-            rows: Rows::text(),
-            continuation: None,
-            counters,
-            compiled: None,
-        };
-        let narrowing = narrowing(container, &request.scope, &documents_sql::Access::default());
-        let conditions = open_conditions(snapshot, &narrowing, &mut page.counters).await?;
-        let mut source = if narrowing.nothing {
-            NumberSource::empty(container)
-        } else {
-            NumberSource::new(container, conditions, from)
-        };
-        let now = self.clock.now().as_second();
-        while let Some((number, record)) = source.next(snapshot, &mut page.counters).await? {
-            if record.is_expired(container.default_ttl, now) {
-                continue;
-            }
-            // One partition's keys name it exactly; a range of them has to be checked.
-            let exact = matches!(request.scope, Scope::Whole | Scope::Key(_));
-            if !exact && !request.scope.admits(container, &record.parse()?)? {
-                continue;
-            }
-            if page.rows.is_full(request.items_max) || page.counters.is_over_time(self.clock.as_ref()) {
-                page.continuation = Some(FeedToken::ByNumber { number, rows: 0 }.encode(hash));
-                return Ok(page);
-            }
-            page.rows.add_stored(&record)?;
-        }
-        Ok(page)
-    }
 }
 
 /// Opens the conditions, exact ones first. Ranges that cover too much are left away: the whole
 /// query is checked on every document anyway.
-async fn open_conditions(
+pub(super) async fn open_conditions(
     snapshot: &dyn Snapshot,
     narrowing: &Narrowing,
     counters: &mut Counters,
@@ -554,7 +504,7 @@ fn properties_read(
     Some(properties)
 }
 
-fn request_hash(request: &ItemsRequest<'_>, sql: &str, parameters: &[(String, Value)]) -> u64 {
+pub(super) fn request_hash(request: &ItemsRequest<'_>, sql: &str, parameters: &[(String, Value)]) -> u64 {
     let mut hasher = blake3::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_be_bytes());

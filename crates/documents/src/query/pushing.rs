@@ -1,7 +1,6 @@
 //! Pushes items into a run of a query: here, or, where the query calls functions that may block, on
 //! a thread that may wait for them.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::candidates::Candidate;
+use super::waiting::Waiting;
 use crate::error::DocumentsError;
-use crate::limits::{FUNCTION_BATCH_BYTES_MAX, FUNCTION_BATCH_ITEMS, FUNCTION_BATCH_MILLISECONDS};
+use crate::limits::{FUNCTION_BATCH_ITEMS, FUNCTION_BATCH_MILLISECONDS, FUNCTION_BATCH_ROW_BYTES_MAX};
 use crate::scripting::FunctionCalls;
 
 /// A run, and who calls its functions.
@@ -21,12 +21,8 @@ pub(super) struct Pushing {
     functions: Option<Arc<FunctionCalls>>,
 }
 
-/// What came of some items.
-pub(super) struct Pushed {
-    /// Those that were pushed, with how many of the rows that are ready came with each.
-    pub(super) items: VecDeque<(Candidate, usize)>,
-    pub(super) flow: Flow,
-}
+/// An item that was pushed, with how many of the rows that are ready came with it.
+pub(super) type Pushed = (Candidate, usize);
 
 impl Pushing {
     pub(super) fn new(execution: Execution, functions: Option<Arc<FunctionCalls>>) -> Self {
@@ -36,34 +32,43 @@ impl Pushing {
         }
     }
 
-    /// How many items are worth waiting for before some are pushed: changing threads costs more than
-    /// a row.
-    pub(super) fn items_at_once(&self) -> usize {
+    /// How many items are worth waiting for before the first are pushed, where so many rows are
+    /// missing: changing threads costs more than a row, and what isn't needed is charged as well.
+    pub(super) fn items_at_once(&self, rows_missing: usize) -> usize {
         if self.functions.is_some() {
-            FUNCTION_BATCH_ITEMS
+            rows_missing.saturating_add(1).clamp(2, FUNCTION_BATCH_ITEMS)
         } else {
             1
         }
     }
 
-    /// Pushes items from the front, one at least, and not more than give `rows_wanted` rows.
+    /// Whether much time may pass while some items are pushed.
+    pub(super) fn may_take_long(&self) -> bool {
+        self.functions.is_some()
+    }
+
+    /// Pushes items from the front, one at least, and not more than give `rows_wanted` rows; adds them
+    /// to `pushed`.
     pub(super) async fn push(
         &mut self,
-        waiting: &mut VecDeque<Candidate>,
+        waiting: &mut Waiting,
         rows_wanted: usize,
-    ) -> Result<Pushed, DocumentsError> {
+        pushed: &mut Vec<Pushed>,
+    ) -> Result<Flow, DocumentsError> {
         if self.functions.is_none() {
-            return push_here(self.here()?, waiting, rows_wanted);
+            return push_here(self.here()?, waiting, rows_wanted, pushed);
         }
-        let mut mine = std::mem::take(waiting);
-        let (pushed, rest) = self
+        let mut mine = std::mem::replace(waiting, Waiting::new(1));
+        let mut done = std::mem::take(pushed);
+        let (flow, rest, done) = self
             .elsewhere(move |execution| {
-                let pushed = push_here(execution, &mut mine, rows_wanted);
-                (pushed, mine)
+                let flow = push_here(execution, &mut mine, rows_wanted, &mut done);
+                (flow, mine, done)
             })
             .await?;
-        *waiting = rest;
-        pushed
+        (*waiting, *pushed) = (rest, done);
+        waiting.grow();
+        flow
     }
 
     /// Says that no item follows.
@@ -111,28 +116,26 @@ fn lost() -> DocumentsError {
 
 fn push_here(
     execution: &mut Execution,
-    waiting: &mut VecDeque<Candidate>,
+    waiting: &mut Waiting,
     rows_wanted: usize,
-) -> Result<Pushed, DocumentsError> {
-    let mut pushed = Pushed {
-        items: VecDeque::with_capacity(waiting.len()),
-        flow: Flow::Continue,
-    };
+    pushed: &mut Vec<Pushed>,
+) -> Result<Flow, DocumentsError> {
     // Nothing needs a clock as long as there is only one.
     let until =
-        (waiting.len() > 1).then(|| Instant::now() + Duration::from_millis(FUNCTION_BATCH_MILLISECONDS));
-    while let Some(candidate) = waiting.pop_front() {
+        (!waiting.is_one()).then(|| Instant::now() + Duration::from_millis(FUNCTION_BATCH_MILLISECONDS));
+    let mut flow = Flow::Continue;
+    while let Some(candidate) = waiting.take_first() {
         let before = execution.rows_ready();
-        pushed.flow = execution.push(&candidate.document, candidate.number)?;
+        flow = execution.push(&candidate.document, candidate.number)?;
         let ready = execution.rows_ready();
-        pushed.items.push_back((candidate, ready.saturating_sub(before)));
-        let enough = pushed.flow == Flow::Done
+        pushed.push((candidate, ready.saturating_sub(before)));
+        let enough = flow == Flow::Done
             || ready >= rows_wanted
-            || ready > 0 && execution.bytes_kept() > FUNCTION_BATCH_BYTES_MAX
+            || ready > 0 && execution.bytes_kept() > FUNCTION_BATCH_ROW_BYTES_MAX
             || until.is_some_and(|until| Instant::now() >= until);
         if enough {
             break;
         }
     }
-    Ok(pushed)
+    Ok(flow)
 }
