@@ -577,3 +577,61 @@ async fn a_page_of_one_row_loads_hardly_more() {
     let metrics = page.header("x-ms-documentdb-query-metrics");
     assert!(metrics.contains("retrievedDocumentCount=2;"), "{metrics}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_no_document_has_are_the_function_s_own_error() {
+    let f = running().await;
+    let item = json!({"id": "1", "pk": "a", "text": "\u{1F600}!"});
+    f.json("POST", DOCS, &[], item).await.expect(201);
+    keep(&f, "begin", "(s, length) => s.substring(0, length)").await;
+    keep(
+        &f,
+        "names",
+        r#"s => ({[s[1]]: "\\ud83d" + s[0], '"\ud83d\\': s + "\ude00"})"#,
+    )
+    .await;
+    for (sql, wanted) in [
+        ("SELECT VALUE udf.begin(c.text, 1) FROM c", json!(["\u{fffd}"])),
+        ("SELECT VALUE udf.begin(c.text, 2) FROM c", json!(["\u{1F600}"])),
+        (
+            "SELECT VALUE udf.names(c.text) FROM c",
+            json!([{"\u{fffd}": "\\ud83d\u{fffd}", "\"\u{fffd}\\": "\u{1F600}!\u{fffd}"}]),
+        ),
+    ] {
+        assert_eq!(rows(&f, sql).await, wanted, "{sql}");
+    }
+    keep(
+        &f,
+        "deep",
+        "levels => { let a = []; for (let i = 1; i < levels; i++) a = [a]; return a }",
+    )
+    .await;
+    ask(&f, "SELECT VALUE udf.deep(120) FROM c", &[]).await.expect(200);
+    let refused = ask(&f, "SELECT VALUE udf.deep(200) FROM c", &[])
+        .await
+        .expect(400);
+    assert!(
+        message(&refused).contains("value that deep gives"),
+        "{}",
+        message(&refused)
+    );
+    // A procedure is told, and goes on in its process.
+    let asks = r#"function () {
+        const c = __, link = c.getSelfLink(), seen = [];
+        const one = (call, then) => c.queryDocuments(link, "SELECT VALUE " + call + " FROM c", (err, rows) => {
+            seen.push(err ? err.number : rows[0]);
+            then();
+        });
+        one("udf.deep(200)", () => one("udf.deep(1)", () => __.response.setBody(seen)));
+    }"#;
+    f.json(
+        "POST",
+        "/dbs/d/colls/c/sprocs",
+        &[],
+        json!({"id": "s", "body": asks}),
+    )
+    .await
+    .expect(201);
+    let ran = f.json("POST", "/dbs/d/colls/c/sprocs/s", &[A], json!([])).await;
+    assert_eq!(ran.expect(200).json(), json!([400, []]));
+}

@@ -58,7 +58,7 @@ impl Functions {
     }
 
     /// Calls a function, by its place among those that were loaded, with JSON texts; `None` is undefined,
-    /// also of what it gives.
+    /// also of what it gives. Halves of surrogate pairs, which no encoding has, come out as U+FFFD.
     ///
     /// # Errors
     /// What it throws; [`ScriptError::ResultTooLarge`].
@@ -83,7 +83,7 @@ impl Functions {
                 }
                 let value: rquickjs::Value<'_> = function.call_arg(given)?;
                 let text = ctx.json_stringify(value)?;
-                text.map(|text| text.to_string()).transpose()
+                text.map(|text| Ok(without_halves(text.to_string()?))).transpose()
             };
             engine.caught(&ctx, call())
         })?;
@@ -97,4 +97,29 @@ impl Functions {
             text => Ok(text),
         }
     }
+}
+
+/// Replaces each lone half of a surrogate pair in a JSON text by U+FFFD. JSON.stringify (ECMA-262,
+/// QuoteJSONString) writes exactly those as `\ud800` to `\udfff`; a pair it writes as the character.
+fn without_halves(text: String) -> String {
+    const REPLACEMENT: &str = "\\ufffd";
+    let mut halves = Vec::new();
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        if byte != b'\\' {
+            continue;
+        }
+        // What is escaped may be a backslash itself.
+        let _ = bytes.next();
+        let escape = text.as_bytes().get(at + 1..at + 4);
+        if let Some([b'u', b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F']) = escape {
+            halves.push(at);
+        }
+    }
+    let mut text = text;
+    for at in halves {
+        // Of the same length.
+        text.replace_range(at..at + REPLACEMENT.len(), REPLACEMENT);
+    }
+    text
 }

@@ -17,7 +17,9 @@ use super::process::{Process, ProcessError};
 use super::runner::{BOUNDS, failure, gone, spends_the_process};
 use super::workers::Place;
 use crate::error::DocumentsError;
-use crate::limits::{FUNCTION_MILLISECONDS_MAX, FUNCTIONS_MILLISECONDS_MAX, SCRIPT_STEPS_MAX};
+use crate::limits::{
+    DOCUMENT_DEPTH_MAX, FUNCTION_MILLISECONDS_MAX, FUNCTIONS_MILLISECONDS_MAX, SCRIPT_STEPS_MAX,
+};
 use crate::rules::json;
 
 /// Whose process calls a query's functions.
@@ -188,8 +190,18 @@ impl Calls {
             Ok(None) => Ok(None),
             Ok(Some(text)) => match json::parse(text.as_bytes()) {
                 Ok(parsed) => Ok(Some(parsed.value)),
-                // Nested deeper than a document may be; or the process lies.
-                Err(_) => Err(self.broken(index, &ProcessError::Unexpected("a value that can't be read"))),
+                // The function's own doing, or the process lies about it: the next answer comes in a
+                // frame of its own either way.
+                Err(_) => Err(DocumentsError::Script {
+                    message: format!(
+                        "Encountered exception while executing Javascript. Exception = The value that \
+                         {} gives can't be part of a document: it is nested deeper than \
+                         {DOCUMENT_DEPTH_MAX}, or has a number out of range.",
+                        self.id(index)
+                    ),
+                    number: None,
+                    log: String::new(),
+                }),
             },
             Err(error) => {
                 if spends_the_process(&error) {
@@ -202,6 +214,10 @@ impl Calls {
 
     fn broken(&mut self, index: usize, error: &ProcessError) -> DocumentsError {
         self.process = None;
-        gone(self.ids.get(index).map_or("", String::as_str), error)
+        gone(self.id(index), error)
+    }
+
+    fn id(&self, index: usize) -> &str {
+        self.ids.get(index).map_or("", String::as_str)
     }
 }
