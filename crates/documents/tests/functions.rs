@@ -21,6 +21,7 @@ use ledger::Clock;
 use ledger::random::SeededRandom;
 use serde_json::{Value, json};
 use signed::{Fixture, Reply, fixture_with};
+use tokio::time::Instant;
 
 const DOCS: &str = "/dbs/d/colls/c/docs";
 const UDFS: &str = "/dbs/d/colls/c/udfs";
@@ -606,7 +607,9 @@ async fn values_that_no_document_has_are_the_function_s_own_error() {
         "levels => { let a = []; for (let i = 1; i < levels; i++) a = [a]; return a }",
     )
     .await;
-    ask(&f, "SELECT VALUE udf.deep(120) FROM c", &[]).await.expect(200);
+    ask(&f, "SELECT VALUE udf.deep(120) FROM c", &[])
+        .await
+        .expect(200);
     let refused = ask(&f, "SELECT VALUE udf.deep(200) FROM c", &[])
         .await
         .expect(400);
@@ -634,4 +637,70 @@ async fn values_that_no_document_has_are_the_function_s_own_error() {
     .expect(201);
     let ran = f.json("POST", "/dbs/d/colls/c/sprocs/s", &[A], json!([])).await;
     assert_eq!(ran.expect(200).json(), json!([400, []]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_given_up_ends_its_call_and_leaves_its_place() {
+    let f = running().await;
+    with_items(&f, 3).await;
+    keep(&f, "loops", "() => { for (;;) {} }").await;
+    keep(&f, "well", "() => 1").await;
+    let procedure = r#"function () {
+        __.queryDocuments(__.getSelfLink(), "SELECT VALUE udf.loops(c.n) FROM c", () => {});
+    }"#;
+    let procedure = json!({"id": "s", "body": procedure});
+    f.json("POST", "/dbs/d/colls/c/sprocs", &[], procedure)
+        .await
+        .expect(201);
+    for of_a_procedure in [false, true] {
+        // They take all places.
+        let calls = futures::future::join_all((0..8).map(|_| async {
+            if of_a_procedure {
+                f.json("POST", "/dbs/d/colls/c/sprocs/s", &[A], json!([])).await
+            } else {
+                ask(&f, "SELECT VALUE udf.loops(c.n) FROM c", &[]).await
+            }
+        }));
+        let given_up = tokio::time::timeout(Duration::from_millis(1_500), calls).await;
+        assert!(given_up.is_err(), "they are in a call");
+        // A place is free when its process is gone.
+        let begun = Instant::now();
+        let again = (0..8).map(|_| ask(&f, "SELECT VALUE udf.well()", &[]));
+        for reply in futures::future::join_all(again).await {
+            reply.expect(200);
+        }
+        let took = begun.elapsed();
+        assert!(took < Duration::from_millis(2_500), "{took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_calls_nothing_takes_no_place() {
+    let f = running().await;
+    with_items(&f, 3).await;
+    keep(&f, "loops", "() => { for (;;) {} }").await;
+    let calls = futures::future::join_all((0..8).map(|_| ask(&f, "SELECT VALUE udf.loops(c.n) FROM c", &[])));
+    let others = async {
+        // By then all places are taken, until the calls are given up.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let begun = Instant::now();
+        let broken = [("x-ms-continuation", "of nothing")];
+        let refused = ask(&f, "SELECT VALUE udf.loops(c.n) FROM c", &broken).await;
+        assert!(message(&refused.expect(400)).contains("Continuation"));
+        let unordered = "SELECT VALUE c.n FROM c WHERE udf.loops(c.n) ORDER BY c.n, c.id";
+        ask(&f, unordered, &[]).await.expect(400);
+        let none = ask(
+            &f,
+            "SELECT VALUE c.n FROM c WHERE c.n > 100 AND udf.loops(c.n)",
+            &[],
+        )
+        .await;
+        assert_eq!(none.expect(200).json()["_count"], 0);
+        let took = begun.elapsed();
+        assert!(took < Duration::from_millis(1_500), "{took:?}");
+    };
+    tokio::select! {
+        _ = calls => panic!("the calls should last"),
+        () = others => {}
+    }
 }

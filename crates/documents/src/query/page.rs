@@ -18,13 +18,14 @@ use super::pushing::Pushing;
 use super::rows::Rows;
 use super::source::NumberSource;
 use super::waiting::Waiting;
+use super::with_functions::PageFunctions;
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{
     BLOCKING_QUERY_SECONDS_MAX, PAGE_MILLISECONDS_MAX, QUERY_MEMORY_BYTES_MAX, RANGE_NUMBERS_BESIDE_MAX,
     RANGE_NUMBERS_MAX, SORT_MATCHES_MAX,
 };
-use crate::scripting::{FunctionCalls, Seat};
+use crate::scripting::Seat;
 use crate::store::Container;
 
 /// Documents between two chances for other tasks.
@@ -147,7 +148,7 @@ impl Documents {
         asked: &Asked<'_>,
         rows: Rows,
         timings: Timings,
-        functions: Option<Arc<FunctionCalls>>,
+        functions: Option<&mut PageFunctions<'_>>,
     ) -> Result<Page, DocumentsError> {
         let Asked {
             compiled,
@@ -257,9 +258,15 @@ impl Documents {
         // Rows that are whole documents, and come out as these go in, are answered as stored.
         let rows_are_stored = compiled.reads().rows_are_documents && (access.streaming || ordered);
         let properties = properties_read(compiled, rows_are_stored, request);
-        let calls = functions.clone().map(|calls| calls as Arc<dyn Functions>);
+        let calls = functions
+            .as_ref()
+            .map(|functions| functions.calls() as Arc<dyn Functions>);
         let execution = compiled.execution_with(context, QUERY_MEMORY_BYTES_MAX, mode, calls);
-        let mut execution = Pushing::new(execution, functions);
+        let mut execution = Pushing::new(
+            execution,
+            functions,
+            access.without_documents || !(access.streaming || ordered),
+        );
         let mut page = Page {
             rows,
             continuation: None,

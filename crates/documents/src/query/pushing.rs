@@ -1,7 +1,6 @@
 //! Pushes items into a run of a query: here, or, where the query calls functions that may block, on
 //! a thread that may wait for them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use documents_sql::{Execution, Flow};
@@ -10,25 +9,33 @@ use tokio::time::Instant;
 
 use super::candidates::Candidate;
 use super::waiting::Waiting;
+use super::with_functions::PageFunctions;
 use crate::error::DocumentsError;
 use crate::limits::{FUNCTION_BATCH_ITEMS, FUNCTION_BATCH_MILLISECONDS, FUNCTION_BATCH_ROW_BYTES_MAX};
 use crate::scripting::FunctionCalls;
 
 /// A run, and who calls its functions.
-pub(super) struct Pushing {
+pub(super) struct Pushing<'a, 'b> {
     /// Away while a thread has it.
     execution: Option<Execution>,
-    functions: Option<Arc<FunctionCalls>>,
+    functions: Option<&'a mut PageFunctions<'b>>,
+    /// Whether rows come, and so functions may be called, once no item follows.
+    rows_at_end: bool,
 }
 
 /// An item that was pushed, with how many of the rows that are ready came with it.
 pub(super) type Pushed = (Candidate, usize);
 
-impl Pushing {
-    pub(super) fn new(execution: Execution, functions: Option<Arc<FunctionCalls>>) -> Self {
+impl<'a, 'b> Pushing<'a, 'b> {
+    pub(super) fn new(
+        execution: Execution,
+        functions: Option<&'a mut PageFunctions<'b>>,
+        rows_at_end: bool,
+    ) -> Self {
         Self {
             execution: Some(execution),
             functions,
+            rows_at_end,
         }
     }
 
@@ -55,14 +62,16 @@ impl Pushing {
         rows_wanted: usize,
         pushed: &mut Vec<Pushed>,
     ) -> Result<Flow, DocumentsError> {
-        if self.functions.is_none() {
-            return push_here(self.here()?, waiting, rows_wanted, pushed);
-        }
+        let Some(functions) = &mut self.functions else {
+            return push_here(self.here()?, waiting, rows_wanted, pushed, None);
+        };
+        functions.load().await?;
+        let calls = functions.calls();
         let mut mine = std::mem::replace(waiting, Waiting::new(1));
         let mut done = std::mem::take(pushed);
         let (flow, rest, done) = self
             .elsewhere(move |execution| {
-                let flow = push_here(execution, &mut mine, rows_wanted, &mut done);
+                let flow = push_here(execution, &mut mine, rows_wanted, &mut done, Some(&calls));
                 (flow, mine, done)
             })
             .await?;
@@ -73,8 +82,9 @@ impl Pushing {
 
     /// Says that no item follows.
     pub(super) async fn finish(&mut self) -> Result<(), DocumentsError> {
-        if self.functions.is_none() {
-            return Ok(self.here()?.finish()?);
+        match &mut self.functions {
+            Some(functions) if self.rows_at_end => functions.load().await?,
+            _ => return Ok(self.here()?.finish()?),
         }
         Ok(self.elsewhere(Execution::finish).await??)
     }
@@ -94,7 +104,7 @@ impl Pushing {
     }
 
     /// Does something with the run where blocking is allowed. Dropped before it is done, the run is
-    /// lost, and what was called is waited for by nobody.
+    /// lost; who holds the functions gives their calls up then.
     async fn elsewhere<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Execution) -> T + Send + 'static,
@@ -119,6 +129,7 @@ fn push_here(
     waiting: &mut Waiting,
     rows_wanted: usize,
     pushed: &mut Vec<Pushed>,
+    calls: Option<&FunctionCalls>,
 ) -> Result<Flow, DocumentsError> {
     // Nothing needs a clock as long as there is only one.
     let until =
@@ -132,7 +143,8 @@ fn push_here(
         let enough = flow == Flow::Done
             || ready >= rows_wanted
             || ready > 0 && execution.bytes_kept() > FUNCTION_BATCH_ROW_BYTES_MAX
-            || until.is_some_and(|until| Instant::now() >= until);
+            || until.is_some_and(|until| Instant::now() >= until)
+            || calls.is_some_and(FunctionCalls::is_given_up);
         if enough {
             break;
         }

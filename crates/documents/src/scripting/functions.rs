@@ -2,18 +2,20 @@
 //! one message each.
 //!
 //! Invariant: who calls blocks, so calls come from threads that may, and each ends: with an answer,
-//! or with its process when its time is over.
+//! or with its process when its time is over or nobody waits any more.
 
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use documents_sql::{ExecError, Functions};
 use parking_lot::Mutex;
+use rustix::net::{Shutdown, shutdown};
 use scripts::{ARGUMENT_BYTES_MAX, NamedFunction, Order, Report};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::process::{Process, ProcessError};
+use super::process::{self, Process, ProcessError};
 use super::runner::{BOUNDS, failure, gone, spends_the_process};
 use super::workers::Place;
 use crate::error::DocumentsError;
@@ -42,10 +44,15 @@ impl Seat<'_> {
 }
 
 /// The functions of one page.
-#[derive(Debug)]
-pub(crate) struct FunctionCalls(Mutex<Calls>);
+#[derive(Debug, Default)]
+pub(crate) struct FunctionCalls {
+    calls: Mutex<Calls>,
+    /// The socket of the process, for who gives up while another thread waits there.
+    line: Mutex<Option<OwnedFd>>,
+    given_up: AtomicBool,
+}
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Calls {
     /// The functions' ids, in the order of the query.
     ids: Vec<String>,
@@ -53,22 +60,23 @@ struct Calls {
     process: Option<Process>,
     /// Whether the process is in the run of a script.
     inside: bool,
-    left: Duration,
-    end: Option<Instant>,
+    spent: Duration,
+    end: Option<std::time::Instant>,
     failed: Option<DocumentsError>,
 }
 
 impl FunctionCalls {
     /// Loads functions into the process of a place, and keeps it until [`Self::end`]; dropped before,
-    /// the process is killed.
+    /// the process is killed. `inside` is when the script ends in whose run they are called.
     ///
     /// # Errors
     /// 400 with the engine's words for a text that is none; 408; 503.
     pub(crate) async fn load(
+        &self,
         functions: Vec<NamedFunction>,
         place: &mut Place,
         inside: Option<Instant>,
-    ) -> Result<Arc<Self>, DocumentsError> {
+    ) -> Result<(), DocumentsError> {
         let ids: Vec<String> = functions.iter().map(|function| function.id.clone()).collect();
         let order = Order::Load {
             functions,
@@ -82,67 +90,94 @@ impl FunctionCalls {
                 Some(_) => process.send(&order).await?,
             }
             match process.receive(&BOUNDS).await? {
-                Report::Loaded(found) => Ok(found),
+                Report::Loaded(found) => Ok((found, process.line()?)),
                 _ => Err(ProcessError::Unexpected("an answer to something else")),
             }
         };
-        let found = match tokio::time::timeout(most, loading).await {
+        let (found, line) = match tokio::time::timeout(most, loading).await {
             Err(_) => return Err(DocumentsError::FunctionTimeout),
             Ok(Err(error)) => return Err(gone(&ids.join(", "), &error)),
             Ok(Ok(found)) => found,
         };
-        let calls = Self(Mutex::new(Calls {
+        *self.line.lock() = Some(line);
+        *self.calls.lock() = Calls {
             ids,
             process: Some(process),
             inside: inside.is_some(),
-            left: Duration::from_millis(FUNCTIONS_MILLISECONDS_MAX),
-            end: inside,
+            spent: Duration::ZERO,
+            end: inside.map(Instant::into_std),
             failed: None,
-        }));
-        if let Err(error) = found {
-            if spends_the_process(&error) {
-                calls.0.lock().process = None;
-            }
-            calls.end(place).await;
-            return Err(failure(&error, String::new()));
+        };
+        let Err(error) = found else {
+            return Ok(());
+        };
+        if spends_the_process(&error) {
+            self.calls.lock().process = None;
         }
-        Ok(Arc::new(calls))
+        Err(failure(&error, String::new()))
     }
 
     /// Forgets the functions and gives the process back; tells how much they did.
-    pub(crate) async fn end(&self, place: &mut Place) -> u64 {
-        let (process, inside) = {
-            let mut calls = self.0.lock();
-            (calls.process.take(), calls.inside)
+    ///
+    /// # Errors
+    /// As a call whose process misbehaves, which is thrown away then.
+    pub(crate) async fn end(&self, place: &mut Place) -> Result<u64, DocumentsError> {
+        *self.line.lock() = None;
+        let (process, ids, inside) = {
+            let mut calls = self.calls.lock();
+            (calls.process.take(), calls.ids.join(", "), calls.inside)
         };
         let Some(mut process) = process else {
-            return 0;
+            return Ok(0);
         };
         let most = Duration::from_millis(FUNCTION_MILLISECONDS_MAX);
         let forgetting = async {
             process.send(&Order::Forget).await?;
-            process.receive(&BOUNDS).await
-        };
-        if let Ok(Ok(Report::Forgotten { steps })) = tokio::time::timeout(most, forgetting).await {
-            if !inside {
-                process.end_run();
+            match process.receive(&BOUNDS).await? {
+                Report::Forgotten { steps } => Ok(steps),
+                _ => Err(ProcessError::Unexpected("an answer to something else")),
             }
-            place.give_back(process);
-            return steps.min(SCRIPT_STEPS_MAX);
+        };
+        let steps = match tokio::time::timeout(most, forgetting).await {
+            Err(_) => return Err(DocumentsError::FunctionTimeout),
+            Ok(Err(error)) => return Err(gone(&ids, &error)),
+            Ok(Ok(steps)) => steps,
+        };
+        if !inside {
+            process.end_run();
         }
-        0
+        place.give_back(process);
+        Ok(steps.min(SCRIPT_STEPS_MAX))
+    }
+
+    /// Says that nobody waits any more: a call that is open ends now, with its process, and none begins.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
+        if let Some(line) = self.line.lock().take() {
+            // Its process may have ended by itself.
+            let _ = shutdown(&line, Shutdown::Both);
+        }
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::SeqCst)
     }
 
     /// Why a call failed, if one did.
     pub(crate) fn failure(&self) -> Option<DocumentsError> {
-        self.0.lock().failed.take()
+        self.calls.lock().failed.take()
+    }
+
+    /// How long calls were waited for.
+    pub(crate) fn spent(&self) -> Duration {
+        self.calls.lock().spent
     }
 }
 
 impl Functions for FunctionCalls {
     fn call(&self, index: usize, arguments: &[Option<&Value>]) -> Result<Option<Value>, ExecError> {
-        let mut calls = self.0.lock();
-        calls.call(index, arguments).map_err(|error| {
+        let mut calls = self.calls.lock();
+        calls.call(index, arguments, &self.given_up).map_err(|error| {
             calls.failed = Some(error);
             ExecError::Function
         })
@@ -150,7 +185,12 @@ impl Functions for FunctionCalls {
 }
 
 impl Calls {
-    fn call(&mut self, index: usize, arguments: &[Option<&Value>]) -> Result<Option<Value>, DocumentsError> {
+    fn call(
+        &mut self,
+        index: usize,
+        arguments: &[Option<&Value>],
+        given_up: &AtomicBool,
+    ) -> Result<Option<Value>, DocumentsError> {
         let texts: Vec<Option<String>> = arguments
             .iter()
             .map(|argument| argument.map(Value::to_string))
@@ -165,18 +205,25 @@ impl Calls {
             function: u32::try_from(index).unwrap_or(u32::MAX),
             arguments: texts,
         };
-        let begun = Instant::now();
-        let mut until = begun + self.left.min(Duration::from_millis(FUNCTION_MILLISECONDS_MAX));
+        let begun = process::now();
+        let left = Duration::from_millis(FUNCTIONS_MILLISECONDS_MAX).saturating_sub(self.spent);
+        let mut until = begun + left.min(Duration::from_millis(FUNCTION_MILLISECONDS_MAX));
         if let Some(end) = self.end {
             until = until.min(end);
         }
         let answered = match &mut self.process {
             None => Err(ProcessError::Gone("it was given up before".to_owned())),
+            Some(_) if given_up.load(Ordering::SeqCst) => Ok(None),
             Some(process) => process.ask_blocking(&order, &BOUNDS, until),
         };
-        self.left = self.left.saturating_sub(begun.elapsed());
+        self.spent += process::now().saturating_duration_since(begun);
         let applied = match answered {
             Ok(Some(Report::Applied(applied))) => applied,
+            // Nobody hears this, and no script is to blame.
+            _ if given_up.load(Ordering::SeqCst) => {
+                self.process = None;
+                return Err(DocumentsError::FunctionTimeout);
+            }
             Ok(Some(_)) => {
                 return Err(self.broken(index, &ProcessError::Unexpected("an answer to something else")));
             }

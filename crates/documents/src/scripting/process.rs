@@ -4,7 +4,7 @@
 //! decoded ends it. A process that is dropped is killed.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream as Socket;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
@@ -187,7 +187,7 @@ impl Process {
         &mut self,
         order: &Order,
         bounds: &Bounds,
-        until: Instant,
+        until: std::time::Instant,
     ) -> Result<Option<Report>, ProcessError> {
         let frame = order.encode();
         let mut rest = frame.as_slice();
@@ -220,10 +220,16 @@ impl Process {
         }
     }
 
+    /// The socket once more: who shuts it down ends [`Self::ask_blocking`].
+    pub(crate) fn line(&self) -> Result<OwnedFd, ProcessError> {
+        let line = self.stream.as_fd().try_clone_to_owned();
+        line.map_err(|error| ProcessError::Start(error.to_string()))
+    }
+
     /// Waits until the socket is ready; false if it isn't in time.
-    fn wait_blocking(&self, what: PollFlags, until: Instant) -> Result<bool, ProcessError> {
+    fn wait_blocking(&self, what: PollFlags, until: std::time::Instant) -> Result<bool, ProcessError> {
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(now());
             if left.is_zero() {
                 return Ok(false);
             }
@@ -245,6 +251,15 @@ impl Process {
     pub(crate) fn leave_place(&mut self) {
         self.child.permit = None;
     }
+}
+
+/// The time by which a thread that blocks bounds its waiting.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the runtime's time, which may be made to stand still, does not end what blocks outside of it"
+)]
+pub(super) fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 fn spawn(worker: &ScriptWorker, permit: OwnedSemaphorePermit) -> std::io::Result<(KilledOnDrop, Socket)> {
