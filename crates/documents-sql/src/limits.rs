@@ -24,6 +24,9 @@ pub const JOINS_PER_QUERY_MAX: usize = 10;
 /// configuration: maxUdfRefPerSqlQuery; service limits page: 10 per query).
 pub const FUNCTION_MENTIONS_MAX: usize = 10;
 
+/// Arguments of one call of a user-defined function (ours; whoever calls takes them in one message).
+pub const FUNCTION_ARGUMENTS_MAX: usize = 4_096;
+
 /// TOP, OFFSET and LIMIT (the service keeps them in a signed 32-bit integer).
 pub const ROW_COUNT_MAX: u64 = 2_147_483_647;
 

@@ -311,6 +311,10 @@ async fn what_fails_is_told() {
     assert_eq!(ask(&f, &format!("SELECT {ten} FROM c"), &[]).await.status, 200);
     let refused = ask(&f, &format!("SELECT {ten}, udf.picky(1) FROM c"), &[]).await;
     assert!(message(&refused.expect(400)).contains("The allowed limit is 10"));
+    let many = |count: usize| format!("SELECT VALUE udf.picky({}) FROM c", vec!["1"; count].join(", "));
+    assert_eq!(rows(&f, &many(4_096)).await, json!([1, 1, 1]));
+    let refused = ask(&f, &many(4_097), &[]).await.expect(400);
+    assert!(message(&refused).contains("4097 arguments. The allowed limit is 4096"));
     // A text that is no function, though it can be compiled.
     keep(&f, "number", "42").await;
     let failed = ask(&f, "SELECT VALUE udf.number(1) FROM c", &[]).await;

@@ -23,7 +23,9 @@ pub use confine::{PROCESSOR_SECONDS_MAX, confine};
 pub use error::{HostError, ScriptError};
 pub use frame::{Frames, LineError};
 pub use functions::{Functions, NamedFunction};
-pub use message::{ARGUMENT_BYTES_MAX, ORDER_BYTES_MAX, Order, REPORT_BYTES_MAX, Report};
+pub use message::{
+    ARGUMENT_BYTES_MAX, ARGUMENTS_MAX, FUNCTIONS_MAX, ORDER_BYTES_MAX, Order, REPORT_BYTES_MAX, Report,
+};
 pub use run::{Host, Input, Outcome, Role, Run, run};
 pub use worker::work;
 

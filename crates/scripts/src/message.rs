@@ -21,9 +21,11 @@ pub const REPORT_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// than a query may have.
 pub const ARGUMENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Most functions that are loaded at once, and most arguments of one call.
-const FUNCTIONS_MAX: u64 = 64;
-const ARGUMENTS_MAX: u64 = 4_096;
+/// Most functions that are loaded at once.
+pub const FUNCTIONS_MAX: u64 = 64;
+
+/// Most arguments of one call of a function.
+pub const ARGUMENTS_MAX: u64 = 4_096;
 
 /// Longest name of an operation, bytes.
 const NAME_BYTES_MAX: usize = 32;

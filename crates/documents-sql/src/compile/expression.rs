@@ -12,7 +12,7 @@ use crate::compiled::FunctionName;
 use crate::error::code;
 use crate::eval::{Env, eval};
 use crate::functions::{self, FunctionSpec, like::LikePattern, vector};
-use crate::limits::{CONSTANT_BYTES_MAX, FUNCTION_MENTIONS_MAX, IN_LIST_ITEMS_MAX};
+use crate::limits::{CONSTANT_BYTES_MAX, FUNCTION_ARGUMENTS_MAX, FUNCTION_MENTIONS_MAX, IN_LIST_ITEMS_MAX};
 use crate::program::{AggregateNode, Node, NodeStep, PatternNode};
 use crate::value::{compare_values, value_bytes};
 
@@ -315,6 +315,13 @@ impl Compiler<'_> {
     fn call(&mut self, udf: bool, name: &str, args: &[Expr], span: Span) -> Compiling<Node> {
         if udf {
             let index = self.user_defined(name, span)?;
+            if args.len() > FUNCTION_ARGUMENTS_MAX {
+                let message = format!(
+                    "'udf.{name}' has {} arguments. The allowed limit is {FUNCTION_ARGUMENTS_MAX}.",
+                    args.len()
+                );
+                return Err(error_at(span, code::ARGUMENT_COUNT, message));
+            }
             return self.all(args).map(|args| Node::Function { index, args });
         }
         if let Some(kind) = AggregateKind::named(name) {

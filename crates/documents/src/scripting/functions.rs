@@ -24,6 +24,12 @@ use crate::limits::{
 };
 use crate::rules::json;
 
+// A query that is compiled can be told to a process.
+const _: () = assert!(
+    documents_sql::limits::FUNCTION_ARGUMENTS_MAX as u64 <= scripts::ARGUMENTS_MAX
+        && documents_sql::limits::FUNCTION_MENTIONS_MAX as u64 <= scripts::FUNCTIONS_MAX
+);
+
 /// Whose process calls a query's functions.
 #[derive(Debug)]
 pub(crate) enum Seat<'a> {
