@@ -11,7 +11,7 @@ use std::time::Duration;
 use documents_sql::{ExecError, Functions};
 use parking_lot::Mutex;
 use rustix::net::{Shutdown, shutdown};
-use scripts::{ARGUMENT_BYTES_MAX, NamedFunction, Order, Report};
+use scripts::{ARGUMENT_BYTES_MAX, NamedFunction, Order, Report, ScriptError};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -120,7 +120,7 @@ impl FunctionCalls {
         if spends_the_process(&error) {
             self.calls.lock().process = None;
         }
-        Err(failure(&error, String::new()))
+        Err(thrown(&error))
     }
 
     /// Forgets the functions and gives the process back; tells how much they did.
@@ -260,7 +260,7 @@ impl Calls {
                 if spends_the_process(&error) {
                     self.process = None;
                 }
-                Err(failure(&error, String::new()))
+                Err(thrown(&error))
             }
         }
     }
@@ -272,5 +272,18 @@ impl Calls {
 
     fn id(&self, index: usize) -> &str {
         self.ids.get(index).map_or("", String::as_str)
+    }
+}
+
+/// A function's error. Its number, which a procedure's answer has as substatus, is left away: in answers
+/// to queries clients take substatuses of 400 for the protocol's own, and act on them.
+fn thrown(error: &ScriptError) -> DocumentsError {
+    match failure(error, String::new()) {
+        DocumentsError::Script { message, log, .. } => DocumentsError::Script {
+            message,
+            number: None,
+            log,
+        },
+        other => other,
     }
 }
