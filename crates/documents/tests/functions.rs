@@ -709,3 +709,28 @@ async fn a_query_that_calls_nothing_takes_no_place() {
         () = others => {}
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_functions_is_reported() {
+    let f = running().await;
+    with_items(&f, 3).await;
+    keep(
+        &f,
+        "slow",
+        "x => { const end = Date.now() + 30; while (Date.now() < end) {} return x }",
+    )
+    .await;
+    let headers = [("x-ms-documentdb-populatequerymetrics", "True")];
+    let time = async |sql| {
+        let page = ask(&f, sql, &headers).await.expect(200);
+        let metrics = page.header("x-ms-documentdb-query-metrics").to_owned();
+        let time = metrics
+            .split(';')
+            .find_map(|field| field.strip_prefix("userFunctionExecuteTimeInMs="))
+            .unwrap();
+        time.parse::<f64>().unwrap()
+    };
+    let slow = time("SELECT VALUE udf.slow(c.n) FROM c").await;
+    assert!((85.0..15_000.0).contains(&slow), "{slow}");
+    assert!(time("SELECT VALUE c.n FROM c").await < 0.01);
+}

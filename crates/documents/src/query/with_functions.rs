@@ -96,6 +96,9 @@ impl Documents {
         match page {
             Ok(mut page) => {
                 page.counters.function_steps = steps?;
+                if request.measured {
+                    page.counters.timings.functions = functions.calls.spent();
+                }
                 Ok(page)
             }
             Err(DocumentsError::Execution(ExecError::Function)) => {
