@@ -15,4 +15,4 @@ pub(crate) use functions::{FunctionCalls, Seat};
 pub use process::ScriptWorker;
 pub(crate) use runner::{Turn, check, run};
 pub(crate) use session::Session;
-pub(crate) use workers::Workers;
+pub(crate) use workers::{Place, Workers};
