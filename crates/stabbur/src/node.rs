@@ -31,6 +31,10 @@ const ORPHANS_FIRST_SECONDS: u64 = 600;
 /// Pause between two looks at what other nodes have changed.
 const FOLLOW_MILLISECONDS: u64 = 100;
 
+/// How long a round that is under way is waited for when the node stops. Each of its steps is a commit of
+/// its own, so one that is left off goes on elsewhere: over an object store that fails it might take minutes.
+const ROUND_STOP_SECONDS: u64 = 5;
+
 /// How long the lease of the background work is taken for: two rounds, so that a node that is late
 /// once doesn't lose it.
 const LEASE_SECONDS: u64 = 10;
@@ -180,7 +184,15 @@ pub(crate) fn background(
             match mine {
                 Ok(true) => {
                     duty.note(true);
-                    services.work(rounds).await;
+                    let late = async {
+                        // An error means that whoever stops is gone, which is to stop as well.
+                        let _ = stop.wait_for(|stop| *stop).await;
+                        tokio::time::sleep(Duration::from_secs(ROUND_STOP_SECONDS)).await;
+                    };
+                    tokio::select! {
+                        () = services.work(rounds) => {}
+                        () = late => break,
+                    }
                     duty.rounds.fetch_add(1, Ordering::Relaxed);
                 }
                 Ok(false) => duty.note(false),
