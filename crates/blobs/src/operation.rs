@@ -109,7 +109,7 @@ pub const OPERATIONS: &[Operation] = &[
         "PUT /c/b + x-ms-copy-source, x-ms-blob-type",
         "sources of this service, of any kind: the blob is a block blob, as the original makes it, and takes a page blob's holes as zeros; no bearer tokens for them",
     ),
-    partial("Get Blob", "GET /c/b", "no versions, structured bodies"),
+    partial("Get Blob", "GET /c/b", "no versions"),
     partial("Get Blob Properties", "HEAD /c/b", "no versions"),
     yes("Set Blob Properties", "PUT /c/b?comp=properties"),
     yes("Get Blob Metadata", "GET, HEAD /c/b?comp=metadata"),
