@@ -75,8 +75,8 @@ async fn make(bench: &bench::Bench, kind: &str, path: &str) {
     }
 }
 
-/// What is stored: all records but the containers', to see that a refusal left no trace.
-async fn contents(bench: &bench::Bench) -> u64 {
+/// The newest commit once nothing is left to sweep: a refusal that left a trace moves it.
+async fn newest_commit(bench: &bench::Bench) -> u64 {
     bench.blobs.sweep_once().await.unwrap();
     bench.ledger.snapshot().await.unwrap().sequence()
 }
@@ -87,7 +87,7 @@ async fn content_is_checked_against_its_crc64_and_answered_with_it() {
         let bench = with_container().await;
         make(&bench, kind, made).await;
         let content = bytes(LENGTH);
-        let before = contents(&bench).await;
+        let before = newest_commit(&bench).await;
         let ask = async |digest: &[(&str, &str)]| {
             let headers = [headers, digest].concat();
             bench.ask("PUT", path, &headers, &content).await
@@ -105,7 +105,11 @@ async fn content_is_checked_against_its_crc64_and_answered_with_it() {
             let refused = ask(digest).await;
             assert_eq!((refused.status.as_u16(), refused.code()), (400, code), "{path}");
         }
-        assert_eq!(contents(&bench).await, before, "{path}: something was written");
+        assert_eq!(
+            newest_commit(&bench).await,
+            before,
+            "{path}: something was written"
+        );
         let put = ask(&[("x-ms-content-crc64", &right)]).await;
         assert_eq!(
             (put.status.as_u16(), put.header("x-ms-content-crc64")),
@@ -122,7 +126,7 @@ async fn structured_messages_are_taken_apart_and_checked() {
         make(&bench, kind, made).await;
         let content = bytes(LENGTH);
         let whole = message(&content);
-        let before = contents(&bench).await;
+        let before = newest_commit(&bench).await;
         let ask = async |body: &[u8], length: &str| {
             let more = [
                 ("x-ms-structured-body", FORM),
@@ -150,7 +154,11 @@ async fn structured_messages_are_taken_apart_and_checked() {
             // Pages would be refused by their range.
             assert_eq!(ask(&whole, "20479").await.code(), "InvalidInput", "{path}");
         }
-        assert_eq!(contents(&bench).await, before, "{path}: something was written");
+        assert_eq!(
+            newest_commit(&bench).await,
+            before,
+            "{path}: something was written"
+        );
         let put = ask(&whole, "20480").await;
         assert_eq!(
             (put.status.as_u16(), put.header("x-ms-structured-body")),
