@@ -22,7 +22,8 @@ use ledger::Clock;
 use ledger::random::SeededRandom;
 use serde_json::json;
 use signed::Fixture;
-use signed::functions::{ask, keep, message, running, with_items};
+use signed::functions::{ask, keep, running, with_items};
+use signed::message;
 use signed::procedures::A;
 use tokio::time::Instant;
 

@@ -14,7 +14,8 @@
 mod signed;
 
 use serde_json::{Value, json};
-use signed::functions::{DOCS, UDFS, ask, keep, message, rows, running, with_items};
+use signed::functions::{DOCS, UDFS, ask, keep, rows, running, with_items};
+use signed::message;
 use signed::procedures::A;
 
 #[tokio::test]

@@ -17,8 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use signed::message;
 use signed::rivals::Rivalled;
-use signed::triggers::{A, DOCS, UPSERT, create, ids, keep, message, post, pre, read, replace, running};
+use signed::triggers::{A, DOCS, UPSERT, create, ids, keep, post, pre, read, replace, running};
 use signed::{Fixture, script_worker};
 
 /// A node that runs scripts, whose commits can be given rivals.

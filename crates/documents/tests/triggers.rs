@@ -15,7 +15,8 @@ mod signed;
 
 use serde_json::{Value, json};
 use signed::Reply;
-use signed::triggers::{A, DOCS, UPSERT, create, ids, keep, message, post, pre, read, replace, running};
+use signed::message;
+use signed::triggers::{A, DOCS, UPSERT, create, ids, keep, post, pre, read, replace, running};
 
 #[tokio::test]
 async fn a_pre_trigger_changes_what_is_written() {

@@ -39,7 +39,3 @@ pub async fn ask(f: &Fixture, sql: &str, headers: &[(&str, &str)]) -> Reply {
 pub async fn rows(f: &Fixture, sql: &str) -> Value {
     ask(f, sql, &[]).await.expect(200).json()["Documents"].clone()
 }
-
-pub fn message(reply: &Reply) -> String {
-    reply.json()["message"].as_str().unwrap().to_owned()
-}

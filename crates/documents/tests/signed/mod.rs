@@ -36,6 +36,11 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
+/// What an error says.
+pub fn message(reply: &Reply) -> String {
+    reply.json()["message"].as_str().unwrap().to_owned()
+}
+
 impl Reply {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)

@@ -51,7 +51,3 @@ pub async fn read(f: &Fixture, id: &str) -> Value {
         .expect(200)
         .json()
 }
-
-pub fn message(reply: &Reply) -> String {
-    reply.json()["message"].as_str().unwrap().to_owned()
-}
