@@ -343,8 +343,9 @@ impl Request<'_> {
     /// What triggers see as the request's body: of a deletion the item, of a replacement the item's own
     /// names as well.
     async fn shown(&self, session: &Session<'_>) -> Result<Option<String>, DocumentsError> {
+        let as_sent = || Some(String::from_utf8_lossy(&self.body).into_owned());
         if !self.write.is_of_one() {
-            return Ok(Some(String::from_utf8_lossy(&self.body).into_owned()));
+            return Ok(as_sent());
         }
         let id = self.call.segment(5);
         let current = session.find(id).await?.ok_or_else(|| not_found(id))?;
@@ -362,7 +363,7 @@ impl Request<'_> {
                 }
                 Ok(Some(body.to_string()))
             }
-            _ => Ok(Some(String::from_utf8_lossy(&self.body).into_owned())),
+            _ => Ok(as_sent()),
         }
     }
 
