@@ -2,7 +2,8 @@
 //! several numbers of concurrent commits, beside what the same database does without it: as many
 //! connections that insert a row of the same size each, a transaction per row, by turns.
 //!
-//! `cargo run --release --package ledger-postgres --example ledger_bench_postgres CONNECTION [SECONDS]`
+//! `cargo run --release --package ledger-postgres --example ledger_bench_postgres CONNECTION [SECONDS]
+//! [CONCURRENT]`
 #![allow(
     clippy::print_stdout,
     clippy::cast_precision_loss,
@@ -61,6 +62,7 @@ async fn main() {
     let mut arguments = std::env::args().skip(1);
     let connection = arguments.next().expect("a connection string");
     let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let only: Option<u64> = arguments.next().and_then(|text| text.parse().ok());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let setup = connect(&connection).await;
     setup.batch_execute(BARE_TABLE).await.expect("a table");
@@ -76,7 +78,10 @@ async fn main() {
     println!(
         "concurrent  commits/s  commits/transaction  p99 ms  inserts/s  their p99 ms  commits vs inserts (each round)"
     );
-    for concurrency in CONCURRENCY {
+    for concurrency in CONCURRENCY
+        .into_iter()
+        .filter(|each| only.is_none_or(|only| only == *each))
+    {
         let sessions = sessions(&connection, concurrency).await;
         let (mut ours, mut bare) = (Measured::default(), Measured::default());
         let (mut transactions, mut ratios) = (0, Vec::new());

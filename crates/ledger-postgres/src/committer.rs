@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ledger::follower::{FOLLOWER_TAG, decode_position};
 use ledger::limits::{GROUP_BYTES_MAX, GROUP_TRANSACTIONS_MAX};
-use ledger::{Committed, KeyRange, KeyWriter, Keyspace, LedgerError, LogEntry, Sequence, Transaction};
+use ledger::{Committed, KeyRange, KeyWriter, Keyspace, LedgerError, Sequence, Transaction};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Row, Statement};
 
@@ -22,11 +22,12 @@ use crate::engine::Shared;
 use crate::error::Failure;
 use crate::group::{self, Decided, Head, Proposal};
 use crate::limits::{
-    OUTAGE_SECONDS_MAX, RETRY_MILLISECONDS_FIRST, RETRY_MILLISECONDS_MAX, TRIM_STEP_ENTRIES,
+    GATHER_YIELDS_MAX, OUTAGE_SECONDS_MAX, RETRY_MILLISECONDS_FIRST, RETRY_MILLISECONDS_MAX,
+    TRIM_STEP_ENTRIES,
 };
 use crate::predicted::{self, Expected, Prediction};
-use crate::record;
 use crate::rows::{Parameter, Rows};
+use crate::{log_rows, record};
 
 /// A commit and who waits for it.
 pub(crate) struct Waiting {
@@ -56,6 +57,8 @@ pub(crate) struct Committer {
     writer: Option<Writer>,
     prediction: Prediction,
     pause: Duration,
+    /// How many were answered last.
+    last_group: usize,
 }
 
 impl Committer {
@@ -66,6 +69,7 @@ impl Committer {
             writer: Some(writer),
             prediction: Prediction::default(),
             pause: Duration::from_millis(RETRY_MILLISECONDS_FIRST),
+            last_group: 0,
         }
     }
 
@@ -76,11 +80,10 @@ impl Committer {
             let mut other = None;
             match request {
                 Request::Commit(first) => {
-                    // Those who were just answered run first, and what they commit next gets into this
-                    // group. Without it half of all callers wait while the other half is written.
-                    tokio::task::yield_now().await;
+                    self.let_callers_run().await;
                     let group;
                     (group, other) = self.gather(first);
+                    self.last_group = group.len();
                     self.commit(group).await;
                 }
                 Request::Trim { through, reply } => {
@@ -96,6 +99,17 @@ impl Committer {
                 Some(request) => Some(request),
                 None => self.inbox.recv().await,
             };
+        }
+    }
+
+    /// Those who were just answered run, and what they commit next gets into this group. Without it
+    /// half of all callers wait while the other half is written.
+    async fn let_callers_run(&self) {
+        for _ in 0..GATHER_YIELDS_MAX {
+            tokio::task::yield_now().await;
+            if self.inbox.len() + 1 >= self.last_group {
+                return;
+            }
         }
     }
 
@@ -407,7 +421,7 @@ async fn send(
     let add: [Parameter<'_>; 3] = [&rows.added.keys, &rows.added.versions, &rows.added.records];
     let put: [Parameter<'_>; 3] = [&rows.put.keys, &rows.put.versions, &rows.put.records];
     let delete: [Parameter<'_>; 1] = [&rows.removed];
-    let append: [Parameter<'_>; 2] = [&rows.numbers, &rows.entries];
+    let append: [Parameter<'_>; 2] = [&rows.head, &rows.entries];
     let moved: [Parameter<'_>; 2] = [&rows.head, &rows.chain];
     let told: [Parameter<'_>; 2] = [&channel, &payload];
     // The server would run a statement for nothing all the same.
@@ -450,14 +464,11 @@ async fn was_written(writer: &Writer, sent: &Decided) -> Result<bool, Failure> {
     };
     let found = writer
         .client
-        .query_opt(&writer.log_record, &[&record::to_column(first.sequence)])
+        .query_opt(&writer.log_row, &[&record::to_column(first.sequence)])
         .await
         .map_err(|error| Failure::of(&error))?;
     let Some(row) = found else { return Ok(false) };
-    let sealed: &[u8] = row.get(0);
-    let entry = record::unseal(&record::log_key(first.sequence), first.sequence, sealed)
-        .ok()
-        .and_then(LogEntry::decode);
+    let entry = log_rows::entry(&row, first.sequence).ok().flatten();
     Ok(entry.is_some_and(|entry| entry.chain == first.chain))
 }
 
@@ -476,14 +487,13 @@ async fn trim_step(writer: &Writer, through: Sequence) -> Result<(Sequence, bool
     }
     let column = record::to_column(step);
     let row = client
-        .query_opt(&writer.log_record, &[&column])
+        .query_opt(&writer.log_row, &[&column])
         .await
-        .map_err(failed)?
+        .map_err(failed)?;
+    let entry = row.map(|row| log_rows::entry(&row, step)).transpose()?;
+    let entry = entry
+        .flatten()
         .ok_or_else(|| LedgerError::Corrupt(format!("log entry {step} is missing")))?;
-    let sealed: &[u8] = row.get(0);
-    let entry = record::unseal(&record::log_key(step), step, sealed)?;
-    let entry = LogEntry::decode(entry)
-        .ok_or_else(|| LedgerError::Corrupt(format!("log entry {step} can't be read")))?;
     client.execute(&writer.trim, &[&column]).await.map_err(failed)?;
     client
         .execute(&writer.move_trimmed, &[&column, &entry.chain.as_slice()])

@@ -19,6 +19,7 @@ use crate::limits::{
     CONNECT_SECONDS_MAX, IDLE_IN_TRANSACTION_MILLISECONDS_MAX, LOCK_MILLISECONDS_MAX, SILENT_SECONDS_MAX,
     STATEMENT_MILLISECONDS_MAX, UNANSWERED_SECONDS_MAX, WRITER_IDLE_MILLISECONDS_MAX,
 };
+use crate::log_rows;
 use crate::predicted;
 use crate::schema;
 use crate::silence::{Listening, Silence};
@@ -231,10 +232,6 @@ fn page(order: &str) -> String {
     )
 }
 
-const LOG_PAGE: &str = "SELECT sequence, record FROM (SELECT sequence, record, sum(octet_length(record)) \
-    OVER (ORDER BY sequence ROWS UNBOUNDED PRECEDING) AS running FROM log WHERE sequence > $1 \
-    ORDER BY sequence LIMIT $2) page WHERE running - octet_length(record) < $3";
-
 impl Reader {
     pub(crate) async fn open(connector: &Connector) -> Result<Self, ConnectError> {
         let client = connector.open().await?;
@@ -245,7 +242,7 @@ impl Reader {
             client.prepare("SELECT key, version, record FROM data WHERE key = ANY($1)"),
             client.prepare(&forward),
             client.prepare(&backward),
-            client.prepare(LOG_PAGE),
+            client.prepare(log_rows::PAGE),
         );
         let (head, get, get_many, forward, backward, log) =
             prepared.map_err(|error| ConnectError::Unreachable(describe(&error)))?;
@@ -269,7 +266,7 @@ pub(crate) struct Writer {
     pub(crate) client: Client,
     pub(crate) lock_head: Statement,
     pub(crate) versions: Statement,
-    pub(crate) log_record: Statement,
+    pub(crate) log_row: Statement,
     pub(crate) predicted: Statement,
     pub(crate) add: Statement,
     pub(crate) put: Statement,
@@ -298,7 +295,7 @@ impl Writer {
         Ok(Self {
             lock_head: prepare("SELECT sequence, chain, trimmed FROM head FOR UPDATE").await?,
             versions: prepare("SELECT key, version FROM data WHERE key = ANY($1)").await?,
-            log_record: prepare("SELECT record FROM log WHERE sequence = $1").await?,
+            log_row: prepare(log_rows::FIND).await?,
             predicted: prepare(predicted::STATEMENT).await?,
             add: prepare(INSERT).await?,
             put: prepare(&format!(
@@ -306,7 +303,7 @@ impl Writer {
             ))
             .await?,
             delete: prepare("DELETE FROM data WHERE key = ANY($1)").await?,
-            append: prepare("INSERT INTO log SELECT * FROM unnest($1::bigint[], $2::bytea[])").await?,
+            append: prepare(log_rows::APPEND).await?,
             move_head: prepare("UPDATE head SET sequence = $1, chain = $2").await?,
             notify: prepare("SELECT pg_notify($1, $2)").await?,
             trim: prepare("DELETE FROM log WHERE sequence <= $1").await?,

@@ -15,7 +15,7 @@ use crate::connection::{Connector, Reader, channel};
 use crate::error::{describe, read_failed};
 use crate::limits::COPY_IDLE_MILLISECONDS_MAX;
 use crate::snapshot::BEGIN;
-use crate::{ConnectError, Options, record, schema};
+use crate::{ConnectError, Options, log_rows, record, schema};
 
 /// The source's standing, while it is copied from here.
 const COPYING: &str = "CREATE TABLE copying (
@@ -56,15 +56,8 @@ async fn log(reader: &Reader, after: Sequence, limit: ScanLimit) -> Result<Vec<L
         .sealed_log(after, limit.entries_max, limit.bytes_max)
         .await?;
     rows.iter()
-        .map(|(sequence, sealed)| entry(*sequence, sealed))
+        .map(|(sequence, sealed)| log_rows::open(*sequence, sealed))
         .collect()
-}
-
-fn entry(sequence: Sequence, sealed: &[u8]) -> Result<LogEntry, LedgerError> {
-    let text = record::unseal(&record::log_key(sequence), sequence, sealed)?;
-    LogEntry::decode(text)
-        .filter(|entry| entry.sequence == sequence)
-        .ok_or_else(|| LedgerError::Corrupt(format!("log entry {sequence} is malformed")))
 }
 
 /// A schema that is copied, in one transaction for as long as that takes.
@@ -185,10 +178,7 @@ impl PostgresCopy {
                 .client
                 .prepare("INSERT INTO data SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])")
                 .boxed(),
-            reader
-                .client
-                .prepare("INSERT INTO log SELECT * FROM unnest($1::bigint[], $2::bytea[])")
-                .boxed(),
+            reader.client.prepare(log_rows::APPEND).boxed(),
         );
         let (put, append) = prepared.map_err(|error| unreachable(&error))?;
         Ok(Self {
@@ -291,22 +281,17 @@ impl CopyTarget for PostgresCopy {
             .map_err(|error| read_failed(&error))?
             .map(|row| Key::from_encoded(row.get::<_, Vec<u8>>(0).into()));
         let last = client
-            .query_opt(
-                "SELECT sequence, record FROM log ORDER BY sequence DESC LIMIT 1",
-                &[],
-            )
+            .query_opt(log_rows::NEWEST, &[])
             .await
             .map_err(|error| read_failed(&error))?;
-        let log = match last {
-            None => self.trimmed,
-            Some(row) => {
-                let last = entry(record::from_column(row.get(0))?, row.get(1))?;
-                LogMark {
-                    sequence: last.sequence,
-                    chain: last.chain,
-                }
-            }
-        };
+        let last = last
+            .map(|row| log_rows::entry(&row, record::from_column(row.get(0))?))
+            .transpose()?
+            .flatten();
+        let log = last.map_or(self.trimmed, |last| LogMark {
+            sequence: last.sequence,
+            chain: last.chain,
+        });
         Ok(Reached { key, log })
     }
 
@@ -332,17 +317,16 @@ impl CopyTarget for PostgresCopy {
     }
 
     async fn put_log(&mut self, entries: &[LogEntry]) -> Result<(), LedgerError> {
-        let numbers: Vec<i64> = entries
-            .iter()
-            .map(|entry| record::to_column(entry.sequence))
-            .collect();
-        let sealed: Vec<Vec<u8>> = entries
-            .iter()
-            .map(|entry| record::seal(&record::log_key(entry.sequence), entry.sequence, &entry.encode()))
-            .collect();
+        let Some(last) = entries.last() else { return Ok(()) };
+        // Their numbers follow from the last one's.
+        if (entries.iter().rev().zip(0..)).any(|(entry, before)| entry.sequence + before != last.sequence) {
+            let cause = format!("log entries before {} are missing", last.sequence);
+            return Err(LedgerError::Corrupt(cause));
+        }
+        let sealed: Vec<Vec<u8>> = entries.iter().map(log_rows::seal).collect();
         self.reader
             .client
-            .execute(&self.append, &[&numbers, &sealed])
+            .execute(&self.append, &[&record::to_column(last.sequence), &sealed])
             .await
             .map_err(|error| read_failed(&error))?;
         Ok(())

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use ledger::limits::COMMIT_QUEUE_MAX;
 use ledger::{
-    Clock, Committed, Health, Ledger, LedgerError, LedgerStats, LogEntry, LogPage, Random, Sequence,
-    Snapshot, Transaction, VerifyReport,
+    Clock, Committed, Health, Ledger, LedgerError, LedgerStats, LogPage, Random, Sequence, Snapshot,
+    Transaction, VerifyReport,
 };
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::committer::{Committer, Request, Waiting};
 use crate::connection::{Connector, Writer};
 use crate::snapshot::Snapshots;
-use crate::{ConnectError, Options, record, schema, verify, watcher};
+use crate::{ConnectError, Options, log_rows, schema, verify, watcher};
 
 /// The ledger in a PostgreSQL database. Any number of processes may have it open.
 pub struct PostgresLedger {
@@ -182,17 +182,11 @@ impl Ledger for PostgresLedger {
         let mut entries = Vec::new();
         let found = snapshot.log(after, entries_max.max(1), bytes_max.max(1)).await?;
         for (expected, (sequence, sealed)) in (after + 1..).zip(found) {
-            let damaged = || {
-                LedgerError::Corrupt(format!(
-                    "log entry {sequence} is damaged, or the one before is missing"
-                ))
-            };
-            let text = record::unseal(&record::log_key(sequence), sequence, &sealed)?;
-            let entry = LogEntry::decode(text).ok_or_else(damaged)?;
-            if sequence != expected || entry.sequence != sequence {
-                return Err(damaged());
+            if sequence != expected {
+                let cause = format!("the log entries before {sequence} are missing");
+                return Err(LedgerError::Corrupt(cause));
             }
-            entries.push(entry);
+            entries.push(log_rows::open(sequence, &sealed)?);
         }
         Ok(LogPage {
             entries,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use ledger::{Committed, Key, LedgerError, LogEntry, Sequence, Transaction, Write};
 
-use crate::record;
+use crate::{log_rows, record};
 
 /// A commit as it is decided.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +36,8 @@ pub(crate) struct Decided {
     pub(crate) first: Option<Head>,
     /// The last write of each key: the commit's number and the sealed value, or a removal.
     pub(crate) writes: BTreeMap<Key, Option<(Sequence, Vec<u8>)>>,
-    /// Sealed log entries.
-    pub(crate) entries: Vec<(Sequence, Vec<u8>)>,
+    /// Sealed log entries, one behind the other; the last one has the head's number.
+    pub(crate) entries: Vec<Vec<u8>>,
 }
 
 /// The keys that a group demands something of, each once, in order.
@@ -110,8 +110,7 @@ pub(crate) fn decide<'a>(
                 }
             }
         }
-        let sealed = record::seal(&record::log_key(sequence), sequence, &entry.encode());
-        decided.entries.push((sequence, sealed));
+        decided.entries.push(log_rows::seal(&entry));
         decided.head = Head {
             sequence,
             chain: entry.chain,

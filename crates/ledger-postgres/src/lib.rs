@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod group;
 pub mod limits;
+mod log_rows;
 mod options;
 mod predicted;
 mod record;

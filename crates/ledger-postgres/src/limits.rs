@@ -41,6 +41,10 @@ pub const RETRY_MILLISECONDS_FIRST: u64 = 50;
 /// Longest pause between two attempts to connect.
 pub const RETRY_MILLISECONDS_MAX: u64 = 1_000;
 
+/// How often other tasks may run before a group is closed that has fewer commits than the one before:
+/// with one time a sixth of 32 callers missed the group (measured), with eight none.
+pub const GATHER_YIELDS_MAX: usize = 8;
+
 /// The head is looked at this often even if nobody tells of a new commit.
 pub const HEAD_POLL_SECONDS: u64 = 2;
 

@@ -37,7 +37,7 @@ pub(crate) const STATEMENT: &str = "
     ), removed AS (
         DELETE FROM data USING moved WHERE key = ANY($15::bytea[])
     ), logged AS (
-        INSERT INTO log SELECT row.* FROM moved, unnest($16::bigint[], $17::bytea[]) AS row
+        INSERT INTO log SELECT $1, $16::bytea[] FROM moved
     )
     SELECT FROM moved";
 
@@ -123,7 +123,7 @@ pub(crate) async fn write(
         .map(|version| version.map(record::to_column))
         .collect();
     let payload = decided.head.sequence.to_string();
-    let parameters: [Parameter<'_>; 17] = [
+    let parameters: [Parameter<'_>; 16] = [
         &rows.head,
         &rows.chain,
         &from,
@@ -139,7 +139,6 @@ pub(crate) async fn write(
         &rows.put.versions,
         &rows.put.records,
         &rows.removed,
-        &rows.numbers,
         &rows.entries,
     ];
     Ok(client.execute(statement, &parameters).await? > 0)

@@ -24,8 +24,7 @@ pub(crate) struct Rows<'a> {
     /// Keys that may be there.
     pub(crate) put: Records<'a>,
     pub(crate) removed: Vec<&'a [u8]>,
-    /// The log's new numbers and entries.
-    pub(crate) numbers: Vec<i64>,
+    /// The log's new entries, which end with number `head`.
     pub(crate) entries: Vec<&'a [u8]>,
     /// Where the log stands then.
     pub(crate) head: i64,
@@ -52,16 +51,7 @@ impl<'a> Rows<'a> {
             added,
             put,
             removed,
-            numbers: decided
-                .entries
-                .iter()
-                .map(|(sequence, _)| record::to_column(*sequence))
-                .collect(),
-            entries: decided
-                .entries
-                .iter()
-                .map(|(_, sealed)| sealed.as_slice())
-                .collect(),
+            entries: decided.entries.iter().map(Vec::as_slice).collect(),
             head: record::to_column(decided.head.sequence),
             chain: decided.head.chain.as_slice(),
         }

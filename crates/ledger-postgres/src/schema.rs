@@ -5,7 +5,7 @@
 //! | `format` | the schema's version |
 //! | `head` | one row: the newest commit's number and chain hash, how far the log was trimmed |
 //! | `data` | key, number of the commit that wrote it, sealed value |
-//! | `log` | number, sealed entry |
+//! | `log` | number of the last commit of a group, the sealed entries of all of it |
 //! | `copying` | only while a ledger is copied into the schema: what `head` will hold |
 //!
 //! Values are kept as they come: they are small or compressed already, and what PostgreSQL would
@@ -20,13 +20,17 @@ use crate::limits::{SCHEMA_NAME_BYTES_MAX, SERVER_VERSION_MIN};
 use crate::{ConnectError, record};
 
 /// The newest version. Each step below leads from the version before to its own.
-pub(crate) const VERSION: i32 = 3;
+pub(crate) const VERSION: i32 = 4;
+
+/// The oldest version whose data is kept.
+const VERSION_KEPT_MIN: i32 = 3;
 
 /// What leads from version n to n+1, at place n.
 ///
-/// Versions 2 and 3 have the same tables. Documents write their index keys in another way since each:
+/// Versions 1 to 3 have the same tables. Documents write their index keys in another way since each:
 /// what an earlier build put there would not be found, so [`prepare`] refuses it unless it is empty.
-const STEPS: [&str; 3] = [
+/// With version 4 a row of the log holds a group's entries; each row of before is a group of one.
+const STEPS: [&str; 4] = [
     "
     CREATE TABLE head (
         one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -50,6 +54,12 @@ const STEPS: [&str; 3] = [
 ",
     "",
     "",
+    "
+    ALTER TABLE log RENAME record TO entries;
+    ALTER TABLE log ALTER COLUMN entries TYPE bytea[] USING ARRAY[entries];
+    ALTER TABLE log ALTER COLUMN entries SET STORAGE EXTERNAL;
+    ALTER TABLE log SET (toast_tuple_target = 8160);
+",
 ];
 
 /// Whether a schema can be called so.
@@ -65,7 +75,10 @@ pub(crate) fn is_name(name: &str) -> bool {
 pub(crate) async fn prepare(client: &Client, schema: &str) -> Result<(), ConnectError> {
     let failed = |error: tokio_postgres::Error| ConnectError::Unreachable(describe(&error));
     check_server(client).await?;
-    let lock = format!("BEGIN; SELECT pg_advisory_xact_lock(hashtext('stabbur schema {schema}'))");
+    // A step that writes a table anew takes as long as it takes.
+    let lock = format!(
+        "BEGIN; SET LOCAL statement_timeout TO 0; SELECT pg_advisory_xact_lock(hashtext('stabbur schema {schema}'))"
+    );
     client.batch_execute(&lock).await.map_err(failed)?;
     let create = format!(
         "CREATE SCHEMA IF NOT EXISTS {schema}; SET LOCAL search_path TO {schema}; \
@@ -84,7 +97,7 @@ pub(crate) async fn prepare(client: &Client, schema: &str) -> Result<(), Connect
             known: VERSION,
         });
     }
-    if (1..VERSION).contains(&found) && has_data(client).await.map_err(failed)? {
+    if (1..VERSION_KEPT_MIN).contains(&found) && has_data(client).await.map_err(failed)? {
         return Err(ConnectError::Unfit(format!(
             "schema {schema} holds a ledger of an earlier, unreleased build (version {found}); name another schema"
         )));

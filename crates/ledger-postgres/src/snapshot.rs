@@ -22,7 +22,7 @@ use tokio_postgres::Row;
 use crate::connection::{Connector, Reader};
 use crate::error::read_failed;
 use crate::limits::SNAPSHOT_QUEUE_MAX;
-use crate::record;
+use crate::{log_rows, record};
 
 /// One state of all tables, for reading.
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -226,9 +226,20 @@ impl Reader {
             )
             .await
             .map_err(|error| read_failed(&error))?;
-        rows.iter()
-            .map(|row| Ok((record::from_column(row.get(0))?, row.get(1))))
-            .collect()
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for row in &rows {
+            for (sequence, sealed) in log_rows::sealed(row)? {
+                if sequence <= after {
+                    continue;
+                }
+                if entries.len() >= entries_max || bytes >= bytes_max {
+                    return Ok(entries);
+                }
+                bytes += sealed.len();
+                entries.push((sequence, sealed));
+            }
+        }
+        Ok(entries)
     }
 
     /// A page of records, each checked.

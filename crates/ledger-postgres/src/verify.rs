@@ -3,10 +3,10 @@
 
 use ledger::limits::{SCAN_PAGE_BYTES_MAX, SCAN_PAGE_ENTRIES_MAX};
 use ledger::scan::rest_behind;
-use ledger::{Direction, Key, KeyRange, LedgerError, LogEntry, ScanLimit, Snapshot as _, VerifyReport};
+use ledger::{Direction, Key, KeyRange, LedgerError, ScanLimit, Snapshot as _, VerifyReport};
 
-use crate::record;
 use crate::snapshot::PostgresSnapshot;
+use crate::{log_rows, record};
 
 /// Walks both tables as they are in `snapshot`.
 pub(crate) async fn verify(
@@ -59,9 +59,16 @@ async fn verify_log(snapshot: &PostgresSnapshot, report: &mut VerifyReport) -> R
         }
     };
     loop {
-        let page = snapshot
+        let page = match snapshot
             .log(position, SCAN_PAGE_ENTRIES_MAX, SCAN_PAGE_BYTES_MAX)
-            .await?;
+            .await
+        {
+            Err(LedgerError::Corrupt(cause)) => {
+                report.fault(cause);
+                break;
+            }
+            page => page?,
+        };
         if page.is_empty() {
             break;
         }
@@ -75,14 +82,11 @@ async fn verify_log(snapshot: &PostgresSnapshot, report: &mut VerifyReport) -> R
                 ));
             }
             position = sequence;
-            let entry = record::unseal(&record::log_key(sequence), sequence, &sealed)
-                .ok()
-                .and_then(LogEntry::decode);
-            let Some(entry) = entry else {
+            let Ok(entry) = log_rows::open(sequence, &sealed) else {
                 report.fault(format!("log entry {sequence} is damaged"));
                 continue;
             };
-            if entry.sequence != sequence || entry.chained(&chain) != entry.chain {
+            if entry.chained(&chain) != entry.chain {
                 report.fault(format!("log entry {sequence} breaks the chain"));
             }
             chain = entry.chain;
