@@ -86,17 +86,122 @@ async fn a_schema_of_another_version_is_refused_unless_nothing_is_lost() {
     let options = Options::new(server.connection());
     open(&options).await.unwrap().close().await.unwrap();
     let format = |version: i32| server.sql(&format!("UPDATE stabbur.format SET version = {version}"));
+    log_as_before_version_4(&server);
     format(1);
     let ledger = open(&options).await.expect("nothing is in it");
-    let mut transaction = Transaction::new();
-    transaction.put(KeyWriter::new(Keyspace::Platform).str("a").finish(), "b");
-    ledger.commit(transaction).await.unwrap();
+    let mut version = None;
+    for _ in 0..3 {
+        version = Some(replace(&ledger, version).await.unwrap());
+    }
     ledger.close().await.unwrap();
     for (version, why) in [(1, "earlier"), (2, "earlier"), (99, "99")] {
         format(version);
         let error = open(&options).await.unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
+    log_as_before_version_4(&server);
+    format(3);
+    let ledger = open(&options).await.expect("what it holds is brought along");
+    replace(&ledger, version).await.unwrap();
+    let page = ledger.log_page(0, 10, usize::MAX).await.unwrap();
+    let numbers: Vec<u64> = page.entries.iter().map(|entry| entry.sequence).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    let report = ledger.verify(&|_| {}).await.unwrap();
+    assert!(report.faults.is_empty() && report.log_entries == 4, "{report:?}");
+}
+
+/// Gives the log's table the form that it had: a row for each entry. Each of its groups was one commit.
+fn log_as_before_version_4(server: &Server) {
+    server.sql(
+        "ALTER TABLE stabbur.log ALTER COLUMN entries TYPE bytea USING entries[1]; \
+         ALTER TABLE stabbur.log RENAME entries TO record; ALTER TABLE stabbur.log RESET (toast_tuple_target)",
+    );
+}
+
+/// Rows of the log hold whole groups; positions in the middle of one are as good as any other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_read_and_trimmed_at_any_entry_of_a_group() {
+    let server = Server::start();
+    let options = Options::new(server.connection());
+    let ledger = Arc::new(open(&options).await.unwrap());
+    let commits = (0..40).map(|number| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move {
+            let mut transaction = Transaction::new();
+            transaction.put(key(&number.to_string()), "value");
+            ledger.commit(transaction).await.unwrap();
+        })
+    });
+    for commit in commits.collect::<Vec<_>>() {
+        commit.await.unwrap();
+    }
+    let rows: u64 = server
+        .sql("SELECT count(*) FROM stabbur.log")
+        .trim()
+        .parse()
+        .unwrap();
+    assert!(rows < 40, "no group had two commits");
+    let read = async |after: u64, entries_max: usize, bytes_max: usize| {
+        let page = ledger.log_page(after, entries_max, bytes_max).await.unwrap();
+        page.entries
+            .iter()
+            .map(|entry| entry.sequence)
+            .collect::<Vec<u64>>()
+    };
+    for after in 0..40 {
+        assert_eq!(
+            read(after, 3, usize::MAX).await,
+            (after + 1..=40).take(3).collect::<Vec<_>>()
+        );
+        assert_eq!(read(after, 3, 1).await, [after + 1]);
+    }
+    assert_eq!(read(0, 1_000, usize::MAX).await.len(), 40);
+    for through in 1..=40 {
+        assert_eq!(ledger.trim_log(through).await.unwrap(), through);
+        assert_eq!(
+            read(through, 1_000, usize::MAX).await,
+            (through + 1..=40).collect::<Vec<_>>()
+        );
+        let before = ledger.log_page(through - 1, 1, usize::MAX).await;
+        assert!(
+            matches!(before, Err(LedgerError::LogTrimmed { .. })),
+            "{before:?}"
+        );
+        let report = ledger.verify(&|_| {}).await.unwrap();
+        assert!(
+            report.faults.is_empty() && report.log_entries == 40 - through,
+            "{report:?}"
+        );
+    }
+    assert_eq!(server.sql("SELECT count(*) FROM stabbur.log").trim(), "0");
+}
+
+/// Damage to a row of the log is found, whichever of its entries it hits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_row_of_the_log_is_found() {
+    let server = Server::start();
+    let options = Options::new(server.connection());
+    let ledger = open(&options).await.unwrap();
+    let mut version = None;
+    for _ in 0..3 {
+        version = Some(replace(&ledger, version).await.unwrap());
+    }
+    for damage in [
+        "UPDATE stabbur.log SET entries = '{}' WHERE sequence = 2",
+        "UPDATE stabbur.log SET entries = entries || entries WHERE sequence = 2",
+        "UPDATE stabbur.log SET entries[1] = set_byte(entries[1], 9, 0) WHERE sequence = 2",
+    ] {
+        server.sql("CREATE TABLE stabbur.kept AS SELECT * FROM stabbur.log");
+        server.sql(damage);
+        let report = ledger.verify(&|_| {}).await.unwrap();
+        assert!(!report.faults.is_empty(), "{damage}");
+        let page = ledger.log_page(0, 10, usize::MAX).await;
+        assert!(matches!(page, Err(LedgerError::Corrupt(_))), "{damage}: {page:?}");
+        server.sql(
+            "TRUNCATE stabbur.log; INSERT INTO stabbur.log SELECT * FROM stabbur.kept; DROP TABLE stabbur.kept",
+        );
+    }
+    assert!(ledger.verify(&|_| {}).await.unwrap().faults.is_empty());
 }
 
 async fn predicted(ledger: &PostgresLedger) -> u64 {

@@ -1,5 +1,6 @@
 //! The binary: command line, configuration, wiring. No logic of the services is here.
 
+mod allocator;
 mod config;
 mod dev;
 mod documents_transfer;
@@ -13,13 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mimalloc::MiMalloc;
 use tracing_subscriber::EnvFilter;
-
-/// A commit's memory is taken by the thread of its request and given back by the committer's,
-/// which the C library's own allocator pays for dearly: it took a fifth of the processor's time.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Keeps what a public digital service stores, behind the protocols its clients already speak.
 #[derive(Debug, Parser)]
@@ -120,6 +115,7 @@ fn main() -> ExitCode {
         // Before there is a thread, a descriptor or a log.
         return scripts::work();
     }
+    allocator::set_up();
     let filter = match EnvFilter::try_new(&arguments.log) {
         Ok(filter) => filter,
         Err(error) => return fail(&anyhow::anyhow!("--log {}: {error}", arguments.log)),
