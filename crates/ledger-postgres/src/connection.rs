@@ -258,7 +258,8 @@ impl Reader {
     }
 }
 
-const INSERT: &str = "INSERT INTO data SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])";
+/// See [`predicted::STATEMENT`] for its form.
+const INSERT: &str = "INSERT INTO data SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::bytea[])";
 
 /// The connection that writes, with its statements.
 #[derive(Debug)]

@@ -176,7 +176,9 @@ impl PostgresCopy {
         let prepared = futures::try_join!(
             reader
                 .client
-                .prepare("INSERT INTO data SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])")
+                .prepare(
+                    "INSERT INTO data SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::bytea[])"
+                )
                 .boxed(),
             reader.client.prepare(log_rows::APPEND).boxed(),
         );

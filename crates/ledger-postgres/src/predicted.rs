@@ -21,6 +21,8 @@ use crate::record;
 use crate::rows::{Parameter, Rows};
 
 /// Nothing is written, and no row returned, unless the head and all the keys are as expected.
+///
+/// Rows are made in the list of what is selected: as a table, `unnest` would copy all of them first.
 pub(crate) const STATEMENT: &str = "
     WITH moved AS (
         UPDATE head SET sequence = $1, chain = $2
@@ -30,9 +32,9 @@ pub(crate) const STATEMENT: &str = "
         )
         RETURNING pg_notify($7, $8)::text
     ), added AS (
-        INSERT INTO data SELECT row.* FROM moved, unnest($9::bytea[], $10::bigint[], $11::bytea[]) AS row
+        INSERT INTO data SELECT unnest($9::bytea[]), unnest($10::bigint[]), unnest($11::bytea[]) FROM moved
     ), put AS (
-        INSERT INTO data SELECT row.* FROM moved, unnest($12::bytea[], $13::bigint[], $14::bytea[]) AS row
+        INSERT INTO data SELECT unnest($12::bytea[]), unnest($13::bigint[]), unnest($14::bytea[]) FROM moved
         ON CONFLICT (key) DO UPDATE SET version = excluded.version, record = excluded.record
     ), removed AS (
         DELETE FROM data USING moved WHERE key = ANY($15::bytea[])
