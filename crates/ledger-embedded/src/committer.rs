@@ -16,7 +16,7 @@ use ledger::{Direction, KeyRange, KeyWriter, Keyspace, LedgerError, ScanLimit, S
 use tokio::sync::oneshot;
 
 use crate::engine::Shared;
-use crate::group::{Group, StoredWrite};
+use crate::group::{Group, StoredWrite, writes_of};
 use crate::journal::ZerosAhead;
 use crate::queue::{Inbox, Request, Waiting};
 use crate::store::{StoreError, View, guard};
@@ -92,11 +92,16 @@ impl Committer {
     /// Takes what waits, up to the limits; also a request of another kind that came between.
     fn gather(&self, first: Waiting) -> (Vec<Waiting>, Option<Request>) {
         let mut bytes = first.transaction.size_bytes();
+        let mut writes = writes_of(&first.transaction);
         let mut group = vec![first];
-        while group.len() < GROUP_TRANSACTIONS_MAX && bytes < GROUP_BYTES_MAX {
+        while group.len() < GROUP_TRANSACTIONS_MAX
+            && bytes < GROUP_BYTES_MAX
+            && writes < limits::GROUP_WRITES_MAX
+        {
             match self.inbox.ready() {
                 Some(Request::Commit(waiting)) => {
                     bytes += waiting.transaction.size_bytes();
+                    writes += writes_of(&waiting.transaction);
                     group.push(waiting);
                 }
                 other => return (group, other),

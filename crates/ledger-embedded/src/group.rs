@@ -19,6 +19,11 @@ pub(crate) type StoredWrite = (UserKey, Option<UserValue>);
 
 const LENGTHS: usize = 256;
 
+/// How many keys a commit writes, its log entry's among them.
+pub(crate) fn writes_of(transaction: &Transaction) -> usize {
+    transaction.writes().len() + transaction.sequenced().len() + 1
+}
+
 /// A group under decision.
 pub(crate) struct Group<'a> {
     store: &'a Store,
@@ -47,10 +52,7 @@ impl<'a> Group<'a> {
         view: &'a View,
         transactions: impl Iterator<Item = &'a Transaction> + Clone,
     ) -> Self {
-        let writes = transactions
-            .clone()
-            .map(|transaction| transaction.writes().len() + transaction.sequenced().len() + 1)
-            .sum();
+        let writes = transactions.clone().map(writes_of).sum();
         let watched: HashSet<&Key> = transactions
             .skip(1)
             .flat_map(Transaction::preconditions)

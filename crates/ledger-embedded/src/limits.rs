@@ -31,8 +31,14 @@ pub const GROUP_DISK_FACTOR: u64 = 3;
 /// Syncs after which the witness is synced, too, so that a power loss leaves one that isn't old.
 pub const WITNESS_SYNCS: u64 = 1_000;
 
+/// Keys after which a group is closed: some 14 creations of ordinary documents, a millisecond of the
+/// committer's. If all callers are in one group, nobody has anything to do while it is written: with
+/// this limit 32 of them leave a tenth less of two processors' time idle (measured; with 400 nothing
+/// changes).
+pub const GROUP_WRITES_MAX: usize = 280;
+
 /// Groups that may be handed over to the syncer and wait for it; then the committer waits.
-pub const UNSYNCED_GROUPS_MAX: usize = 4;
+pub const UNSYNCED_GROUPS_MAX: usize = 16;
 
 /// Zeros written ahead into the newest journal at once.
 pub const JOURNAL_AHEAD_BYTES: usize = 1024 * 1024;
