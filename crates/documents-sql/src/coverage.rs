@@ -16,7 +16,7 @@ const LANGUAGE: [(&str, &str); 12] = [
     ("WHERE, GROUP BY, OFFSET LIMIT, parameters, comments", "yes"),
     (
         "ORDER BY one path, or several with a composite index",
-        "yes; over the protocol an order that the original refuses is refused: an expression (SC2206), several paths without a composite index that fits, a path that the indexing policy excludes",
+        "yes; over the protocol an order that the original refuses is refused: an expression (SC2206), several paths without a composite index that fits, a path that the indexing policy excludes; arrays and objects come behind strings, which the original's composite indexes take for undefined",
     ),
     (
         "ORDER BY VectorDistance, ORDER BY RANK with FullTextScore, VectorDistance, RRF",

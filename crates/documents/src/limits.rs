@@ -96,6 +96,10 @@ pub const RANGE_NUMBERS_MAX: usize = 200_000;
 /// As [`RANGE_NUMBERS_MAX`] when another condition narrows already: more isn't worth the reading.
 pub const RANGE_NUMBERS_BESIDE_MAX: usize = 2_000;
 
+/// Document numbers that a range of a composite index may gather where other indexes could narrow
+/// the query instead, which can be read bit by bit (ours).
+pub const COMPOSITE_RANGE_NUMBERS_MAX: usize = 20_000;
+
 /// Matches of the conditions up to which sorting them beats walking the ORDER BY path's index.
 pub const SORT_MATCHES_MAX: usize = 5_000;
 
@@ -109,6 +113,9 @@ pub const INDEX_ENTRIES_PER_ITEM_MAX: usize = 100_000;
 /// Bytes of an index position that a continuation token carries. JavaScript's client asks for
 /// tokens of at most 1 KiB.
 pub const CONTINUATION_POSITION_BYTES_MAX: usize = 400;
+
+/// Bytes of the longest item number at the end of a key; a position has one, too.
+pub const ITEM_NUMBER_BYTES_MAX: usize = 9;
 
 /// Longest continuation token that is read at all.
 pub const CONTINUATION_BYTES_MAX: usize = 8 * 1024;

@@ -76,7 +76,7 @@ operations! {
     GetDatabase: "GET" "/dbs/{db}" [""] "Get Database", "rest/api/cosmos-db/get-a-database", Yes;
     DeleteDatabase: "DELETE" "/dbs/{db}" [""] "Delete Database", "rest/api/cosmos-db/delete-a-database", Yes;
 
-    CreateCollection: "POST" "/dbs/{db}/colls" [""] "Create Collection", "rest/api/cosmos-db/create-a-collection", Partial("vector, full-text and spatial indexes are kept with the container but not used; composite indexes decide which ORDER BY is served, as in the original, and narrow nothing");
+    CreateCollection: "POST" "/dbs/{db}/colls" [""] "Create Collection", "rest/api/cosmos-db/create-a-collection", Partial("vector, full-text and spatial indexes are kept with the container but not used");
     ListCollections: "GET" "/dbs/{db}/colls" [""] "List Collections", "rest/api/cosmos-db/list-collections", Yes;
     QueryCollections: "POST" "/dbs/{db}/colls" ["x-ms-documentdb-isquery"] "Query Collections", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("in one page");
     GetCollection: "GET" "/dbs/{db}/colls/{coll}" [""] "Get Collection", "rest/api/cosmos-db/get-a-collection", Partial("x-ms-documentdb-populatequotainfo is ignored");

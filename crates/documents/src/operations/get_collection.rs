@@ -15,7 +15,11 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     {
         Answer::new(StatusCode::NOT_MODIFIED, "", 1.0)
     } else {
-        let progress = if container.index_complete { "100" } else { "0" };
+        let progress = if container.all_indexes_complete() {
+            "100"
+        } else {
+            "0"
+        };
         Answer::json(StatusCode::OK, &container.to_resource(), 1.0).with(
             "x-ms-documentdb-collection-index-transformation-progress",
             progress,

@@ -70,6 +70,7 @@ pub(super) fn token_at(position: Option<&Position>, number: u64, rows: u32) -> F
     match position {
         None => FeedToken::ByNumber { number, rows },
         Some(position) => FeedToken::Ordered {
+            composite: position.composite,
             undefined: position.undefined,
             position: position.bytes.clone(),
             entries: position.entries,

@@ -21,13 +21,15 @@ pub(crate) enum FeedToken {
         /// Rows of it already given.
         rows: u32,
     },
-    /// In the index of the ORDER BY path.
+    /// In the index that gives the order.
     Ordered {
+        /// The number of a composite index; `None` is the index of the ORDER BY path.
+        composite: Option<u32>,
         /// Whether the items without the property are being read.
         undefined: bool,
-        /// The index position: an encoded value and number, or the beginning of a value.
+        /// The index position: encoded values and number, or what a group of entries begins with.
         position: Vec<u8>,
-        /// Entries behind the position that are done.
+        /// Items of the group that are done.
         entries: u32,
         /// The item there.
         number: u64,
@@ -38,7 +40,7 @@ pub(crate) enum FeedToken {
     Restart {
         /// Rows already given.
         rows: u64,
-        /// Whether the ORDER BY path's index is read.
+        /// Whether an index gives the order.
         ordered: bool,
     },
     /// Behind this name, in a list of resources.
@@ -57,13 +59,20 @@ impl FeedToken {
                 out.extend_from_slice(&rows.to_be_bytes());
             }
             Self::Ordered {
+                composite,
                 undefined,
                 position,
                 entries,
                 number,
                 rows,
             } => {
-                out.push(2);
+                match composite {
+                    None => out.push(2),
+                    Some(index) => {
+                        out.push(5);
+                        out.extend_from_slice(&index.to_be_bytes());
+                    }
+                }
                 out.push(u8::from(*undefined));
                 out.extend_from_slice(&entries.to_be_bytes());
                 out.extend_from_slice(&number.to_be_bytes());
@@ -143,7 +152,8 @@ impl Reader<'_> {
                 number: self.u64()?,
                 rows: self.u32()?,
             },
-            2 => FeedToken::Ordered {
+            kind @ (2 | 5) => FeedToken::Ordered {
+                composite: if kind == 5 { Some(self.u32()?) } else { None },
                 undefined: self.u8()? != 0,
                 entries: self.u32()?,
                 number: self.u64()?,
@@ -170,8 +180,17 @@ mod tests {
         for token in [
             FeedToken::ByNumber { number: 7, rows: 2 },
             FeedToken::Ordered {
+                composite: None,
                 undefined: true,
                 position: vec![1, 2],
+                entries: 3,
+                number: 4,
+                rows: 5,
+            },
+            FeedToken::Ordered {
+                composite: Some(9),
+                undefined: false,
+                position: Vec::new(),
                 entries: 3,
                 number: 4,
                 rows: 5,

@@ -12,7 +12,9 @@ use documents_sql::{Access, CompareOp, Path, PathStep, Predicate};
 use ledger::Clock;
 use serde_json::{Value, json};
 
+use super::composite::{self, Bound};
 use super::page::Counters;
+use crate::rules::index_columns::IndexColumns;
 use crate::rules::index_terms::path_included;
 use crate::store::Container;
 
@@ -102,39 +104,84 @@ const ENTRIES_BYTES_MAX: usize = 5_900;
 /// Bytes of one condition's text.
 const FILTER_BYTES_MAX: usize = 256;
 
-/// The header `x-ms-cosmos-index-utilization`: the conditions that an index narrowed with, and
-/// those that it could have, were their paths in it; the first ones only, if all are too much for
-/// a header.
+/// The header `x-ms-cosmos-index-utilization`: the conditions that an index narrowed with, those that
+/// it could have, were their paths in it, and the composite indexes that were used or would help; the
+/// first ones only, if all are too much for a header.
 pub(crate) fn index_utilization(container: &Container, access: &Access, counters: &Counters) -> String {
-    let used: HashSet<usize> = counters.conjuncts_used.iter().copied().collect();
     let mut entries = Entries::default();
-    for (at, predicate) in access.conjuncts.iter().enumerate() {
-        let told = leaves(predicate, &mut |path, filter, precise| {
-            if !path_included(&container.policy, path) {
-                entries.add(false, entry(path, filter, precise))
-            } else if used.contains(&at) {
-                entries.add(true, entry(path, filter, precise))
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        if told.is_break() {
-            break;
-        }
-    }
-    if let Some([(path, _)]) = access.order_by.as_deref()
-        && counters.ordered_by_index
-    {
-        let _ = entries.add(true, entry(path, format_args!(""), true));
-    }
-    // No composite index narrows here, so none is used, and none would help.
+    // Broken off, it is told as far as it got.
+    let _ = tell(container, access, counters, &mut entries);
+    let [used, missing, used_composites, missing_composites] = entries.lists;
     let whole = json!({
-        "UtilizedSingleIndexes": entries.utilized,
-        "PotentialSingleIndexes": entries.potential,
-        "UtilizedCompositeIndexes": [],
-        "PotentialCompositeIndexes": [],
+        "UtilizedSingleIndexes": used,
+        "PotentialSingleIndexes": missing,
+        "UtilizedCompositeIndexes": used_composites,
+        "PotentialCompositeIndexes": missing_composites,
     });
     STANDARD.encode(whole.to_string())
+}
+
+fn tell(
+    container: &Container,
+    access: &Access,
+    counters: &Counters,
+    entries: &mut Entries,
+) -> ControlFlow<()> {
+    let used: HashSet<usize> = counters.conjuncts_used.iter().copied().collect();
+    let mut met: HashSet<usize> = HashSet::new();
+    for columns in composites_used(container, counters) {
+        met.extend(Bound::new(columns, access).conjuncts());
+        entries.add(
+            List::UsedComposite,
+            composite_entry(&written_by(container, columns), true),
+        )?;
+    }
+    if let Some([(path, _)]) = access.order_by.as_deref()
+        && counters.ordered_by_path
+    {
+        entries.add(List::Used, entry(path, format_args!(""), true))?;
+    }
+    for (at, predicate) in access.conjuncts.iter().enumerate() {
+        leaves(predicate, &mut |path, filter, precise| {
+            if path_included(&container.policy, path) {
+                if used.contains(&at) {
+                    return entries.add(List::Used, entry(path, filter, precise));
+                }
+            } else if !met.contains(&at) {
+                return entries.add(List::Missing, entry(path, filter, precise));
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    for paths in composite::missing(container, access) {
+        let specs: Vec<String> = paths.iter().map(|path| format!("{} ASC", place(path))).collect();
+        entries.add(List::MissingComposite, composite_entry(&specs, false))?;
+    }
+    ControlFlow::Continue(())
+}
+
+fn composites_used<'c>(
+    container: &'c Container,
+    counters: &'c Counters,
+) -> impl Iterator<Item = &'c IndexColumns> {
+    let places = counters.composites_used.iter();
+    let found = places.filter_map(|at| container.composites.get(*at));
+    found.map(|composite| &composite.columns)
+}
+
+/// Paths and directions as the container's policy names them.
+fn written_by(container: &Container, columns: &IndexColumns) -> Vec<String> {
+    let composite = container.order_rules.composite_of(columns);
+    let columns = composite.into_iter().flatten();
+    let specs = columns.map(|(path, descending)| {
+        let path: Path = path.iter().cloned().map(PathStep::Name).collect();
+        format!("{} {}", place(&path), if *descending { "DESC" } else { "ASC" })
+    });
+    specs.collect()
+}
+
+fn composite_entry(specs: &[String], precise: bool) -> Value {
+    json!({"IndexSpecs": specs, "IndexPreciseSet": precise, "IndexImpactScore": "High"})
 }
 
 fn entry(path: &[PathStep], filter: fmt::Arguments<'_>, precise: bool) -> Value {
@@ -147,23 +194,32 @@ fn entry(path: &[PathStep], filter: fmt::Arguments<'_>, precise: bool) -> Value 
     })
 }
 
+/// What is told of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum List {
+    Used,
+    Missing,
+    UsedComposite,
+    MissingComposite,
+}
+
 /// Entries without repetition, as many as there is room for.
 #[derive(Default)]
 struct Entries {
-    utilized: Vec<Value>,
-    potential: Vec<Value>,
-    /// Of both, as text.
-    seen: HashSet<(bool, String)>,
+    /// In the order of [`List`].
+    lists: [Vec<Value>; 4],
+    /// Of all, as text.
+    seen: HashSet<(List, String)>,
     bytes: usize,
 }
 
 impl Entries {
     /// Breaks when there is no room.
-    fn add(&mut self, utilized: bool, index: Value) -> ControlFlow<()> {
+    fn add(&mut self, list: List, index: Value) -> ControlFlow<()> {
         let text = index.to_string();
         // And a comma.
         let bytes = self.bytes + text.len() + 1;
-        let known = (utilized, text);
+        let known = (list, text);
         if self.seen.contains(&known) {
             return ControlFlow::Continue(());
         }
@@ -172,10 +228,8 @@ impl Entries {
         }
         self.bytes = bytes;
         self.seen.insert(known);
-        if utilized {
-            self.utilized.push(index);
-        } else {
-            self.potential.push(index);
+        if let Some(list) = self.lists.get_mut(list as usize) {
+            list.push(index);
         }
         ControlFlow::Continue(())
     }
@@ -274,12 +328,16 @@ fn written(path: &[PathStep]) -> String {
 
 /// As an indexing policy names it.
 fn spec(path: &[PathStep]) -> String {
+    format!("{}/?", place(path))
+}
+
+fn place(path: &[PathStep]) -> String {
     let steps = path.iter().map(|step| match step {
         PathStep::Name(name) if is_plain(name) => format!("/{name}"),
         PathStep::Name(name) => format!("/{}", json!(name)),
         PathStep::Element => "/[]".to_owned(),
     });
-    format!("{}/?", steps.collect::<String>())
+    steps.collect()
 }
 
 fn is_plain(name: &str) -> bool {

@@ -6,11 +6,13 @@
 //! index are found or not by what the query asks, not by what was chosen.
 
 mod candidates;
+mod composite;
 mod continuation;
 mod cursor;
 mod feed;
 mod intersection;
 pub(crate) mod metrics;
+mod order;
 mod ordered;
 mod page;
 mod plan;

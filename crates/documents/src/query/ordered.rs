@@ -1,22 +1,22 @@
-//! Items in the order of one property, from its index.
+//! Items in the order of an index: of one property, or a composite one.
 //!
-//! Items without the property come first (last when descending); they aren't in the index, so
-//! they are found among all items. Items whose strings were cut in the index are put in order by
+//! Items without the one property come first (last when descending); they aren't in its index, so
+//! they are found among all items. A composite index has them. Items whose values an index tells
+//! apart no more, as strings were cut or structures hashed, are read together and put in order by
 //! their documents.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use documents_sql::{ExecError, Path, PathStep, compare_values};
+use documents_sql::ExecError;
 use ledger::limits::SCAN_PAGE_BYTES_MAX;
-use ledger::{Clock, Direction, Entry, Key, KeyRange, ScanLimit, Snapshot};
+use ledger::{Clock, Direction, Entry, Key, KeyRange, KeyWriter, ScanLimit, Snapshot};
 use serde_json::Value;
 
 use super::page::Counters;
+use super::plan::intersect;
 use crate::error::DocumentsError;
-use crate::limits::{CONTINUATION_POSITION_BYTES_MAX, QUERY_MEMORY_BYTES_MAX};
-use crate::rules::index_terms::PathHash;
-use crate::rules::index_value;
+use crate::limits::QUERY_MEMORY_BYTES_MAX;
+use crate::rules::index_columns::IndexColumns;
 use crate::store::Container;
 use crate::store::item_number::ItemNumber;
 use crate::store::keys;
@@ -25,9 +25,11 @@ use crate::store::records::ItemRecord;
 const BATCH_FIRST: usize = 16;
 const BATCH_MAX: usize = 256;
 
-/// Where an item was found, as a continuation keeps it.
+/// Where an item was found, as a continuation keeps it: what its key has behind the index's prefix, or
+/// what the keys of its group begin with and how many of the group are before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Position {
+    pub(super) composite: Option<u32>,
     pub(super) undefined: bool,
     pub(super) bytes: Vec<u8>,
     pub(super) entries: u32,
@@ -60,35 +62,46 @@ enum Phase {
     Values,
 }
 
+/// The index that is walked, and how far.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// What each key begins with; the columns follow.
+    pub(super) prefix: Key,
+    pub(super) columns: IndexColumns,
+    /// The number of a composite index.
+    pub(super) composite: Option<u32>,
+    /// The keys that matter.
+    pub(super) range: KeyRange,
+    /// Whether items without the property matter, too, and aren't in the index.
+    pub(super) undefined_too: bool,
+}
+
 /// A lazy walk.
 #[derive(Debug)]
 pub(super) struct OrderedSource<'a> {
     container: &'a Container,
-    path: &'a Path,
     prefix: Key,
+    columns: IndexColumns,
+    composite: Option<u32>,
     descending: bool,
     phases: VecDeque<(Phase, KeyRange)>,
     batch: usize,
     buffer: VecDeque<OrderedItem>,
-    /// The long value being walked through, and how many entries of it are done.
-    group: Vec<u8>,
-    group_entries: u32,
-    /// Entries still to be left away after a continuation.
-    skip: u32,
+    /// Entries that were read and whose items weren't.
+    waiting: VecDeque<Entry>,
+    /// Where the last page ended, if that was inside a group.
+    resumed: Option<Position>,
 }
 
 impl<'a> OrderedSource<'a> {
     pub(super) fn new(
         container: &'a Container,
-        path: &'a Path,
+        walk: Walk,
         descending: bool,
-        range: KeyRange,
-        undefined_too: bool,
         resume: Option<&Position>,
     ) -> Self {
-        let prefix = keys::index_term(container.index, &PathHash::of(path).to_bytes());
-        let mut phases = VecDeque::from([(Phase::Values, range)]);
-        if undefined_too {
+        let mut phases = VecDeque::from([(Phase::Values, walk.range)]);
+        if walk.undefined_too {
             let all = (Phase::Undefined, KeyRange::prefix(&keys::items(container.number)));
             if descending {
                 phases.push_back(all);
@@ -98,15 +111,15 @@ impl<'a> OrderedSource<'a> {
         }
         let mut source = Self {
             container,
-            path,
-            prefix,
+            prefix: walk.prefix,
+            columns: walk.columns,
+            composite: walk.composite,
             descending,
             phases,
             batch: BATCH_FIRST,
             buffer: VecDeque::new(),
-            group: Vec::new(),
-            group_entries: 0,
-            skip: 0,
+            waiting: VecDeque::new(),
+            resumed: resume.filter(|position| position.entries > 0).cloned(),
         };
         if let Some(position) = resume {
             source.resume(position);
@@ -123,14 +136,13 @@ impl<'a> OrderedSource<'a> {
         while self.phases.front().is_some_and(|(first, _)| *first != phase) {
             self.phases.pop_front();
         }
-        self.skip = position.entries;
         let descending = self.descending;
         let base = if position.undefined {
             keys::items(self.container.number)
         } else {
             self.prefix.clone()
         };
-        let at = ledger::KeyWriter::after(&base).raw(&position.bytes).finish();
+        let at = KeyWriter::after(&base).raw(&position.bytes).finish();
         if let Some((_, range)) = self.phases.front_mut() {
             if descending {
                 // The place itself is still to come.
@@ -161,11 +173,11 @@ impl<'a> OrderedSource<'a> {
     ) -> Result<Step, DocumentsError> {
         loop {
             if let Some(item) = self.buffer.pop_front() {
-                if self.skip > 0 {
-                    self.skip -= 1;
-                    continue;
-                }
                 return Ok(Step::Item(Box::new(item)));
+            }
+            if !self.waiting.is_empty() {
+                self.read_waiting(snapshot, counters).await?;
+                continue;
             }
             let Some((phase, range)) = self.phases.pop_front() else {
                 return Ok(Step::End);
@@ -181,7 +193,7 @@ impl<'a> OrderedSource<'a> {
             if let Some(rest) = rest {
                 self.phases.push_front((phase, rest));
             }
-            if self.buffer.is_empty() {
+            if self.buffer.is_empty() && self.waiting.is_empty() {
                 // Long stretches without a match must not hold up others, nor the page.
                 tokio::task::yield_now().await;
                 if phase == Phase::Undefined && counters.is_over_time(clock) {
@@ -203,6 +215,7 @@ impl<'a> OrderedSource<'a> {
         });
         match boundary {
             Some((_, number)) => Step::Pause(Position {
+                composite: None,
                 undefined: true,
                 bytes: number.to_be_bytes().to_vec(),
                 entries: 0,
@@ -232,8 +245,9 @@ impl<'a> OrderedSource<'a> {
             let record = ItemRecord::decode(&entry.versioned.value)?;
             counters.loaded(record.text.len());
             let document = record.parse()?;
-            if value_at(self.path, &document).is_none() {
+            if self.columns.lacks_first(&document) {
                 let position = Position {
+                    composite: None,
                     undefined: true,
                     bytes: number.to_be_bytes().to_vec(),
                     entries: 0,
@@ -257,48 +271,54 @@ impl<'a> OrderedSource<'a> {
     ) -> Result<Option<KeyRange>, DocumentsError> {
         let page = snapshot.scan_page(range, self.direction(), self.limit()).await?;
         counters.index_keys += page.entries.len() as u64;
-        let cut = page
-            .entries
-            .iter()
-            .position(|entry| self.value_of(entry).is_some_and(index_value::is_cut));
-        let Some(cut) = cut else {
-            let items = self.fetch(snapshot, page.entries, counters).await?;
-            self.buffer.extend(items.into_iter().flatten());
-            return Ok(page.rest);
-        };
-        let mut entries = page.entries;
-        let behind = entries.split_off(cut);
-        let items = self.fetch(snapshot, entries, counters).await?;
-        self.buffer.extend(items.into_iter().flatten());
-        let value = behind
-            .first()
-            .and_then(|entry| self.value_of(entry))
-            .unwrap_or_default()
-            .to_vec();
-        let group = KeyRange::prefix(&ledger::KeyWriter::after(&self.prefix).raw(&value).finish());
-        self.read_cut_group(snapshot, &group, counters).await?;
-        let rest = if self.descending {
-            KeyRange {
-                start: range.start.clone(),
-                end: Some(group.start),
-            }
-        } else {
-            KeyRange {
-                start: group.end.unwrap_or(group.start),
-                end: range.end.clone(),
-            }
-        };
-        Ok((!rest.is_empty()).then_some(rest))
+        self.waiting.extend(page.entries);
+        Ok(page.rest)
     }
 
-    /// Reads every item that shares a cut string, and puts them in order.
-    async fn read_cut_group(
+    /// Reads the items of entries that wait: those whose places are sure, or the first one's group.
+    async fn read_waiting(
         &mut self,
         snapshot: &dyn Snapshot,
+        counters: &mut Counters,
+    ) -> Result<(), DocumentsError> {
+        let mut waiting = self.waiting.iter();
+        let sure = waiting.position(|entry| self.group_of(entry).is_some());
+        let sure = sure.unwrap_or(self.waiting.len());
+        if sure > 0 {
+            let entries: Vec<Entry> = self.waiting.drain(..sure).collect();
+            let items = self.fetch(snapshot, entries, counters).await?;
+            self.buffer.extend(items);
+            return Ok(());
+        }
+        let shared = self.waiting.front().and_then(|entry| self.group_of(entry));
+        let shared = shared.unwrap_or_default().to_vec();
+        let group = KeyRange::prefix(&KeyWriter::after(&self.prefix).raw(&shared).finish());
+        self.read_group(snapshot, &shared, &group, counters).await?;
+        self.waiting.retain(|entry| !group.contains(&entry.key));
+        // It may go on behind what was read of the index.
+        if let Some((Phase::Values, rest)) = self.phases.front_mut() {
+            let behind = if self.descending {
+                KeyRange::between(rest.start.clone(), group.start)
+            } else {
+                KeyRange {
+                    start: group.end.unwrap_or(group.start),
+                    end: None,
+                }
+            };
+            *rest = intersect(rest, &behind);
+        }
+        Ok(())
+    }
+
+    /// Reads every item whose entry begins with `shared`, and puts them in order.
+    async fn read_group(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        shared: &[u8],
         group: &KeyRange,
         counters: &mut Counters,
     ) -> Result<(), DocumentsError> {
-        let mut found = Vec::new();
+        let mut found: Vec<OrderedItem> = Vec::new();
         let mut rest = Some(group.clone());
         let mut bytes = 0;
         while let Some(range) = rest.take() {
@@ -306,12 +326,7 @@ impl<'a> OrderedSource<'a> {
                 .scan_page(&range, Direction::Forward, self.limit())
                 .await?;
             counters.index_keys += page.entries.len() as u64;
-            for item in self
-                .fetch(snapshot, page.entries, counters)
-                .await?
-                .into_iter()
-                .flatten()
-            {
+            for item in self.fetch(snapshot, page.entries, counters).await? {
                 bytes += item.record.text.len();
                 found.push(item);
             }
@@ -323,96 +338,75 @@ impl<'a> OrderedSource<'a> {
             }
             rest = page.rest;
         }
-        let path = self.path;
-        let order = |a: &OrderedItem, b: &OrderedItem| -> Ordering {
-            compare_values(value_at(path, &a.document), value_at(path, &b.document))
-                .then_with(|| a.number.cmp(&b.number))
-        };
-        found.sort_by(order);
+        found.sort_by(|a, b| {
+            let order = self.columns.compare(&a.document, &b.document);
+            order.then_with(|| a.number.cmp(&b.number))
+        });
         if self.descending {
             found.reverse();
         }
-        // The positions were counted in the order of keys.
-        let start = found.iter().map(|item| item.position.entries).min().unwrap_or(0);
-        for (done, mut item) in found.into_iter().enumerate() {
-            item.position.entries = start.saturating_add(u32::try_from(done).unwrap_or(u32::MAX));
+        let resumed = self
+            .resumed
+            .take_if(|position| position.bytes.starts_with(shared));
+        let done = resumed.map_or(0, |position| position.entries);
+        for (at, mut item) in (0u32..).zip(found) {
+            if at < done {
+                continue;
+            }
+            item.position = Position {
+                bytes: shared.to_vec(),
+                entries: at,
+                ..item.position
+            };
             self.buffer.push_back(item);
         }
         Ok(())
     }
 
-    fn value_of<'e>(&self, entry: &'e Entry) -> Option<&'e [u8]> {
-        let suffix = entry.key.as_bytes().strip_prefix(self.prefix.as_bytes())?;
-        ItemNumber::split_last(suffix).map(|(value, _)| value)
+    /// What an entry has between the index's prefix and the item's number.
+    fn term_of<'e>(&self, entry: &'e Entry) -> Option<(&'e [u8], u64)> {
+        ItemNumber::split_last(entry.key.as_bytes().strip_prefix(self.prefix.as_bytes())?)
     }
 
-    /// Reads the items of index entries; `None` in the place of an entry that fits no item.
+    /// What the entries begin with that an entry has to be read with; `None` if its own place is sure.
+    fn group_of<'e>(&self, entry: &'e Entry) -> Option<&'e [u8]> {
+        self.columns.inexact_prefix(self.term_of(entry)?.0)
+    }
+
+    /// Reads the items of index entries.
     async fn fetch(
-        &mut self,
+        &self,
         snapshot: &dyn Snapshot,
         entries: Vec<Entry>,
         counters: &mut Counters,
-    ) -> Result<Vec<Option<OrderedItem>>, DocumentsError> {
-        let numbers: Vec<u64> = entries
+    ) -> Result<Vec<OrderedItem>, DocumentsError> {
+        let terms: Vec<(&[u8], u64)> = entries.iter().filter_map(|entry| self.term_of(entry)).collect();
+        let item_keys: Vec<_> = terms
             .iter()
-            .filter_map(|entry| keys::ending_number(&entry.key))
-            .collect();
-        let item_keys: Vec<_> = numbers
-            .iter()
-            .map(|number| keys::item(self.container.number, *number))
+            .map(|(_, number)| keys::item(self.container.number, *number))
             .collect();
         let found = snapshot.get_many(&item_keys).await?;
-        let mut items = Vec::with_capacity(numbers.len());
-        for ((entry, number), found) in entries.iter().zip(numbers).zip(found) {
-            let Some(value) = self.value_of(entry) else {
-                continue;
-            };
-            let position = self.position(value, number);
+        let mut items = Vec::with_capacity(terms.len());
+        for ((term, number), found) in terms.into_iter().zip(found) {
             let Some(found) = found else { continue };
             let record = ItemRecord::decode(&found.value)?;
             counters.loaded(record.text.len());
             let document = record.parse()?;
-            // Another path with the same hash, or an entry that verify would report.
-            let fits =
-                value_at(self.path, &document).is_some_and(|found| index_value::encode(found) == value);
-            items.push(fits.then_some(OrderedItem {
-                number,
-                record,
-                document,
-                position,
-            }));
+            // Else it is another path with the same hash, or an entry that verify would report.
+            if self.columns.term(&document, record.ts) == term {
+                items.push(OrderedItem {
+                    number,
+                    record,
+                    document,
+                    position: Position {
+                        composite: self.composite,
+                        undefined: false,
+                        bytes: [term, ItemNumber::new(number).as_bytes()].concat(),
+                        entries: 0,
+                    },
+                });
+            }
         }
         Ok(items)
     }
-
-    /// A short value's position is its key; a long one's is its beginning and a count.
-    fn position(&mut self, value: &[u8], number: u64) -> Position {
-        if value.len() <= CONTINUATION_POSITION_BYTES_MAX {
-            let bytes = [value, ItemNumber::new(number).as_bytes()].concat();
-            return Position {
-                undefined: false,
-                bytes,
-                entries: 0,
-            };
-        }
-        let beginning = value.get(..CONTINUATION_POSITION_BYTES_MAX).unwrap_or(value);
-        if self.group == beginning {
-            self.group_entries = self.group_entries.saturating_add(1);
-        } else {
-            self.group = beginning.to_vec();
-            self.group_entries = 0;
-        }
-        Position {
-            undefined: false,
-            bytes: self.group.clone(),
-            entries: self.group_entries,
-        }
-    }
-}
-
-fn value_at<'d>(path: &[PathStep], document: &'d Value) -> Option<&'d Value> {
-    path.iter().try_fold(document, |value, step| match step {
-        PathStep::Name(name) => value.get(name),
-        PathStep::Element => None,
-    })
 }

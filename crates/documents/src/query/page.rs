@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::candidates::{Next, Source, token_at};
 use super::continuation::FeedToken;
 use super::cursor::Numbers;
-use super::intersection::Intersection;
 use super::metrics::Timings;
-use super::ordered::{OrderedSource, Position};
-use super::plan::{Narrowing, Scope, finds_unindexed, index_order, narrowing, order_range};
+use super::order::IndexOrder;
+use super::ordered::Position;
+use super::plan::{Condition, Narrowing, Scope, finds_unindexed, narrowing};
 use super::pushing::Pushing;
 use super::rows::Rows;
 use super::source::NumberSource;
@@ -22,8 +22,8 @@ use super::with_functions::PageFunctions;
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{
-    BLOCKING_QUERY_SECONDS_MAX, PAGE_MILLISECONDS_MAX, QUERY_MEMORY_BYTES_MAX, RANGE_NUMBERS_BESIDE_MAX,
-    RANGE_NUMBERS_MAX, SORT_MATCHES_MAX,
+    BLOCKING_QUERY_SECONDS_MAX, COMPOSITE_RANGE_NUMBERS_MAX, PAGE_MILLISECONDS_MAX, QUERY_MEMORY_BYTES_MAX,
+    RANGE_NUMBERS_BESIDE_MAX, RANGE_NUMBERS_MAX,
 };
 use crate::scripting::Seat;
 use crate::store::Container;
@@ -54,8 +54,10 @@ pub(crate) struct Counters {
     pub(crate) items_matched: u64,
     /// The conjuncts of the query's access that an index narrowed with.
     pub(crate) conjuncts_used: Vec<usize>,
+    /// The composite indexes, by their places in the container's, that narrowed or gave the order.
+    pub(crate) composites_used: Vec<usize>,
     /// Whether the index of the ORDER BY path gave the order.
-    pub(crate) ordered_by_index: bool,
+    pub(crate) ordered_by_path: bool,
     /// Calls and loops of user-defined functions.
     pub(crate) function_steps: u64,
     pub(super) timings: Timings,
@@ -169,20 +171,22 @@ impl Documents {
         counters.timings = timings;
         let narrowing = narrowing(container, &request.scope, access);
 
-        let conditions = open_conditions(snapshot, &narrowing, &mut counters).await?;
-        let index_order = index_order(container, access);
         let finds_unindexed = finds_unindexed(container, access);
-        let ordered = match (&token, index_order) {
-            (_, None) => false,
-            (Some(FeedToken::Ordered { .. } | FeedToken::Restart { ordered: true, .. }), Some(_)) => true,
-            (Some(_), Some(_)) => false,
-            (None, Some((path, _))) => {
-                !narrowing.nothing
-                    && self
-                        .prefers_index_order(snapshot, container, &narrowing, path, &mut counters)
-                        .await?
+        let index_order = match (IndexOrder::choose(container, access, token.as_ref()), &token) {
+            (Some(order), Some(FeedToken::Ordered { .. } | FeedToken::Restart { ordered: true, .. })) => {
+                Some(order)
             }
+            (Some(order), None)
+                if !narrowing.nothing
+                    && self
+                        .prefers_index_order(snapshot, container, &narrowing, &order, &mut counters)
+                        .await? =>
+            {
+                Some(order)
+            }
+            _ => None,
         };
+        let ordered = index_order.is_some();
         // TOP, OFFSET and DISTINCT count from the first row on, so a later page starts over.
         let counted = query.distinct || query.top.is_some() || query.offset_limit.is_some();
         let resumable = !counted && (access.streaming || ordered);
@@ -194,6 +198,7 @@ impl Documents {
                 (skip, resume_number, resume_from) = (u64::from(rows), Some(number), number);
             }
             Some(FeedToken::Ordered {
+                composite,
                 undefined,
                 position,
                 entries,
@@ -202,6 +207,7 @@ impl Documents {
             }) if resumable && ordered => {
                 (skip, resume_number) = (u64::from(rows), Some(number));
                 resume_position = Some(Position {
+                    composite,
                     undefined,
                     bytes: position,
                     entries,
@@ -215,35 +221,24 @@ impl Documents {
             }
         }
 
+        let walk = index_order.as_ref().and_then(|order| {
+            order.note(&narrowing, &mut counters);
+            order.source(container, access, &narrowing, resume_position.as_ref())
+        });
+        let mut source = match walk {
+            Some(walk) => Source::Ordered(walk),
+            None if narrowing.nothing || access.without_documents => {
+                Source::ByNumber(NumberSource::empty(container))
+            }
+            None => {
+                let conditions = open_conditions(snapshot, &narrowing, &mut counters).await?;
+                Source::ByNumber(NumberSource::new(container, conditions, resume_from))
+            }
+        };
         counters.timings.plan = counters
             .timings
             .since(begun)
             .saturating_sub(counters.timings.index);
-        if let Some((path, _)) = index_order.filter(|_| ordered) {
-            let on_path = narrowing.conditions.iter();
-            counters.conjuncts_used = on_path
-                .filter(|condition| condition.path.as_ref() == Some(path))
-                .flat_map(|condition| condition.conjuncts.iter().copied())
-                .collect();
-            counters.ordered_by_index = true;
-        }
-        let mut source = match index_order.filter(|_| ordered) {
-            Some((path, descending)) => {
-                let (range, undefined_too) = order_range(container, path, &narrowing);
-                Source::Ordered(OrderedSource::new(
-                    container,
-                    path,
-                    descending,
-                    range,
-                    undefined_too,
-                    resume_position.as_ref(),
-                ))
-            }
-            None if narrowing.nothing || access.without_documents => {
-                Source::ByNumber(NumberSource::empty(container))
-            }
-            None => Source::ByNumber(NumberSource::new(container, conditions, resume_from)),
-        };
 
         let now = self.clock.now();
         let context = EvalContext {
@@ -425,41 +420,9 @@ impl Documents {
         page.counters.timings.write += page.counters.timings.since(begun);
         Ok(page)
     }
-
-    /// Whether walking the ORDER BY path's index beats sorting what the conditions leave: when
-    /// there are no conditions beside those on the path itself, or when they leave much.
-    async fn prefers_index_order(
-        &self,
-        snapshot: &dyn Snapshot,
-        container: &Container,
-        narrowing: &Narrowing,
-        path: &documents_sql::Path,
-        counters: &mut Counters,
-    ) -> Result<bool, DocumentsError> {
-        let beside = narrowing
-            .conditions
-            .iter()
-            .any(|condition| condition.path.as_ref() != Some(path));
-        let exact = narrowing.conditions.iter().any(|condition| condition.by_number);
-        if !beside && !exact {
-            return Ok(true);
-        }
-        let conditions = open_conditions(snapshot, narrowing, counters).await?;
-        if conditions.is_empty() {
-            return Ok(true);
-        }
-        let matches = Intersection::new(conditions, 0)
-            .next(snapshot, SORT_MATCHES_MAX + 1, &mut counters.index_keys)
-            .await?;
-        let many = matches.len() > SORT_MATCHES_MAX;
-        if many {
-            tracing::debug!(container = container.id, "many matches, so the index orders them");
-        }
-        Ok(many)
-    }
 }
 
-/// Opens the conditions, exact ones first. Ranges that cover too much are left away: the whole
+/// Opens the conditions, those of composite indexes first, then exact ones. Ranges that cover too much are left away: the whole
 /// query is checked on every document anyway.
 pub(super) async fn open_conditions(
     snapshot: &dyn Snapshot,
@@ -469,28 +432,69 @@ pub(super) async fn open_conditions(
     if narrowing.nothing {
         return Ok(Vec::new());
     }
-    let mut opened = Vec::new();
+    let (composites, others): (Vec<_>, Vec<_>) = narrowing
+        .conditions
+        .iter()
+        .partition(|condition| condition.composite.is_some());
+    let mut opening = Opening {
+        snapshot,
+        counters,
+        opened: Vec::new(),
+        covered: Vec::new(),
+    };
+    for condition in &composites {
+        opening.open(condition, COMPOSITE_RANGE_NUMBERS_MAX).await?;
+    }
     for by_number in [true, false] {
-        for condition in narrowing
-            .conditions
-            .iter()
-            .filter(|condition| condition.by_number == by_number)
-        {
-            let gathered_max = if opened.is_empty() {
-                RANGE_NUMBERS_MAX
-            } else {
-                RANGE_NUMBERS_BESIDE_MAX
-            };
-            let begun = counters.timings.now();
-            let numbers = Numbers::open(snapshot, condition, gathered_max, &mut counters.index_keys);
-            if let Some(numbers) = numbers.await? {
-                opened.push(numbers);
-                counters.conjuncts_used.extend(&condition.conjuncts);
+        // What no single value narrows, a composite index may do with more.
+        if !by_number && opening.opened.is_empty() {
+            for condition in &composites {
+                opening.open(condition, RANGE_NUMBERS_MAX).await?;
             }
-            counters.timings.index += counters.timings.since(begun);
+        }
+        for condition in others.iter().filter(|condition| condition.by_number == by_number) {
+            if opening.opened.is_empty() {
+                opening.open(condition, RANGE_NUMBERS_MAX).await?;
+            } else {
+                opening.open(condition, RANGE_NUMBERS_BESIDE_MAX).await?;
+            }
         }
     }
-    Ok(opened)
+    Ok(opening.opened)
+}
+
+/// Conditions that are being opened.
+struct Opening<'a> {
+    snapshot: &'a dyn Snapshot,
+    counters: &'a mut Counters,
+    opened: Vec<Numbers>,
+    /// The conjuncts that a composite index narrows with.
+    covered: Vec<usize>,
+}
+
+impl Opening<'_> {
+    /// Opens a condition, unless its range is too large or a composite index meets it already.
+    async fn open(&mut self, condition: &Condition, gathered_max: usize) -> Result<(), DocumentsError> {
+        let mut conjuncts = condition.conjuncts.iter();
+        if !condition.conjuncts.is_empty() && conjuncts.all(|at| self.covered.contains(at)) {
+            return Ok(());
+        }
+        let begun = self.counters.timings.now();
+        let read = &mut self.counters.index_keys;
+        let numbers = Numbers::open(self.snapshot, condition, gathered_max, read).await?;
+        if let Some(numbers) = numbers {
+            self.opened.push(numbers);
+            match condition.composite {
+                Some(at) => {
+                    self.counters.composites_used.push(at);
+                    self.covered.extend(&condition.conjuncts);
+                }
+                None => self.counters.conjuncts_used.extend(&condition.conjuncts),
+            }
+        }
+        self.counters.timings.index += self.counters.timings.since(begun);
+        Ok(())
+    }
 }
 
 /// The properties that must be read of each document; `None` means all.

@@ -4,6 +4,7 @@ use documents_sql::{Access, CompareOp, Path, PathStep, Predicate};
 use ledger::{Key, KeyRange};
 use serde_json::Value;
 
+use super::composite;
 use crate::error::DocumentsError;
 use crate::rules::index_terms::{PathHash, path_included};
 use crate::rules::index_value;
@@ -89,6 +90,8 @@ pub(super) struct Condition {
     pub(super) path: Option<Path>,
     /// Which of the query's conjuncts it is made of.
     pub(super) conjuncts: Vec<usize>,
+    /// The place of the composite index that it is of, among the container's.
+    pub(super) composite: Option<usize>,
 }
 
 impl Condition {
@@ -98,6 +101,7 @@ impl Condition {
             by_number: true,
             path: None,
             conjuncts: Vec::new(),
+            composite: None,
         }
     }
 
@@ -107,6 +111,7 @@ impl Condition {
             by_number: false,
             path: None,
             conjuncts: Vec::new(),
+            composite: None,
         }
     }
 }
@@ -130,6 +135,7 @@ pub(super) fn narrowing(container: &Container, scope: &Scope, access: &Access) -
             }
         }
     }
+    conditions.extend(composite::conditions(container, access));
     let nothing = conditions
         .iter()
         .any(|condition| condition.ranges.iter().all(KeyRange::is_empty));
@@ -147,7 +153,7 @@ pub(super) fn finds_unindexed(container: &Container, access: &Access) -> bool {
         .any(|predicate| !speaks_of(predicate, &by_id) && condition(container, predicate).is_some());
     let ordered = access.order_by.iter().flatten();
     let mut ordered = ordered.filter(|(path, _)| path_included(&container.policy, path) && !by_id(path));
-    !served && ordered.next().is_none()
+    !served && ordered.next().is_none() && !composite::could_serve(container, access)
 }
 
 fn speaks_of(predicate: &Predicate, which: &impl Fn(&Path) -> bool) -> bool {
@@ -202,6 +208,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 by_number: *op == CompareOp::Equal,
                 path: scalar_path(path),
                 conjuncts: Vec::new(),
+                composite: None,
             })
         }
         Predicate::In { path, values } => {
@@ -218,6 +225,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 by_number: true,
                 path: None,
                 conjuncts: Vec::new(),
+                composite: None,
             })
         }
         Predicate::StartsWith { path, prefix } => {
@@ -227,6 +235,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 by_number: false,
                 path: scalar_path(path),
                 conjuncts: Vec::new(),
+                composite: None,
             })
         }
         Predicate::Defined { path } => {
@@ -236,6 +245,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 by_number: false,
                 path: scalar_path(path),
                 conjuncts: Vec::new(),
+                composite: None,
             })
         }
         Predicate::ArrayContains { path, value } => {
@@ -247,6 +257,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 by_number: true,
                 path: None,
                 conjuncts: Vec::new(),
+                composite: None,
             })
         }
         Predicate::Or(branches) => {
@@ -267,6 +278,7 @@ fn condition(container: &Container, predicate: &Predicate) -> Option<Condition> 
                 by_number,
                 path: None,
                 conjuncts: Vec::new(),
+                composite: None,
             })
         }
     }
@@ -305,8 +317,8 @@ fn compare_range(container: &Container, path: &[PathStep], op: CompareOp, value:
     })
 }
 
-/// The ORDER BY path that the index could serve, and whether it goes down.
-pub(super) fn index_order<'a>(container: &Container, access: &'a Access) -> Option<(&'a Path, bool)> {
+/// The ORDER BY path that the index of single paths could serve, and whether it goes down.
+pub(super) fn index_order_path<'a>(container: &Container, access: &'a Access) -> Option<(&'a Path, bool)> {
     match access.order_by.as_deref() {
         Some([(path, descending)])
             if container.index_complete

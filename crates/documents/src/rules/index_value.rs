@@ -10,13 +10,15 @@
 //! | array, object | `50`, `60`, the first half of the structural hash (8) |
 //!
 //! Short because keys of at most 20 bytes are cheap to write. No encoding is another one's prefix.
-//! Undefined has no entry. Nothing is decoded: an entry leads to its document, where the value is
-//! read again.
+//! Undefined has no entry, but for composite indexes, where it is `05`. Nothing is decoded: an entry
+//! leads to its document, where the value is read again.
 
 use serde_json::{Number, Value};
 
 use crate::limits::INDEX_STRING_BYTES_MAX;
 
+/// What stands for a missing value where others follow.
+pub const UNDEFINED: u8 = 0x05;
 const NULL: u8 = 0x10;
 const FALSE: u8 = 0x20;
 const TRUE: u8 = 0x21;
@@ -34,6 +36,11 @@ const INEXACT_FROM: f64 = 9_007_199_254_740_992.0;
 
 /// Appends a value's encoding.
 pub fn write(out: &mut Vec<u8>, value: &Value) {
+    write_within(out, value, INDEX_STRING_BYTES_MAX);
+}
+
+/// As [`write`], with strings cut at `string_bytes_max`.
+pub fn write_within(out: &mut Vec<u8>, value: &Value, string_bytes_max: usize) {
     match value {
         Value::Null => out.push(NULL),
         Value::Bool(false) => out.push(FALSE),
@@ -44,7 +51,7 @@ pub fn write(out: &mut Vec<u8>, value: &Value) {
         }
         Value::String(text) => {
             out.push(STRING);
-            let end: &[u8] = if write_text(out, text) {
+            let end: &[u8] = if write_text(out, text, string_bytes_max) {
                 &CUT_END
             } else {
                 &STRING_END
@@ -79,10 +86,19 @@ pub fn encode(value: &Value) -> Vec<u8> {
 /// gives the cut, so more may be found than asked for.
 #[must_use]
 pub fn encode_string_prefix(prefix: &str) -> Vec<u8> {
-    let mut out = vec![STRING];
-    write_text(&mut out, prefix);
+    let mut out = Vec::with_capacity(16);
+    write_string_prefix(&mut out, prefix, INDEX_STRING_BYTES_MAX);
     out
 }
+
+/// As [`encode_string_prefix`], behind what is there, for strings cut at `string_bytes_max`.
+pub fn write_string_prefix(out: &mut Vec<u8>, prefix: &str, string_bytes_max: usize) {
+    out.push(STRING);
+    write_text(out, prefix, string_bytes_max);
+}
+
+/// The first byte of all values, undefined left aside, and the first byte behind them.
+pub const DEFINED_BOUNDS: (u8, u8) = (NULL, OBJECT + 1);
 
 /// The first byte of all values of the type that `value` has, and the first byte behind them.
 #[must_use]
@@ -104,9 +120,52 @@ pub fn is_cut(encoded: &[u8]) -> bool {
     encoded.first() == Some(&STRING) && encoded.ends_with(&CUT_END)
 }
 
-fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
+/// How far the encoding that `bytes` begin with goes, and whether values that share it are equal: not
+/// so of cut strings, arrays and objects. `None` if no encoding begins there.
+pub fn extent(mut bytes: impl Iterator<Item = u8>) -> Option<(usize, bool)> {
+    match bytes.next()? {
+        UNDEFINED | NULL | FALSE | TRUE => Some((1, true)),
+        NUMBER => {
+            let mut ordered = [0; 8];
+            for to in &mut ordered {
+                *to = bytes.next()?;
+            }
+            let ordered = u64::from_be_bytes(ordered);
+            let bits = if ordered >> 63 == 1 {
+                ordered & !(1 << 63)
+            } else {
+                !ordered
+            };
+            if f64::from_bits(bits).abs() < INEXACT_FROM {
+                return Some((9, true));
+            }
+            bytes.nth(1)?;
+            Some((11, true))
+        }
+        STRING => {
+            let mut length = 1;
+            loop {
+                length += 1;
+                match bytes.next()? {
+                    0 => return Some((length, true)),
+                    1 => {
+                        length += 1;
+                        if bytes.next()? == 1 {
+                            return Some((length, false));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        ARRAY | OBJECT => bytes.nth(7).map(|_| (9, false)),
+        _ => None,
+    }
+}
+
+fn write_text(out: &mut Vec<u8>, text: &str, bytes_max: usize) -> bool {
     // An escape takes two bytes and must not be cut in two.
-    let cut_at = out.len() + INDEX_STRING_BYTES_MAX - 1;
+    let cut_at = out.len() + bytes_max.saturating_sub(1);
     let mut rest = text.as_bytes();
     loop {
         // What needs no change is copied at once, as far as there is room.
@@ -200,7 +259,7 @@ mod tests {
                 .map(|(piece, length)| format!("{piece}{}", "x".repeat(length * (INDEX_STRING_BYTES_MAX / 3))))
                 .collect();
             let mut out = vec![7; before];
-            let cut = write_text(&mut out, &text);
+            let cut = write_text(&mut out, &text, INDEX_STRING_BYTES_MAX);
             let (wanted, wanted_cut) = written_slowly(&text);
             prop_assert_eq!(cut, wanted_cut);
             prop_assert_eq!(&out[before..], &wanted);
@@ -303,6 +362,21 @@ mod tests {
         fn no_encoding_is_another_ones_prefix(a in value(), b in value()) {
             let (x, y) = (encode(&a), encode(&b));
             prop_assert!(x == y || !x.starts_with(&y), "{} {}", a, b);
+        }
+
+        #[test]
+        fn an_encoding_is_measured(a in value(), b in value(), bytes_max in 4usize..9) {
+            let mut both = Vec::new();
+            write_within(&mut both, &a, bytes_max);
+            let length = both.len();
+            write_within(&mut both, &b, bytes_max);
+            let whole = match &a {
+                Value::String(text) => !write_text(&mut Vec::new(), text, bytes_max),
+                other => !other.is_array() && !other.is_object(),
+            };
+            prop_assert_eq!(extent(both.iter().copied()), Some((length, whole)));
+            let beginning = both.iter().copied().take(length - 1);
+            prop_assert_eq!(extent(beginning), None, "{} lacks its end", a);
         }
 
         #[test]

@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub mod binary_json;
 pub(crate) mod charge;
 pub mod effective_partition_key;
+pub(crate) mod index_columns;
 pub mod index_policy;
 pub mod index_terms;
 pub mod index_value;

@@ -5,7 +5,8 @@
 use documents_sql::{Access, OrderKey, Path, PathStep, Query, SqlError, SqlErrors};
 use serde_json::Value;
 
-use super::index_policy::IndexPolicy;
+use super::index_columns::IndexColumns;
+use super::index_policy::{IndexPolicy, NEVER_INDEXED};
 use super::index_terms::path_included;
 use super::partition_key::parse_path;
 use crate::error::DocumentsError;
@@ -18,6 +19,9 @@ pub(crate) type Composite = Vec<(Vec<String>, bool)>;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct OrderRules {
     composites: Vec<Composite>,
+    /// What is kept of them, each once: indexing has to be on, and their paths such as documents have
+    /// when their entries are made.
+    indexes: Vec<IndexColumns>,
     /// Included paths that are one name, where computed properties are looked for.
     named: Vec<String>,
 }
@@ -45,6 +49,17 @@ impl OrderRules {
             }
             for composite in composites {
                 rules.composites.push(read_composite(composite)?);
+            }
+        }
+        let enabled = list("indexingMode").and_then(Value::as_str) != Some("none");
+        for composite in rules.composites.iter().filter(|_| enabled) {
+            let columns = columns_of(composite);
+            let never = composite.iter().any(|(path, _)| {
+                path.first()
+                    .is_some_and(|name| NEVER_INDEXED.contains(&name.as_str()))
+            });
+            if !never && !rules.indexes.contains(&columns) {
+                rules.indexes.push(columns);
             }
         }
         let included = list("includedPaths").and_then(Value::as_array);
@@ -106,6 +121,18 @@ impl OrderRules {
         Ok(())
     }
 
+    /// The columns of the composite indexes that are kept.
+    pub(crate) fn indexes(&self) -> &[IndexColumns] {
+        &self.indexes
+    }
+
+    /// The composite index with these columns, as the policy writes it.
+    pub(crate) fn composite_of(&self, columns: &IndexColumns) -> Option<&Composite> {
+        self.composites
+            .iter()
+            .find(|composite| columns_of(composite) == *columns)
+    }
+
     fn is_composite_path(&self, path: &Path) -> bool {
         let mut columns = self.composites.iter().flatten();
         columns.any(|(column, _)| same_path(column, path))
@@ -143,6 +170,10 @@ fn read_composite(composite: &Value) -> Result<Composite, DocumentsError> {
         read.push((path, descending));
     }
     Ok(read)
+}
+
+fn columns_of(composite: &Composite) -> IndexColumns {
+    IndexColumns::new(composite.iter().map(|(path, descending)| (path, *descending)))
 }
 
 fn same_path(names: &[String], path: &Path) -> bool {
@@ -219,6 +250,25 @@ mod tests {
                 ),
             }
         }
+    }
+
+    #[test]
+    fn composite_indexes_that_are_kept() {
+        let pair = |a: &str, b: &str, order: &str| json!([{"path": a}, {"path": b, "order": order}]);
+        let turned = json!([{"path": "/a", "order": "descending"}, {"path": "/b", "order": "descending"}]);
+        let all = json!([
+            pair("/a", "/b", "ascending"),
+            turned,
+            pair("/a", "/b", "descending"),
+            pair("/a", "/_etag", "ascending"),
+            pair("/a", "/_ts", "ascending"),
+        ]);
+        let rules = OrderRules::from_policy(Some(&json!({"compositeIndexes": all}))).unwrap();
+        assert_eq!(rules.indexes().len(), 3, "{:?}", rules.indexes());
+        let first = rules.composite_of(&rules.indexes()[0]).unwrap();
+        assert_eq!(first[1], (vec!["b".to_owned()], false));
+        let none = json!({"compositeIndexes": all, "indexingMode": "none"});
+        assert!(OrderRules::from_policy(Some(&none)).unwrap().indexes().is_empty());
     }
 
     #[test]

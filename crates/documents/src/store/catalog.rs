@@ -16,7 +16,9 @@ use super::container::{Container, retention_seconds};
 use super::databases::{Database, exists, stage_container_removal};
 use super::keys;
 use super::numbers::{Numbers, reserve};
-use super::records::{ContainerRecord, NumberRecord, PurgeRecord, Throughput, decode, encode, etag_text};
+use super::records::{
+    ContainerRecord, Indexes, NumberRecord, PurgeRecord, Throughput, decode, encode, etag_text,
+};
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{COMMIT_ATTEMPTS_MAX, CONTAINERS_PER_DATABASE_MAX};
@@ -184,11 +186,16 @@ impl Documents {
         let range = reserve(self.ledger.as_ref(), &keys::numbers_counter(), count).await?;
         let number = small(range.start)?;
         let versions = keeps_versions.then(|| small(range.start + 2)).transpose()?;
+        // There are no items, so they hold every one.
+        let composites = self.composites_of(&resource, &[], true).await?;
         let record = ContainerRecord {
             number,
             etag: etag_text(self.random.uuid().as_bytes()),
             ts: self.clock.now().as_second(),
-            index: small(range.start + 1)?,
+            index: Indexes {
+                single: small(range.start + 1)?,
+                composites,
+            },
             index_complete: true,
             throughput,
             versions,
@@ -380,12 +387,8 @@ impl Documents {
             record.ts = self.clock.now().as_second();
             let mut tx = Transaction::new();
             tx.require_version(current.key.clone(), Some(current.version));
-            if current.resource.get("indexingPolicy") != resource.get("indexingPolicy") {
-                let range = reserve(self.ledger.as_ref(), &keys::numbers_counter(), 1).await?;
-                tx.put(keys::purge(current.index), encode(&PurgeRecord::Index)?);
-                record.index = small(range.start)?;
-                record.index_complete = false;
-            }
+            self.stage_index_change(&mut tx, &current, &resource, &mut record)
+                .await?;
             let keeps_versions = retention_seconds(&resource)?.is_some();
             match current.versions {
                 None if keeps_versions => {
@@ -416,8 +419,8 @@ impl Documents {
             self.catalog.forget(&current);
             if committed.is_some() {
                 let replaced = self.container(account, database, id).await?;
-                if !replaced.index_complete {
-                    self.build_index(&replaced, std::time::Duration::from_secs(5))
+                if !replaced.all_indexes_complete() {
+                    self.build_indexes(&replaced, std::time::Duration::from_secs(5))
                         .await?;
                 }
                 return self.container(account, database, id).await;

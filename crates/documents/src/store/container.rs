@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::keys::{self, PartitionPlace};
 use super::numbers::Numbers;
-use super::records::{ContainerRecord, Throughput};
+use super::records::{CompositeIndex, ContainerRecord, Indexes, Throughput};
 use crate::error::DocumentsError;
 use crate::limits::{CHANGE_FEED_RETENTION_MINUTES_MAX, UNIQUE_KEY_PATHS_MAX, UNIQUE_KEYS_MAX};
 use crate::rules::index_policy::IndexPolicy;
@@ -41,6 +41,8 @@ pub struct Container {
     pub(crate) ts: i64,
     pub(crate) index: u32,
     pub(crate) index_complete: bool,
+    /// Those that writes maintain; what the policy asks for is in `order_rules`.
+    pub(crate) composites: Vec<CompositeIndex>,
     pub(crate) throughput: Option<Throughput>,
     pub(crate) resource: Value,
     pub(crate) partition_key: PartitionKeyDefinition,
@@ -81,8 +83,9 @@ impl Container {
             version,
             etag: record.etag,
             ts: record.ts,
-            index: record.index,
+            index: record.index.single,
             index_complete: record.index_complete,
+            composites: record.index.composites,
             throughput: record.throughput,
             partition_key: PartitionKeyDefinition::from_value(resource.get("partitionKey"))?,
             policy: IndexPolicy::from_value(resource.get("indexingPolicy").unwrap_or(&Value::Null))?,
@@ -136,12 +139,20 @@ impl Container {
         self.default_ttl
     }
 
+    /// Whether every index holds every item.
+    pub(crate) fn all_indexes_complete(&self) -> bool {
+        self.index_complete && self.composites.iter().all(|composite| composite.complete)
+    }
+
     pub(crate) fn record(&self) -> ContainerRecord {
         ContainerRecord {
             number: self.number,
             etag: self.etag.clone(),
             ts: self.ts,
-            index: self.index,
+            index: Indexes {
+                single: self.index,
+                composites: self.composites.clone(),
+            },
             index_complete: self.index_complete,
             throughput: self.throughput,
             versions: self.versions.map(|versions| versions.number),

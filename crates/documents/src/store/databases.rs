@@ -9,6 +9,7 @@ use ledger::{Direction, KeyRange, Scan, Snapshot, Transaction};
 use serde_json::{Value, json};
 
 use super::catalog_log::log_database;
+use super::index_change;
 use super::keys;
 use super::numbers::reserve;
 use super::records::{DatabaseRecord, NumberRecord, PurgeRecord, Throughput, decode, encode, etag_text};
@@ -229,6 +230,7 @@ pub(super) fn stage_container_removal(
 ) -> Result<(), DocumentsError> {
     tx.delete(container.key.clone());
     tx.delete(keys::container_number(container.number));
+    index_change::stage_removal(tx, &container.composites)?;
     tx.put(
         keys::purge(container.number),
         encode(&PurgeRecord::Container {

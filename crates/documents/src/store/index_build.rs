@@ -1,57 +1,129 @@
-//! Filling a new index with the items that are there already.
+//! Filling new indexes with the items that are there already.
 //!
-//! While it runs, writes keep the new index and queries don't use it. Each commit covers some
-//! items and moves the position, so a build goes on after a crash where it was.
+//! While it runs, writes keep the new indexes and queries don't use them. Each commit covers some
+//! items and moves the position, so a build goes on after a crash where it was. Indexes that begin
+//! together are filled together.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ledger::{Direction, KeyRange, LedgerError, Scan, Transaction};
+use ledger::{Direction, Key, KeyRange, LedgerError, Scan, Snapshot, Transaction};
 
 use super::catalog_log::log_container;
 use super::container::Container;
-use super::item_index::terms_of;
+use super::item_index::{composite_entries, terms_of};
 use super::items::read_number;
 use super::keys;
-use super::records::{ItemRecord, encode};
+use super::records::{CompositeIndex, ItemRecord, encode};
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{INDEX_BUILD_ITEMS_PER_COMMIT_MAX, INDEX_ENTRIES_PER_ITEM_MAX};
 
-impl Documents {
-    /// Builds until the index is complete or `time_max` is over; true if it is complete.
-    pub(crate) async fn build_index(
+/// The indexes that one pass over the items fills.
+struct Targets {
+    /// Whether the index of single paths is one of them.
+    single: bool,
+    composites: Vec<CompositeIndex>,
+    /// The next item's number.
+    position: u64,
+}
+
+impl Targets {
+    fn numbers(&self, container: &Container) -> Vec<u32> {
+        let single = self.single.then_some(container.index);
+        let composites = self.composites.iter().map(|composite| composite.index);
+        single.into_iter().chain(composites).collect()
+    }
+
+    fn entries(
         &self,
         container: &Container,
+        record: &ItemRecord,
+        number: u64,
+    ) -> Result<Vec<Key>, DocumentsError> {
+        let document = record.parse()?;
+        let mut entries = composite_entries(&self.composites, record.indexed, &document, record.ts, number);
+        if self.single {
+            let terms = terms_of(&container.policy, record.indexed, &document, record.ts)?;
+            entries.extend(
+                terms
+                    .iter()
+                    .map(|term| keys::index_entry(container.index, term, number)),
+            );
+        }
+        Ok(entries)
+    }
+}
+
+impl Documents {
+    /// Builds until all indexes are complete or `time_max` is over; true if they are complete.
+    pub(crate) async fn build_indexes(
+        &self,
+        container: &Arc<Container>,
         time_max: Duration,
     ) -> Result<bool, DocumentsError> {
         let start = self.clock.monotonic();
+        let mut container = container.clone();
         loop {
-            match self.build_some(container).await {
-                Ok(true) => return Ok(true),
+            if container.all_indexes_complete() {
+                return Ok(true);
+            }
+            match self.build_some(&container).await {
                 Ok(false) => {}
+                Ok(true) => container = self.latest(&container).await?,
                 // An item or the container changed meanwhile: read again.
                 Err(DocumentsError::Ledger(LedgerError::Conflict(_))) => {
-                    if self.latest(container).await?.version != container.version {
-                        return Ok(false);
-                    }
+                    self.catalog.forget(&container);
+                    container = self.latest(&container).await?;
                 }
                 Err(error) => return Err(error),
             }
             if self.clock.monotonic().saturating_sub(start) >= time_max {
-                return Ok(false);
+                return Ok(container.all_indexes_complete());
             }
         }
     }
 
-    async fn build_some(&self, container: &Container) -> Result<bool, DocumentsError> {
-        let position_key = keys::index_build(container.index);
-        let snapshot = self.ledger.snapshot().await?;
-        let position = match snapshot.get(&position_key).await? {
-            Some(stored) => read_number(&stored.value)?,
-            None => 0,
+    /// The first index that isn't complete, and those that are as far as it is.
+    async fn targets(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+    ) -> Result<Targets, DocumentsError> {
+        let mut targets = Targets {
+            single: false,
+            composites: Vec::new(),
+            position: 0,
         };
-        let start = keys::item(container.number, position);
+        let mut first = None;
+        let single = (!container.index_complete).then_some((container.index, None));
+        let composites = container
+            .composites
+            .iter()
+            .filter(|composite| !composite.complete);
+        let composites = composites.map(|composite| (composite.index, Some(composite)));
+        for (index, composite) in single.into_iter().chain(composites) {
+            let stored = snapshot.get(&keys::index_build(index)).await?;
+            let at = stored.map_or(Ok(0), |stored| read_number(&stored.value))?;
+            if *first.get_or_insert(at) != at {
+                continue;
+            }
+            targets.position = at;
+            match composite {
+                None => targets.single = true,
+                Some(composite) => targets.composites.push(composite.clone()),
+            }
+        }
+        Ok(targets)
+    }
+
+    /// One commit; true if it completes an index.
+    async fn build_some(&self, container: &Container) -> Result<bool, DocumentsError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let targets = self.targets(snapshot.as_ref(), container).await?;
+        let numbers = targets.numbers(container);
+        let start = keys::item(container.number, targets.position);
         let range = KeyRange::prefix_from(&keys::items(container.number), start);
         let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
         let mut tx = Transaction::new();
@@ -62,23 +134,30 @@ impl Documents {
                 break;
             };
             if items >= INDEX_BUILD_ITEMS_PER_COMMIT_MAX || entries > INDEX_ENTRIES_PER_ITEM_MAX {
-                tx.put(position_key, number.to_be_bytes().to_vec());
+                for index in numbers {
+                    tx.put(keys::index_build(index), number.to_be_bytes().to_vec());
+                }
                 self.ledger.commit(tx).await?;
                 return Ok(false);
             }
             let record = ItemRecord::decode(&entry.versioned.value)?;
-            let terms = terms_of(&container.policy, record.indexed, &record.parse()?, record.ts)?;
+            let found = targets.entries(container, &record, number)?;
             items += 1;
-            entries += terms.len();
+            entries += found.len();
             tx.require_version(entry.key, Some(entry.versioned.version));
-            for term in &terms {
-                tx.put(keys::index_entry(container.index, term, number), Bytes::new());
+            for key in found {
+                tx.put(key, Bytes::new());
             }
         }
         let mut record = container.record();
-        record.index_complete = true;
+        record.index_complete |= targets.single;
+        for composite in &mut record.index.composites {
+            composite.complete |= numbers.contains(&composite.index);
+        }
         tx.put(container.key.clone(), encode(&record)?);
-        tx.delete(position_key);
+        for index in numbers {
+            tx.delete(keys::index_build(index));
+        }
         log_container(&mut tx, "indexContainer", container);
         self.ledger.commit(tx).await?;
         self.catalog.forget(container);

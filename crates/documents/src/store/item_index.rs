@@ -1,12 +1,13 @@
 //! What an item has beside its record: index entries and unique keys, staged as differences.
 
 use bytes::Bytes;
-use ledger::{Transaction, Write};
+use ledger::{Key, Transaction, Write};
 use serde_json::Value;
 
 use super::container::Container;
 use super::items::unique_conflict;
 use super::keys::{self, PartitionPlace};
+use super::records::CompositeIndex;
 use crate::error::DocumentsError;
 use crate::rules::index_policy::IndexPolicy;
 use crate::rules::{index_terms, index_value};
@@ -60,6 +61,51 @@ pub(super) fn stage_index_difference(
             }
         } else if let Some(term) = new.next() {
             tx.put(keys::index_entry(index, term, number), Bytes::new());
+        }
+    }
+}
+
+/// The entries of an item in composite indexes: one in each, if it is indexed at all.
+pub(super) fn composite_entries(
+    composites: &[CompositeIndex],
+    indexed: bool,
+    document: &Value,
+    ts: i64,
+    number: u64,
+) -> Vec<Key> {
+    let composites = if indexed { composites } else { &[] };
+    composites
+        .iter()
+        .map(|composite| {
+            let term = composite.columns.term(document, ts);
+            keys::index_entry(composite.index, &term, number)
+        })
+        .collect()
+}
+
+/// As [`stage_index_difference`], of entries in the same composite indexes or in none.
+pub(super) fn stage_composite_difference(tx: &mut Transaction, old: Vec<Key>, new: Vec<Key>) -> usize {
+    let mut changes = 0;
+    let (mut old, mut new) = (old.into_iter(), new.into_iter());
+    loop {
+        match (old.next(), new.next()) {
+            (None, None) => return changes,
+            (Some(old), Some(new)) if old == new => {
+                // An earlier staging of this transaction may have removed the entry.
+                if tx.staged(&new).is_some() {
+                    tx.put(new, Bytes::new());
+                }
+            }
+            (old, new) => {
+                if let Some(old) = old {
+                    tx.delete(old);
+                    changes += 1;
+                }
+                if let Some(new) = new {
+                    tx.put(new, Bytes::new());
+                    changes += 1;
+                }
+            }
         }
     }
 }

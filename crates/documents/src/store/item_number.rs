@@ -12,8 +12,7 @@
 //! long it is. Containers of a few million documents have keys four to five bytes shorter than with
 //! eight for each number.
 
-/// Bytes of the longest encoding.
-const BYTES_MAX: usize = 9;
+use crate::limits::ITEM_NUMBER_BYTES_MAX as BYTES_MAX;
 
 /// An encoded item number.
 #[derive(Debug, Clone, Copy)]

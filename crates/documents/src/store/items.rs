@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 
 use super::container::Container;
 pub(crate) use super::item_index::unique_hashes;
-use super::item_index::{stage_index_difference, stage_unique_keys, terms_of};
+use super::item_index::{
+    composite_entries, stage_composite_difference, stage_index_difference, stage_unique_keys, terms_of,
+};
 use super::item_number::ItemNumber;
 use super::keys::{self, PartitionPlace};
 pub(crate) use super::new_document::NewDocument;
@@ -347,6 +349,8 @@ impl Documents {
 
         require_container(tx, container);
         let new_terms = terms_of(&container.policy, indexed, &new.value, ts)?;
+        let composites = &container.composites;
+        let new_entries = composite_entries(composites, indexed, &new.value, ts, number);
         let index_changes = match current {
             None => {
                 for term in &new_terms {
@@ -361,7 +365,7 @@ impl Documents {
                     Bytes::new(),
                 );
                 stage_unique_keys(tx, container, place, number, None, Some(&new.value))?;
-                new_terms.len()
+                new_terms.len() + stage_composite_difference(tx, Vec::new(), new_entries)
             }
             Some(current) => {
                 let old = current.record.parse()?;
@@ -369,7 +373,9 @@ impl Documents {
                 let old_terms = terms_of(&container.policy, before.indexed, &old, before.ts)?;
                 require_item(tx, container, &item_key, current);
                 stage_unique_keys(tx, container, place, number, Some(&old), Some(&new.value))?;
+                let old_entries = composite_entries(composites, before.indexed, &old, before.ts, number);
                 stage_index_difference(tx, container.index, number, &old_terms, &new_terms)
+                    + stage_composite_difference(tx, old_entries, new_entries)
             }
         };
         if current.is_none_or(|current| current.version.is_some()) {
@@ -415,18 +421,21 @@ impl Documents {
         let old = current.record.parse()?;
         let before = &current.record;
         let terms = terms_of(&container.policy, before.indexed, &old, before.ts)?;
+        let composites = &container.composites;
+        let entries = composite_entries(composites, before.indexed, &old, before.ts, number);
         require_container(tx, container);
         require_item(tx, container, &item_key, current);
         stage_unique_keys(tx, container, &place, number, Some(&old), None)?;
         for term in &terms {
             tx.delete(keys::index_entry(container.index, term, number));
         }
+        let index_changes = terms.len() + stage_composite_difference(tx, entries, Vec::new());
         tx.delete(keys::id(container.number, &place, id));
         tx.delete(keys::partition_item(container.number, &place, number));
         tx.delete(item_key);
         versions::stage_removal(tx, container, self.clock.now().as_second(), current);
         log(tx, container, "delete", id, key)?;
-        Ok(terms.len())
+        Ok(index_changes)
     }
 
     /// Makes a container that the caller may have held for long current again.

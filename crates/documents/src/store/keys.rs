@@ -21,6 +21,7 @@
 //! | 21 partition | container number, partition key, item number | nothing |
 //! | 22 version | versions number, commit, place in the commit | [`super::versions::VersionRecord`] |
 //! | 64 and more: index | index number (with the tag), path hash, value, item number | nothing |
+//! | the same: composite index | index number (with the tag), the columns' values, item number | nothing |
 //!
 //! An item number is written short (see [`super::item_number`]) wherever there are many: most of a
 //! document's keys are index entries, and one of at most 20 bytes costs the ledger's sorted
@@ -275,7 +276,7 @@ pub(crate) fn index(index: u32) -> Key {
     index_prefix(index).finish()
 }
 
-/// An index key; `term` is the path's hash and the encoded value.
+/// An index key; `term` is the path's hash and the encoded value, or those of a composite index.
 pub(crate) fn index_entry(index: u32, term: &[u8], number: u64) -> Key {
     index_prefix(index)
         .raw(term)

@@ -8,6 +8,7 @@ pub(crate) mod databases;
 #[cfg(test)]
 mod in_memory;
 mod index_build;
+mod index_change;
 mod item_index;
 pub(crate) mod item_number;
 pub(crate) mod items;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::DocumentsError;
+use crate::rules::index_columns::IndexColumns;
 use crate::rules::partial_json;
 
 const ITEM_FORMAT: u8 = 1;
@@ -51,9 +52,9 @@ pub(crate) struct ContainerRecord {
     pub(crate) number: u32,
     pub(crate) etag: String,
     pub(crate) ts: i64,
-    /// The number of the index that writes maintain.
-    pub(crate) index: u32,
-    /// Whether that index holds every item. Until then queries don't use it.
+    /// The indexes that writes maintain.
+    pub(crate) index: Indexes,
+    /// Whether the index of single paths holds every item. Until then queries don't use it.
     pub(crate) index_complete: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) throughput: Option<Throughput>,
@@ -62,6 +63,53 @@ pub(crate) struct ContainerRecord {
     pub(crate) versions: Option<u32>,
     /// The resource as clients see it, without system properties; `id` inside.
     pub(crate) resource: Value,
+}
+
+/// A container's indexes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredIndexes", into = "StoredIndexes")]
+pub(crate) struct Indexes {
+    /// The number of the index of single paths.
+    pub(crate) single: u32,
+    pub(crate) composites: Vec<CompositeIndex>,
+}
+
+/// A composite index that writes maintain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CompositeIndex {
+    pub(crate) index: u32,
+    /// Whether it holds every item. Until then queries don't use it.
+    pub(crate) complete: bool,
+    pub(crate) columns: IndexColumns,
+}
+
+/// Just the number, or that and the composite indexes. A release that knows only the first form
+/// refuses the second, and so writes no item without its entries.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredIndexes {
+    Single(u32),
+    WithComposites(u32, Vec<CompositeIndex>),
+}
+
+impl From<StoredIndexes> for Indexes {
+    fn from(stored: StoredIndexes) -> Self {
+        let (single, composites) = match stored {
+            StoredIndexes::Single(single) => (single, Vec::new()),
+            StoredIndexes::WithComposites(single, composites) => (single, composites),
+        };
+        Self { single, composites }
+    }
+}
+
+impl From<Indexes> for StoredIndexes {
+    fn from(indexes: Indexes) -> Self {
+        if indexes.composites.is_empty() {
+            Self::Single(indexes.single)
+        } else {
+            Self::WithComposites(indexes.single, indexes.composites)
+        }
+    }
 }
 
 /// Where a number leads back to.
@@ -223,6 +271,29 @@ mod tests {
         }
         assert!(ItemRecord::decode(&Bytes::from_static(b"\x01short")).is_err());
         assert!(ItemRecord::decode(&Bytes::from(vec![9; 40])).is_err());
+    }
+
+    #[test]
+    fn indexes_are_stored_as_before_unless_there_are_composite_ones() {
+        let single = Indexes {
+            single: 5,
+            composites: Vec::new(),
+        };
+        assert_eq!(serde_json::to_string(&single).unwrap(), "5");
+        let several = Indexes {
+            composites: vec![CompositeIndex {
+                index: 6,
+                complete: true,
+                columns: IndexColumns::new([(&vec!["a".to_owned()], false), (&vec!["b".to_owned()], true)]),
+            }],
+            ..single.clone()
+        };
+        let text =
+            r#"[5,[{"index":6,"complete":true,"columns":[{"path":["a"]},{"path":["b"],"inverted":true}]}]]"#;
+        assert_eq!(serde_json::to_string(&several).unwrap(), text);
+        for (text, wanted) in [("5", single), (text, several)] {
+            assert_eq!(serde_json::from_str::<Indexes>(text).unwrap(), wanted);
+        }
     }
 
     #[test]

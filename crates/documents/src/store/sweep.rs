@@ -31,6 +31,14 @@ pub struct SweepReport {
 
 const BUILD_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// Whether a container's policy names composite indexes; whether they are kept, the container knows.
+fn asks_for_composites(record: &ContainerRecord) -> bool {
+    let composites = record.resource.pointer("/indexingPolicy/compositeIndexes");
+    composites
+        .and_then(serde_json::Value::as_array)
+        .is_some_and(|composites| !composites.is_empty())
+}
+
 impl Documents {
     /// Does a bounded amount of the work described above. Call it again soon if
     /// [`SweepReport::more`], else in a minute or so.
@@ -50,14 +58,18 @@ impl Documents {
         while let Some(entry) = scan.next().await? {
             let record: ContainerRecord = decode(&entry.versioned.value, "a container's record")?;
             let has_ttl = record.resource.get("defaultTtl").is_some();
-            if record.index_complete && !has_ttl && record.versions.is_none() {
+            let asks_composites = asks_for_composites(&record);
+            if record.index_complete && !asks_composites && !has_ttl && record.versions.is_none() {
                 continue;
             }
-            let Some(container) = self.container_of(snapshot.as_ref(), &entry.key, &record).await? else {
+            let Some(mut container) = self.container_of(snapshot.as_ref(), &entry.key, &record).await? else {
                 continue;
             };
-            if !container.index_complete {
-                let complete = self.build_index(&container, BUILD_TIME_MAX).await?;
+            if asks_composites && self.begin_missing_composites(&container).await? {
+                container = self.latest(&container).await?;
+            }
+            if !container.all_indexes_complete() {
+                let complete = self.build_indexes(&container, BUILD_TIME_MAX).await?;
                 report.indexes_completed += u64::from(complete);
                 report.more |= !complete;
             }

@@ -8,10 +8,10 @@
 use ledger::{Direction, Key, KeyRange, LedgerError, Scan, Snapshot, VerifyReport};
 
 use super::container::Container;
-use super::item_index::terms_of;
+use super::item_index::{composite_entries, terms_of};
 use super::items::{read_number, unique_hashes};
 use super::keys;
-use super::records::{ContainerRecord, ItemRecord, decode};
+use super::records::{CompositeIndex, ContainerRecord, ItemRecord, decode};
 use super::versions;
 use crate::Documents;
 use crate::error::DocumentsError;
@@ -21,6 +21,8 @@ use crate::error::DocumentsError;
 struct Wanted {
     items: u64,
     index: u64,
+    /// Of each composite index: items that are indexed.
+    composite: u64,
     uniques: u64,
 }
 
@@ -115,6 +117,11 @@ impl Documents {
         if container.index_complete && counted(keys::index(container.index)).await? != wanted.index {
             name_superfluous_entries(snapshot, container, report).await?;
         }
+        for composite in complete_composites(container) {
+            if counted(keys::index(composite.index)).await? != wanted.composite {
+                name_superfluous_composite_entries(snapshot, container, composite, report).await?;
+            }
+        }
         verify_feed(snapshot, container, report).await
     }
 }
@@ -174,6 +181,17 @@ async fn verify_item(
                 .map(|term| keys::index_entry(container.index, term, number)),
         );
     }
+    wanted.composite += u64::from(record.indexed);
+    for composite in complete_composites(container) {
+        let composite = std::slice::from_ref(composite);
+        expected.extend(composite_entries(
+            composite,
+            record.indexed,
+            &document,
+            record.ts,
+            number,
+        ));
+    }
     if let Some(kept) = container.versions
         && !versions::has(snapshot, kept, entry.versioned.version, &record.text).await?
     {
@@ -186,24 +204,50 @@ async fn verify_item(
     Ok(())
 }
 
+fn complete_composites(container: &Container) -> impl Iterator<Item = &CompositeIndex> {
+    container.composites.iter().filter(|composite| composite.complete)
+}
+
 async fn name_superfluous_entries(
     snapshot: &dyn Snapshot,
     container: &Container,
     report: &mut VerifyReport,
 ) -> Result<(), DocumentsError> {
-    let range = KeyRange::prefix(&keys::index(container.index));
+    let belongs = |record: &ItemRecord, term: &[u8]| -> Result<bool, DocumentsError> {
+        let terms = terms_of(&container.policy, record.indexed, &record.parse()?, record.ts)?;
+        Ok(terms.binary_search_by(|known| known.as_slice().cmp(term)).is_ok())
+    };
+    name_superfluous(snapshot, container, container.index, belongs, report).await
+}
+
+async fn name_superfluous_composite_entries(
+    snapshot: &dyn Snapshot,
+    container: &Container,
+    composite: &CompositeIndex,
+    report: &mut VerifyReport,
+) -> Result<(), DocumentsError> {
+    let belongs = |record: &ItemRecord, term: &[u8]| -> Result<bool, DocumentsError> {
+        Ok(record.indexed && composite.columns.term(&record.parse()?, record.ts) == term)
+    };
+    name_superfluous(snapshot, container, composite.index, belongs, report).await
+}
+
+/// Names the entries of an index that lead to no item, or to one that asks for no such term.
+async fn name_superfluous(
+    snapshot: &dyn Snapshot,
+    container: &Container,
+    index: u32,
+    belongs: impl Fn(&ItemRecord, &[u8]) -> Result<bool, DocumentsError>,
+    report: &mut VerifyReport,
+) -> Result<(), DocumentsError> {
+    let range = KeyRange::prefix(&keys::index(index));
     let mut scan = Scan::new(snapshot, range, Direction::Forward);
     while let Some(entry) = scan.next().await? {
-        let belongs = match keys::read_index_entry(&entry.key, container.index) {
+        let belongs = match keys::read_index_entry(&entry.key, index) {
             None => false,
             Some((term, number)) => match snapshot.get(&keys::item(container.number, number)).await? {
                 None => false,
-                Some(found) => {
-                    let record = ItemRecord::decode(&found.value)?;
-                    let document = record.parse()?;
-                    let terms = terms_of(&container.policy, record.indexed, &document, record.ts)?;
-                    terms.binary_search_by(|known| known.as_slice().cmp(term)).is_ok()
-                }
+                Some(found) => belongs(&ItemRecord::decode(&found.value)?, term)?,
             },
         };
         if !belongs {
