@@ -13,6 +13,9 @@ use crate::{fuzz, run, server, setup, tidy};
 const KILLS_LONG: u32 = 100;
 const SOAK_SECONDS: u32 = 600;
 
+/// Queries that are answered with an index and without one.
+const AGREEMENT_CASES: u32 = 100_000;
+
 type Phase = (&'static str, fn(&Context, &mut Tally) -> Result<()>);
 
 const SOURCES: &[Phase] = &[
@@ -34,6 +37,7 @@ const NODES: &[Phase] = &[
 const SERVER: Phase = ("building the server", |context, _| server::build(context));
 
 const LONG: &[Phase] = &[
+    ("queries with and without an index, long", agreement),
     ("kill -9 in mid-load, long", |context, tally| {
         let kills = KILLS_LONG.to_string();
         crash(context, tally, &["--kills", &kills, "--seed", "1000"])
@@ -174,6 +178,20 @@ fn crates(context: &Context, tally: &mut Tally) -> Result<()> {
     if !finished.success && tally.total().failed == failed_before {
         anyhow::bail!("cargo test stopped before its tests ran");
     }
+    Ok(())
+}
+
+/// The documents' test of the same name, over many more cases than in an ordinary run.
+fn agreement(context: &Context, tally: &mut Tally) -> Result<()> {
+    let finished = run::filtered(
+        context
+            .cargo()
+            .env("STABBUR_AGREEMENT_CASES", AGREEMENT_CASES.to_string())
+            .args(["test", "--package", "documents", "--test", "index_agreement"])
+            .args(["--", "--nocapture", "an_index_changes_no_answer"]),
+        |line| !(line.trim().is_empty() || line.starts_with("running ")),
+    )?;
+    tally.check("queries with and without an index", finished.success);
     Ok(())
 }
 
