@@ -127,3 +127,21 @@ async fn a_policy_that_is_not_automatic() {
     assert_eq!(found(&f, "WHERE c.n = 1").await, ["in"]);
     f.verify().await;
 }
+
+/// "After the bulk operations are complete, the index mode can be set to Consistent" (the service's page on
+/// indexing policies): what was written without an index is in the one that comes then.
+#[tokio::test]
+async fn an_index_that_comes_later_holds_what_is_there() {
+    let f = fixture()
+        .with_container(json!({"indexingPolicy": {"indexingMode": "none", "automatic": false}}))
+        .await;
+    create(&f, "in", None).await;
+    create(&f, "out", Some(EXCLUDE)).await;
+    assert_eq!(found(&f, "WHERE c.n = 1").await, ["in", "out"]);
+    let mut container: Value = f.send("GET", "/dbs/d/colls/c", &[], "").await.expect(200).json();
+    container["indexingPolicy"] = json!({"indexingMode": "consistent", "automatic": true});
+    f.json("PUT", "/dbs/d/colls/c", &[], container).await.expect(200);
+    while f.documents.sweep_once().await.unwrap().more {}
+    assert_eq!(found(&f, "WHERE c.n = 1").await, ["in"]);
+    f.verify().await;
+}

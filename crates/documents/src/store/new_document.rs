@@ -71,7 +71,9 @@ impl NewDocument {
 
     pub(super) fn is_indexed(&self, policy: &IndexPolicy) -> bool {
         match self.directive {
-            IndexingDirective::Default => policy.automatic,
+            // Where there is no index, nobody has asked to keep an item out of the one that comes later: the
+            // service's page on indexing policies has bulk loads run without one, and index all afterwards.
+            IndexingDirective::Default => policy.automatic || !policy.enabled,
             IndexingDirective::Include => true,
             IndexingDirective::Exclude => false,
         }

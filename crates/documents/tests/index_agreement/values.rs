@@ -38,7 +38,7 @@ const POLICY_PATHS: &[&str] = &[
     "/tags/[]/?",
     "/tags/*",
     "/list/[]/v/?",
-    "/list/[]/{v,w}/?",
+    "/list/[]/{w,u}/?",
     "/list/*",
 ];
 
@@ -57,7 +57,8 @@ pub(crate) fn text(chance: &mut Chance) -> String {
         text = unit.repeat(bytes / unit.len());
     }
     for _ in 0..chance.below(3) {
-        text.push_str(chance.pick(PIECES));
+        let piece: &str = *chance.pick(PIECES);
+        text.push_str(piece);
     }
     text
 }
