@@ -22,7 +22,7 @@ EXAMPLES_PER_CLASS = 3
 
 
 def shown(value):
-    return "nothing" if value is answers.NOTHING else json.dumps(value, ensure_ascii=False)
+    return "nothing" if value is answers.NOTHING else json.dumps(value)
 
 
 class Comparison:
@@ -99,7 +99,7 @@ def report(comparison, path):
         with open(path, "w", encoding="utf-8") as file:
             for (kind, features), examples in comparison.classes.items():
                 for example in examples:
-                    file.write(json.dumps({"kind": kind, "features": features, **example}, ensure_ascii=False) + "\n")
+                    file.write(json.dumps({"kind": kind, "features": features, **example}) + "\n")
 
 
 main()

@@ -33,8 +33,8 @@ pub const ROW_COUNT_MAX: u64 = 2_147_483_647;
 /// Items of one IN list (published query engine configuration: maxInExpressionItemsCount).
 pub const IN_LIST_ITEMS_MAX: usize = 16_000;
 
-/// REPLICATE's count (documented for the function; a larger one is undefined).
-pub(crate) const REPLICATE_COUNT_MAX: i64 = 10_000;
+/// UTF-16 units of what REPLICATE gives (documented for the function; a longer one is undefined).
+pub(crate) const REPLICATE_UNITS_MAX: usize = 10_000;
 
 /// Size of one value made while evaluating (ours). Above it the query fails rather than
 /// exhaust memory by doubling: `(SELECT VALUE [c,c] FROM (SELECT VALUE [c,c] ...))`.

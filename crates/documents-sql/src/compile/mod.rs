@@ -445,7 +445,7 @@ mod tests {
         let refused = mentions(64).map(|items| items.len()).unwrap_err();
         assert_eq!(refused.code, code::CONSTANT_SIZE);
         // What is folded stays as it was written once there is no room.
-        let call = format!(", REPLICATE('{}', 10000)", "x".repeat(1_000));
+        let call = format!(", REPLACE(REPLICATE('a', 10000), 'a', '{}')", "x".repeat(1_000));
         let text = format!("SELECT VALUE [c.id{}] FROM c", call.repeat(20));
         let items = projected(&text, &[], &Schema::default()).unwrap();
         let folded = items

@@ -9,8 +9,10 @@ use crate::value::{compare_values, deep_equal, value_bytes};
 
 pub(super) const FUNCTIONS: &[FunctionSpec] = &[
     strict("ARRAY_CONCAT", 2, MANY, concat),
-    strict("ARRAY_CONTAINS", 2, 3, |args| {
-        let (items, sought, partial) = (args.array(0)?, args.value(1)?, args.flag(2)?);
+    lenient("ARRAY_CONTAINS", 2, 3, |args| {
+        let (items, sought) = (args.array(0)?, args.value(1)?);
+        // A flag that isn't defined is no flag.
+        let partial = args.value(2).is_some() && args.flag(2)?;
         let found = items.iter().any(|item| {
             if partial {
                 covers(item, sought)

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Args, FunctionSpec, MANY, strict, utf16};
-use crate::limits::{REPLICATE_COUNT_MAX, VALUE_BYTES_MAX};
+use crate::limits::{REPLICATE_UNITS_MAX, VALUE_BYTES_MAX};
 
 pub(super) const FUNCTIONS: &[FunctionSpec] = &[
     strict("CONCAT", 2, MANY, concat),
@@ -20,17 +20,26 @@ pub(super) const FUNCTIONS: &[FunctionSpec] = &[
         Some(Value::String(utf16::slice(text, start, usize::MAX)))
     }),
     strict("SUBSTRING", 3, 3, |args| {
-        let (start, length) = (count(args.integer(1)?), count(args.integer(2)?));
-        Some(Value::String(utf16::slice(args.string(0)?, start, length)))
+        let (text, start, length) = (args.string(0)?, args.integer(1)?, count(args.integer(2)?));
+        // Before the first character there is nothing to begin with.
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        Some(Value::String(utf16::slice(text, start, length)))
     }),
     strict("LENGTH", 1, 1, |args| {
         Some(Value::from(utf16::length(args.string(0)?)))
     }),
     strict("LOWER", 1, 1, |args| {
-        Some(Value::from(args.string(0)?.to_lowercase()))
+        Some(one_for_one(args.string(0)?, |c| only(c.to_lowercase())))
     }),
     strict("UPPER", 1, 1, |args| {
-        Some(Value::from(args.string(0)?.to_uppercase()))
+        Some(one_for_one(args.string(0)?, |c| {
+            // "MICRO SIGN does not have an upper casing" (the .NET SDK's BuiltinFunctionEvaluatorTests.UPPER).
+            if c == '\u{b5}' {
+                None
+            } else {
+                only(c.to_uppercase())
+            }
+        }))
     }),
     strict("TRIM", 1, 2, |args| {
         trimmed(args, |text, set| text.trim_matches(set))
@@ -42,17 +51,7 @@ pub(super) const FUNCTIONS: &[FunctionSpec] = &[
         trimmed(args, |text, set| text.trim_end_matches(set))
     }),
     strict("REPLACE", 3, 3, replace),
-    strict("REPLICATE", 2, 2, |args| {
-        let (text, times) = (args.string(0)?, args.integer(1)?);
-        if times > REPLICATE_COUNT_MAX {
-            return None;
-        }
-        let times = usize::try_from(times).ok()?;
-        if text.len().checked_mul(times)? > VALUE_BYTES_MAX {
-            return None;
-        }
-        Some(Value::String(text.repeat(times)))
-    }),
+    strict("REPLICATE", 2, 2, replicate),
     strict("REVERSE", 1, 1, |args| {
         Some(Value::String(args.string(0)?.chars().rev().collect()))
     }),
@@ -108,6 +107,31 @@ fn replace(args: &Args<'_>) -> Option<Value> {
         return None;
     }
     Some(Value::String(text.replace(sought, new)))
+}
+
+/// Each character in the other case, where that is one character: the text keeps its length.
+fn one_for_one(text: &str, turn: impl Fn(char) -> Option<char>) -> Value {
+    Value::String(text.chars().map(|c| turn(c).unwrap_or(c)).collect())
+}
+
+fn only(mut turned: impl Iterator<Item = char>) -> Option<char> {
+    turned.next().filter(|_| turned.next().is_none())
+}
+
+/// A fraction of the count is cut off, as the .NET SDK's evaluator does it.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be between 0 and a small limit"
+)]
+fn replicate(args: &Args<'_>) -> Option<Value> {
+    let (text, times) = (args.string(0)?, args.float(1)?);
+    if !(0.0..=REPLICATE_UNITS_MAX as f64).contains(&times) {
+        // Nothing is repeated without end, not even nothing.
+        return None;
+    }
+    let times = times as usize;
+    (utf16::length(text) * times <= REPLICATE_UNITS_MAX).then(|| Value::String(text.repeat(times)))
 }
 
 fn join(args: &Args<'_>) -> Option<Value> {

@@ -36,7 +36,9 @@ const DOCUMENTS_LARGE: usize = 600;
 
 fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
     let given = std::env::var(name).ok();
-    given.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is {text}")))
+    given.map_or(default, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{name} is {text}"))
+    })
 }
 
 #[derive(Default)]
@@ -77,7 +79,10 @@ async fn live(seed: u64, count: usize, sum: &mut Sum) -> Result<(), Box<Case>> {
 fn an_index_changes_no_answer() {
     let cases = number("STABBUR_AGREEMENT_CASES", CASES);
     let first = number("STABBUR_AGREEMENT_SEED", 1);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let mut sum = Sum::default();
     for seed in first.. {
         let left = cases.saturating_sub(sum.cases);
@@ -93,7 +98,15 @@ fn an_index_changes_no_answer() {
         refused,
         with_rows,
     } = sum;
-    println!("index agreement: {cases} cases from seed {first}, {with_rows} with rows, {refused} refused, 0 differences");
-    assert!(refused * 50 < cases, "of {cases} queries {refused} can't be answered");
-    assert!(with_rows * 3 > cases, "of {cases} queries only {with_rows} find anything");
+    println!(
+        "index agreement: {cases} cases from seed {first}, {with_rows} with rows, {refused} refused, 0 differences"
+    );
+    assert!(
+        refused * 50 < cases,
+        "of {cases} queries {refused} can't be answered"
+    );
+    assert!(
+        with_rows * 3 > cases,
+        "of {cases} queries only {with_rows} find anything"
+    );
 }

@@ -109,7 +109,16 @@ impl<'w> Asker<'w> {
 
     fn order(&mut self, several: bool) -> String {
         let one = |chance: &mut Chance| {
-            let path = *chance.pick(&["c.a", "c.b", "c.n.x", "c[\"odd name\"]", "c.id", "c.pk", "c.missing", "c.n"]);
+            let path = *chance.pick(&[
+                "c.a",
+                "c.b",
+                "c.n.x",
+                "c[\"odd name\"]",
+                "c.id",
+                "c.pk",
+                "c.missing",
+                "c.n",
+            ]);
             format!("{path}{}", chance.pick(&["", " ASC", " DESC"]))
         };
         match self.chance.below(5) {
@@ -202,20 +211,30 @@ impl<'w> Asker<'w> {
             ),
             9 => format!("{not}IS_DEFINED({path})"),
             10 => {
-                let kind = *self.chance.pick(&["NULL", "BOOL", "NUMBER", "STRING", "ARRAY", "OBJECT", "PRIMITIVE"]);
+                let kind =
+                    *self
+                        .chance
+                        .pick(&["NULL", "BOOL", "NUMBER", "STRING", "ARRAY", "OBJECT", "PRIMITIVE"]);
                 format!("{not}IS_{kind}({path})")
             }
             11 | 12 => {
-                let function = *self.chance.pick(&["STARTSWITH", "STARTSWITH", "ENDSWITH", "CONTAINS", "STRINGEQUALS"]);
+                let function =
+                    *self
+                        .chance
+                        .pick(&["STARTSWITH", "STARTSWITH", "ENDSWITH", "CONTAINS", "STRINGEQUALS"]);
                 let caseless = *self.chance.pick(&["", ", false", ", true"]);
                 format!("{not}{function}({path}, {}{caseless})", self.text())
             }
             13 => {
-                let pattern = *self.chance.pick(&["", "a%", "a_", "%b", "[ab]%", "x%", "é%", "😀", "a", "\\\\%", "%"]);
+                let pattern = *self
+                    .chance
+                    .pick(&["", "a%", "a_", "%b", "[ab]%", "x%", "é%", "😀", "a", "\\\\%", "%"]);
                 format!("{path} {not}LIKE '{pattern}'")
             }
             14 | 15 => {
-                let array = *self.chance.pick(&["c.tags", "c.tags", "c.list", "c.n.y", "c.a", "c.missing"]);
+                let array = *self
+                    .chance
+                    .pick(&["c.tags", "c.tags", "c.list", "c.n.y", "c.a", "c.missing"]);
                 let partial = *self.chance.pick(&["", "", ", false", ", true"]);
                 format!("{not}ARRAY_CONTAINS({array}, {}{partial})", self.constant())
             }
@@ -245,7 +264,11 @@ impl<'w> Asker<'w> {
                 self.operator()
             ),
             24 => format!("{path} > {} AND {path} <= {}", self.constant(), self.constant()),
-            25 => format!("ARRAY_LENGTH(c.tags) {} {}", self.operator(), self.chance.below(3)),
+            25 => format!(
+                "ARRAY_LENGTH(c.tags) {} {}",
+                self.operator(),
+                self.chance.below(3)
+            ),
             26 => format!("({path} ?? {}) = {}", self.constant(), self.constant()),
             27 => format!("({path} = {}) = {}", self.constant(), self.chance.one_in(2)),
             28 => format!("{} {not}IN ({path}, {})", self.constant(), self.path(elements)),

@@ -43,9 +43,38 @@ const POLICY_PATHS: &[&str] = &[
 ];
 
 const PIECES: &[&str] = &[
-    "", "a", "a", "b", "B", "ab", "z", "\0", "\u{1}", "\u{1}\0", "é", "e\u{301}", "ß", "İ", "ſ", "Å",
-    "\u{7f}", "\u{d7ff}", "\u{e000}", "\u{ffff}", "\u{10000}", "😀", "\u{10ffff}", "%", "_", "[", "'", "\"",
-    "\\", " ", "\n", "2026-01-01T00:00:00Z",
+    "",
+    "a",
+    "a",
+    "b",
+    "B",
+    "ab",
+    "z",
+    "\0",
+    "\u{1}",
+    "\u{1}\0",
+    "é",
+    "e\u{301}",
+    "ß",
+    "İ",
+    "ſ",
+    "Å",
+    "\u{7f}",
+    "\u{d7ff}",
+    "\u{e000}",
+    "\u{ffff}",
+    "\u{10000}",
+    "😀",
+    "\u{10ffff}",
+    "%",
+    "_",
+    "[",
+    "'",
+    "\"",
+    "\\",
+    " ",
+    "\n",
+    "2026-01-01T00:00:00Z",
 ];
 
 pub(crate) fn text(chance: &mut Chance) -> String {
@@ -175,7 +204,9 @@ pub(crate) fn document(chance: &mut Chance, id: &str, owner: Option<&Value>) -> 
 /// An indexing policy; the default one often.
 pub(crate) fn policy(chance: &mut Chance) -> Value {
     let mut some = |most: usize| {
-        let mut paths: Vec<&str> = (0..=chance.below(most)).map(|_| *chance.pick(POLICY_PATHS)).collect();
+        let mut paths: Vec<&str> = (0..=chance.below(most))
+            .map(|_| *chance.pick(POLICY_PATHS))
+            .collect();
         paths.sort_unstable();
         paths.dedup();
         paths

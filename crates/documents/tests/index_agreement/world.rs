@@ -107,7 +107,9 @@ impl World {
         }
         let ask = |_| Question {
             query: Asker::new(chance, &known).query(),
-            partition: chance.one_in(3).then(|| partition(values::owner(chance).as_ref())),
+            partition: chance
+                .one_in(3)
+                .then(|| partition(values::owner(chance).as_ref())),
             page: *chance.pick(&[1, 2, 3, 7, 1_000]),
         };
         (0..count).map(ask).collect()
@@ -120,7 +122,9 @@ impl World {
         for document in &self.documents {
             let key = header(document.get("pk"));
             let key = [("x-ms-documentdb-partitionkey", key.as_str())];
-            f.json("POST", DOCUMENTS, &key, document.clone()).await.expect(201);
+            f.json("POST", DOCUMENTS, &key, document.clone())
+                .await
+                .expect(201);
         }
         for change in &self.changes {
             change.happen(&f).await;
@@ -214,7 +218,11 @@ impl Change {
                 let key = header(owner.as_ref());
                 let key = [("x-ms-documentdb-partitionkey", key.as_str())];
                 let reply = f.send("DELETE", &item(id), &key, "").await;
-                assert!([204, 404].contains(&reply.status.as_u16()), "{self:?}: {}", reply.status);
+                assert!(
+                    [204, 404].contains(&reply.status.as_u16()),
+                    "{self:?}: {}",
+                    reply.status
+                );
             }
             Self::Patch {
                 id,
@@ -268,7 +276,14 @@ impl Built {
             let found = self
                 .f
                 .documents
-                .query(&self.container, sql, parameters, partition, page, continuation.as_deref())
+                .query(
+                    &self.container,
+                    sql,
+                    parameters,
+                    partition,
+                    page,
+                    continuation.as_deref(),
+                )
                 .await
                 .map_err(|error| error.to_string())?;
             if found.rows.len() > page {
