@@ -52,12 +52,25 @@ def differences(question, ours, theirs):
         wrong = [pair for pair in zip(keys(ours), keys(theirs)) if not (pair[0] is pair[1] or same(*pair))]
         if wrong:
             return wrong
-    return pairs(sorted_rows(ours), sorted_rows(theirs))
+    return unmatched(sorted_rows(ours), sorted_rows(theirs))
 
 
 def pairs(ours, theirs):
+    """What stands at one place and isn't the same, if rows have an order."""
     if len(ours) != len(theirs):
-        found = [(row, NOTHING) for row in ours if not any(same(row, other) for other in theirs)]
-        found += [(NOTHING, row) for row in theirs if not any(same(row, other) for other in ours)]
-        return found or [(len(ours), len(theirs))]
+        return unmatched(ours, theirs)
     return [pair for pair in zip(ours, theirs) if not same(*pair)]
+
+
+def unmatched(ours, theirs):
+    """Rows that the other side has not, each as often as that."""
+    left, right = [], list(theirs)
+    for row in ours:
+        at = next((at for at, other in enumerate(right) if same(row, other)), None)
+        if at is None:
+            left.append(row)
+        else:
+            del right[at]
+    if len(left) == len(right):
+        return list(zip(left, right))
+    return [(row, NOTHING) for row in left] + [(NOTHING, row) for row in right]

@@ -259,3 +259,13 @@ fn names_and_counts_are_checked() {
     assert_eq!(refused("SELECT VALUE IIF(1,2)"), "SC2050");
     assert_eq!(run("SELECT VALUE aBs(-1)", &[]), [json!(1)]);
 }
+
+/// Inside arrays and objects as outside, however the document writes them.
+#[test]
+fn whole_numbers_become_text_without_a_fraction() {
+    let document = json!({"v": [10.0, {"a": 1e10, "b": 0.5}]});
+    assert_eq!(
+        run("SELECT VALUE TOSTRING(c.v) FROM c", &[document]),
+        [json!(r#"[10,{"a":10000000000,"b":0.5}]"#)]
+    );
+}

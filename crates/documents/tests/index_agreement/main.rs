@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::expect_used,
+    clippy::print_stdout,
     missing_docs,
     unreachable_pub,
     dead_code,

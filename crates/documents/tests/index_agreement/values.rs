@@ -86,8 +86,7 @@ pub(crate) fn text(chance: &mut Chance) -> String {
         text = unit.repeat(bytes / unit.len());
     }
     for _ in 0..chance.below(3) {
-        let piece: &str = *chance.pick(PIECES);
-        text.push_str(piece);
+        text.push_str(chance.pick::<&str>(PIECES));
     }
     text
 }
