@@ -73,6 +73,9 @@ enum Command {
         /// Seconds per measurement.
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
+        /// Documents that `documents-million` loads; fewer for trying it. A multiple of 2,000.
+        #[arg(long)]
+        documents: Option<u64>,
     },
 }
 
@@ -92,7 +95,8 @@ fn main() -> ExitCode {
             what,
             ledger,
             seconds,
-        } => bench::run(&context, what, ledger, seconds).map(|()| true),
+            documents,
+        } => bench::run(&context, what, ledger, seconds, documents).map(|()| true),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -17,6 +17,8 @@ pub struct Connection {
     host: String,
     request: Vec<u8>,
     answer: BytesMut,
+    /// Of the last answer.
+    head: BytesMut,
 }
 
 impl Connection {
@@ -31,6 +33,7 @@ impl Connection {
             host,
             request: Vec::new(),
             answer: BytesMut::new(),
+            head: BytesMut::new(),
         })
     }
 
@@ -65,13 +68,22 @@ impl Connection {
                 None => ensure!(self.answer.len() < HEAD_BYTES_MAX, "an endless head"),
             }
         };
-        let head = self.answer.split_to(head_bytes);
-        let (status, length) = read_head(std::str::from_utf8(&head)?)?;
+        self.head = self.answer.split_to(head_bytes);
+        let (status, length) = read_head(std::str::from_utf8(&self.head)?)?;
         let body = match length {
             Length::Bytes(bytes) => self.take(bytes).await?.freeze(),
             Length::Chunks => self.take_chunks().await?,
         };
         Ok((status, body))
+    }
+
+    /// What the last answer said in this header.
+    pub fn answered(&self, header: &str) -> Option<&str> {
+        let lines = std::str::from_utf8(&self.head).ok()?.split("\r\n");
+        let mut headers = lines.filter_map(|line| line.split_once(':'));
+        headers
+            .find(|(name, _)| name.eq_ignore_ascii_case(header))
+            .map(|(_, value)| value.trim())
     }
 
     async fn take(&mut self, bytes: usize) -> Result<BytesMut> {

@@ -2,16 +2,12 @@
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::blobs::{Key, date};
+use crate::account::{Account, partition_key};
 use crate::chance;
-use crate::connection::Connection;
 use crate::load::{Plan, Until, Worker, measure};
 
-/// The emulator's own key, published by Microsoft.
-const KEY: &str = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
 const COLLECTION: &str = "dbs/bench/colls/items";
 const QUERY: &str = "SELECT * FROM c WHERE c.city = @city AND c.state = @state";
 /// Makes the whole document about 1 KiB.
@@ -73,42 +69,9 @@ pub fn document(n: u64) -> Value {
 
 /// A connection to Stabbur.
 pub struct Client {
-    connection: Connection,
-    key: Key,
+    account: Account,
     pub operation: Operation,
     documents: u64,
-}
-
-impl Client {
-    async fn send(
-        &mut self,
-        method: &str,
-        kind: &str,
-        link: &str,
-        path: &str,
-        headers: &[(&str, String)],
-        body: Bytes,
-    ) -> Result<(u16, Bytes)> {
-        let date = date();
-        let text = format!(
-            "{}\n{kind}\n{link}\n{}\n\n",
-            method.to_lowercase(),
-            date.to_lowercase()
-        );
-        let token = format!("type=master&ver=1.0&sig={}", self.key.sign(&text));
-        let mut headers = headers.to_vec();
-        headers.push((
-            "authorization",
-            utf8_percent_encode(&token, NON_ALPHANUMERIC).to_string(),
-        ));
-        headers.push(("x-ms-date", date));
-        headers.push(("x-ms-version", "2020-07-15".to_owned()));
-        self.connection.send(method, path, &headers, body).await
-    }
-}
-
-fn partition_key(owner: &str) -> (&'static str, String) {
-    ("x-ms-documentdb-partitionkey", json!([owner]).to_string())
 }
 
 impl Worker for Client {
@@ -120,7 +83,8 @@ impl Worker for Client {
                 let headers = [partition_key(&owner(n))];
                 (
                     201,
-                    self.send("POST", "docs", COLLECTION, &path, &headers, body.into())
+                    self.account
+                        .send("POST", "docs", COLLECTION, &path, &headers, body.into())
                         .await?,
                 )
             }
@@ -130,7 +94,8 @@ impl Worker for Client {
                 let headers = [partition_key(&owner(n))];
                 (
                     200,
-                    self.send("GET", "docs", &link, &format!("/{link}"), &headers, Bytes::new())
+                    self.account
+                        .send("GET", "docs", &link, &format!("/{link}"), &headers, Bytes::new())
                         .await?,
                 )
             }
@@ -145,15 +110,16 @@ impl Worker for Client {
                 ];
                 (
                     200,
-                    self.send(
-                        "POST",
-                        "docs",
-                        COLLECTION,
-                        &path,
-                        &headers,
-                        body.to_string().into(),
-                    )
-                    .await?,
+                    self.account
+                        .send(
+                            "POST",
+                            "docs",
+                            COLLECTION,
+                            &path,
+                            &headers,
+                            body.to_string().into(),
+                        )
+                        .await?,
                 )
             }
         };
@@ -174,42 +140,16 @@ impl Worker for Client {
 pub async fn connect(plan: &Plan, urls: &[String], documents: u64) -> Result<Vec<Client>> {
     let mut clients = Vec::new();
     for url in urls.iter().cycle().take(plan.concurrency) {
-        let connection = Connection::open(url).await?;
         clients.push(Client {
-            connection,
-            key: Key::new(KEY)?,
+            account: Account::open(url).await?,
             operation: Operation::Create,
             documents,
         });
     }
     if let Some(client) = clients.first_mut() {
-        let database = json!({"id": "bench"}).to_string();
-        let (status, body) = client
-            .send("POST", "dbs", "", "/dbs", &[], database.into())
-            .await?;
-        ensure!(
-            status == 201,
-            "creating the database: {status} {}",
-            String::from_utf8_lossy(&body)
-        );
         let container =
-            json!({"id": "items", "partitionKey": {"paths": ["/owner"], "kind": "Hash", "version": 2}})
-                .to_string();
-        let (status, body) = client
-            .send(
-                "POST",
-                "colls",
-                "dbs/bench",
-                "/dbs/bench/colls",
-                &[],
-                container.into(),
-            )
-            .await?;
-        ensure!(
-            status == 201,
-            "creating the container: {status} {}",
-            String::from_utf8_lossy(&body)
-        );
+            json!({"id": "items", "partitionKey": {"paths": ["/owner"], "kind": "Hash", "version": 2}});
+        client.account.create_container("bench", &container).await?;
     }
     Ok(clients)
 }

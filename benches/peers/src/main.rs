@@ -1,12 +1,14 @@
 //! Load for benchmarks: the same operations against Stabbur and against a peer, from one thread so
 //! that the servers have the rest of the machine. Prints one JSON line per measurement.
 
+mod account;
 mod against_postgres;
 mod blobs;
 mod chance;
 mod connection;
 mod documents;
 mod load;
+mod million;
 mod postgres;
 mod process;
 mod sample;
@@ -62,6 +64,8 @@ enum Target {
         #[arg(long, default_value_t = 32_000)]
         documents: u64,
     },
+    /// A million documents in turns with PostgreSQL.
+    DocumentsMillion(million::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -81,5 +85,6 @@ async fn main() -> Result<()> {
             peer_pid,
             documents,
         } => against_postgres::run(&plan, &url, &[peer_pid], &parameters, documents).await,
+        Target::DocumentsMillion(arguments) => arguments.run(&plan).await,
     }
 }

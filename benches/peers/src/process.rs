@@ -1,5 +1,7 @@
 //! Processes and all their children: the processor time and memory they use, and their pauses.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
 /// Linux counts processor time in hundredths of a second towards programs.
@@ -43,6 +45,58 @@ pub fn usage(pids: &[u32]) -> Result<Usage> {
             .and_then(|n| n.parse().ok())
             .unwrap_or(0);
         sum.memory_bytes += kibibytes * 1024;
+    }
+    Ok(sum)
+}
+
+/// Forgets the highest memory so far.
+pub fn reset_peak(pids: &[u32]) -> Result<()> {
+    for pid in pids {
+        let path = format!("/proc/{pid}/clear_refs");
+        std::fs::write(&path, "5").with_context(|| format!("can't write {path}"))?;
+    }
+    Ok(())
+}
+
+/// The most that was resident since [`reset_peak`], of processes without children.
+pub fn peak_bytes(pids: &[u32]) -> Result<u64> {
+    let mut sum = 0;
+    for pid in pids {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes: u64 = peak
+            .and_then(|peak| peak.split_whitespace().next())
+            .context("VmHWM")?
+            .parse()?;
+        sum += kibibytes * 1024;
+    }
+    Ok(sum)
+}
+
+/// Bytes that the files of a folder take on disk: what was set aside in them and never written isn't
+/// counted.
+pub fn folder_bytes(folder: &Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut sum = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries =
+            std::fs::read_dir(&folder).with_context(|| format!("can't list {}", folder.display()))?;
+        for entry in entries {
+            // A file may go while it is looked at.
+            let Ok(metadata) = entry
+                .as_ref()
+                .map_err(drop)
+                .and_then(|e| e.metadata().map_err(drop))
+            else {
+                continue;
+            };
+            if metadata.is_dir() {
+                folders.extend(entry.map(|entry| entry.path()));
+            } else {
+                sum += metadata.blocks() * 512;
+            }
+        }
     }
     Ok(sum)
 }

@@ -1,6 +1,7 @@
 //! Benchmarks against peers in the same run, into docs/benchmarks.md. Each part is a section of
 //! its own there, and a run replaces the sections that it measured.
 
+mod million;
 pub(crate) mod peers;
 mod report;
 mod sample;
@@ -24,7 +25,9 @@ pub(crate) enum What {
     Blobs,
     /// 1 KiB create, read and query, against PostgreSQL.
     Documents,
-    /// The same on 1, 2 and 3 nodes over one PostgreSQL.
+    /// A million documents: load, disk, memory, reads, queries and writes, against PostgreSQL.
+    DocumentsMillion,
+    /// The same as `documents` on 1, 2 and 3 nodes over one PostgreSQL.
     Nodes,
     /// All of them, both ledgers.
     All,
@@ -34,8 +37,19 @@ pub(crate) enum What {
 const NODES_MAX: usize = 3;
 
 /// Measures and writes the report. `ledger` is the one that [`What::Ledger`] measures; without it, the
-/// embedded one.
-pub(crate) fn run(context: &Context, what: What, ledger: Option<Ledger>, seconds: u64) -> Result<()> {
+/// embedded one. `million` is how many documents
+/// [`What::DocumentsMillion`] loads.
+pub(crate) fn run(
+    context: &Context,
+    what: What,
+    ledger: Option<Ledger>,
+    seconds: u64,
+    million: Option<u64>,
+) -> Result<()> {
+    ensure!(
+        what == What::DocumentsMillion || million.is_none(),
+        "--documents belongs to `bench documents-million`: the others have their numbers"
+    );
     ensure!(
         what == What::Ledger || ledger.is_none(),
         "--ledger belongs to `bench ledger`: the others have their ledgers"
@@ -60,6 +74,11 @@ pub(crate) fn run(context: &Context, what: What, ledger: Option<Ledger>, seconds
     }
     if what == What::Documents || what == What::All {
         report::write(context, "documents", &documents(context, &load)?)?;
+    }
+    if what == What::DocumentsMillion || what == What::All {
+        let count = million.unwrap_or(million::DOCUMENTS);
+        let section = million::measure(context, &load, count)?;
+        report::write(context, "documents-million", &section)?;
     }
     if what == What::Nodes || what == What::All {
         report::write(context, "nodes", &nodes(context, &load)?)?;

@@ -169,8 +169,8 @@ pub(crate) fn postgres_programs() -> Result<PathBuf> {
 /// PostgreSQL with its defaults but for the number of connections, on a private socket only.
 #[derive(Debug)]
 pub(crate) struct Postgres {
-    /// Held for its end: dropping it stops the process and removes the folder.
-    _peer: Peer,
+    /// Held for its end, too: dropping it stops the process and removes the folder.
+    peer: Peer,
     pid: u32,
     programs: PathBuf,
     user: String,
@@ -229,7 +229,7 @@ impl Postgres {
             .spawn()
             .context("can't start PostgreSQL")?;
         let mut postgres = Self {
-            _peer: Peer { child, folder },
+            peer: Peer { child, folder },
             pid: 0,
             programs,
             user,
@@ -264,6 +264,11 @@ impl Postgres {
                 .arg(self.parameters()),
         )?;
         Ok(format!("{} dbname={name}", self.parameters()))
+    }
+
+    /// The folder with all its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.peer.folder.join("data")
     }
 
     /// The process that all its others are children of.

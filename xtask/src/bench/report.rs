@@ -111,7 +111,7 @@ pub(crate) fn documents(version: &str, samples: &[Sample]) -> String {
     )
 }
 
-fn compare(peer: &str, ours: &[Sample], theirs: &[Sample]) -> String {
+pub(super) fn compare(peer: &str, ours: &[Sample], theirs: &[Sample]) -> String {
     let mut rows = Vec::new();
     for (our, their) in ours.iter().zip(theirs) {
         for (who, sample) in [("Stabbur", our), (peer, their)] {

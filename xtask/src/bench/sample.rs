@@ -53,6 +53,11 @@ impl Load {
 
     /// Measures; `pids` are the servers whose use of the machine is read, together.
     pub(crate) fn run(&self, pids: &[u32], target: &[&str]) -> Result<Vec<Sample>> {
+        Ok(self.run_with_facts(pids, target)?.0)
+    }
+
+    /// Measures; gives what it learned beside as well.
+    pub(crate) fn run_with_facts(&self, pids: &[u32], target: &[&str]) -> Result<(Vec<Sample>, Vec<Fact>)> {
         let mut command = Command::new(&self.program);
         for pid in pids {
             command.args(["--pid", &pid.to_string()]);
@@ -64,13 +69,39 @@ impl Load {
             |_| true,
         )?;
         ensure!(finished.success, "the load generator failed");
-        finished
-            .lines
-            .iter()
-            .filter(|line| line.starts_with('{'))
-            .map(|line| parse(line))
-            .collect()
+        let (mut samples, mut facts) = (Vec::new(), Vec::new());
+        for line in finished.lines.iter().filter(|line| line.starts_with('{')) {
+            match fact(line)? {
+                Some(fact) => facts.push(fact),
+                None => samples.push(parse(line)?),
+            }
+        }
+        Ok((samples, facts))
     }
+}
+
+/// Something measured that isn't a kind of operation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fact {
+    pub(crate) name: String,
+    pub(crate) ours: f64,
+    pub(crate) theirs: f64,
+}
+
+fn fact(line: &str) -> Result<Option<Fact>> {
+    let value: Value = serde_json::from_str(line)?;
+    let Some(name) = value.get("fact").and_then(Value::as_str) else {
+        return Ok(None);
+    };
+    let number = |side: &str| {
+        let number = value.get(side).and_then(Value::as_f64);
+        number.with_context(|| format!("no {side} in {line}"))
+    };
+    Ok(Some(Fact {
+        name: name.to_owned(),
+        ours: number("ours")?,
+        theirs: number("theirs")?,
+    }))
 }
 
 fn parse(line: &str) -> Result<Sample> {
@@ -120,5 +151,18 @@ mod tests {
         assert_eq!(sample.memory_bytes, 1_048_576);
         assert_eq!(sample.rates.len(), 2);
         assert!(parse("{}").is_err());
+        assert_eq!(fact(line).unwrap(), None);
+    }
+
+    #[test]
+    fn reads_a_fact() {
+        let read = fact(r#"{"fact":"disk_bytes","ours":1.0,"theirs":2.5}"#).unwrap();
+        let wanted = Fact {
+            name: "disk_bytes".to_owned(),
+            ours: 1.0,
+            theirs: 2.5,
+        };
+        assert_eq!(read, Some(wanted));
+        assert!(fact(r#"{"fact":"disk_bytes","ours":1.0}"#).is_err());
     }
 }
