@@ -22,6 +22,9 @@ const FAULT_SECONDS_SHORT: u32 = 20;
 const PYTHON: &str = "Python clients";
 const LIFE: &str = "life of an instance";
 const JAVASCRIPT: &str = "JavaScript clients";
+const JAVA: &str = "Java clients";
+const GO: &str = "Go clients";
+const RUST: &str = "Rust clients";
 pub(crate) const KILL: &str = "kill -9 rounds";
 const BROKEN_STORE: &str = "broken object store";
 
@@ -35,6 +38,9 @@ const FILES_SHORT: &[&str] = &[
     "test_moving.py",
     "test_platform.py",
 ];
+
+/// Of the Java clients' classes, those that the short form runs.
+const JAVA_SHORT: &str = "ChangeFeedProcessorTest,DocumentsTest,BlobsTest";
 
 /// How much of the suites runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,9 @@ pub(crate) fn run(context: &Context, tally: &mut Tally, combination: Combination
         (PYTHON, On::python),
         (LIFE, On::life),
         (JAVASCRIPT, On::javascript),
+        (JAVA, On::java),
+        (GO, On::go),
+        (RUST, On::rust),
         (KILL, On::kills),
     ];
     if combination.content == Content::S3 {
@@ -106,24 +115,56 @@ impl On<'_> {
         pytest
             .args(["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"])
             .args(arguments)
-            .env("STABBUR_BINARY", self.context.binary())
             .env("PYTHONDONTWRITEBYTECODE", "1");
-        self.surroundings.tell(&mut pytest);
-        let finished = run::aloud(&mut pytest)?;
-        let count = tally::pytest(&finished.lines).context("pytest ran no test")?;
-        tally.add_on(&self.column, suite, count);
-        expect(finished.success, count)
+        self.suite(tally, suite, &mut pytest, tally::pytest)
     }
 
     fn javascript(&self, tally: &mut Tally) -> Result<()> {
         let mut node = setup::with_node(self.context, self.context.venv("node"));
         node.current_dir(self.context.root.join("tests/clients/js"))
-            .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
-            .env("STABBUR_BINARY", self.context.binary());
-        self.surroundings.tell(&mut node);
-        let finished = run::aloud(&mut node)?;
-        let count = tally::node(&finished.lines).context("node ran no test")?;
-        tally.add_on(&self.column, JAVASCRIPT, count);
+            .args(["--test", "--test-reporter=spec", "--test-concurrency=1"]);
+        self.suite(tally, JAVASCRIPT, &mut node, tally::node)
+    }
+
+    fn java(&self, tally: &mut Tally) -> Result<()> {
+        let mut maven = setup::java::maven(self.context);
+        maven.args(["--offline", "test"]);
+        if self.form == Form::Short {
+            maven.arg(format!("-Dtest={JAVA_SHORT}"));
+        }
+        self.suite(tally, JAVA, &mut maven, tally::surefire)
+    }
+
+    fn go(&self, tally: &mut Tally) -> Result<()> {
+        let mut go = setup::go::go(self.context);
+        // A result that Go remembers would be one of another binary of ours.
+        go.args(["test", "-v", "-count=1", "-timeout=10m", "./..."]);
+        self.suite(tally, GO, &mut go, tally::go_test)
+    }
+
+    /// A package outside of the workspace; what it builds is kept beside what the workspace builds.
+    fn rust(&self, tally: &mut Tally) -> Result<()> {
+        let mut cargo = self.context.cargo();
+        cargo
+            .current_dir(self.context.root.join("tests/clients/rust"))
+            .env("CARGO_TARGET_DIR", self.context.target.join("clients"))
+            .args(["test", "--quiet", "--locked"]);
+        self.suite(tally, RUST, &mut cargo, tally::cargo_test)
+    }
+
+    /// Runs a suite's runner and counts what it says.
+    fn suite(
+        &self,
+        tally: &mut Tally,
+        suite: &str,
+        runner: &mut Command,
+        read: fn(&[String]) -> Option<Count>,
+    ) -> Result<()> {
+        runner.env("STABBUR_BINARY", self.context.binary());
+        self.surroundings.tell(runner);
+        let finished = run::aloud(runner)?;
+        let count = read(&finished.lines).with_context(|| format!("no test of the {suite} ran"))?;
+        tally.add_on(&self.column, suite, count);
         expect(finished.success, count)
     }
 

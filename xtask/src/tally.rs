@@ -129,18 +129,54 @@ impl Tally {
                 kind = "tests of a crate's public face";
             } else if line.starts_with("Doc-tests") {
                 kind = "examples in documentation";
-            } else if let Some(rest) = line.strip_prefix("test result: ") {
-                let count = Count {
-                    passed: number_before(rest, "passed"),
-                    failed: number_before(rest, "failed"),
-                    skipped: number_before(rest, "ignored"),
-                };
-                if count != Count::default() {
-                    self.add(kind, count);
-                }
+            } else if let Some(count) = cargo_result(line).filter(|count| *count != Count::default()) {
+                self.add(kind, count);
             }
         }
     }
+}
+
+/// The numbers of one `test result:` line of `cargo test`.
+fn cargo_result(line: &str) -> Option<Count> {
+    let rest = line.trim_start().strip_prefix("test result: ")?;
+    Some(Count {
+        passed: number_before(rest, "passed"),
+        failed: number_before(rest, "failed"),
+        skipped: number_before(rest, "ignored"),
+    })
+}
+
+/// The numbers of `cargo test` for a package with one binary of tests.
+pub(crate) fn cargo_test(lines: &[String]) -> Option<Count> {
+    lines.iter().find_map(|line| cargo_result(line))
+}
+
+/// The numbers of `go test -v`, which has a line for each test: `--- PASS: TestName (0.01s)`.
+pub(crate) fn go_test(lines: &[String]) -> Option<Count> {
+    let number = |mark: &str| lines.iter().filter(|line| line.starts_with(mark)).count() as u64;
+    let count = Count {
+        passed: number("--- PASS: "),
+        failed: number("--- FAIL: "),
+        skipped: number("--- SKIP: "),
+    };
+    (count != Count::default()).then_some(count)
+}
+
+/// The numbers of Maven's surefire, whose last line of this form has the sum:
+/// `Tests run: 4, Failures: 1, Errors: 1, Skipped: 0`.
+pub(crate) fn surefire(lines: &[String]) -> Option<Count> {
+    let line = lines.iter().rev().find(|line| line.contains("Tests run: "))?;
+    let number = |name: &str| -> Option<u64> {
+        let (_, behind) = line.split_once(name)?;
+        behind.split(',').next()?.trim().parse().ok()
+    };
+    let (run, skipped) = (number("Tests run: ")?, number("Skipped: ")?);
+    let failed = number("Failures: ")? + number("Errors: ")?;
+    Some(Count {
+        passed: run.saturating_sub(failed + skipped),
+        failed,
+        skipped,
+    })
 }
 
 /// The numbers of pytest's last line, such as `3 failed, 20 passed, 1 skipped in 3.2s`.
@@ -218,6 +254,32 @@ mod tests {
         );
         assert_eq!(tally.kinds.len(), 2);
         assert!(tally.table().contains("public face"));
+    }
+
+    #[test]
+    fn reads_go_surefire_and_one_package_of_cargo() {
+        let count = |passed, failed, skipped| {
+            Some(Count {
+                passed,
+                failed,
+                skipped,
+            })
+        };
+        let go = "=== RUN   TestA\n--- PASS: TestA (0.01s)\n=== RUN   TestB\n    b_test.go:1: no\n\
+                  --- FAIL: TestB (0.00s)\n--- SKIP: TestC (0.00s)\nFAIL";
+        assert_eq!(go_test(&lines(go)), count(1, 1, 1));
+        assert_eq!(
+            go_test(&lines("# stabbur/clients\n./a_test.go:1:1: expected")),
+            None
+        );
+        let surefire_lines = "[INFO] Tests run: 3, Failures: 0, Errors: 0, Skipped: 0, Time elapsed: 0.1 s -- in A\n\
+                              [ERROR] Tests run: 9, Failures: 1, Errors: 2, Skipped: 1\n[INFO] BUILD FAILURE";
+        assert_eq!(surefire(&lines(surefire_lines)), count(5, 3, 1));
+        assert_eq!(surefire(&lines("[ERROR] COMPILATION ERROR")), None);
+        let cargo = "running 2 tests\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured\n\
+                     test result: ok. 0 passed; 0 failed; 0 ignored";
+        assert_eq!(cargo_test(&lines(cargo)), count(1, 1, 0));
+        assert_eq!(cargo_test(&lines("error: could not compile")), None);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! clients and the peer need a newer one than most systems have, and all runs then have the same.
 
 pub(crate) mod apt;
+pub(crate) mod go;
+pub(crate) mod java;
 mod stamp;
 
 use std::path::Path;
@@ -26,7 +28,9 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     peers::install_postgres(context)?;
     let haproxy = Path::new("/usr/sbin/haproxy").exists() || works("haproxy", &["-v"]);
     apt::install_unless(context, "HAProxy", haproxy, &["haproxy"])?;
-    node_packages(context, "tests/clients/js")
+    node_packages(context, "tests/clients/js")?;
+    go::install(context)?;
+    java::install(context)
 }
 
 /// The Python environment, with the client SDKs, pytest and node.

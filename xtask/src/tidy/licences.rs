@@ -34,7 +34,12 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 /// What breaks the rule that nothing comes from a git repository.
 pub(crate) fn git_sources(context: &Context) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for lock in ["Cargo.lock", "benches/peers/Cargo.lock", "fuzz/Cargo.lock"] {
+    for lock in [
+        "Cargo.lock",
+        "benches/peers/Cargo.lock",
+        "fuzz/Cargo.lock",
+        "tests/clients/rust/Cargo.lock",
+    ] {
         let Ok(text) = std::fs::read_to_string(context.root.join(lock)) else {
             continue;
         };

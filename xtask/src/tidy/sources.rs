@@ -22,7 +22,7 @@ impl Source {
     }
 }
 
-const EXTENSIONS: &[&str] = &[".rs", ".py", ".js", ".mjs", ".sh"];
+const EXTENSIONS: &[&str] = &[".rs", ".py", ".js", ".mjs", ".sh", ".go", ".java"];
 
 /// Reads them all.
 pub(crate) fn read(context: &Context) -> Result<Vec<Source>> {
