@@ -190,9 +190,11 @@ async fn a_patch_changes_parts_and_only_if_its_condition_holds() {
     read.as_object_mut().unwrap().retain(|name, _| !name.starts_with('_'));
     assert_eq!(read, json!({ "id": "1", "pk": "a", "n": 5, "tags": ["z", "y"], "title": "blåbær" }));
     let remove = || PatchInstructions::new().with_operation(PatchOperation::remove("/title"));
-    let when = |predicate: &'static str| Some(PatchItemOptions::default().with_filter_predicate(predicate));
-    fails(container.patch_item("a", "1", remove(), when("FROM c WHERE c.n = 6")).await, 412);
-    container.patch_item("a", "1", remove(), when("FROM c WHERE c.n = 5")).await.unwrap();
+    let only = |etag: &str| Some(PatchItemOptions::default().with_precondition(Precondition::if_match(etag.to_owned())));
+    fails(container.patch_item("a", "1", remove(), only("\"another\"")).await, 412);
+    let now = etag(&container.read_item("a", "1", None).await.unwrap());
+    container.patch_item("a", "1", remove(), only(&now)).await.unwrap();
+    fails(container.patch_item("a", "1", remove(), None).await, 400);
     fails(container.patch_item("a", "2", remove(), None).await, 404);
     server.stop();
 }
