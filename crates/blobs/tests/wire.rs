@@ -83,6 +83,7 @@ async fn conditions_hold() {
     assert_eq!((wrong.status.as_u16(), wrong.code()), (412, "ConditionNotMet"));
     let same = bench.ask("GET", "/box/x", &[("if-none-match", &etag)], b"").await;
     assert_eq!(same.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(same.code(), "ConditionNotMet");
     let right = bench.ask("DELETE", "/box/x", &[("if-match", &etag)], b"").await;
     assert_eq!(right.status, StatusCode::ACCEPTED);
     assert_eq!(bench.ask("GET", "/box/x", &[], b"").await.code(), "BlobNotFound");

@@ -47,6 +47,13 @@ pub struct Query {
     pub span: Span,
 }
 
+impl Query {
+    /// Whether it is a SELECT VALUE, whose rows are values of any kind.
+    pub fn selects_value(&self) -> bool {
+        matches!(self.projection, Projection::Value(_))
+    }
+}
+
 /// The number behind TOP, OFFSET or LIMIT.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Count {

@@ -119,7 +119,7 @@ func TestCopiesWithinTheAccount(t *testing.T) {
 	equal(t, download(t, target, nil), "copied")
 	equal(t, plain(ok(target.GetProperties(ctx, nil))(t).Metadata), map[string]string{"m": "1"})
 	_, err := target.StartCopyFromURL(ctx, box.NewBlobClient("nothing").URL(), nil)
-	fails(t, err, http.StatusNotFound, "BlobNotFound")
+	fails(t, err, http.StatusNotFound, "CannotVerifyCopySource")
 }
 
 func TestABatchOfDeletions(t *testing.T) {

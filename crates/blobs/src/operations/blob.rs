@@ -184,9 +184,7 @@ pub(crate) async fn look_up_in(
 }
 
 fn not_modified(record: &BlobRecord) -> Response<Body> {
-    let mut response = render::empty(StatusCode::NOT_MODIFIED);
-    render::set_state(response.headers_mut(), &record.etag, record.last_modified);
-    response
+    render::not_modified(&record.etag, record.last_modified)
 }
 
 pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {

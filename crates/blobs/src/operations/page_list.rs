@@ -78,9 +78,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
     let record = blob.ok_or(ErrorCode::BlobNotFound)?.record;
     if Demands::parse(&call.headers)?.read(&record, blobs.clock.now())? == Read::NotModified {
-        let mut response = render::empty(StatusCode::NOT_MODIFIED);
-        render::set_state(response.headers_mut(), &record.etag, record.last_modified);
-        return Ok(response);
+        return Ok(render::not_modified(&record.etag, record.last_modified));
     }
     let pages = record.pages.as_ref().ok_or(ErrorCode::InvalidBlobType)?;
     refuse_incremental(&record)?;

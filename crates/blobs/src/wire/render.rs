@@ -52,6 +52,15 @@ pub(crate) fn set_state(headers: &mut HeaderMap, etag: &str, last_modified: Time
     set(headers, "last-modified", date::format(last_modified));
 }
 
+/// 304: what the client has is what there is. The code is in a header, as there is no body.
+pub(crate) fn not_modified(etag: &str, last_modified: Timestamp) -> Response<Body> {
+    let mut response = empty(StatusCode::NOT_MODIFIED);
+    let headers = response.headers_mut();
+    set_state(headers, etag, last_modified);
+    set(headers, "x-ms-error-code", ErrorCode::ConditionNotMet.name());
+    response
+}
+
 /// The state of a lease.
 pub(crate) fn set_lease(headers: &mut HeaderMap, held: Option<&Lease>, now: Timestamp) {
     let state = lease::state(held, now);

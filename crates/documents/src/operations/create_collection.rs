@@ -17,5 +17,5 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     Ok(answer
         .with_etag(&container.etag)
         .with_session(container.version)
-        .with_owner(&container))
+        .with_owner_of(&container))
 }

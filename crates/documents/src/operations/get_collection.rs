@@ -28,5 +28,5 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     Ok(answer
         .with_etag(&container.etag)
         .with_session(snapshot.sequence())
-        .with_owner(&container))
+        .with_owner_of(&container))
 }

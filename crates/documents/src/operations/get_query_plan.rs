@@ -1,5 +1,6 @@
 //! Get Query Plan: always the empty plan. With one range the client has nothing to merge, and
-//! runs the original text. Every field must be there: JavaScript's client reads their lengths.
+//! runs the original text. Every field must be there: JavaScript's client reads their lengths. The one
+//! that tells of the query is `hasSelectValue`: Java's client takes rows for values only if it is true.
 
 use http::StatusCode;
 use serde_json::json;
@@ -11,7 +12,7 @@ use crate::wire::call::Call;
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let container = call.container().await?;
     let (sql, _) = call.query_body()?;
-    call.documents.queries.parse(&sql)?;
+    let query = call.documents.queries.parse(&sql)?;
     let body = json!({
         "partitionedQueryExecutionInfoVersion": 2,
         "queryInfo": {
@@ -26,7 +27,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
             "aggregates": [],
             "groupByAliasToAggregateType": {},
             "rewrittenQuery": "",
-            "hasSelectValue": false,
+            "hasSelectValue": query.selects_value(),
             "hasNonStreamingOrderBy": false,
             "dCountInfo": null,
         },

@@ -23,5 +23,5 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     Ok(answer
         .with_etag(&replaced.etag)
         .with_session(replaced.version)
-        .with_owner(&replaced))
+        .with_owner_of(&replaced))
 }

@@ -545,10 +545,16 @@ fn complete_resource(resource: &Value) -> Result<Value, DocumentsError> {
         "indexingPolicy".to_owned(),
         index_policy::normalise(given.get("indexingPolicy"))?,
     );
-    if let Some(Value::Object(key)) = object.get_mut("partitionKey")
-        && !key.contains_key("kind")
-    {
-        key.insert("kind".to_owned(), json!("Hash"));
+    if let Some(Value::Object(key)) = object.get_mut("partitionKey") {
+        key.entry("kind").or_insert_with(|| json!("Hash"));
+        // The Java client sends the version's name in place of its number.
+        if let Some(version) = key.get_mut("version") {
+            match version.as_str() {
+                Some("V1") => *version = json!(1),
+                Some("V2") => *version = json!(2),
+                _ => {}
+            }
+        }
     }
     object
         .entry("uniqueKeyPolicy")

@@ -166,15 +166,19 @@ impl Container {
 
     /// The path by ids, as links and headers show it.
     pub(crate) fn name_path(&self) -> String {
-        format!("dbs/{}/colls/{}", self.database, self.id)
+        format!("{}/colls/{}", self.database_path(), self.id)
+    }
+
+    pub(crate) fn database_path(&self) -> String {
+        format!("dbs/{}", self.database)
+    }
+
+    pub(crate) fn database_rid(&self) -> String {
+        resource_id::database(self.database_number)
     }
 
     pub(crate) fn self_link(&self) -> String {
-        format!(
-            "dbs/{}/colls/{}/",
-            resource_id::database(self.database_number),
-            self.rid
-        )
+        format!("dbs/{}/colls/{}/", self.database_rid(), self.rid)
     }
 
     pub(crate) fn item_rid(&self, number: u64) -> String {

@@ -53,9 +53,17 @@ impl Answer {
         }
     }
 
+    /// The container, as the owner of the items or scripts that are answered.
     pub(crate) fn with_owner(self, container: &Container) -> Self {
         self.with(headers::ALT_CONTENT_PATH, encode_path(&container.name_path()))
             .with(headers::CONTENT_PATH, container.rid.clone())
+    }
+
+    /// The database, as the owner of the container that is answered. The Java client builds the container's
+    /// path from it, for the change feed.
+    pub(crate) fn with_owner_of(self, container: &Container) -> Self {
+        self.with(headers::ALT_CONTENT_PATH, encode_path(&container.database_path()))
+            .with(headers::CONTENT_PATH, container.database_rid())
     }
 
     /// What a script logged.

@@ -19,6 +19,8 @@ pub(crate) const INDEXING_DIRECTIVE: &str = "x-ms-indexing-directive";
 pub(crate) const INTENDED_RID: &str = "x-ms-cosmos-intended-collection-rid";
 pub(crate) const IS_BATCH: &str = "x-ms-cosmos-is-batch-request";
 pub(crate) const IS_QUERY: &str = "x-ms-documentdb-isquery";
+/// What older clients, and the one for Go, send in its place.
+pub(crate) const IS_QUERY_OLD: &str = "x-ms-documentdb-query";
 pub(crate) const IS_QUERY_PLAN: &str = "x-ms-cosmos-is-query-plan-request";
 pub(crate) const IS_UPSERT: &str = "x-ms-documentdb-is-upsert";
 pub(crate) const ITEM_COUNT: &str = "x-ms-item-count";

@@ -103,7 +103,7 @@ fn below_container(method: &Method, map: &http::HeaderMap, rest: &[&str]) -> Opt
                 },
             ),
             "POST" if flag(map, headers::IS_QUERY_PLAN) => Some(Operation::GetQueryPlan),
-            "POST" if flag(map, headers::IS_QUERY) => Some(Operation::QueryDocuments),
+            "POST" if is_query(map) => Some(Operation::QueryDocuments),
             "POST" if flag(map, headers::IS_BATCH) => Some(if flag(map, headers::BATCH_ATOMIC) {
                 Operation::ExecuteBatch
             } else {
@@ -226,6 +226,10 @@ fn one(method: &Method, wanted: &str, operation: Operation) -> Option<Operation>
     (method.as_str() == wanted).then_some(operation)
 }
 
+fn is_query(map: &http::HeaderMap) -> bool {
+    flag(map, headers::IS_QUERY) || flag(map, headers::IS_QUERY_OLD)
+}
+
 /// A feed's operations; a query of a feed that has none of its own counts as its list.
 fn feed(
     method: &Method,
@@ -236,7 +240,7 @@ fn feed(
 ) -> Option<Operation> {
     match method.as_str() {
         "GET" => Some(list),
-        "POST" if flag(map, headers::IS_QUERY) => Some(query.unwrap_or(list)),
+        "POST" if is_query(map) => Some(query.unwrap_or(list)),
         "POST" => Some(create),
         _ => None,
     }

@@ -132,6 +132,6 @@ async fn copies_within_the_account() {
     assert_eq!(text(&target).await, "copied");
     assert_eq!(target.get_properties(None).await.unwrap().metadata().unwrap(), metadata);
     let nothing = container.blob_client("nothing").url().to_string();
-    fails(target.start_copy_from_url(nothing, None).await, 404, "BlobNotFound");
+    fails(target.start_copy_from_url(nothing, None).await, 404, "CannotVerifyCopySource");
     server.stop();
 }

@@ -115,7 +115,7 @@ async fn a_blob_with_properties_and_metadata() {
     };
     blob.upload(content("hei på deg"), Some(options)).await.unwrap();
     let properties = blob.get_properties(None).await.unwrap();
-    assert_eq!(properties.content_length().unwrap(), Some(12));
+    assert_eq!(properties.content_length().unwrap(), Some(11));
     assert_eq!(properties.metadata().unwrap(), metadata);
     assert_eq!(text(&blob).await, "hei på deg");
     let metadata = HashMap::from([("state".to_owned(), "closed".to_owned())]);

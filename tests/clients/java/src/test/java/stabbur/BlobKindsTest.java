@@ -165,7 +165,7 @@ class BlobKindsTest {
         assertEquals("copied", Blobs.text(target));
         assertEquals(Map.of("m", "1"), target.getProperties().getMetadata());
         BlobClient nothing = container.getBlobClient("nothing");
-        Blobs.fails(404, BlobErrorCode.BLOB_NOT_FOUND,
+        Blobs.fails(404, BlobErrorCode.CANNOT_VERIFY_COPY_SOURCE,
             () -> target.beginCopy(nothing.getBlobUrl(), Duration.ofMillis(50)).waitForCompletion());
     }
 

@@ -3,6 +3,7 @@ package stabbur;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
@@ -88,8 +89,9 @@ class DocumentsTest {
         assertEquals(200, client.createDatabaseIfNotExists("short-lived").getStatusCode());
         CosmosDatabase made = client.getDatabase("short-lived");
         assertEquals("short-lived", made.read().getProperties().getId());
-        assertEquals(List.of("documents", "short-lived"),
-            client.readAllDatabases().stream().map(found -> found.getId()).sorted().toList());
+        // Beside them is the one of Platform Storage.
+        assertEquals(List.of("documents", "short-lived"), client.readAllDatabases().stream()
+            .map(found -> found.getId()).filter(id -> !id.equals("Storage")).sorted().toList());
         assertEquals(204, made.delete().getStatusCode());
         Documents.fails(404, made::read);
     }
@@ -306,10 +308,8 @@ class DocumentsTest {
 
     @Test
     void anotherKeyIsRefused() {
-        try (CosmosClient stranger = Documents.client(SERVER).key("d3Jvbmc=").buildClient()) {
-            Documents.fails(401, () -> stranger.getDatabase("documents").read());
-        } catch (CosmosException atBuild) {
-            assertEquals(401, atBuild.getStatusCode());
-        }
+        RuntimeException refused = assertThrows(
+            RuntimeException.class, () -> Documents.client(SERVER).key("d3Jvbmc=").buildClient());
+        assertTrue(refused.getMessage().contains("\"statusCode\":401"), refused::getMessage);
     }
 }

@@ -64,8 +64,8 @@ class ScriptsTest {
         CosmosStoredProcedureResponse answer = procedure.execute(List.of(21, "hei"), in(A));
         assertEquals(200, answer.getStatusCode());
         assertEquals(Documents.json("{\"n\":42,\"text\":\"hei\"}"), Documents.json(answer.getResponseAsString()));
-        procedure.replace(new CosmosStoredProcedureProperties(
-            "twice", "function twice(n) { getContext().getResponse().setBody(3 * n); }"));
+        procedure.replace(procedure.read().getProperties().setBody(
+            "function thrice(n) { getContext().getResponse().setBody(3 * n); }"));
         assertEquals("63", procedure.execute(List.of(21), in(A)).getResponseAsString());
         assertEquals(List.of("twice"), scripts.readAllStoredProcedures().stream()
             .map(CosmosStoredProcedureProperties::getId).filter("twice"::equals).toList());
