@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use http::{Response, StatusCode, Uri};
+use http::{Response, Uri};
 use http_semantics::Body;
 use http_semantics::range::ByteRange;
 use jiff::Timestamp;
