@@ -283,7 +283,8 @@ fn check_version(headers: &HeaderMap) -> Result<(), BlobsError> {
     }
 }
 
-/// Names in lower case, values decoded. A plus is a plus.
+/// Names in lower case, values decoded. A plus is a plus, save in `where`: its spaces come as that from
+/// clients that encode as forms do (the one for Rust), and a plus of its own comes encoded from all.
 pub(crate) fn parse_query(query: &str) -> Result<Vec<(String, String)>, BlobsError> {
     query
         .split('&')
@@ -296,7 +297,13 @@ pub(crate) fn parse_query(query: &str) -> Result<Vec<(String, String)>, BlobsErr
                     .map(String::from)
                     .map_err(|_| ErrorCode::InvalidUri)
             };
-            Ok((decode(name)?.to_lowercase(), decode(value)?))
+            let name = decode(name)?.to_lowercase();
+            let value = if name == "where" {
+                decode(&value.replace('+', " "))?
+            } else {
+                decode(value)?
+            };
+            Ok((name, value))
         })
         .collect()
 }

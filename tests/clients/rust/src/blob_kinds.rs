@@ -14,7 +14,7 @@ use futures::TryStreamExt as _;
 use crate::blobs::{container, content, fails, text, upload};
 use crate::server::Server;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_append_blob_grows() {
     let server = Server::start();
     let blob = container(&server).await.blob_client("log");
@@ -35,7 +35,7 @@ async fn an_append_blob_grows() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_are_written_cleared_and_listed() {
     let server = Server::start();
     let blob = container(&server).await.blob_client("disk");
@@ -65,7 +65,7 @@ async fn pages_are_written_cleared_and_listed() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lease_keeps_others_out() {
     let server = Server::start();
     let blob = upload(&container(&server).await, "leased", "one").await;
@@ -83,7 +83,7 @@ async fn a_lease_keeps_others_out() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn snapshots_keep_what_was() {
     let server = Server::start();
     let blob = upload(&container(&server).await, "snapshots", "before").await;
@@ -98,7 +98,7 @@ async fn snapshots_keep_what_was() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn tags_are_set_and_found() {
     let server = Server::start();
     let container = container(&server).await;
@@ -119,7 +119,7 @@ async fn tags_are_set_and_found() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn copies_within_the_account() {
     let server = Server::start();
     let container = container(&server).await;

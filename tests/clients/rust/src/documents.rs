@@ -77,7 +77,7 @@ fn with_content() -> OperationOptions {
     OperationOptionsBuilder::new().with_content_response_on_write(ContentResponseOnWrite::Enabled).build()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn databases_and_containers_are_made_read_and_deleted() {
     let server = Server::start();
     let client = client(&server.documents(), DOCUMENTS_KEY).await.unwrap();
@@ -107,7 +107,7 @@ async fn databases_and_containers_are_made_read_and_deleted() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn throughput_is_read_and_replaced() {
     let server = Server::start();
     let database = database(&server).await;
@@ -127,7 +127,7 @@ async fn throughput_is_read_and_replaced() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_items_life() {
     let server = Server::start();
     let container = container(&server).await;
@@ -153,7 +153,7 @@ async fn an_items_life() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn etags_decide() {
     let server = Server::start();
     let container = container(&server).await;
@@ -174,7 +174,7 @@ async fn etags_decide() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_patch_changes_parts_and_only_if_its_condition_holds() {
     let server = Server::start();
     let container = container(&server).await;
@@ -203,7 +203,7 @@ fn statuses(response: &TransactionalBatchResponse) -> Vec<u16> {
     response.results().iter().map(|result| result.status_code()).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_all_or_nothing() {
     let server = Server::start();
     let container = container(&server).await;
@@ -240,7 +240,7 @@ async fn a_batch_is_all_or_nothing() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_of_several_levels() {
     let server = Server::start();
     let paths = vec!["/tenant".into(), "/user".into(), "/session".into()];
@@ -265,7 +265,7 @@ async fn keys_of_several_levels() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn another_key_is_refused() {
     let server = Server::start();
     let stranger = match client(&server.documents(), "d3Jvbmc=").await {

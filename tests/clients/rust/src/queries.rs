@@ -32,7 +32,7 @@ async fn filled(server: &Server) -> ContainerClient {
     container
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn with_parameters_and_across_partitions() {
     let server = Server::start();
     let container = filled(&server).await;
@@ -56,7 +56,7 @@ async fn with_parameters_and_across_partitions() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_go_on_from_their_token() {
     let server = Server::start();
     let container = filled(&server).await;
@@ -110,7 +110,7 @@ async fn drained(
     (all, token)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_change_feed_goes_on_from_its_token() {
     let server = Server::start();
     let container = container(&server).await;
@@ -135,7 +135,7 @@ async fn the_change_feed_goes_on_from_its_token() {
     server.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn all_versions_and_deletes() {
     let server = Server::start();
     let database = database(&server).await;

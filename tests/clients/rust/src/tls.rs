@@ -10,7 +10,7 @@ const DOCUMENTS: &str = "STABBUR_TLS_DOCUMENTS";
 const BLOBS: &str = "STABBUR_TLS_BLOBS";
 
 /// Runs itself once more, with the authority and addresses in its environment.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn over_tls() {
     if let (Ok(documents), Ok(blobs)) = (std::env::var(DOCUMENTS), std::env::var(BLOBS)) {
         return in_a_process_of_its_own(&documents, &blobs).await;
