@@ -14,6 +14,9 @@ use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 use crate::wire::headers;
 
+/// The form in which a change is an object around the item.
+pub(super) const WIRE_FORMAT: &str = "2021-09-15";
+
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let (snapshot, container) = call.snapshot_of_container().await?;
     let scope = call.scope(&container)?;
@@ -41,11 +44,18 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
         Ok(scope == Scope::Whole || scope.admits(&container, &record.parse()?)?)
     });
     let page = page.await?;
+    // What Java's change feed processor asks for when it hands over changes in place of items.
+    let wrapped = call.header(headers::CHANGE_FEED_WIRE_FORMAT) == Some(WIRE_FORMAT);
     let mut elements = Elements::default();
     for (record, sequence) in &page.items {
         let document = record.text.strip_suffix(b"}").unwrap_or(&record.text);
         let lsn = format!(",\"_lsn\":{sequence}}}");
-        elements.add(&[document, lsn.as_bytes()]);
+        if wrapped {
+            let metadata = format!(",\"metadata\":{{\"lsn\":{sequence},\"crts\":{}}}}}", record.ts);
+            elements.add(&[b"{\"current\":", document, lsn.as_bytes(), metadata.as_bytes()]);
+        } else {
+            elements.add(&[document, lsn.as_bytes()]);
+        }
     }
     Ok(elements.into_answer(&container, after, page.through, page.more, head))
 }

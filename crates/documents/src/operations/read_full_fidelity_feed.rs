@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::read_change_feed::{Elements, position};
+use super::read_change_feed::{Elements, WIRE_FORMAT, position};
 use crate::error::DocumentsError;
 use crate::query::Scope;
 use crate::rules::partition_key::PartitionKeyDefinition;
@@ -13,9 +13,6 @@ use crate::store::versions::{Change, VersionRecord, read_versions};
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 use crate::wire::headers;
-
-/// The only form in which changes are written.
-const WIRE_FORMAT: &str = "2021-09-15";
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     if call.header(headers::CHANGE_FEED_WIRE_FORMAT) != Some(WIRE_FORMAT) {
