@@ -132,7 +132,10 @@ class ChangeFeedProcessorTest {
             builder -> builder.handleLatestVersionChanges(host::latest));
     }
 
-    private void stop(ChangeFeedProcessor processor) {
+    /** Stops a processor once its lease has its last change, which would be handed over again otherwise. */
+    private void stop(ChangeFeedProcessor processor) throws InterruptedException {
+        await("no lag", () -> processor.getCurrentState().block().stream()
+            .allMatch(state -> state.getEstimatedLag() == 0), () -> processor.getCurrentState().block());
         processor.stop().block(WAIT_MAX);
         started.remove(processor);
         assertFalse(processor.isStarted());
