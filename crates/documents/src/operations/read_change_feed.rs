@@ -9,7 +9,7 @@ use crate::error::DocumentsError;
 use crate::query::Scope;
 use crate::rules::charge;
 use crate::store::Container;
-use crate::store::change_feed::{PageEnd, read_changes};
+use crate::store::change_feed::{PageEnd, newest_change, read_changes};
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
 use crate::wire::headers;
@@ -23,6 +23,9 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let head = snapshot.sequence();
     let after = match call.if_none_match() {
         None => 0,
+        // Not the head, which other containers' writes move: clients take the difference of two
+        // positions for the number of changes between them.
+        Some(TagList::Any) => newest_change(snapshot.as_ref(), &container).await?,
         Some(tags) => position(&tags, head)?,
     };
     let since = match call.header(headers::IF_MODIFIED_SINCE) {
@@ -57,7 +60,8 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
             elements.add(&[document, lsn.as_bytes()]);
         }
     }
-    Ok(elements.into_answer(&container, after, page.through, page.more, head))
+    let nothing_up_to = page.through;
+    Ok(elements.into_answer(&container, page.through, page.more, nothing_up_to, head))
 }
 
 /// The commit that a client has seen everything of: `*` is now.
@@ -92,19 +96,18 @@ impl Elements {
         }
     }
 
-    /// The page: 304 if nothing changed since `after`. An empty page that isn't the last one is
-    /// 200, so that clients ask on.
+    /// The page that goes through a commit: 304, and nothing up to another one, if nothing changed. An
+    /// empty page that isn't the last one is 200, so that clients ask on.
     pub(super) fn into_answer(
         self,
         container: &Container,
-        after: Sequence,
         through: Sequence,
         more: bool,
+        nothing_up_to: Sequence,
         head: Sequence,
     ) -> Answer {
         let (answer, through) = if self.count == 0 && !more {
-            // Nothing up to here: whoever asks again needn't read the same commits.
-            (Answer::new(StatusCode::NOT_MODIFIED, "", 1.0), head.max(after))
+            (Answer::new(StatusCode::NOT_MODIFIED, "", 1.0), nothing_up_to)
         } else {
             let count = self.count as u64;
             let charge = charge::page(self.text.len() as u64, count, count);

@@ -74,7 +74,9 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
         let metadata = format!(",\"metadata\":{metadata}}}");
         elements.add(&[images, &record.text, metadata.as_bytes()]);
     }
-    Ok(elements.into_answer(&container, after, page.through, page.more, head))
+    // A position that stood still would be too old one day, though nothing was missed.
+    let nothing_up_to = head.max(after);
+    Ok(elements.into_answer(&container, page.through, page.more, nothing_up_to, head))
 }
 
 fn parse(record: &VersionRecord) -> Result<Value, DocumentsError> {

@@ -89,6 +89,17 @@ pub(crate) async fn read_changes(
     Ok(page)
 }
 
+/// The newest commit that wrote an item which is there; zero if there is none.
+pub(crate) async fn newest_change(
+    snapshot: &dyn Snapshot,
+    container: &Container,
+) -> Result<Sequence, DocumentsError> {
+    let range = KeyRange::prefix(&keys::feed(container.number));
+    let newest = Scan::new(snapshot, range, Direction::Backward).next().await?;
+    let entry = newest.and_then(|entry| keys::read_feed_entry(&entry.key));
+    Ok(entry.map_or(0, |(sequence, _)| sequence))
+}
+
 #[cfg(test)]
 mod tests {
     use ledger::AdjustableClock;
