@@ -14,6 +14,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::Transport;
@@ -32,16 +33,21 @@ pub(crate) async fn serve(
     transport: Transport,
     handler: Arc<Handler>,
     watcher: Watcher,
+    mut stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
     let handshake_max = handler.limits.handshake_max;
     let tls = match &transport {
         Transport::Plain => None,
         Transport::Tls(tls) => Some(tls),
-        Transport::Both(tls) => match first_byte(&stream, handler.limits.keep_alive_max).await {
-            Ok(Some(TLS_HANDSHAKE)) => Some(tls),
-            Ok(Some(_)) => None,
-            Ok(None) | Err(_) => return,
+        Transport::Both(tls) => tokio::select! {
+            // Clients keep connections that they made and had no use for: nothing was accepted there.
+            _ = stop.wait_for(|stop| *stop) => return,
+            byte = first_byte(&stream, handler.limits.keep_alive_max) => match byte {
+                Ok(Some(TLS_HANDSHAKE)) => Some(tls),
+                Ok(Some(_)) => None,
+                Ok(None) | Err(_) => return,
+            },
         },
     };
     let outcome = match tls {

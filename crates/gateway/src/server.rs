@@ -144,6 +144,7 @@ async fn accept(
                     transport.clone(),
                     handler.clone(),
                     graceful.watcher(),
+                    stop.clone(),
                 );
                 tokio::spawn(async move {
                     let _place = place;

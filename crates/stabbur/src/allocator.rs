@@ -20,7 +20,10 @@ const PURGE_DELAY: c_int = 15;
 
 /// Sets the allocator's options, but for those that its own environment variables name. At the
 /// program's start, before there is another thread.
-#[allow(unsafe_code, reason = "the allocator's bindings have no safe way to set an option")]
+#[allow(
+    unsafe_code,
+    reason = "the allocator's bindings have no safe way to set an option"
+)]
 pub(crate) fn set_up() {
     // SAFETY: the number is an option's, nobody else sets one, and any value is allowed.
     unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, KEPT_MILLISECONDS) };

@@ -45,6 +45,7 @@ class ChangeFeedProcessorTest {
     static final Server SERVER = new Server();
 
     private static final Duration WAIT_MAX = Duration.ofSeconds(30);
+    private static final long STOP_SETTLES_MILLISECONDS = 1_000;
 
     private static CosmosAsyncClient client;
     private static CosmosAsyncDatabase database;
@@ -139,6 +140,8 @@ class ChangeFeedProcessorTest {
         processor.stop().block(WAIT_MAX);
         started.remove(processor);
         assertFalse(processor.isStarted());
+        // A request that was under way may still hand over what is written now.
+        Thread.sleep(STOP_SETTLES_MILLISECONDS);
     }
 
     private void write(int from, int to) {
@@ -351,6 +354,7 @@ class ChangeFeedProcessorTest {
         assertEquals(expected, before.told);
         processor.stop().block(WAIT_MAX);
         started.remove(processor);
+        Thread.sleep(STOP_SETTLES_MILLISECONDS);
         feed.deleteItem("i0", new PartitionKey("k0")).block();
         write(2, 3);
         Host after = new Host("versions");
