@@ -33,6 +33,9 @@ pub(super) struct Position {
     pub(super) undefined: bool,
     pub(super) bytes: Vec<u8>,
     pub(super) entries: u32,
+    /// The item there. In a group its place is where it is found again, whatever came or went before
+    /// it; `entries` counts only if it is gone itself.
+    pub(super) number: u64,
 }
 
 /// An item and its place.
@@ -89,7 +92,7 @@ pub(super) struct OrderedSource<'a> {
     buffer: VecDeque<OrderedItem>,
     /// Entries that were read and whose items weren't.
     waiting: VecDeque<Entry>,
-    /// Where the last page ended, if that was inside a group.
+    /// Where the last page ended, which may be inside a group.
     resumed: Option<Position>,
 }
 
@@ -119,7 +122,7 @@ impl<'a> OrderedSource<'a> {
             batch: BATCH_FIRST,
             buffer: VecDeque::new(),
             waiting: VecDeque::new(),
-            resumed: resume.filter(|position| position.entries > 0).cloned(),
+            resumed: resume.filter(|position| !position.undefined).cloned(),
         };
         if let Some(position) = resume {
             source.resume(position);
@@ -219,6 +222,7 @@ impl<'a> OrderedSource<'a> {
                 undefined: true,
                 bytes: number.to_be_bytes().to_vec(),
                 entries: 0,
+                number,
             }),
             None => Step::End,
         }
@@ -251,6 +255,7 @@ impl<'a> OrderedSource<'a> {
                     undefined: true,
                     bytes: number.to_be_bytes().to_vec(),
                     entries: 0,
+                    number,
                 };
                 self.buffer.push_back(OrderedItem {
                     number,
@@ -348,11 +353,11 @@ impl<'a> OrderedSource<'a> {
         let resumed = self
             .resumed
             .take_if(|position| position.bytes.starts_with(shared));
-        let done = resumed.map_or(0, |position| position.entries);
-        for (at, mut item) in (0u32..).zip(found) {
-            if at < done {
-                continue;
-            }
+        let done = resumed.map_or(0, |position| {
+            let place = found.iter().position(|item| item.number == position.number);
+            place.unwrap_or_else(|| usize::try_from(position.entries).unwrap_or(usize::MAX))
+        });
+        for (at, mut item) in (0u32..).zip(found).skip(done) {
             item.position = Position {
                 bytes: shared.to_vec(),
                 entries: at,
@@ -403,6 +408,7 @@ impl<'a> OrderedSource<'a> {
                         undefined: false,
                         bytes: [term, ItemNumber::new(number).as_bytes()].concat(),
                         entries: 0,
+                        number,
                     },
                 });
             }

@@ -211,6 +211,7 @@ impl Documents {
                     undefined,
                     bytes: position,
                     entries,
+                    number,
                 });
             }
             Some(FeedToken::Restart { rows, .. }) if !resumable => skip = rows,
