@@ -15,6 +15,7 @@ mod signed;
 
 use std::sync::Arc;
 
+use base64::Engine as _;
 use documents::{Container, ContainerSpec, PartitionKey};
 use ledger::Transaction;
 use serde_json::{Value, json};
@@ -127,4 +128,92 @@ async fn pages_go_on_though_what_was_given_is_deleted() {
             }
         }
     }
+}
+
+/// A page of ten by the wire: how many items were read for it, the composite indexes that were used, and
+/// where to go on.
+async fn cost(f: &Fixture, sql: &str, from: &str) -> (f64, Value, String) {
+    let mut headers = vec![
+        ("x-ms-documentdb-isquery", "True"),
+        ("x-ms-documentdb-populatequerymetrics", "True"),
+        ("x-ms-cosmos-populateindexmetrics", "True"),
+        ("x-ms-documentdb-query-enablecrosspartition", "True"),
+        ("x-ms-max-item-count", "10"),
+    ];
+    if !from.is_empty() {
+        headers.push(("x-ms-continuation", from));
+    }
+    let body = json!({"query": sql});
+    let reply = f.json("POST", "/dbs/d/colls/c/docs", &headers, body).await;
+    let reply = reply.expect(200);
+    assert_eq!(reply.json()["Documents"].as_array().unwrap().len(), 10);
+    let figures = reply.header("x-ms-documentdb-query-metrics");
+    let read = figures
+        .split(';')
+        .find_map(|field| field.strip_prefix("retrievedDocumentCount="));
+    let indexes = reply.header("x-ms-cosmos-index-utilization");
+    let indexes = base64::engine::general_purpose::STANDARD.decode(indexes).unwrap();
+    let indexes: Value = serde_json::from_slice(&indexes).unwrap();
+    let used = indexes["UtilizedCompositeIndexes"].clone();
+    let next = reply.header("x-ms-continuation").to_owned();
+    (read.unwrap().parse().unwrap(), used, next)
+}
+
+#[tokio::test]
+async fn equal_structures_are_read_page_by_page() {
+    for (order, by_json) in [
+        ("c.v", json!([])),
+        ("c.v, c.n", json!({"a": 1})),
+        ("c.n, c.v", json!([1])),
+    ] {
+        let paths: Vec<Value> = order
+            .split(", ")
+            .map(|path| json!({"path": path.replace("c.", "/")}))
+            .collect();
+        let policy = (paths.len() > 1).then(|| json!({"compositeIndexes": [paths]}));
+        let f = fixture();
+        let c = container(&f, policy).await;
+        let item = |at: usize| json!({"id": at.to_string(), "pk": "a", "n": at % 2, "v": by_json});
+        create(&f, &c, (0..1_200).map(item)).await;
+        // Items without the property come last.
+        let order = order.replace(",", " DESC,");
+        let sql = format!("SELECT VALUE c.id FROM c ORDER BY {order} DESC");
+        let mut from = String::new();
+        for at in 0..5 {
+            let (read, _, next) = cost(&f, &sql, &from).await;
+            assert!(read <= 64.0, "{sql}, page {at}: {read}");
+            from = next;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_keeps_no_documents() {
+    let f = fixture();
+    let c = container(&f, None).await;
+    let fill = "y".repeat(1_900_000);
+    let start = "x".repeat(300);
+    for at in 0..36 {
+        let item =
+            json!({"id": format!("{at:02}"), "pk": "a", "v": format!("{start}{:02}", 35 - at), "fill": fill});
+        create(&f, &c, [item]).await;
+    }
+    let (ids, _) = page(&f, &c, "SELECT VALUE c.id FROM c ORDER BY c.v", 3, None).await;
+    assert_eq!(ids, ["35", "34", "33"]);
+}
+
+#[tokio::test]
+async fn what_shares_a_cut_constant_is_no_group() {
+    let f = fixture();
+    let policy = json!({"compositeIndexes": [[{"path": "/url"}, {"path": "/ts"}]]});
+    let c = container(&f, Some(policy)).await;
+    let url = "x".repeat(300);
+    let item = |at: usize| json!({"id": at.to_string(), "pk": "a", "url": url, "ts": 1_000 - at});
+    create(&f, &c, (0..1_000).map(item)).await;
+    let sql = format!("SELECT VALUE c.id FROM c WHERE c.url = '{url}' ORDER BY c.ts");
+    assert_eq!(cost(&f, &sql, "").await.1, json!([]));
+    let grouped = format!("SELECT VALUE c.id FROM c WHERE c.url = '{url}' ORDER BY c.url, c.ts");
+    let (ids, _) = page(&f, &c, &sql, 3, None).await;
+    assert_eq!(ids, ["999", "998", "997"]);
+    assert_eq!(ids, page(&f, &c, &grouped, 3, None).await.0);
 }

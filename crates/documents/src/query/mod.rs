@@ -10,6 +10,7 @@ mod composite;
 mod continuation;
 mod cursor;
 mod feed;
+mod group;
 mod intersection;
 pub(crate) mod metrics;
 mod order;

@@ -2,21 +2,19 @@
 //!
 //! Items without the one property come first (last when descending); they aren't in its index, so
 //! they are found among all items. A composite index has them. Items whose values an index tells
-//! apart no more, as strings were cut or structures hashed, are read together and put in order by
-//! their documents.
+//! apart no more, as strings were cut or structures hashed, are a group (see [`super::group`]).
 
 use std::collections::VecDeque;
 
-use documents_sql::ExecError;
 use ledger::limits::SCAN_PAGE_BYTES_MAX;
 use ledger::{Clock, Direction, Entry, Key, KeyRange, KeyWriter, ScanLimit, Snapshot};
 use serde_json::Value;
 
+use super::group::{Group, Member};
 use super::page::Counters;
 use super::plan::intersect;
 use crate::error::DocumentsError;
-use crate::limits::QUERY_MEMORY_BYTES_MAX;
-use crate::rules::index_columns::IndexColumns;
+use crate::rules::index_columns::{IndexColumns, Inexact};
 use crate::store::Container;
 use crate::store::item_number::ItemNumber;
 use crate::store::keys;
@@ -24,6 +22,10 @@ use crate::store::records::ItemRecord;
 
 const BATCH_FIRST: usize = 16;
 const BATCH_MAX: usize = 256;
+
+/// Items whose arrays or objects share a hash up to which it is looked whether these are equal. That
+/// more of them aren't all equal is taken as out of the question: they come by their numbers then.
+const STRUCTURES_TOGETHER_MAX: usize = 256;
 
 /// Where an item was found, as a continuation keeps it: what its key has behind the index's prefix, or
 /// what the keys of its group begin with and how many of the group are before it.
@@ -92,6 +94,11 @@ pub(super) struct OrderedSource<'a> {
     buffer: VecDeque<OrderedItem>,
     /// Entries that were read and whose items weren't.
     waiting: VecDeque<Entry>,
+    /// What entries begin with whose keys are in order, though their values are hashed.
+    in_order: Vec<Vec<u8>>,
+    /// The group whose items are being given, and what its entries begin with.
+    members: VecDeque<Member>,
+    shared: Vec<u8>,
     /// Where the last page ended, which may be inside a group.
     resumed: Option<Position>,
 }
@@ -122,6 +129,9 @@ impl<'a> OrderedSource<'a> {
             batch: BATCH_FIRST,
             buffer: VecDeque::new(),
             waiting: VecDeque::new(),
+            in_order: Vec::new(),
+            members: VecDeque::new(),
+            shared: Vec::new(),
             resumed: resume.filter(|position| !position.undefined).cloned(),
         };
         if let Some(position) = resume {
@@ -177,6 +187,10 @@ impl<'a> OrderedSource<'a> {
         loop {
             if let Some(item) = self.buffer.pop_front() {
                 return Ok(Step::Item(Box::new(item)));
+            }
+            if !self.members.is_empty() {
+                self.read_members(snapshot, counters).await?;
+                continue;
             }
             if !self.waiting.is_empty() {
                 self.read_waiting(snapshot, counters).await?;
@@ -286,27 +300,47 @@ impl<'a> OrderedSource<'a> {
         snapshot: &dyn Snapshot,
         counters: &mut Counters,
     ) -> Result<(), DocumentsError> {
-        let mut waiting = self.waiting.iter();
-        let sure = waiting.position(|entry| self.group_of(entry).is_some());
-        let sure = sure.unwrap_or(self.waiting.len());
+        let sure = self.sure();
         if sure > 0 {
             let entries: Vec<Entry> = self.waiting.drain(..sure).collect();
-            let items = self.fetch(snapshot, entries, counters).await?;
+            let items = self.fetch(snapshot, &entries, counters).await?;
             self.buffer.extend(items);
             return Ok(());
         }
-        let shared = self.waiting.front().and_then(|entry| self.group_of(entry));
-        let shared = shared.unwrap_or_default().to_vec();
-        let group = KeyRange::prefix(&KeyWriter::after(&self.prefix).raw(&shared).finish());
-        self.read_group(snapshot, &shared, &group, counters).await?;
-        self.waiting.retain(|entry| !group.contains(&entry.key));
+        let first = self.waiting.front().and_then(|entry| self.group_of(entry));
+        let Some(Inexact { shared, column, cut }) = first else {
+            self.waiting.pop_front();
+            return Ok(());
+        };
+        let shared = shared.to_vec();
+        // A count is a place among the group's items only, whatever the group is now.
+        let counted = self.resumed.as_ref().is_some_and(|at| at.bytes == shared);
+        let range = KeyRange::prefix(&KeyWriter::after(&self.prefix).raw(&shared).finish());
+        let entries_max = if cut || counted {
+            None
+        } else {
+            Some(STRUCTURES_TOGETHER_MAX)
+        };
+        let Some(group) = Group::read(self, snapshot, &range, entries_max, counters).await? else {
+            self.follow_keys_of(shared);
+            return Ok(());
+        };
+        if !cut && !counted && group.shares_value(column) {
+            self.follow_keys_of(shared);
+            return Ok(());
+        }
+        let resumed = self.resumed.take_if(|at| at.bytes.starts_with(&shared));
+        let resumed = resumed.map(|at| (at.number, at.entries));
+        self.members = group.into_members(&self.columns, self.descending, resumed);
+        self.shared = shared;
+        self.waiting.retain(|entry| !range.contains(&entry.key));
         // It may go on behind what was read of the index.
         if let Some((Phase::Values, rest)) = self.phases.front_mut() {
             let behind = if self.descending {
-                KeyRange::between(rest.start.clone(), group.start)
+                KeyRange::between(rest.start.clone(), range.start)
             } else {
                 KeyRange {
-                    start: group.end.unwrap_or(group.start),
+                    start: range.end.unwrap_or(range.start),
                     end: None,
                 }
             };
@@ -315,55 +349,59 @@ impl<'a> OrderedSource<'a> {
         Ok(())
     }
 
-    /// Reads every item whose entry begins with `shared`, and puts them in order.
-    async fn read_group(
+    /// The keys of entries that begin so are in order, as far as it is known.
+    fn follow_keys_of(&mut self, shared: Vec<u8>) {
+        self.in_order.retain(|earlier| shared.starts_with(earlier));
+        self.in_order.push(shared);
+    }
+
+    /// How many of the entries that wait are in their places: they belong to no group, or are alone in
+    /// theirs, as the neighbours show.
+    fn sure(&self) -> usize {
+        let mut before: Option<&Entry> = None;
+        let mut waiting = self.waiting.iter().peekable();
+        let mut sure = 0;
+        while let Some(entry) = waiting.next() {
+            if let Some(Inexact { shared, .. }) = self.group_of(entry) {
+                let elsewhere = |neighbour: Option<&Entry>| {
+                    let term = neighbour.and_then(|neighbour| self.term_of(neighbour));
+                    term.is_some_and(|(term, _)| !term.starts_with(shared))
+                };
+                if !elsewhere(before) || !elsewhere(waiting.peek().copied()) {
+                    break;
+                }
+            }
+            before = Some(entry);
+            sure += 1;
+        }
+        sure
+    }
+
+    /// Reads the next items of the group.
+    async fn read_members(
         &mut self,
         snapshot: &dyn Snapshot,
-        shared: &[u8],
-        group: &KeyRange,
         counters: &mut Counters,
     ) -> Result<(), DocumentsError> {
-        let mut found: Vec<OrderedItem> = Vec::new();
-        let mut rest = Some(group.clone());
-        let mut bytes = 0;
-        while let Some(range) = rest.take() {
-            let page = snapshot
-                .scan_page(&range, Direction::Forward, self.limit())
-                .await?;
-            counters.index_keys += page.entries.len() as u64;
-            for item in self.fetch(snapshot, page.entries, counters).await? {
-                bytes += item.record.text.len();
-                found.push(item);
-            }
-            if bytes > QUERY_MEMORY_BYTES_MAX {
-                return Err(ExecError::MemoryExceeded {
-                    max_bytes: QUERY_MEMORY_BYTES_MAX,
-                }
-                .into());
-            }
-            rest = page.rest;
-        }
-        found.sort_by(|a, b| {
-            let order = self.columns.compare(&a.document, &b.document);
-            order.then_with(|| a.number.cmp(&b.number))
-        });
-        if self.descending {
-            found.reverse();
-        }
-        let resumed = self
-            .resumed
-            .take_if(|position| position.bytes.starts_with(shared));
-        let done = resumed.map_or(0, |position| {
-            let place = found.iter().position(|item| item.number == position.number);
-            place.unwrap_or_else(|| usize::try_from(position.entries).unwrap_or(usize::MAX))
-        });
-        for (at, mut item) in (0u32..).zip(found).skip(done) {
-            item.position = Position {
-                bytes: shared.to_vec(),
-                entries: at,
-                ..item.position
-            };
-            self.buffer.push_back(item);
+        let count = self.members.len().min(self.batch);
+        self.batch = (self.batch * 2).min(BATCH_MAX);
+        let members: Vec<Member> = self.members.drain(..count).collect();
+        let numbers: Vec<u64> = members.iter().map(|member| member.number).collect();
+        let found = self.load(snapshot, &numbers, counters).await?;
+        for (member, found) in members.into_iter().zip(found) {
+            let Some((record, document)) = found else { continue };
+            self.buffer.push_back(OrderedItem {
+                number: member.number,
+                record,
+                document,
+                position: Position {
+                    composite: self.composite,
+                    undefined: false,
+                    bytes: self.shared.clone(),
+                    entries: member.at,
+                    number: member.number,
+                },
+            });
         }
         Ok(())
     }
@@ -373,30 +411,50 @@ impl<'a> OrderedSource<'a> {
         ItemNumber::split_last(entry.key.as_bytes().strip_prefix(self.prefix.as_bytes())?)
     }
 
-    /// What the entries begin with that an entry has to be read with; `None` if its own place is sure.
-    fn group_of<'e>(&self, entry: &'e Entry) -> Option<&'e [u8]> {
-        self.columns.inexact_prefix(self.term_of(entry)?.0)
+    /// The group that an entry has to be read with; `None` if its own place is sure.
+    fn group_of<'e>(&'e self, entry: &'e Entry) -> Option<Inexact<'e>> {
+        let mut inexact = self.columns.inexact(self.term_of(entry)?.0);
+        inexact.find(|inexact| self.in_order.iter().all(|known| known != inexact.shared))
     }
 
-    /// Reads the items of index entries.
-    async fn fetch(
+    /// Reads items.
+    async fn load(
         &self,
         snapshot: &dyn Snapshot,
-        entries: Vec<Entry>,
+        numbers: &[u64],
         counters: &mut Counters,
-    ) -> Result<Vec<OrderedItem>, DocumentsError> {
-        let terms: Vec<(&[u8], u64)> = entries.iter().filter_map(|entry| self.term_of(entry)).collect();
-        let item_keys: Vec<_> = terms
+    ) -> Result<Vec<Option<(ItemRecord, Value)>>, DocumentsError> {
+        let item_keys: Vec<_> = numbers
             .iter()
-            .map(|(_, number)| keys::item(self.container.number, *number))
+            .map(|number| keys::item(self.container.number, *number))
             .collect();
-        let found = snapshot.get_many(&item_keys).await?;
-        let mut items = Vec::with_capacity(terms.len());
-        for ((term, number), found) in terms.into_iter().zip(found) {
-            let Some(found) = found else { continue };
+        let mut items = Vec::with_capacity(numbers.len());
+        for found in snapshot.get_many(&item_keys).await? {
+            let Some(found) = found else {
+                items.push(None);
+                continue;
+            };
             let record = ItemRecord::decode(&found.value)?;
             counters.loaded(record.text.len());
             let document = record.parse()?;
+            items.push(Some((record, document)));
+        }
+        Ok(items)
+    }
+
+    /// Reads the items of index entries.
+    pub(super) async fn fetch(
+        &self,
+        snapshot: &dyn Snapshot,
+        entries: &[Entry],
+        counters: &mut Counters,
+    ) -> Result<Vec<OrderedItem>, DocumentsError> {
+        let terms: Vec<(&[u8], u64)> = entries.iter().filter_map(|entry| self.term_of(entry)).collect();
+        let numbers: Vec<u64> = terms.iter().map(|(_, number)| *number).collect();
+        let found = self.load(snapshot, &numbers, counters).await?;
+        let mut items = Vec::with_capacity(terms.len());
+        for ((term, number), found) in terms.into_iter().zip(found) {
+            let Some((record, document)) = found else { continue };
             // Else it is another path with the same hash, or an entry that verify would report.
             if self.columns.term(&document, record.ts) == term {
                 items.push(OrderedItem {
@@ -414,5 +472,10 @@ impl<'a> OrderedSource<'a> {
             }
         }
         Ok(items)
+    }
+
+    /// The columns of the index.
+    pub(super) fn columns(&self) -> &IndexColumns {
+        &self.columns
     }
 }

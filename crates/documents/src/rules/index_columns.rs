@@ -8,7 +8,7 @@
 //!
 //! Invariant: of two items, the byte order of what is written is their order, unless both share
 //! everything up to and with a column whose value isn't whole there (see
-//! [`IndexColumns::inexact_prefix`]); who walks reads those together and puts them in order.
+//! [`IndexColumns::inexact`]); who walks reads those together and puts them in order.
 
 use std::cmp::Ordering;
 
@@ -30,6 +30,17 @@ pub(crate) struct IndexColumn {
     /// Whether it goes against the first column.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     inverted: bool,
+}
+
+/// A column of a term whose value isn't whole there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inexact<'t> {
+    /// The term up to and with it.
+    pub(crate) shared: &'t [u8],
+    /// Its place among the columns.
+    pub(crate) column: usize,
+    /// Whether it is a cut string; else a structure, and one with that hash is most likely the same.
+    pub(crate) cut: bool,
 }
 
 /// Columns in their order.
@@ -127,26 +138,35 @@ impl IndexColumns {
         }
     }
 
-    /// The bytes of a term up to and with the first column that items may share though their values
-    /// differ; `None` if no column is such.
-    pub(crate) fn inexact_prefix<'t>(&self, term: &'t [u8]) -> Option<&'t [u8]> {
+    /// The columns of a term that items may share though their values differ, the first one first.
+    pub(crate) fn inexact<'t>(&'t self, term: &'t [u8]) -> impl Iterator<Item = Inexact<'t>> {
         let mut done = 0;
-        for column in &self.0 {
-            let rest = term.get(done..)?.iter();
+        let columns = self.0.iter().enumerate().map_while(move |(at, column)| {
             let flip = if column.inverted { 0xFF } else { 0 };
-            let (length, exact) = index_value::extent(rest.map(|byte| byte ^ flip))?;
+            let rest = term.get(done..)?.iter().map(|byte| byte ^ flip);
+            let cut = rest.clone().next().is_some_and(index_value::begins_string);
+            let (length, exact) = index_value::extent(rest)?;
             done += length;
-            if !exact {
-                return term.get(..done);
-            }
-        }
-        None
+            let shared = term.get(..done)?;
+            Some((!exact).then_some(Inexact {
+                shared,
+                column: at,
+                cut,
+            }))
+        });
+        columns.flatten()
     }
 
-    /// The order of two items that share all columns' bytes or not.
-    pub(crate) fn compare(&self, a: &Value, b: &Value) -> Ordering {
-        let mut orders = self.0.iter().map(|column| {
-            let order = compare_values(column.value(a), column.value(b));
+    /// The columns' values of a document.
+    pub(crate) fn values(&self, document: &Value) -> Vec<Option<Value>> {
+        let values = self.0.iter().map(|column| column.value(document).cloned());
+        values.collect()
+    }
+
+    /// The order of two items' values.
+    pub(crate) fn compare(&self, a: &[Option<Value>], b: &[Option<Value>]) -> Ordering {
+        let mut orders = self.0.iter().zip(a.iter().zip(b)).map(|(column, (a, b))| {
+            let order = compare_values(a.as_ref(), b.as_ref());
             if column.inverted { order.reverse() } else { order }
         });
         orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
@@ -210,8 +230,9 @@ mod tests {
                 let order = compare_values(a.get(&name), b.get(&name));
                 wanted = wanted.then(if *descending == directions[0] { order } else { order.reverse() });
             }
-            prop_assert_eq!(columns.compare(&a, &b), wanted);
-            match (columns.inexact_prefix(&x), columns.inexact_prefix(&y)) {
+            prop_assert_eq!(columns.compare(&columns.values(&a), &columns.values(&b)), wanted);
+            let shared = |term| columns.inexact(term).next().map(|inexact| inexact.shared.to_vec());
+            match (shared(&x), shared(&y)) {
                 (Some(shared), Some(other)) if shared == other => {}
                 _ => prop_assert_eq!(x.cmp(&y), wanted, "{} {}", a, b),
             }

@@ -120,6 +120,11 @@ pub fn is_cut(encoded: &[u8]) -> bool {
     encoded.first() == Some(&STRING) && encoded.ends_with(&CUT_END)
 }
 
+/// Whether a string's encoding begins with this byte.
+pub fn begins_string(first: u8) -> bool {
+    first == STRING
+}
+
 /// How far the encoding that `bytes` begin with goes, and whether values that share it are equal: not
 /// so of cut strings, arrays and objects. `None` if no encoding begins there.
 pub fn extent(mut bytes: impl Iterator<Item = u8>) -> Option<(usize, bool)> {
