@@ -103,6 +103,16 @@ fn equality<'a>(column: &IndexColumn, access: &'a Access) -> Option<(usize, &'a 
     })
 }
 
+/// Whether conjuncts say what a column equals, and the index tells that from other values: what shares
+/// a cut string would all be read as one group.
+fn is_one_value(string_bytes_max: usize, column: &IndexColumn, access: &Access) -> bool {
+    equality(column, access).is_some_and(|(_, value)| {
+        let mut encoded = Vec::new();
+        index_value::write_within(&mut encoded, value, string_bytes_max);
+        !index_value::is_cut(&encoded)
+    })
+}
+
 /// A place among encoded values: before or behind all that begin so.
 struct Edge {
     bytes: Vec<u8>,
@@ -211,14 +221,18 @@ pub(super) fn order(columns: &IndexColumns, access: &Access) -> Option<bool> {
     let terms = access.order_by.as_deref()?;
     // Ties are in the first term's direction, and numbers in the walk's.
     let (_, descending) = terms.first()?;
+    let string_bytes_max = columns.string_bytes_max();
     let columns = columns.as_slice();
     let (bound, ordering) = columns.split_at_checked(columns.len().checked_sub(terms.len())?)?;
     let fits = ordering
         .iter()
         .zip(terms)
         .all(|(column, (path, down))| column.is_of(path) && (column.is_inverted() != *descending) == *down);
-    let mut bound = bound.iter();
-    (fits && bound.all(|column| equality(column, access).is_some())).then_some(*descending)
+    (fits
+        && bound
+            .iter()
+            .all(|column| is_one_value(string_bytes_max, column, access)))
+    .then_some(*descending)
 }
 
 /// Whether composite indexes of the container's policy, complete or not, could serve a condition or
