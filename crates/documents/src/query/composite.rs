@@ -6,6 +6,7 @@
 //! name them all. Part of them is enough here, as the answer is the same.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use documents_sql::{Access, CompareOp, Path, PathStep, Predicate};
 use ledger::{Key, KeyRange, KeyWriter};
@@ -18,6 +19,9 @@ use crate::rules::index_terms::path_included;
 use crate::rules::index_value;
 use crate::store::Container;
 use crate::store::keys;
+
+/// Composite indexes that are told to be missing; a header has no room for more.
+const MISSING_MAX: usize = 100;
 
 /// How a query's conjuncts bind the columns of an index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -247,21 +251,29 @@ pub(super) fn could_serve(container: &Container, access: &Access) -> bool {
 /// as one: the paths that equal something, then one of those that have a range.
 pub(super) fn missing<'a>(container: &Container, access: &'a Access) -> Vec<Vec<&'a Path>> {
     let (mut equal, mut ranges): (Vec<&Path>, Vec<&Path>) = (Vec::new(), Vec::new());
+    let (mut equal_seen, mut ranges_seen) = (HashSet::new(), HashSet::new());
     for predicate in &access.conjuncts {
-        let (list, path) = match predicate {
+        let (list, seen, path) = match predicate {
             Predicate::Compare {
                 path,
                 op: CompareOp::Equal,
                 ..
-            } => (&mut equal, path),
-            Predicate::Compare { path, .. } | Predicate::StartsWith { path, .. } => (&mut ranges, path),
+            } => (&mut equal, &mut equal_seen, path),
+            Predicate::Compare { path, .. } | Predicate::StartsWith { path, .. } => {
+                (&mut ranges, &mut ranges_seen, path)
+            }
             _ => continue,
         };
-        if !path.contains(&PathStep::Element) && !list.contains(&path) {
+        if !path.contains(&PathStep::Element) && seen.insert(path) {
             list.push(path);
         }
+        // A query may have any number of conditions; no index has that many paths.
+        if equal.len() > COMPOSITE_INDEX_PATHS_MAX {
+            return Vec::new();
+        }
     }
-    ranges.retain(|path| !equal.contains(path));
+    ranges.retain(|path| !equal_seen.contains(path));
+    ranges.truncate(MISSING_MAX);
     let mut wanted: Vec<Vec<&Path>> = ranges
         .into_iter()
         .map(|range| equal.iter().copied().chain([range]).collect())
@@ -269,18 +281,21 @@ pub(super) fn missing<'a>(container: &Container, access: &'a Access) -> Vec<Vec<
     if wanted.is_empty() {
         wanted.push(equal);
     }
+    let indexes = container.order_rules.indexes().iter();
+    let bound: Vec<&[IndexColumn]> = indexes
+        .filter_map(|columns| {
+            let bound = Bound::new(columns, access).columns();
+            columns.as_slice().get(..bound)
+        })
+        .collect();
     let sizes = 2..=COMPOSITE_INDEX_PATHS_MAX;
-    wanted.retain(|paths| sizes.contains(&paths.len()) && !has(container, access, paths));
+    wanted.retain(|paths| sizes.contains(&paths.len()) && !bound.iter().any(|columns| have(columns, paths)));
     wanted
 }
 
-/// Whether a composite index of the policy binds all these paths.
-fn has(container: &Container, access: &Access, paths: &[&Path]) -> bool {
-    container.order_rules.indexes().iter().any(|columns| {
-        let bound = Bound::new(columns, access).columns();
-        let bound = columns.as_slice().get(..bound).unwrap_or_default();
-        paths
-            .iter()
-            .all(|path| bound.iter().any(|column| column.is_of(path)))
-    })
+/// Whether all these paths are among columns.
+fn have(columns: &[IndexColumn], paths: &[&Path]) -> bool {
+    paths
+        .iter()
+        .all(|path| columns.iter().any(|column| column.is_of(path)))
 }
