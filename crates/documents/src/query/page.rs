@@ -1,5 +1,6 @@
 //! Runs one page of a query.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -423,8 +424,9 @@ impl Documents {
     }
 }
 
-/// Opens the conditions, those of composite indexes first, then exact ones. Ranges that cover too much are left away: the whole
-/// query is checked on every document anyway.
+/// Opens the conditions: first what is read bit by bit, of composite indexes and then of others that no
+/// composite index meets; then ranges, which are gathered, of composite indexes first. Ranges that cover
+/// too much are left away: the whole query is checked on every document anyway.
 pub(super) async fn open_conditions(
     snapshot: &dyn Snapshot,
     narrowing: &Narrowing,
@@ -437,29 +439,41 @@ pub(super) async fn open_conditions(
         .conditions
         .iter()
         .partition(|condition| condition.composite.is_some());
+    let (streams, gathered): (Vec<_>, Vec<_>) =
+        composites.into_iter().partition(|condition| condition.by_number);
+    let by_composites: HashSet<usize> = gathered
+        .iter()
+        .flat_map(|condition| condition.conjuncts.iter().copied())
+        .collect();
+    let (exact, ranges): (Vec<_>, Vec<_>) = others.into_iter().partition(|condition| condition.by_number);
+    // Those that a composite index may meet wait for it.
+    let (waiting, alone): (Vec<_>, Vec<_>) = exact.into_iter().partition(|condition| {
+        let mut conjuncts = condition.conjuncts.iter();
+        !condition.conjuncts.is_empty() && conjuncts.all(|at| by_composites.contains(at))
+    });
     let mut opening = Opening {
         snapshot,
         counters,
         opened: Vec::new(),
         covered: Vec::new(),
     };
-    for condition in &composites {
+    for condition in streams.into_iter().chain(alone) {
+        opening.open(condition, RANGE_NUMBERS_MAX).await?;
+    }
+    for condition in &gathered {
         opening.open(condition, COMPOSITE_RANGE_NUMBERS_MAX).await?;
     }
-    for by_number in [true, false] {
-        // What no single value narrows, a composite index may do with more.
-        if !by_number && opening.opened.is_empty() {
-            for condition in &composites {
-                opening.open(condition, RANGE_NUMBERS_MAX).await?;
-            }
+    for condition in waiting {
+        opening.open(condition, RANGE_NUMBERS_MAX).await?;
+    }
+    // What no single value narrows, a composite index may do with more.
+    if opening.opened.is_empty() {
+        for condition in &gathered {
+            opening.open(condition, RANGE_NUMBERS_MAX).await?;
         }
-        for condition in others.iter().filter(|condition| condition.by_number == by_number) {
-            if opening.opened.is_empty() {
-                opening.open(condition, RANGE_NUMBERS_MAX).await?;
-            } else {
-                opening.open(condition, RANGE_NUMBERS_BESIDE_MAX).await?;
-            }
-        }
+    }
+    for condition in ranges {
+        opening.open(condition, RANGE_NUMBERS_MAX).await?;
     }
     Ok(opening.opened)
 }
@@ -474,12 +488,18 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Opens a condition, unless its range is too large or a composite index meets it already.
+    /// Opens a condition, unless a composite index meets it already or its range is too large: beside
+    /// others, more isn't worth the reading.
     async fn open(&mut self, condition: &Condition, gathered_max: usize) -> Result<(), DocumentsError> {
         let mut conjuncts = condition.conjuncts.iter();
         if !condition.conjuncts.is_empty() && conjuncts.all(|at| self.covered.contains(at)) {
             return Ok(());
         }
+        let gathered_max = if self.opened.is_empty() {
+            gathered_max
+        } else {
+            gathered_max.min(RANGE_NUMBERS_BESIDE_MAX)
+        };
         let begun = self.counters.timings.now();
         let read = &mut self.counters.index_keys;
         let numbers = Numbers::open(self.snapshot, condition, gathered_max, read).await?;
