@@ -247,7 +247,10 @@ async fn what_would_help_of_many_conditions_is_told_in_no_time() {
     let ranges = (0..8_000).map(|at| format!("c.r{at}>1"));
     let filter: Vec<String> = equal.chain(ranges).collect();
     // Nothing can meet it, so no index is used, and there is room to tell what would help.
-    let sql = format!("SELECT * FROM c WHERE c.n>5 AND c.n<3 AND {}", filter.join(" AND "));
+    let sql = format!(
+        "SELECT * FROM c WHERE c.n>5 AND c.n<3 AND {}",
+        filter.join(" AND ")
+    );
     let begun = std::time::Instant::now();
     let untold = f
         .json("POST", DOCS, &[ASKED[0], ASKED[3]], json!({"query": sql}))

@@ -11,8 +11,8 @@ use crate::wire::headers;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let (sql, parameters) = call.query_body()?;
-    let snapshot = call.snapshot().await?;
-    let container = call.container().await?;
+    // A composite index that is complete in the one must be so in the other.
+    let (snapshot, container) = call.snapshot_of_container().await?;
     let request = call.items_request(&container)?;
     let page = call
         .documents
