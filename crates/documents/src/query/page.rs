@@ -447,10 +447,11 @@ pub(super) async fn open_conditions(
         .collect();
     let (exact, ranges): (Vec<_>, Vec<_>) = others.into_iter().partition(|condition| condition.by_number);
     // Those that a composite index may meet wait for it.
-    let (waiting, alone): (Vec<_>, Vec<_>) = exact.into_iter().partition(|condition| {
+    let may_be_met = |condition: &&Condition| {
         let mut conjuncts = condition.conjuncts.iter();
         !condition.conjuncts.is_empty() && conjuncts.all(|at| by_composites.contains(at))
-    });
+    };
+    let (waiting, alone): (Vec<_>, Vec<_>) = exact.into_iter().partition(may_be_met);
     let mut opening = Opening {
         snapshot,
         counters,
@@ -472,7 +473,8 @@ pub(super) async fn open_conditions(
             opening.open(condition, RANGE_NUMBERS_MAX).await?;
         }
     }
-    for condition in ranges {
+    // What a composite index has too much of, one path alone has still more of.
+    for condition in ranges.into_iter().filter(|range| !may_be_met(range)) {
         opening.open(condition, RANGE_NUMBERS_MAX).await?;
     }
     Ok(opening.opened)
