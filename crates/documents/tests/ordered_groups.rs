@@ -237,3 +237,45 @@ async fn a_single_value_narrows_before_a_range_of_a_composite_index() {
     // 0.002 for each key.
     assert!(charge < 8.0, "{charge}");
 }
+
+#[tokio::test]
+async fn documents_of_other_partitions_are_not_read_for_an_order() {
+    let f = fixture();
+    let policy = json!({"compositeIndexes": [[{"path": "/status"}, {"path": "/created"}]]});
+    let c = container(&f, Some(policy)).await;
+    // More than are sorted, behind those of another partition.
+    let item = |at: usize| {
+        let pk = if at < 2_000 { "b" } else { "a" };
+        json!({"id": at.to_string(), "pk": pk, "status": 1, "created": at})
+    };
+    create(&f, &c, (0..7_100).map(item)).await;
+    let key = PartitionKey::string("a");
+    let mut from: Option<String> = None;
+    for first in [2_000, 2_010, 2_020] {
+        let sql = "SELECT VALUE c.created FROM c ORDER BY c.status, c.created";
+        let found = f
+            .documents
+            .query(&c, sql, &[], Some(&key), 10, from.as_deref())
+            .await
+            .unwrap();
+        let wanted: Vec<Value> = (first..first + 10).map(Value::from).collect();
+        assert_eq!(found.rows, wanted);
+        from = found.continuation;
+    }
+    let headers = [
+        ("x-ms-documentdb-isquery", "True"),
+        ("x-ms-documentdb-partitionkey", r#"["a"]"#),
+        ("x-ms-documentdb-populatequerymetrics", "True"),
+    ];
+    let body = json!({"query": "SELECT TOP 10 * FROM c ORDER BY c.status, c.created"});
+    let reply = f
+        .json("POST", "/dbs/d/colls/c/docs", &headers, body)
+        .await
+        .expect(200);
+    let figures = reply.header("x-ms-documentdb-query-metrics");
+    let read = figures
+        .split(';')
+        .find_map(|field| field.strip_prefix("retrievedDocumentCount="));
+    let read: f64 = read.unwrap().parse().unwrap();
+    assert!(read <= 300.0, "{read}");
+}

@@ -5,6 +5,7 @@ use ledger::{KeyRange, Snapshot};
 
 use super::composite::{self, Bound};
 use super::continuation::FeedToken;
+use super::cursor::Numbers;
 use super::intersection::Intersection;
 use super::ordered::{OrderedSource, Position, Walk};
 use super::page::{Counters, open_conditions};
@@ -16,6 +17,9 @@ use crate::rules::index_columns::IndexColumns;
 use crate::rules::index_terms::PathHash;
 use crate::store::Container;
 use crate::store::keys;
+
+/// Conditions that each entry is looked up in.
+const CONDITIONS_BESIDE_MAX: usize = 4;
 
 /// An index that gives the order.
 pub(super) struct IndexOrder<'a> {
@@ -91,6 +95,29 @@ impl<'a> IndexOrder<'a> {
             }
             Of::Composite { at, .. } => counters.composites_used.push(*at),
         }
+    }
+
+    /// What else an item must meet, where its entry of a composite index can be asked for: the scope and
+    /// single values. Documents of other partitions aren't read then.
+    pub(super) async fn beside(
+        &self,
+        snapshot: &dyn Snapshot,
+        narrowing: &Narrowing,
+        counters: &mut Counters,
+    ) -> Result<Vec<Numbers>, DocumentsError> {
+        let mut beside = Vec::new();
+        if let Of::Path(_) = self.of {
+            return Ok(beside);
+        }
+        let conditions = narrowing.conditions.iter();
+        // One key for each, not one for each value of a list.
+        let conditions = conditions.filter(|condition| {
+            condition.by_number && condition.ranges.len() == 1 && !self.covers(condition)
+        });
+        for condition in conditions.take(CONDITIONS_BESIDE_MAX) {
+            beside.extend(Numbers::open(snapshot, condition, 0, &mut counters.index_keys).await?);
+        }
+        Ok(beside)
     }
 
     /// The walk.

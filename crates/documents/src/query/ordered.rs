@@ -4,12 +4,13 @@
 //! they are found among all items. A composite index has them. Items whose values an index tells
 //! apart no more, as strings were cut or structures hashed, are a group (see [`super::group`]).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use ledger::limits::SCAN_PAGE_BYTES_MAX;
 use ledger::{Clock, Direction, Entry, Key, KeyRange, KeyWriter, ScanLimit, Snapshot};
 use serde_json::Value;
 
+use super::cursor::Numbers;
 use super::group::{Group, Member};
 use super::page::Counters;
 use super::plan::intersect;
@@ -99,6 +100,10 @@ pub(super) struct OrderedSource<'a> {
     /// The group whose items are being given, and what its entries begin with.
     members: VecDeque<Member>,
     shared: Vec<u8>,
+    /// The last entry that was left away, if all of its page were.
+    passed: Option<Position>,
+    /// What else an item must meet.
+    beside: Vec<Numbers>,
     /// Where the last page ended, which may be inside a group.
     resumed: Option<Position>,
 }
@@ -129,6 +134,8 @@ impl<'a> OrderedSource<'a> {
             batch: BATCH_FIRST,
             buffer: VecDeque::new(),
             waiting: VecDeque::new(),
+            passed: None,
+            beside: Vec::new(),
             in_order: Vec::new(),
             members: VecDeque::new(),
             shared: Vec::new(),
@@ -138,6 +145,12 @@ impl<'a> OrderedSource<'a> {
             source.resume(position);
         }
         source
+    }
+
+    /// Leaves away items that don't meet these, before they are read.
+    pub(super) fn meeting(mut self, beside: Vec<Numbers>) -> Self {
+        self.beside = beside;
+        self
     }
 
     fn resume(&mut self, position: &Position) {
@@ -206,6 +219,7 @@ impl<'a> OrderedSource<'a> {
                 Phase::Undefined => self.read_undefined(snapshot, &range, counters).await?,
                 Phase::Values => self.read_values(snapshot, &range, counters).await?,
             };
+            let passed = self.passed.take().filter(|_| rest.is_some());
             self.batch = (self.batch * 2).min(BATCH_MAX);
             if let Some(rest) = rest {
                 self.phases.push_front((phase, rest));
@@ -213,8 +227,12 @@ impl<'a> OrderedSource<'a> {
             if self.buffer.is_empty() && self.waiting.is_empty() {
                 // Long stretches without a match must not hold up others, nor the page.
                 tokio::task::yield_now().await;
-                if phase == Phase::Undefined && counters.is_over_time(clock) {
-                    return Ok(self.pause());
+                if counters.is_over_time(clock) {
+                    match (phase, passed) {
+                        (Phase::Undefined, _) => return Ok(self.pause()),
+                        (Phase::Values, Some(passed)) => return Ok(Step::Pause(passed)),
+                        (Phase::Values, None) => {}
+                    }
                 }
             }
         }
@@ -290,8 +308,45 @@ impl<'a> OrderedSource<'a> {
     ) -> Result<Option<KeyRange>, DocumentsError> {
         let page = snapshot.scan_page(range, self.direction(), self.limit()).await?;
         counters.index_keys += page.entries.len() as u64;
-        self.waiting.extend(page.entries);
+        let last = page.entries.last();
+        let last = last
+            .and_then(|entry| self.term_of(entry))
+            .map(|(term, number)| Position {
+                composite: self.composite,
+                undefined: false,
+                bytes: [term, ItemNumber::new(number).as_bytes()].concat(),
+                entries: 0,
+                number,
+            });
+        let entries = self.meeting_beside(snapshot, page.entries, counters).await?;
+        self.passed = last.filter(|_| entries.is_empty());
+        self.waiting.extend(entries);
         Ok(page.rest)
+    }
+
+    /// Those entries whose items meet what else there is. Those of groups stay, as their places are
+    /// known by all of the group.
+    async fn meeting_beside(
+        &self,
+        snapshot: &dyn Snapshot,
+        mut entries: Vec<Entry>,
+        counters: &mut Counters,
+    ) -> Result<Vec<Entry>, DocumentsError> {
+        if self.beside.is_empty() {
+            return Ok(entries);
+        }
+        let alone = entries.iter().filter(|entry| self.group_of(entry).is_none());
+        let mut numbers: Vec<u64> = alone.filter_map(|entry| Some(self.term_of(entry)?.1)).collect();
+        for condition in &self.beside {
+            let read = &mut counters.index_keys;
+            condition.retain(snapshot, &mut numbers, read).await?;
+        }
+        let numbers: HashSet<u64> = numbers.into_iter().collect();
+        entries.retain(|entry| {
+            let number = self.term_of(entry).map(|(_, number)| number);
+            self.group_of(entry).is_some() || number.is_some_and(|number| numbers.contains(&number))
+        });
+        Ok(entries)
     }
 
     /// Reads the items of entries that wait: those whose places are sure, or the first one's group.

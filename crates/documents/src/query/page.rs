@@ -223,10 +223,13 @@ impl Documents {
             }
         }
 
-        let walk = index_order.as_ref().and_then(|order| {
+        let mut walk = None;
+        if let Some(order) = &index_order {
             order.note(&narrowing, &mut counters);
-            order.source(container, access, &narrowing, resume_position.as_ref())
-        });
+            let beside = order.beside(snapshot, &narrowing, &mut counters).await?;
+            let source = order.source(container, access, &narrowing, resume_position.as_ref());
+            walk = source.map(|source| source.meeting(beside));
+        }
         let mut source = match walk {
             Some(walk) => Source::Ordered(walk),
             None if narrowing.nothing || access.without_documents => {
@@ -293,6 +296,14 @@ impl Documents {
                     .saturating_sub(timings.index.saturating_sub(index_before));
                 let candidate = match next {
                     Next::Candidate(candidate) => candidate,
+                    // Rows that are counted from the first one on can't go on there.
+                    Next::Pause(_)
+                        if !resumable
+                            && page.counters.age(self.clock.as_ref())
+                                <= Duration::from_secs(BLOCKING_QUERY_SECONDS_MAX) =>
+                    {
+                        continue;
+                    }
                     Next::Pause(position) => {
                         ended = Some(Ended::Paused(token_at(Some(&position), 0, 0)));
                         continue;
