@@ -13,7 +13,7 @@ use crate::store::records::ItemRecord;
 
 pub(super) enum Source<'a> {
     ByNumber(NumberSource<'a>),
-    Ordered(OrderedSource<'a>),
+    Ordered(Box<OrderedSource<'a>>),
 }
 
 /// An item to push, and what a token needs to come back to it.

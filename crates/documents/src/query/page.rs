@@ -231,7 +231,7 @@ impl Documents {
             walk = source.map(|source| source.meeting(beside));
         }
         let mut source = match walk {
-            Some(walk) => Source::Ordered(walk),
+            Some(walk) => Source::Ordered(Box::new(walk)),
             None if narrowing.nothing || access.without_documents => {
                 Source::ByNumber(NumberSource::empty(container))
             }
