@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::expect_used,
+    clippy::disallowed_methods,
     missing_docs,
     unreachable_pub,
     dead_code,
