@@ -72,8 +72,11 @@ async fn page(
     (ids.collect(), found.continuation)
 }
 
+/// The value of an item.
+type Shared = fn(usize) -> Value;
+
 /// What a group of 100 items shares: nothing tells them apart, or only their documents do.
-fn groups() -> Vec<(&'static str, fn(usize) -> Value)> {
+fn groups() -> Vec<(&'static str, Shared)> {
     vec![
         ("equal arrays", |_| json!([])),
         ("equal objects", |_| json!({})),
