@@ -177,7 +177,8 @@ impl<'w> Asker<'w> {
     }
 
     fn operator(&mut self) -> &'static str {
-        *self.chance.pick(&["=", "=", "=", "!=", "<", "<=", ">", ">="])
+        let &operator = self.chance.pick(&["=", "=", "=", "!=", "<", "<=", ">", ">="]);
+        operator
     }
 
     fn condition(&mut self, depth: usize, elements: Option<&str>) -> String {
