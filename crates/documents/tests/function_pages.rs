@@ -143,6 +143,18 @@ async fn followed(f: &Fixture, sql: &str, size: &str) -> (Vec<i64>, usize) {
     panic!("{sql} by {size} doesn't end; so far {found:?}");
 }
 
+/// The items without the property are looked for first, and there are none.
+#[tokio::test]
+async fn an_order_that_runs_out_of_time_before_its_first_row_gets_on() {
+    let f = running().await;
+    with_items(&f, 60).await;
+    let late = each_look_takes(&f, 3_000);
+    let (first, _) = followed(&late, "SELECT TOP 3 VALUE c.n FROM c ORDER BY c.n", "100").await;
+    assert_eq!(first, [0, 1, 2]);
+    let (all, _) = followed(&late, "SELECT VALUE c.n FROM c ORDER BY c.n", "100").await;
+    assert_eq!(all, (0..60).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn pages_that_run_out_of_time_get_on_and_repeat_nothing() {
     let f = running().await;

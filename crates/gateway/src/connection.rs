@@ -54,7 +54,12 @@ pub(crate) async fn serve(
         None => http(stream, peer, false, &handler, watcher).await,
         Some(tls) => {
             let acceptor = TlsAcceptor::from(tls.config.clone());
-            match tokio::time::timeout(handshake_max, acceptor.accept(stream)).await {
+            let handshake = tokio::time::timeout(handshake_max, acceptor.accept(stream));
+            let accepted = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                accepted = handshake => accepted,
+            };
+            match accepted {
                 Ok(Ok(stream)) => http(stream, peer, true, &handler, watcher).await,
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err("the TLS handshake took too long".to_owned()),

@@ -281,10 +281,15 @@ async fn a_stop_finishes_what_was_accepted_and_takes_nothing_new() {
 async fn connections_without_a_request_do_not_hold_up_a_stop() {
     let folder = tempfile::tempdir().unwrap();
     let (tls, _) = gateway::tls::Tls::development(folder.path(), SystemClock.now()).unwrap();
-    for transport in [Transport::Plain, Transport::Both(Arc::new(tls))] {
+    let tls = Arc::new(tls);
+    for transport in [
+        Transport::Plain,
+        Transport::Both(tls.clone()),
+        Transport::Tls(tls),
+    ] {
         let running = start(transport, ListenerLimits::default());
         let unused = TcpStream::connect(running.address).await.unwrap();
-        // Answered, so the one before it was taken as well.
+        // Answered or refused, so the one before it was taken as well.
         exchange(running.address, &get("/")).await;
         running.stop.send_replace(true);
         let report = tokio::time::timeout(Duration::from_secs(5), running.served).await;

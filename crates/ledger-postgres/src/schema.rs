@@ -75,9 +75,9 @@ pub(crate) fn is_name(name: &str) -> bool {
 pub(crate) async fn prepare(client: &Client, schema: &str) -> Result<(), ConnectError> {
     let failed = |error: tokio_postgres::Error| ConnectError::Unreachable(describe(&error));
     check_server(client).await?;
-    // A step that writes a table anew takes as long as it takes.
+    // A step that writes a table anew takes as long as it takes, and so does waiting for who does it.
     let lock = format!(
-        "BEGIN; SET LOCAL statement_timeout TO 0; SELECT pg_advisory_xact_lock(hashtext('stabbur schema {schema}'))"
+        "BEGIN; SET LOCAL statement_timeout TO 0; SET LOCAL lock_timeout TO 0; SELECT pg_advisory_xact_lock(hashtext('stabbur schema {schema}'))"
     );
     client.batch_execute(&lock).await.map_err(failed)?;
     let create = format!(

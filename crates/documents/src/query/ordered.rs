@@ -219,7 +219,8 @@ impl<'a> OrderedSource<'a> {
                 Phase::Undefined => self.read_undefined(snapshot, &range, counters).await?,
                 Phase::Values => self.read_values(snapshot, &range, counters).await?,
             };
-            let passed = self.passed.take().filter(|_| rest.is_some());
+            let more = rest.is_some();
+            let passed = self.passed.take().filter(|_| more);
             self.batch = (self.batch * 2).min(BATCH_MAX);
             if let Some(rest) = rest {
                 self.phases.push_front((phase, rest));
@@ -229,9 +230,10 @@ impl<'a> OrderedSource<'a> {
                 tokio::task::yield_now().await;
                 if counters.is_over_time(clock) {
                     match (phase, passed) {
-                        (Phase::Undefined, _) => return Ok(self.pause()),
+                        (Phase::Undefined, _) if more => return Ok(self.pause()),
                         (Phase::Values, Some(passed)) => return Ok(Step::Pause(passed)),
-                        (Phase::Values, None) => {}
+                        // The next phase begins: its place isn't one of this.
+                        (Phase::Undefined, _) | (Phase::Values, None) => {}
                     }
                 }
             }

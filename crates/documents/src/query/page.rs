@@ -305,7 +305,7 @@ impl Documents {
                         continue;
                     }
                     Next::Pause(position) => {
-                        ended = Some(Ended::Paused(token_at(Some(&position), 0, 0)));
+                        ended = Some(Ended::Paused(token_at(Some(&position), position.number, 0)));
                         continue;
                     }
                     Next::End => {
