@@ -30,7 +30,9 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let mut charge = 0.0;
     let mut met = None;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
-        let snapshot = call.snapshot().await?;
+        // A script that only reads isn't refused because its container has changed.
+        let snapshot;
+        (snapshot, container) = call.snapshot_of_container().await?;
         let (kind, id) = (ScriptKind::StoredProcedure, call.segment(5));
         let found = documents.script(snapshot.as_ref(), &container, kind, id).await?;
         let script = found.ok_or_else(|| no_script(kind, id))?;

@@ -144,7 +144,8 @@ pub(super) async fn run(call: &Call<'_>, write: Write) -> Result<Answer, Documen
     let mut charge = 0.0;
     let mut met = None;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
-        let snapshot = call.snapshot().await?;
+        let snapshot;
+        (snapshot, container) = call.snapshot_of_container().await?;
         let mut session = Session::new(documents, container.clone(), request.key.clone(), snapshot);
         let prepared = request.prepare(&container, &session).await?;
         // Places are few: who waits for a snapshot or names what isn't there holds none.
