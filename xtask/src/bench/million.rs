@@ -1,4 +1,9 @@
 //! A million documents against PostgreSQL: who is measured, and what the report says of it.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bytes are numbers without sign or fraction that come through JSON as any number does"
+)]
 
 use anyhow::{Context as _, Result};
 
