@@ -39,9 +39,6 @@ const FILES_SHORT: &[&str] = &[
     "test_platform.py",
 ];
 
-/// Of the Java clients' classes, those that the short form runs.
-const JAVA_SHORT: &str = "ChangeFeedProcessorTest,DocumentsTest,BlobsTest";
-
 /// How much of the suites runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -62,11 +59,11 @@ pub(crate) fn run(context: &Context, tally: &mut Tally, combination: Combination
         (PYTHON, On::python),
         (LIFE, On::life),
         (JAVASCRIPT, On::javascript),
-        (JAVA, On::java),
-        (GO, On::go),
-        (RUST, On::rust),
-        (KILL, On::kills),
     ];
+    if form == Form::Full {
+        suites.extend([(JAVA, On::java as _), (GO, On::go as _), (RUST, On::rust as _)]);
+    }
+    suites.push((KILL, On::kills));
     if combination.content == Content::S3 {
         suites.push((BROKEN_STORE, On::broken_store));
     }
@@ -129,9 +126,6 @@ impl On<'_> {
     fn java(&self, tally: &mut Tally) -> Result<()> {
         let mut maven = setup::java::maven(self.context);
         maven.args(["--offline", "test"]);
-        if self.form == Form::Short {
-            maven.arg(format!("-Dtest={JAVA_SHORT}"));
-        }
         self.suite(tally, JAVA, &mut maven, tally::surefire)
     }
 
