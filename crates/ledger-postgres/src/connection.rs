@@ -259,7 +259,8 @@ impl Reader {
 }
 
 /// See [`predicted::STATEMENT`] for its form.
-const INSERT: &str = "INSERT INTO data SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::bytea[])";
+pub(crate) const INSERT: &str =
+    "INSERT INTO data SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::bytea[])";
 
 /// The connection that writes, with its statements.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use ledger::copy::{CopySource, CopyTarget, LogMark, Reached, Readable, Standing}
 use ledger::{Direction, Entry, Key, KeyRange, LedgerError, LogEntry, ScanLimit, ScanPage, Sequence};
 use tokio_postgres::{Row, Statement};
 
-use crate::connection::{Connector, Reader, channel};
+use crate::connection::{Connector, INSERT, Reader, channel};
 use crate::error::{describe, read_failed};
 use crate::limits::COPY_IDLE_MILLISECONDS_MAX;
 use crate::snapshot::BEGIN;
@@ -174,12 +174,7 @@ impl PostgresCopy {
             })?;
         begin(&reader, connector.schema(), source).await?;
         let prepared = futures::try_join!(
-            reader
-                .client
-                .prepare(
-                    "INSERT INTO data SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::bytea[])"
-                )
-                .boxed(),
+            reader.client.prepare(INSERT).boxed(),
             reader.client.prepare(log_rows::APPEND).boxed(),
         );
         let (put, append) = prepared.map_err(|error| unreachable(&error))?;
