@@ -108,6 +108,17 @@ pub(super) struct OrderedSource<'a> {
     resumed: Option<Position>,
 }
 
+/// The place of an item among those without the property.
+fn undefined_at(number: u64) -> Position {
+    Position {
+        composite: None,
+        undefined: true,
+        bytes: number.to_be_bytes().to_vec(),
+        entries: 0,
+        number,
+    }
+}
+
 impl<'a> OrderedSource<'a> {
     pub(super) fn new(
         container: &'a Container,
@@ -251,13 +262,7 @@ impl<'a> OrderedSource<'a> {
             keys::read_item(key)
         });
         match boundary {
-            Some((_, number)) => Step::Pause(Position {
-                composite: None,
-                undefined: true,
-                bytes: number.to_be_bytes().to_vec(),
-                entries: 0,
-                number,
-            }),
+            Some((_, number)) => Step::Pause(undefined_at(number)),
             None => Step::End,
         }
     }
@@ -284,18 +289,11 @@ impl<'a> OrderedSource<'a> {
             counters.loaded(record.text.len());
             let document = record.parse()?;
             if self.columns.lacks_first(&document) {
-                let position = Position {
-                    composite: None,
-                    undefined: true,
-                    bytes: number.to_be_bytes().to_vec(),
-                    entries: 0,
-                    number,
-                };
                 self.buffer.push_back(OrderedItem {
                     number,
                     record,
                     document,
-                    position,
+                    position: undefined_at(number),
                 });
             }
         }
