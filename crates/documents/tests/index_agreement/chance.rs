@@ -1,20 +1,19 @@
 //! Chance that a seed repeats.
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-#[derive(Debug, Clone)]
-pub(crate) struct Chance(u64);
+use ledger::Random as _;
+use ledger::random::SeededRandom;
+
+#[derive(Debug)]
+pub(crate) struct Chance(SeededRandom);
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0xD134_2543_DE82_EF95))
+        // Neighbouring seeds are far apart.
+        Self(SeededRandom::new(seed.wrapping_mul(0xD134_2543_DE82_EF95)))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.u64()
     }
 
     /// Less than `end`.
