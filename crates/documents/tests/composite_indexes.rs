@@ -15,7 +15,6 @@
 mod signed;
 
 use base64::Engine as _;
-use documents::ContainerSpec;
 use ledger::{Direction, Entry, Key, KeyRange, KeyWriter, Keyspace, Scan, Transaction, VerifyReport};
 use serde_json::{Value, json};
 use signed::{Fixture, fixture};
@@ -413,15 +412,7 @@ async fn what_writes_cost() {
         ("one", vec![pair("/a", "/b")]),
         ("two", vec![pair("/a", "/b"), pair("/a", "/c")]),
     ] {
-        let spec = ContainerSpec {
-            account: "test".to_owned(),
-            database: "d".to_owned(),
-            container: name.to_owned(),
-            partition_key_paths: vec!["/pk".to_owned()],
-            default_ttl: None,
-            indexing_policy: Some(policy(&composites)),
-        };
-        let c = f.documents.ensure_container(&spec).await.unwrap();
+        let c = f.container(name, Some(policy(&composites))).await;
         let mut count = Vec::new();
         let mut item = json!({"id": "1", "pk": "a", "a": 1, "b": 2, "c": 3, "d": 4});
         for change in ["", "d", "c", "b"] {

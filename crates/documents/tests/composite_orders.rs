@@ -13,9 +13,7 @@
 
 mod signed;
 
-use std::sync::Arc;
-
-use documents::{Container, ContainerSpec, PartitionKey};
+use documents::{Container, PartitionKey};
 use ledger::Transaction;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -190,42 +188,6 @@ impl Question {
     }
 }
 
-async fn container(f: &Fixture, name: &str, policy: Option<Value>) -> Arc<Container> {
-    let spec = ContainerSpec {
-        account: "test".to_owned(),
-        database: "d".to_owned(),
-        container: name.to_owned(),
-        partition_key_paths: vec!["/pk".to_owned()],
-        default_ttl: None,
-        indexing_policy: policy,
-    };
-    f.documents.ensure_container(&spec).await.unwrap()
-}
-
-async fn all_rows(
-    f: &Fixture,
-    container: &Container,
-    sql: &str,
-    key: Option<&PartitionKey>,
-    page: usize,
-) -> Vec<Value> {
-    let mut rows = Vec::new();
-    let mut continuation: Option<String> = None;
-    loop {
-        let found = f
-            .documents
-            .query(container, sql, &[], key, page, continuation.as_deref())
-            .await;
-        let found = found.unwrap_or_else(|error| panic!("{sql}: {error}"));
-        assert!(found.rows.len() <= page);
-        rows.extend(found.rows);
-        match found.continuation {
-            Some(next) => continuation = Some(next),
-            None => return rows,
-        }
-    }
-}
-
 /// Writes the documents into each container, one commit each, a second later now and then; then the
 /// changes, of which some are in one commit.
 async fn write(
@@ -297,27 +259,27 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let f = fixture();
-            let indexed = container(&f, "indexed", Some(policy(&composites, true))).await;
+            let indexed = f.container("indexed", Some(policy(&composites, true))).await;
             let mut only = policy(&composites, true);
             only["excludedPaths"] = json!([{"path": "/*"}]);
-            let only = container(&f, "only", Some(only)).await;
-            let singles = container(&f, "singles", None).await;
-            let plain = container(&f, "plain", Some(json!({"indexingMode": "none"}))).await;
-            let manual = container(&f, "manual", Some(policy(&composites, false))).await;
+            let only = f.container("only", Some(only)).await;
+            let singles = f.container("singles", None).await;
+            let plain = f.container("plain", Some(json!({"indexingMode": "none"}))).await;
+            let manual = f.container("manual", Some(policy(&composites, false))).await;
             let containers = [&*indexed, &*only, &*singles, &*plain, &*manual];
             write(&f, &containers, &documents, &changes).await;
             f.verify().await;
             for question in &questions {
                 let sql = question.text(&composites);
                 for key in [None, Some(PartitionKey::string("a"))] {
-                    let wanted = all_rows(&f, &plain, &sql, key.as_ref(), 1_000).await;
+                    let wanted = f.all_rows(&plain, &sql, key.as_ref(), 1_000).await;
                     for c in [&indexed, &only, &singles] {
-                        let found = all_rows(&f, c, &sql, key.as_ref(), page).await;
+                        let found = f.all_rows(c, &sql, key.as_ref(), page).await;
                         assert_eq!(found, wanted, "{sql} in {} by {page}, key {key:?}", c.id());
                     }
                     // What isn't indexed is found or isn't, whatever the page.
-                    let found = all_rows(&f, &manual, &sql, key.as_ref(), page).await;
-                    assert_eq!(found, all_rows(&f, &manual, &sql, key.as_ref(), 1_000).await, "{sql}");
+                    let found = f.all_rows(&manual, &sql, key.as_ref(), page).await;
+                    assert_eq!(found, f.all_rows(&manual, &sql, key.as_ref(), 1_000).await, "{sql}");
                 }
             }
         });

@@ -13,50 +13,11 @@
 
 mod signed;
 
-use std::sync::Arc;
-
-use documents::{Container, ContainerSpec, PartitionKey};
+use documents::PartitionKey;
 use ledger::Transaction;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use signed::{Fixture, fixture};
-
-async fn container(f: &Fixture, name: &str, policy: Option<Value>) -> Arc<Container> {
-    let spec = ContainerSpec {
-        account: "test".to_owned(),
-        database: "d".to_owned(),
-        container: name.to_owned(),
-        partition_key_paths: vec!["/pk".to_owned()],
-        default_ttl: None,
-        indexing_policy: policy,
-    };
-    f.documents.ensure_container(&spec).await.unwrap()
-}
-
-async fn all_rows(
-    f: &Fixture,
-    container: &Container,
-    sql: &str,
-    key: Option<&PartitionKey>,
-    page: usize,
-) -> Vec<Value> {
-    let mut rows = Vec::new();
-    let mut continuation: Option<String> = None;
-    loop {
-        let parameters = [("@p".to_owned(), json!("a"))];
-        let found = f
-            .documents
-            .query(container, sql, &parameters, key, page, continuation.as_deref())
-            .await;
-        let found = found.unwrap_or_else(|error| panic!("{sql}: {error}"));
-        assert!(found.rows.len() <= page);
-        rows.extend(found.rows);
-        match found.continuation {
-            Some(next) => continuation = Some(next),
-            None => return rows,
-        }
-    }
-}
+use signed::fixture;
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -178,12 +139,12 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let f = fixture();
-            let indexed = container(&f, "indexed", None).await;
+            let indexed = f.container("indexed", None).await;
             let some = json!({"includedPaths": [{"path": "/a/?"}, {"path": "/tags/*"}], "excludedPaths": [{"path": "/*"}]});
-            let partly = container(&f, "partly", Some(some)).await;
-            let plain = container(&f, "plain", Some(json!({"indexingMode": "none"}))).await;
-            let manual = container(&f, "manual", Some(json!({"automatic": false}))).await;
-            let empty = container(&f, "empty", Some(json!({"indexingMode": "none"}))).await;
+            let partly = f.container("partly", Some(some)).await;
+            let plain = f.container("plain", Some(json!({"indexingMode": "none"}))).await;
+            let manual = f.container("manual", Some(json!({"automatic": false}))).await;
+            let empty = f.container("empty", Some(json!({"indexingMode": "none"}))).await;
             for c in [&indexed, &partly, &plain, &manual] {
                 for (id, document) in documents.iter().enumerate() {
                     let mut document = document.clone();
@@ -216,16 +177,16 @@ proptest! {
             f.verify().await;
             for sql in &queries {
                 for key in [None, Some(PartitionKey::string("a"))] {
-                    let wanted = all_rows(&f, &plain, sql, key.as_ref(), 1_000).await;
+                    let wanted = f.all_rows(&plain, sql, key.as_ref(), 1_000).await;
                     for c in [&indexed, &partly, &plain] {
-                        let found = all_rows(&f, c, sql, key.as_ref(), page).await;
+                        let found = f.all_rows(c, sql, key.as_ref(), page).await;
                         assert_eq!(found, wanted, "{sql} in {} by {page}, key {key:?}", c.id());
                     }
                     // What isn't indexed is found or isn't, whatever the page.
-                    let found = all_rows(&f, &manual, sql, key.as_ref(), page).await;
-                    let none = all_rows(&f, &empty, sql, key.as_ref(), page).await;
+                    let found = f.all_rows(&manual, sql, key.as_ref(), page).await;
+                    let none = f.all_rows(&empty, sql, key.as_ref(), page).await;
                     assert!(found == wanted || found == none, "{sql} by {page}: {found:?}");
-                    assert_eq!(found, all_rows(&f, &manual, sql, key.as_ref(), 1_000).await, "{sql}");
+                    assert_eq!(found, f.all_rows(&manual, sql, key.as_ref(), 1_000).await, "{sql}");
                 }
             }
         });
@@ -236,8 +197,8 @@ proptest! {
 #[tokio::test]
 async fn chosen_queries() {
     let f = fixture();
-    let indexed = container(&f, "indexed", None).await;
-    let plain = container(&f, "plain", Some(json!({"indexingMode": "none"}))).await;
+    let indexed = f.container("indexed", None).await;
+    let plain = f.container("plain", Some(json!({"indexingMode": "none"}))).await;
     let long = |end: &str| format!("{}{end}", "x".repeat(1_100));
     for c in [&indexed, &plain] {
         let mut tx = Transaction::new();
@@ -268,9 +229,9 @@ async fn chosen_queries() {
         "SELECT VALUE c.id FROM c WHERE c.n IN (1) AND c.s > 'x' ORDER BY c.s".to_owned(),
     ] {
         for page in [1, 2, 100] {
-            let wanted = all_rows(&f, &plain, &sql, None, 100).await;
+            let wanted = f.all_rows(&plain, &sql, None, 100).await;
             assert_eq!(
-                all_rows(&f, &indexed, &sql, None, page).await,
+                f.all_rows(&indexed, &sql, None, page).await,
                 wanted,
                 "{sql} by {page}"
             );
@@ -281,7 +242,7 @@ async fn chosen_queries() {
 #[tokio::test]
 async fn many_matches_are_ordered_by_the_index() {
     let f = fixture();
-    let c = container(&f, "indexed", None).await;
+    let c = f.container("indexed", None).await;
     let count = documents::limits::SORT_MATCHES_MAX + 100;
     for block in 0..=count / 100 {
         let mut tx = Transaction::new();
@@ -300,11 +261,15 @@ async fn many_matches_are_ordered_by_the_index() {
         .await
         .unwrap();
     assert!(first.continuation.as_ref().unwrap().len() < 200);
-    let rows = all_rows(&f, &c, sql, Some(&key), 1_000).await;
+    let rows = f.all_rows(&c, sql, Some(&key), 1_000).await;
     let wanted: Vec<Value> = (0..count).rev().map(Value::from).collect();
     assert_eq!(rows, wanted);
-    let top = all_rows(&f, &c, "SELECT TOP 3 VALUE c.n FROM c ORDER BY c.n DESC", None, 2).await;
+    let top = f
+        .all_rows(&c, "SELECT TOP 3 VALUE c.n FROM c ORDER BY c.n DESC", None, 2)
+        .await;
     assert_eq!(top, wanted[..3]);
-    let half = all_rows(&f, &c, "SELECT VALUE COUNT(1) FROM c WHERE c.even", None, 10).await;
+    let half = f
+        .all_rows(&c, "SELECT VALUE COUNT(1) FROM c WHERE c.even", None, 10)
+        .await;
     assert_eq!(half, [json!(count / 2)]);
 }

@@ -13,25 +13,11 @@
 
 mod signed;
 
-use std::sync::Arc;
-
 use base64::Engine as _;
-use documents::{Container, ContainerSpec, PartitionKey};
+use documents::{Container, PartitionKey};
 use ledger::Transaction;
 use serde_json::{Value, json};
 use signed::{Fixture, fixture};
-
-async fn container(f: &Fixture, policy: Option<Value>) -> Arc<Container> {
-    let spec = ContainerSpec {
-        account: "test".to_owned(),
-        database: "d".to_owned(),
-        container: "c".to_owned(),
-        partition_key_paths: vec!["/pk".to_owned()],
-        default_ttl: None,
-        indexing_policy: policy,
-    };
-    f.documents.ensure_container(&spec).await.unwrap()
-}
 
 async fn create(f: &Fixture, c: &Container, documents: impl IntoIterator<Item = Value>) {
     let documents: Vec<Value> = documents.into_iter().collect();
@@ -101,7 +87,7 @@ async fn pages_go_on_though_what_was_given_is_deleted() {
             let sql = format!("SELECT VALUE c.id FROM c ORDER BY {order} {direction}");
             for (name, value) in groups() {
                 let f = fixture();
-                let c = container(&f, composite.then(|| policy.clone())).await;
+                let c = f.container("c", composite.then(|| policy.clone())).await;
                 let item = |at: usize| json!({"id": at.to_string(), "pk": "a", "n": at / 2, "v": value(at)});
                 create(&f, &c, (0..100).map(item)).await;
                 let wanted = page(&f, &c, &sql, 1_000, None).await.0;
@@ -175,7 +161,7 @@ async fn equal_structures_are_read_page_by_page() {
             .collect();
         let policy = (paths.len() > 1).then(|| json!({"compositeIndexes": [paths]}));
         let f = fixture();
-        let c = container(&f, policy).await;
+        let c = f.container("c", policy).await;
         let item = |at: usize| json!({"id": at.to_string(), "pk": "a", "n": at % 2, "v": by_json});
         create(&f, &c, (0..1_200).map(item)).await;
         // Items without the property come last.
@@ -193,7 +179,7 @@ async fn equal_structures_are_read_page_by_page() {
 #[tokio::test]
 async fn a_group_keeps_no_documents() {
     let f = fixture();
-    let c = container(&f, None).await;
+    let c = f.container("c", None).await;
     let fill = "y".repeat(1_900_000);
     let start = "x".repeat(300);
     for at in 0..36 {
@@ -209,7 +195,7 @@ async fn a_group_keeps_no_documents() {
 async fn what_shares_a_cut_constant_is_no_group() {
     let f = fixture();
     let policy = json!({"compositeIndexes": [[{"path": "/url"}, {"path": "/ts"}]]});
-    let c = container(&f, Some(policy)).await;
+    let c = f.container("c", Some(policy)).await;
     let url = "x".repeat(300);
     let item = |at: usize| json!({"id": at.to_string(), "pk": "a", "url": url, "ts": 1_000 - at});
     create(&f, &c, (0..1_000).map(item)).await;
@@ -225,7 +211,7 @@ async fn what_shares_a_cut_constant_is_no_group() {
 async fn a_single_value_narrows_before_a_range_of_a_composite_index() {
     let f = fixture();
     let policy = json!({"compositeIndexes": [[{"path": "/status"}, {"path": "/created"}]]});
-    let c = container(&f, Some(policy)).await;
+    let c = f.container("c", Some(policy)).await;
     let item = |at: usize| json!({"id": at.to_string(), "pk": "a", "email": at, "status": 1, "created": at});
     create(&f, &c, (0..5_000).map(item)).await;
     let sql = "SELECT VALUE c.id FROM c WHERE c.email = 4000 AND c.status = 1 AND c.created > 5";
@@ -245,7 +231,7 @@ async fn a_single_value_narrows_before_a_range_of_a_composite_index() {
 async fn documents_of_other_partitions_are_not_read_for_an_order() {
     let f = fixture();
     let policy = json!({"compositeIndexes": [[{"path": "/status"}, {"path": "/created"}]]});
-    let c = container(&f, Some(policy)).await;
+    let c = f.container("c", Some(policy)).await;
     // More than are sorted, behind those of another partition.
     let item = |at: usize| {
         let pk = if at < 2_000 { "b" } else { "a" };

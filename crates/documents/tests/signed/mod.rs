@@ -1,5 +1,6 @@
 //! What the integration tests share: a service on a ledger in memory, and a client that signs.
 
+pub mod direct;
 pub mod functions;
 pub mod procedures;
 pub mod rivals;
