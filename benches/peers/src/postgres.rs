@@ -52,20 +52,27 @@ impl Worker for Session {
     }
 }
 
-async fn client(parameters: &str) -> Result<Client> {
+/// Connects.
+pub async fn client(parameters: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(parameters, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
 }
 
-/// Makes the table and connects.
-pub async fn connect(plan: &Plan, parameters: &str, documents: u64) -> Result<Vec<Session>> {
+/// Makes the table, and makes sure that what the server acknowledges is on disk.
+pub async fn set_up(parameters: &str, schema: &str) -> Result<()> {
     let setup = client(parameters).await?;
-    setup.batch_execute(SCHEMA).await?;
+    setup.batch_execute(schema).await?;
     for (setting, wanted) in [("synchronous_commit", "on"), ("fsync", "on")] {
         let value: String = setup.query_one(&format!("SHOW {setting}"), &[]).await?.get(0);
         ensure!(value == wanted, "PostgreSQL has {setting} {value}");
     }
+    Ok(())
+}
+
+/// Makes the table and connects.
+pub async fn connect(plan: &Plan, parameters: &str, documents: u64) -> Result<Vec<Session>> {
+    set_up(parameters, SCHEMA).await?;
     let mut sessions = Vec::new();
     for _ in 0..plan.concurrency {
         let client = client(parameters).await?;

@@ -4,11 +4,12 @@
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use tokio_postgres::types::{Json, ToSql};
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{Client, Statement};
 
 use super::shape::{self, BULK, PAGE, Shape, TOGETHER};
 use super::task::Task;
 use crate::load::{Plan, Worker};
+use crate::postgres::{client, set_up};
 
 const SCHEMA: &str = "CREATE TABLE items (owner text NOT NULL, id text NOT NULL, document jsonb NOT NULL,
     PRIMARY KEY (owner, id));
@@ -235,20 +236,9 @@ impl Worker for Session {
     }
 }
 
-async fn client(parameters: &str) -> Result<Client> {
-    let (client, connection) = tokio_postgres::connect(parameters, NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
 /// Makes the table and connects.
 pub async fn connect(plan: &Plan, parameters: &str, shape: Shape) -> Result<Vec<Session>> {
-    let setup = client(parameters).await?;
-    setup.batch_execute(SCHEMA).await?;
-    for (setting, wanted) in [("synchronous_commit", "on"), ("fsync", "on")] {
-        let value: String = setup.query_one(&format!("SHOW {setting}"), &[]).await?.get(0);
-        ensure!(value == wanted, "PostgreSQL has {setting} {value}");
-    }
+    set_up(parameters, SCHEMA).await?;
     let mut sessions = Vec::new();
     for _ in 0..plan.concurrency {
         let client = client(parameters).await?;
