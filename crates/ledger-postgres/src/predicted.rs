@@ -14,13 +14,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ledger::{Expectation, Sequence, Transaction};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
 use crate::group::{Decided, Head};
 use crate::record;
 use crate::rows::{Parameter, Rows};
 
-/// Nothing is written, and no row returned, unless the head and all the keys are as expected.
+/// Nothing is written, and no row returned, unless the head and all the keys are as expected. A key
+/// that is to be added and is there fails it, which the caller takes as the same.
 ///
 /// Rows are made in the list of what is selected: as a table, `unnest` would copy all of them first.
 pub(crate) const STATEMENT: &str = "
@@ -102,6 +104,15 @@ impl<'a> Expected<'a> {
     fn is_absent(&self, key: &[u8]) -> bool {
         self.0.get(key) == Some(&None)
     }
+
+    /// Keys with their versions as columns, without those that are `added`, in order: that these are
+    /// absent shows when they are inserted, and looking them up first would cost as much again.
+    fn beside(&self, added: &[&[u8]]) -> (Vec<&'a [u8]>, Vec<Option<i64>>) {
+        let beside = self.0.iter().filter(|(key, _)| added.binary_search(key).is_err());
+        beside
+            .map(|(key, version)| (*key, version.map(record::to_column)))
+            .unzip()
+    }
 }
 
 /// Writes what was decided, if all of it is as expected; whether it was.
@@ -118,12 +129,7 @@ pub(crate) async fn write(
 ) -> Result<bool, tokio_postgres::Error> {
     let rows = Rows::of(decided, |key| expected.is_absent(key));
     let (from, before) = (record::to_column(head.sequence), head.chain.as_slice());
-    let keys: Vec<&[u8]> = expected.0.keys().copied().collect();
-    let versions: Vec<Option<i64>> = expected
-        .0
-        .values()
-        .map(|version| version.map(record::to_column))
-        .collect();
+    let (keys, versions) = expected.beside(&rows.added.keys);
     let payload = decided.head.sequence.to_string();
     let parameters: [Parameter<'_>; 16] = [
         &rows.head,
@@ -143,7 +149,12 @@ pub(crate) async fn write(
         &rows.removed,
         &rows.entries,
     ];
-    Ok(client.execute(statement, &parameters).await? > 0)
+    match client.execute(statement, &parameters).await {
+        Ok(found) => Ok(found > 0),
+        // A key that was to be added is there.
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +202,20 @@ mod tests {
         let mut present = Transaction::new();
         present.require_present(key("c"));
         assert_eq!(Expected::of([&create, &present].into_iter()), None);
+    }
+
+    #[test]
+    fn what_is_added_is_not_looked_up() {
+        let mut transaction = Transaction::new();
+        for name in ["a", "b", "d"] {
+            transaction.require_absent(key(name));
+        }
+        transaction.require_version(key("c"), Some(4));
+        let expected = Expected::of([&transaction].into_iter()).unwrap();
+        let (a, d, c, b) = (key("a"), key("d"), key("c"), key("b"));
+        let (keys, versions) = expected.beside(&[a.as_bytes(), d.as_bytes()]);
+        assert_eq!(keys, [b.as_bytes(), c.as_bytes()]);
+        assert_eq!(versions, [None, Some(4)]);
     }
 
     #[test]
