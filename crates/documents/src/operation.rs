@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use crate::wire::coverage;
+
 /// Whether an operation is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
@@ -12,6 +14,36 @@ pub enum Support {
     Partial(&'static str),
     /// Not: why, or what to do instead.
     No(&'static str),
+}
+
+impl std::fmt::Display for Support {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Yes => f.write_str("yes"),
+            Self::Partial(how) => write!(f, "partly: {how}"),
+            Self::No(why) => write!(f, "no: {why}"),
+        }
+    }
+}
+
+/// How many of a table's rows are served, in a sentence.
+fn shares(what: &str, support: impl Iterator<Item = Support>) -> String {
+    let (mut yes, mut partly, mut no) = (0_u32, 0_u32, 0_u32);
+    for one in support {
+        match one {
+            Yes => yes += 1,
+            Partial(_) => partly += 1,
+            No(_) => no += 1,
+        }
+    }
+    let all = yes + partly + no;
+    let share = |count: u32| (count * 100 + all / 2) / all.max(1);
+    format!(
+        "Of {all} {what} {yes} are served ({} %), {partly} in part ({} %), {no} not ({} %).\n\n",
+        share(yes),
+        share(partly),
+        share(no)
+    )
 }
 
 /// What is known of an operation.
@@ -163,16 +195,14 @@ pub fn compat_markdown() -> String {
          with an account key, a read-only account key, or carry a resource token; Entra ID tokens are refused.\n\
          A resource token ends when its time is over and when its permission is replaced or deleted, or its\n\
          user, database or container deleted. It doesn't end when the account's keys change, as it would in\n\
-         the original: to revoke it, delete the permission.\n\n\
-         | operation | method | path | told apart by | served |\n| --- | --- | --- | --- | --- |\n",
+         the original: to revoke it, delete the permission.\n\n",
     );
+    let supports = Operation::ALL.iter().map(|operation| operation.info().support);
+    out.push_str(&shares("operations", supports));
+    out.push_str("| operation | method | path | told apart by | served |\n| --- | --- | --- | --- | --- |\n");
     for operation in Operation::ALL {
         let info = operation.info();
-        let served = match info.support {
-            Yes => "yes".to_owned(),
-            Partial(how) => format!("partly: {how}"),
-            No(why) => format!("no: {why}"),
-        };
+        let served = info.support;
         let headers = if info.headers.is_empty() {
             String::new()
         } else {
@@ -184,6 +214,17 @@ pub fn compat_markdown() -> String {
             "| [{}]({DOC_BASE}{}) | {} | `{}` | {headers} | {served} |",
             info.name, info.doc, info.method, info.path
         );
+    }
+    for (title, what, table) in [
+        ("Headers of requests", "headers of requests", coverage::REQUEST),
+        ("Headers of answers", "headers of answers", coverage::RESPONSE),
+    ] {
+        let _ = write!(out, "\n## {title}\n\n");
+        out.push_str(&shares(what, table.iter().map(|(_, support)| *support)));
+        out.push_str("| header | served |\n| --- | --- |\n");
+        for (name, support) in table {
+            let _ = writeln!(out, "| `{name}` | {support} |");
+        }
     }
     out
 }

@@ -65,7 +65,39 @@ pub(super) const FUNCTIONS: &[FunctionSpec] = &[
         };
         Some(Value::Array(parts))
     }),
+    strict("SUBSTRINGBEFORE", 2, 2, |args| {
+        around(args, |text, mark| text.find(mark), before)
+    }),
+    strict("SUBSTRINGAFTER", 2, 2, |args| {
+        around(args, |text, mark| text.find(mark), after)
+    }),
+    strict("LASTSUBSTRINGBEFORE", 2, 2, |args| {
+        around(args, |text, mark| text.rfind(mark), before)
+    }),
+    strict("LASTSUBSTRINGAFTER", 2, 2, |args| {
+        around(args, |text, mark| text.rfind(mark), after)
+    }),
 ];
+
+/// One side of a delimiter. The documentation doesn't say what comes of a text without it: here nothing,
+/// the empty string.
+fn around(
+    args: &Args<'_>,
+    find: fn(&str, &str) -> Option<usize>,
+    side: fn(&str, usize, usize) -> Option<&str>,
+) -> Option<Value> {
+    let (text, delimiter) = (args.string(0)?, args.string(1)?);
+    let found = find(text, delimiter).and_then(|at| side(text, at, delimiter.len()));
+    Some(Value::from(found.unwrap_or_default()))
+}
+
+fn before(text: &str, at: usize, _: usize) -> Option<&str> {
+    text.get(..at)
+}
+
+fn after(text: &str, at: usize, length: usize) -> Option<&str> {
+    text.get(at + length..)
+}
 
 /// A count of code units; below zero is zero.
 fn count(number: i64) -> usize {

@@ -190,6 +190,22 @@ fn strings() {
         ("STRINGJOIN(['a','b'],'-')", r#""a-b""#),
         ("STRINGJOIN(['a',1],'-')", "U"),
         ("STRINGSPLIT('a,b,',',')", r#"["a","b",""]"#),
+        // The documentation's examples, and a text without the delimiter, of which it doesn't speak.
+        ("SUBSTRINGBEFORE('contoso|north|2026','|')", r#""contoso""#),
+        ("SUBSTRINGAFTER('contoso|north|2026','|')", r#""north|2026""#),
+        (
+            "SUBSTRINGAFTER('bike::touring::frame','::')",
+            r#""touring::frame""#,
+        ),
+        (
+            "LASTSUBSTRINGBEFORE('/products/shoes/boots','/')",
+            r#""/products/shoes""#,
+        ),
+        ("LASTSUBSTRINGAFTER('bike::touring::frame','::')", r#""frame""#),
+        ("SUBSTRINGBEFORE('abc','-')", r#""""#),
+        ("LASTSUBSTRINGAFTER('abc','-')", r#""""#),
+        ("SUBSTRINGAFTER('å-ø','-')", r#""ø""#),
+        ("SUBSTRINGBEFORE('abc',1)", "U"),
         ("TOSTRING(1.0)", r#""1""#),
         ("TOSTRING('x')", r#""x""#),
         ("TOSTRING(U)", "U"),

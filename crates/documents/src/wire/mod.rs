@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod call;
+pub(crate) mod coverage;
 pub(crate) mod headers;
 pub(crate) mod route;
 pub(crate) mod session;
