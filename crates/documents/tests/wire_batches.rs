@@ -202,3 +202,96 @@ async fn writers_at_once_lose_nothing() {
     );
     f.verify().await;
 }
+
+/// The rows of the .NET client, of which this is the simplest: columns, no fields.
+fn row(verb: u32, id: Option<&str>, body: Option<&Value>) -> Vec<u8> {
+    let mut row = vec![0x81, 0x70, 0x54, 0xE1, 0x7F];
+    row.push(0b11 | u8::from(id.is_some()) << 4 | u8::from(body.is_some()) << 6);
+    row.extend_from_slice(&verb.to_le_bytes());
+    row.extend_from_slice(&2u32.to_le_bytes());
+    for column in [id.map(str::to_owned), body.map(Value::to_string)]
+        .into_iter()
+        .flatten()
+    {
+        row.push(u8::try_from(column.len()).unwrap());
+        assert!(column.len() < 0x80);
+        row.extend_from_slice(column.as_bytes());
+    }
+    row
+}
+
+fn rows(rows: &[Vec<u8>]) -> Vec<u8> {
+    let mut body = vec![0x81, 0xF0, 0xD8, 0xFF, 0x7F, 1, 10, 0, 0, 0];
+    for row in rows {
+        body.extend_from_slice(&[0x81, 0xF1, 0xD8, 0xFF, 0x7F]);
+        body.extend_from_slice(&u32::try_from(row.len()).unwrap().to_le_bytes());
+        let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, row);
+        body.extend_from_slice(&u32::try_from(sum).unwrap().to_le_bytes());
+        body.extend_from_slice(row);
+    }
+    body
+}
+
+/// Status and etag of each result.
+fn results(mut body: &[u8]) -> Vec<(u32, Option<String>)> {
+    let number = |bytes: &[u8]| u32::from_le_bytes(bytes[..4].try_into().unwrap());
+    assert_eq!(body[..10], [0x81, 0xF0, 0xD8, 0xFF, 0x7F, 1, 10, 0, 0, 0]);
+    body = &body[10..];
+    let mut found = Vec::new();
+    while !body.is_empty() {
+        assert_eq!(body[..5], [0x81, 0xF1, 0xD8, 0xFF, 0x7F]);
+        let length = usize::try_from(number(&body[5..])).unwrap();
+        let row = &body[13..13 + length];
+        assert_eq!(row[..5], [0x81, 0x71, 0x54, 0xE1, 0x7F]);
+        let etag = (row[5] & 0b100 != 0).then(|| {
+            let length = usize::from(row[14]);
+            String::from_utf8(row[15..15 + length].to_vec()).unwrap()
+        });
+        found.push((number(&row[6..]), etag));
+        body = &body[13 + length..];
+    }
+    found
+}
+
+#[tokio::test]
+async fn batches_in_rows_are_answered_in_rows() {
+    let f = fixture().with_container(json!({})).await;
+    let batch = [
+        A,
+        ("x-ms-cosmos-is-batch-request", "True"),
+        ("x-ms-cosmos-batch-atomic", "True"),
+    ];
+    let item = |id: &str| json!({"id": id, "pk": "a"});
+    let sent = rows(&[
+        row(0, None, Some(&item("1"))),
+        row(20, Some("2"), Some(&item("2"))),
+        row(2, Some("1"), None),
+        row(4, Some("1"), None),
+    ]);
+    let done = f.send("POST", DOCS, &batch, sent.clone()).await.expect(200);
+    assert_eq!(done.header("content-type"), "application/octet-stream");
+    let done = results(&done.body);
+    assert_eq!(
+        done.iter().map(|(status, _)| *status).collect::<Vec<_>>(),
+        [201, 201, 200, 204]
+    );
+    let item_two = f.send("GET", "/dbs/d/colls/c/docs/2", &[A], "").await.expect(200);
+    assert_eq!(done[1].1.as_deref(), item_two.json()["_etag"].as_str());
+    f.verify().await;
+
+    let failing = rows(&[row(20, None, Some(&item("3"))), row(0, None, Some(&item("2")))]);
+    let failed = f.send("POST", DOCS, &batch, failing).await.expect(207);
+    assert_eq!(results(&failed.body), [(424, None), (409, None)]);
+    f.send("GET", "/dbs/d/colls/c/docs/3", &[A], "").await.expect(404);
+
+    let mut damaged = sent;
+    damaged[40] ^= 1;
+    let refused = f.send("POST", DOCS, &batch, damaged).await.expect(400);
+    assert!(
+        signed::message(&refused).contains("checksum"),
+        "{}",
+        signed::message(&refused)
+    );
+    let elsewhere = f.send("POST", DOCS, &[A], rows(&[])).await.expect(400);
+    assert!(signed::message(&elsewhere).contains("only batches"));
+}

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use http::StatusCode;
 use http_semantics::etag::TagList;
 use ledger::{Key, LedgerError, Sequence, Transaction};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::item_action::{self, Action, ItemAction, ItemResult};
 use crate::error::DocumentsError;
 use crate::limits::COMMIT_ATTEMPTS_MAX;
-use crate::rules::batch::{self, BatchOperation, BatchVerb};
+use crate::rules::batch::{self, BatchForm, BatchOperation, BatchResult, BatchVerb};
+use crate::rules::hybrid_row;
 use crate::rules::partition_key::PartitionKey;
 use crate::rules::patch;
 use crate::store::Container;
@@ -25,14 +26,16 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     call.refuse_triggers()?;
     let mut container = call.container().await?;
     let key = call.item_key(&container)?;
-    let operations = batch::parse(&call.json_body()?)?;
+    let (operations, form) = batch::read(&call.batch_body()?)?;
     let items = operations
         .iter()
         .map(|operation| prepare(&container, operation, &key))
         .collect::<Vec<_>>();
     for _ in 0..COMMIT_ATTEMPTS_MAX {
         match attempt(call, &container, &items).await? {
-            Attempt::Done(results, sequence) => return Ok(answer(&container, &results, sequence)),
+            Attempt::Done(results, sequence) => {
+                return Ok(answer(&container, &operations, &results, form, sequence));
+            }
             Attempt::Conflict(ConflictCause::Container) => {
                 call.documents.catalog.forget(&container);
                 container = call.documents.latest(&container).await?;
@@ -171,56 +174,56 @@ pub(super) fn prepare(
 /// The answer to a batch or bulk request: 200 if every operation did well, else 207.
 pub(super) fn answer(
     container: &Container,
+    operations: &[BatchOperation],
     results: &[Result<ItemResult, DocumentsError>],
+    form: BatchForm,
     sequence: Sequence,
 ) -> Answer {
-    let mut body = Vec::with_capacity(256);
-    let mut charge = 0.0;
-    let mut all_well = true;
-    body.push(b'[');
-    for (place, result) in results.iter().enumerate() {
-        if place > 0 {
-            body.push(b',');
-        }
-        match result {
-            Ok(result) => {
-                charge += result.charge;
-                let mut head = json!({
-                    "statusCode": result.status.as_u16(),
-                    "subStatusCode": 0,
-                    "requestCharge": result.charge,
-                });
-                if let (Some(etag), Value::Object(head)) = (&result.etag, &mut head) {
-                    head.insert("eTag".to_owned(), json!(etag));
-                }
-                let head = head.to_string();
-                body.extend_from_slice(head.strip_suffix('}').unwrap_or(&head).as_bytes());
-                if !result.body.is_empty() {
-                    // The document's text goes in as it is stored.
-                    body.extend_from_slice(b",\"resourceBody\":");
-                    body.extend_from_slice(&result.body);
-                }
-                body.push(b'}');
-            }
-            Err(error) => {
-                all_well = false;
-                let failed = json!({
-                    "statusCode": error.status().as_u16(),
-                    "subStatusCode": error.substatus(),
-                    "requestCharge": 0,
-                    "message": error.public_message(),
-                });
-                body.extend_from_slice(failed.to_string().as_bytes());
-            }
-        }
-    }
-    body.push(b']');
-    let status = if all_well {
+    let results: Vec<BatchResult<'_>> = operations
+        .iter()
+        .zip(results)
+        .map(|(operation, result)| row_result(operation, result))
+        .collect();
+    let charge = results.iter().map(|result| result.charge).sum();
+    let status = if results.iter().all(|result| result.error.is_none()) {
         StatusCode::OK
     } else {
         StatusCode::MULTI_STATUS
     };
-    Answer::new(status, body, charge)
-        .with_session(sequence)
-        .with_owner(container)
+    let answer = match form {
+        BatchForm::Json => Answer::new(status, batch::write(&results), charge),
+        BatchForm::HybridRow => {
+            let body = hybrid_row::write(results.into_iter());
+            Answer::new(status, body, charge).with("content-type", "application/octet-stream")
+        }
+    };
+    answer.with_session(sequence).with_owner(container)
+}
+
+fn row_result<'a>(
+    operation: &BatchOperation,
+    result: &'a Result<ItemResult, DocumentsError>,
+) -> BatchResult<'a> {
+    match result {
+        Ok(result) => BatchResult {
+            status: result.status.as_u16(),
+            substatus: 0,
+            etag: result.etag.as_deref(),
+            body: if operation.minimal && operation.verb != BatchVerb::Read {
+                &[]
+            } else {
+                &result.body
+            },
+            charge: result.charge,
+            error: None,
+        },
+        Err(error) => BatchResult {
+            status: error.status().as_u16(),
+            substatus: error.substatus(),
+            etag: None,
+            body: &[],
+            charge: 0.0,
+            error: Some(error.public_message()),
+        },
+    }
 }

@@ -15,7 +15,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     call.scope(&container)?;
     let goes_on = call.flag(headers::BATCH_CONTINUE);
     let common_key = call.partition_key()?;
-    let operations = batch::parse(&call.json_body()?)?;
+    let (operations, form) = batch::read(&call.batch_body()?)?;
     let mut results = Vec::with_capacity(operations.len());
     let mut sequence = call.documents.ledger.snapshot().await?.sequence();
     let mut stopped = false;
@@ -46,5 +46,5 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
             }
         }
     }
-    Ok(answer(&container, &results, sequence))
+    Ok(answer(&container, &operations, &results, form, sequence))
 }

@@ -1,9 +1,10 @@
 //! Pure decisions: values in, values out, no storage, no clock.
 
-pub(crate) mod batch;
+pub mod batch;
 pub mod binary_json;
 pub(crate) mod charge;
 pub mod effective_partition_key;
+pub mod hybrid_row;
 pub(crate) mod index_columns;
 pub mod index_policy;
 pub mod index_terms;

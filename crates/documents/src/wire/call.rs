@@ -18,7 +18,7 @@ use crate::limits::{
 use crate::query::{self, ItemsRequest, Scope};
 use crate::rules::index_policy::IndexingDirective;
 use crate::rules::partition_key::PartitionKey;
-use crate::rules::{binary_json, json, resource_id};
+use crate::rules::{binary_json, hybrid_row, json, resource_id};
 use crate::store::Container;
 use crate::store::records::Throughput;
 use crate::store::scripts::ScriptKind;
@@ -44,9 +44,6 @@ pub(crate) fn flag(headers: &HeaderMap, name: &str) -> bool {
         .get(name)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
-
-/// The first byte of the binary row format that .NET sends batches in.
-const HYBRID_ROW_FIRST_BYTE: u8 = 0x81;
 
 impl Call<'_> {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -91,10 +88,18 @@ impl Call<'_> {
     pub(crate) fn body_text(&self) -> Result<Bytes, DocumentsError> {
         match self.body.first() {
             Some(&binary_json::FIRST_BYTE) => Ok(binary_json::to_text(&self.body)?.into()),
-            Some(&HYBRID_ROW_FIRST_BYTE) => Err(DocumentsError::bad_request(
-                "The body is in the HybridRow format, which this server doesn't read; send a JSON body, or the operations one by one.",
+            Some(&hybrid_row::FIRST_BYTE) => Err(DocumentsError::bad_request(
+                "The body is in the HybridRow format, in which only batches are sent.",
             )),
             _ => Ok(self.body.clone()),
+        }
+    }
+
+    /// The body of a batch: rows, or as [`Call::body_text`].
+    pub(crate) fn batch_body(&self) -> Result<Bytes, DocumentsError> {
+        match self.body.first() {
+            Some(&hybrid_row::FIRST_BYTE) => Ok(self.body.clone()),
+            _ => self.body_text(),
         }
     }
 
