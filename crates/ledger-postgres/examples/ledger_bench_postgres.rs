@@ -1,16 +1,19 @@
 //! Measures the ledger on PostgreSQL: commits per second and commits per database transaction at
 //! several numbers of concurrent commits, beside what the same database does without it: as many
-//! connections that insert a row of the same size each, a transaction per row, by turns.
+//! connections that insert a row of the same size each, a transaction per row, by turns. These are once
+//! this program's own, and once those of PostgreSQL's `pgbench`, if it is named.
 //!
 //! `cargo run --release --package ledger-postgres --example ledger_bench_postgres CONNECTION [SECONDS]
-//! [CONCURRENT]`
+//! [PGBENCH] [CONCURRENT]`
 #![allow(
     clippy::print_stdout,
     clippy::cast_precision_loss,
     clippy::expect_used,
+    clippy::panic,
     reason = "a benchmark prints ratios, and stops at the first thing that goes wrong"
 )]
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +30,15 @@ const CONCURRENCY: [u64; 3] = [1, 32, 256];
 const BARE_TABLE: &str =
     "DROP TABLE IF EXISTS bare; CREATE TABLE bare (key bytea PRIMARY KEY, value bytea NOT NULL)";
 const BARE_INSERT: &str = "INSERT INTO bare VALUES ($1, $2)";
+
+/// The same for `pgbench`, in a table of its own, as it draws its keys by chance.
+const PGBENCH_TABLE: &str = "DROP TABLE IF EXISTS pgbench_bare; \
+    CREATE TABLE pgbench_bare (key bytea PRIMARY KEY, value bytea NOT NULL)";
+const PGBENCH_SCRIPT: &str = "\\set key random(1, 9000000000000000000)\n\
+    INSERT INTO pgbench_bare VALUES (int8send(:key), :value);\n";
+
+/// Threads of `pgbench`; its connections are shared out among them.
+const PGBENCH_THREADS_MAX: u64 = 2;
 
 /// Each has its turn so often: the machine's speed moves, and it shows which rounds were disturbed.
 const ROUNDS: u32 = 5;
@@ -62,10 +74,12 @@ async fn main() {
     let mut arguments = std::env::args().skip(1);
     let connection = arguments.next().expect("a connection string");
     let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let pgbench = arguments.next().filter(|path| !path.is_empty());
     let only: Option<u64> = arguments.next().and_then(|text| text.parse().ok());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let setup = connect(&connection).await;
     setup.batch_execute(BARE_TABLE).await.expect("a table");
+    setup.batch_execute(PGBENCH_TABLE).await.expect("a table");
     for setting in ["synchronous_commit", "fsync"] {
         let row = setup.query_one(&format!("SHOW {setting}"), &[]).await;
         let value: String = row.expect("a setting").get(0);
@@ -76,7 +90,7 @@ async fn main() {
     let ledger: Arc<dyn Ledger> = Arc::new(ledger.expect("the ledger opens"));
     println!("{VALUE_BYTES} bytes per commit and per row, {seconds} s each, by turns in {ROUNDS} rounds");
     println!(
-        "concurrent  commits/s  commits/transaction  p99 ms  inserts/s  their p99 ms  commits vs inserts (each round)"
+        "concurrent  commits/s  commits/transaction  p99 ms  inserts/s  their p99 ms  commits vs inserts (each round)  pgbench/s  commits vs pgbench"
     );
     for concurrency in CONCURRENCY
         .into_iter()
@@ -84,19 +98,28 @@ async fn main() {
     {
         let sessions = sessions(&connection, concurrency).await;
         let (mut ours, mut bare) = (Measured::default(), Measured::default());
-        let (mut transactions, mut ratios) = (0, Vec::new());
+        let (mut transactions, mut ratios, mut pgbench_rates) = (0, Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let span = Duration::from_secs(seconds) / ROUNDS;
             let before = ledger.stats().await.expect("statistics");
             let (mut committed, mut inserted) = (Measured::default(), Measured::default());
-            // Each goes first in turn: the second one finds the first one's log segments to use again.
-            for ledgers_turn in [round % 2 == 0, round % 2 == 1] {
+            // Each goes first in turn: the next one finds the log segments of the one before to use again.
+            let mut turns = [Turn::Commits, Turn::Inserts, Turn::Pgbench];
+            turns.rotate_left(round as usize % 3);
+            for turn in turns {
                 // What one left to write in the background isn't the other's to wait for.
                 setup.batch_execute("CHECKPOINT").await.expect("a checkpoint");
-                if ledgers_turn {
-                    committed = commits(&ledger, &clock, (concurrency, round), span).await;
-                } else {
-                    inserted = inserts(&sessions, &clock, (concurrency, round), span).await;
+                match (turn, &pgbench) {
+                    (Turn::Commits, _) => {
+                        committed = commits(&ledger, &clock, (concurrency, round), span).await;
+                    }
+                    (Turn::Inserts, _) => {
+                        inserted = inserts(&sessions, &clock, (concurrency, round), span).await;
+                    }
+                    (Turn::Pgbench, Some(program)) => {
+                        pgbench_rates.push(run_pgbench(program, &connection, concurrency, span));
+                    }
+                    (Turn::Pgbench, None) => {}
                 }
             }
             let after = ledger.stats().await.expect("statistics");
@@ -106,8 +129,9 @@ async fn main() {
             ours.add(committed);
             bare.add(inserted);
         }
+        let pgbench_rate = pgbench_rates.iter().sum::<f64>() / pgbench_rates.len() as f64;
         println!(
-            "{concurrency:>10}  {:>9.0}  {:>19.1}  {:>6.2}  {:>9.0}  {:>12.2}  {:>18.2} ({})",
+            "{concurrency:>10}  {:>9.0}  {:>19.1}  {:>6.2}  {:>9.0}  {:>12.2}  {:>18.2} ({})  {:>9.0}  {:>18.2}",
             ours.per_second(),
             ours.latencies.len() as f64 / (transactions as f64).max(1.0),
             ours.p99_milliseconds(),
@@ -115,9 +139,42 @@ async fn main() {
             bare.p99_milliseconds(),
             ours.per_second() / bare.per_second().max(f64::MIN_POSITIVE),
             ratios.join(" "),
+            pgbench_rate,
+            ours.per_second() / pgbench_rate,
         );
     }
     ledger.close().await.expect("the ledger closes");
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy)]
+enum Turn {
+    Commits,
+    Inserts,
+    Pgbench,
+}
+
+/// Transactions per second of `pgbench` with as many clients, prepared statements and one row each.
+fn run_pgbench(program: &str, connection: &str, concurrency: u64, span: Duration) -> f64 {
+    let script = std::env::temp_dir().join(format!("stabbur-pgbench-{}.sql", std::process::id()));
+    std::fs::write(&script, PGBENCH_SCRIPT).expect("pgbench's script");
+    let value = String::from_utf8(vec![b'v'; VALUE_BYTES]).expect("a text");
+    let output = Command::new(program)
+        .args(["--no-vacuum", "--protocol=prepared", "--time"])
+        .arg(span.as_secs().max(1).to_string())
+        .args(["--client", &concurrency.to_string()])
+        .args(["--jobs", &concurrency.min(PGBENCH_THREADS_MAX).to_string()])
+        .args(["--define", &format!("value={value}")])
+        .arg("--file")
+        .arg(&script)
+        .arg(connection)
+        .output()
+        .expect("pgbench runs");
+    let _ = std::fs::remove_file(&script);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
+    let rate = rate.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    rate.unwrap_or_else(|| panic!("pgbench said {text} {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 async fn connect(connection: &str) -> Client {

@@ -101,7 +101,13 @@ fn ledger_postgres(context: &Context, seconds: u64) -> Result<String> {
     context.say("ledger on PostgreSQL: commits and bare inserts");
     let postgres = Postgres::start(context)?;
     let version = postgres.version()?;
-    let arguments = [&*postgres.parameters(), &*seconds.to_string()];
+    // Each takes turns of whole seconds.
+    let arguments = [
+        postgres.parameters(),
+        (seconds * 2).to_string(),
+        postgres.program("pgbench"),
+    ];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let lines = ledger_bench(context, "ledger-postgres", "ledger_bench_postgres", &arguments)?;
     Ok(report::ledger_postgres(&version, &lines))
 }

@@ -236,14 +236,15 @@ impl Postgres {
             socket,
         };
         let socket = postgres.socket.to_string_lossy().into_owned();
-        let probe = postgres
-            .programs
-            .join("pg_isready")
-            .to_string_lossy()
-            .into_owned();
+        let probe = postgres.program("pg_isready");
         wait_until("PostgreSQL", || works(&probe, &["-q", "-h", &socket]))?;
         postgres.pid = server_pid(&data)?;
         Ok(postgres)
+    }
+
+    /// The path of one of its programs.
+    pub(crate) fn program(&self, name: &str) -> String {
+        self.programs.join(name).to_string_lossy().into_owned()
     }
 
     /// Connection parameters.

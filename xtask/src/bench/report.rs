@@ -60,7 +60,8 @@ pub(crate) fn ledger_postgres(version: &str, lines: &[String]) -> String {
     format!(
         "## Ledger on PostgreSQL\n\nCommits to the ledger in a database, against bare inserts into a table of the same database in\n\
          the same run: as many connections as there are concurrent commits, each with a prepared statement\n\
-         and a transaction per row. A commit also checks that its key is free and appends to the log.\n\
+         and a transaction per row; once over connections of the bench's own, once by PostgreSQL's `pgbench`.\n\
+         They take turns. A commit also checks that its key is free and appends to the log.\n\
          {version}, unix socket, `synchronous_commit` and `fsync` on.\n\n```\n{}\n```\n",
         lines.join("\n").trim_end()
     )
