@@ -33,6 +33,10 @@ pub(crate) enum Fault {
     Torn,
     /// A reference whose content isn't there.
     Dangling,
+    /// An answer that what is there doesn't give.
+    Differs,
+    /// What the test is for never happened.
+    Missed,
 }
 
 /// The promises of one writer.

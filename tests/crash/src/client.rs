@@ -188,6 +188,20 @@ impl Client {
         )
     }
 
+    /// Rounds of background work that the server has ended.
+    pub(crate) fn background_rounds(&self) -> Result<u64> {
+        let url = format!("{}/metrics", self.endpoints.admin);
+        let answer = self.send(&Method::GET, &url, &Vec::new(), None)?;
+        let text = String::from_utf8(answer.body)?;
+        let line = text
+            .lines()
+            .find(|line| line.contains("\"background_work_rounds\""));
+        let number = line
+            .and_then(|line| line.rsplit(' ').next())
+            .context("no rounds in the metrics")?;
+        Ok(number.parse()?)
+    }
+
     /// A development token.
     pub(crate) fn token(&self, path: &str) -> Result<String> {
         let url = format!("{}/Home/{path}", self.endpoints.platform);

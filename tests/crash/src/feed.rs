@@ -1,9 +1,12 @@
-//! The change feed of all versions and deletes while writers write and the server is killed twice:
-//! four leases share the container's ring, each reads its part, and keeps in a lease document how
-//! far it is. Every acknowledged change must reach the lease it belongs to at least once, nothing
-//! may reach it that nobody wrote, and what the changes add up to must be what is there.
+//! The change feed while writers write and the server is killed twice. Three processors read it, each
+//! with leases that share the container's ring: two read all versions and deletes, one the latest
+//! versions. A lease's reader handles a page and then keeps in a lease document how far it is; it dies
+//! with the server, and now and then by itself, with a page half handled. Every acknowledged change
+//! must reach each processor's lease at least once, nothing may reach it that nobody wrote, and what
+//! the changes add up to must be what is there.
 
 mod lease;
+mod processor;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -19,11 +22,11 @@ use serde_json::{Value, json};
 use crate::Arguments;
 use crate::book::Fault;
 use crate::client::Client;
-use crate::report::{Findings, Report};
+use crate::report::Report;
 use crate::round::verify;
 use crate::server::{Endpoints, Server};
 
-use lease::Lease;
+use processor::Processor;
 use writer::Writer;
 
 /// Where the writers write.
@@ -35,25 +38,36 @@ const WRITERS: u64 = 32;
 const KILLS: u32 = 2;
 const ANSWER_SECONDS_MAX: u64 = 20;
 
-/// Boundaries of the leases on the ring of effective partition keys, whose first byte is at most 3F.
-const BOUNDARIES: [&str; 5] = ["", "10", "20", "30", "FF"];
+/// An item's partition and id.
+type Key = (String, String);
 
-/// Items by partition and id, each with the stamp of its last write.
-type State = BTreeMap<(String, String), u64>;
+/// Items, each with the stamp of its last write.
+type State = BTreeMap<Key, u64>;
+
+/// What was done to an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Operation {
+    Create,
+    Replace,
+    Delete,
+    /// One of the first two: latest versions don't tell.
+    Write,
+}
+
+/// A change as both sides write it down. A deletion has the stamp of what was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Change {
+    operation: Operation,
+    key: Key,
+    stamp: u64,
+}
 
 /// Runs it; whether the server kept its word.
 pub(crate) fn run(arguments: &Arguments, folder: &Path, seconds: u64) -> Result<bool> {
     let random = SeededRandom::new(arguments.seed);
     let mut report = Report::default();
     let mut writers: Vec<Writer> = (0..WRITERS).map(Writer::new).collect();
-    let mut leases: Vec<Lease> = BOUNDARIES
-        .windows(2)
-        .enumerate()
-        .filter_map(|(number, ends)| match ends {
-            [start, end] => Some(Lease::new(number, start, end)),
-            _ => None,
-        })
-        .collect();
+    let mut processors = Processor::all();
     let part = Duration::from_secs(seconds) / (KILLS + 1);
     for round in 0..=KILLS {
         let server = Server::start(&arguments.binary, folder, &arguments.places())?;
@@ -67,13 +81,13 @@ pub(crate) fn run(arguments: &Arguments, folder: &Path, seconds: u64) -> Result<
         for writer in &mut writers {
             writer.settle(&first)?;
         }
-        for lease in &mut leases {
+        for lease in processors.iter_mut().flat_map(Processor::leases_mut) {
             lease.take_up(&first)?;
         }
         let last = round == KILLS;
         let survivor = load(
             &mut writers,
-            &mut leases,
+            &mut processors,
             server,
             &random,
             part,
@@ -82,20 +96,12 @@ pub(crate) fn run(arguments: &Arguments, folder: &Path, seconds: u64) -> Result<
         )?;
         if let Some(server) = survivor {
             let client = client(&server.endpoints)?;
-            for lease in &mut leases {
-                while lease.step(&client)? {}
+            for lease in processors.iter_mut().flat_map(Processor::leases_mut) {
+                while lease.step(&client, None)? {}
             }
             let state = actual_state(&client)?;
             server.stop()?;
-            report.close_round(
-                "every acknowledged change reached its lease",
-                missed(&writers, &leases),
-            );
-            report.close_round("no change that nobody wrote", invented(&writers, &leases));
-            report.close_round(
-                "the changes add up to what is there",
-                differing(&writers, &leases, &state),
-            );
+            compare(&writers, &processors, &state, &mut report);
         } else {
             report.kills += 1;
         }
@@ -104,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &Path, seconds: u64) -> Result<
     let findings = (!sound).then(|| ("stabbur ledger verify found faults".to_owned(), Fault::Torn));
     report.close_round("ledger verify", findings.into_iter().collect());
     println!("{}", report.text());
-    for lease in &leases {
+    for lease in processors.iter().flat_map(Processor::leases) {
         println!("  {}", lease.text());
     }
     if let Some(path) = &arguments.report {
@@ -115,6 +121,49 @@ pub(crate) fn run(arguments: &Arguments, folder: &Path, seconds: u64) -> Result<
 
 fn client(endpoints: &Endpoints) -> Result<Client> {
     Client::new(endpoints.clone(), Duration::from_secs(ANSWER_SECONDS_MAX))
+}
+
+/// Holds what the processors were told against what was written and what is there.
+fn compare(writers: &[Writer], processors: &[Processor], actual: &State, report: &mut Report) {
+    let mut known = State::new();
+    for writer in writers {
+        known.extend(writer.state());
+    }
+    let lost = known
+        .iter()
+        .filter(|(key, stamp)| actual.get(*key) != Some(*stamp));
+    let lost = lost.map(|(key, stamp)| (format!("{key:?} at {stamp} isn't there"), Fault::Lost));
+    let strange = actual.keys().filter(|key| !known.contains_key(*key));
+    let strange = strange.map(|key| (format!("{key:?} is there and was deleted"), Fault::Torn));
+    report.close_round("what was acknowledged is there", lost.chain(strange).collect());
+    for processor in processors {
+        let name = processor.name();
+        let written = processor.expected(writers);
+        let close = |report: &mut Report, what: &str, findings| {
+            report.close_round(&format!("{name}: {what}"), findings);
+        };
+        close(
+            report,
+            "every acknowledged change reached its lease",
+            processor.missed(&written, actual),
+        );
+        close(
+            report,
+            "no change that nobody wrote",
+            processor.invented(&written),
+        );
+        close(
+            report,
+            "changes come in the order of commits",
+            processor.disordered(),
+        );
+        close(
+            report,
+            "the changes add up to what is there",
+            processor.differing(actual),
+        );
+        close(report, "readers died with a page in hand", processor.unharmed());
+    }
 }
 
 fn prepare(client: &Client) -> Result<()> {
@@ -144,7 +193,7 @@ fn prepare(client: &Client) -> Result<()> {
 /// time.
 fn load(
     writers: &mut [Writer],
-    leases: &mut [Lease],
+    processors: &mut [Processor],
     server: Server,
     random: &SeededRandom,
     time: Duration,
@@ -164,12 +213,12 @@ fn load(
                 Ok(own)
             }));
         }
-        for lease in leases {
-            let (endpoints, over) = (endpoints.clone(), &over);
+        for lease in processors.iter_mut().flat_map(Processor::leases_mut) {
+            let (endpoints, over, seed) = (endpoints.clone(), &over, random.u64());
             threads.push(scope.spawn(move || -> Result<Report> {
-                let client = client(&endpoints)?;
+                let (client, random) = (client(&endpoints)?, SeededRandom::new(seed));
                 until(over, || {
-                    if !lease.step(&client)? {
+                    if !lease.step(&client, Some((&random, over)))? {
                         std::thread::sleep(Duration::from_millis(50));
                     }
                     Ok(())
@@ -208,80 +257,25 @@ fn until(over: &AtomicBool, mut step: impl FnMut() -> Result<()>) -> Result<()> 
     Ok(())
 }
 
-/// Acknowledged changes that reached no lease.
-fn missed(writers: &[Writer], leases: &[Lease]) -> Findings {
-    let written = writers.iter().flat_map(Writer::changes);
-    let missed = written.filter(|change| !leases.iter().any(|lease| lease.has_seen(change)));
-    missed.map(|change| (change.clone(), Fault::Lost)).collect()
-}
-
-/// Changes that nobody wrote, or that reached two leases.
-fn invented(writers: &[Writer], leases: &[Lease]) -> Findings {
-    let mut findings = Findings::new();
-    for (number, lease) in leases.iter().enumerate() {
-        for change in lease.seen() {
-            let twice = leases
-                .iter()
-                .enumerate()
-                .any(|(other, lease)| other != number && lease.has_seen(change));
-            if twice || !writers.iter().any(|writer| writer.wrote(change)) {
-                findings.push((change.clone(), Fault::Torn));
-            }
-        }
-    }
-    findings
-}
-
-/// What the changes add up to, against what was acknowledged and what is there.
-fn differing(writers: &[Writer], leases: &[Lease], actual: &State) -> Findings {
-    let mut told = State::new();
-    let mut known = State::new();
-    for lease in leases {
-        told.extend(lease.state().clone());
-    }
-    for writer in writers {
-        known.extend(writer.state());
-    }
-    let mut findings = Findings::new();
-    for key in told.keys().chain(known.keys()).chain(actual.keys()) {
-        let (told, known, actual) = (told.get(key), known.get(key), actual.get(key));
-        if told != actual || known != actual {
-            let place =
-                format!("{key:?}: the changes say {told:?}, the writers {known:?}, there is {actual:?}");
-            findings.push((place, Fault::Torn));
-        }
-    }
-    findings
-}
-
-/// Everything that is there, by the feed of latest versions.
+/// Everything that is there, by the feed of items, which isn't the one that is tested.
 fn actual_state(client: &Client) -> Result<State> {
     let mut state = State::new();
     let mut token = None;
     loop {
-        let mut headers = vec![("a-im", "Incremental Feed".to_owned())];
-        headers.extend(token.map(|token| ("if-none-match", token)));
+        let mut headers = vec![("x-ms-max-item-count", "500".to_owned())];
+        headers.extend(token.map(|token| ("x-ms-continuation", token)));
         let path = format!("{COLLECTION}/docs");
         let answer = client.document(&Method::GET, "docs", COLLECTION, &path, &headers, None)?;
-        if answer.status == 304 {
-            return Ok(state);
-        }
-        ensure!(
-            answer.status == 200,
-            "reading the latest versions: {}",
-            answer.status
-        );
-        let etag = answer.headers.get("etag").context("an answer without an etag")?;
-        token = Some(etag.to_str()?.to_owned());
+        ensure!(answer.status == 200, "reading the items: {}", answer.status);
         let body: Value = serde_json::from_slice(&answer.body)?;
-        for item in body
-            .get("Documents")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
+        let items = body.get("Documents").and_then(Value::as_array);
+        for item in items.into_iter().flatten() {
             let (key, stamp) = lease::key_and_stamp(item).context("an item without its stamp")?;
             state.insert(key, stamp);
+        }
+        match answer.headers.get("x-ms-continuation") {
+            Some(more) => token = Some(more.to_str()?.to_owned()),
+            None => return Ok(state),
         }
     }
 }

@@ -13,6 +13,7 @@ mod client;
 mod documents;
 mod feed;
 mod platform;
+mod reindexed;
 mod report;
 mod round;
 mod server;
@@ -23,6 +24,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+
+/// Kills from which on it isn't left to chance what some of them fall into.
+const KILLS_FULL: u64 = 20;
 
 /// Kills the server in mid-load and checks that it keeps its word.
 #[derive(Debug, Parser)]
@@ -39,7 +43,7 @@ struct Arguments {
     /// Longest time of load before a kill, in seconds.
     #[arg(long, default_value_t = 2)]
     load_seconds: u64,
-    /// Writers of each kind: documents, blobs, platform storage.
+    /// Writers of each kind: documents, blobs, platform storage, batches.
     #[arg(long, default_value_t = 3)]
     writers: u64,
     /// A database for the server's ledger, instead of its folder: a connection string.
@@ -115,8 +119,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
         let findings = round::kill_in_load(arguments, &folder, seed, &mut writers, &mut report)?;
         report.close_round(&format!("kill {} (seed {seed})", number + 1), findings);
     }
-    let findings = round::last_look(arguments, &folder, &mut writers)?;
+    let findings = round::last_look(arguments, &folder, &mut writers, &mut report)?;
     report.close_round("everything once more, and ledger verify", findings);
+    if report.kills >= KILLS_FULL {
+        report.close_round("kills fell where they are to fall", round::missed(&report));
+    }
     println!("{}", report.text());
     if let Some(path) = &arguments.report {
         std::fs::write(path, report.json().to_string())?;

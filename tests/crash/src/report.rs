@@ -1,6 +1,6 @@
 //! The report: kills, acknowledged writes by kind, and what was found wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -25,6 +25,11 @@ pub(crate) struct Report {
     rounds_failed: u64,
     pub(crate) ready_milliseconds_max: u128,
     pub(crate) unanswered: u64,
+    differing: u64,
+    asked_again: u64,
+    /// Kills by what they fell into.
+    kills_in: BTreeMap<&'static str, u64>,
+    verified: u64,
 }
 
 impl Report {
@@ -33,12 +38,35 @@ impl Report {
         *self.acknowledged.entry(kind).or_default() += 1;
     }
 
+    /// Counts a request that the server asked to send once more: it did nothing.
+    pub(crate) fn asked_again(&mut self) {
+        self.asked_again += 1;
+    }
+
+    /// Counts a kill for each of what it fell into.
+    pub(crate) fn fell_into(&mut self, hits: impl IntoIterator<Item = &'static str>) {
+        for hit in hits.into_iter().collect::<BTreeSet<_>>() {
+            *self.kills_in.entry(hit).or_default() += 1;
+        }
+    }
+
+    /// Kills that fell into this.
+    pub(crate) fn kills_in(&self, hit: &str) -> u64 {
+        self.kills_in.get(hit).copied().unwrap_or(0)
+    }
+
+    /// Counts a run of `stabbur ledger verify`.
+    pub(crate) fn verified(&mut self) {
+        self.verified += 1;
+    }
+
     /// Adds another report's acknowledged writes.
     pub(crate) fn take_over(&mut self, other: &Self) {
         for (kind, number) in &other.acknowledged {
             *self.acknowledged.entry(kind).or_default() += number;
         }
         self.unanswered += other.unanswered;
+        self.asked_again += other.asked_again;
     }
 
     /// Ends a round with what it found.
@@ -61,6 +89,9 @@ impl Report {
                 Fault::Lost => self.lost += 1,
                 Fault::Torn => self.torn += 1,
                 Fault::Dangling => self.dangling += 1,
+                Fault::Differs => self.differing += 1,
+                // The round is counted as failed.
+                Fault::Missed => {}
             }
         }
     }
@@ -85,10 +116,19 @@ impl Report {
             "  {:>8} requests under way at a kill\n",
             self.unanswered
         ));
+        if self.asked_again > 0 {
+            text.push_str(&format!("  {:>8} asked to be sent again\n", self.asked_again));
+        }
+        for (hit, number) in &self.kills_in {
+            text.push_str(&format!("  {number:>8} kills fell into {hit}\n"));
+        }
+        if self.verified > 0 {
+            text.push_str(&format!("  {:>8} times stabbur ledger verify\n", self.verified));
+        }
         text.push_str(&format!("  slowest restart {} ms\n", self.ready_milliseconds_max));
         text.push_str(&format!(
-            "  lost {}, torn {}, dangling references {}",
-            self.lost, self.torn, self.dangling
+            "  lost {}, torn {}, dangling references {}, differing answers {}",
+            self.lost, self.torn, self.dangling, self.differing
         ));
         text
     }
@@ -103,6 +143,10 @@ impl Report {
             "lost": self.lost,
             "torn": self.torn,
             "dangling": self.dangling,
+            "differing": self.differing,
+            "asked_again": self.asked_again,
+            "kills_in": self.kills_in,
+            "verified": self.verified,
             "rounds_passed": self.rounds_passed,
             "rounds_failed": self.rounds_failed,
             "ready_milliseconds_max": u64::try_from(self.ready_milliseconds_max).unwrap_or(u64::MAX),

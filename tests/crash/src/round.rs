@@ -16,6 +16,7 @@ use crate::book::{Fault, below};
 use crate::client::Client;
 use crate::documents::Documents;
 use crate::platform::Platform;
+use crate::reindexed::{BATCH, Batches, REBUILD, Switcher};
 use crate::report::{Findings, Report};
 use crate::server::{Endpoints, Server};
 
@@ -23,6 +24,19 @@ use crate::server::{Endpoints, Server};
 const ANSWER_SECONDS_MAX: u64 = 20;
 
 const LOAD_MILLISECONDS_MIN: usize = 150;
+
+/// The server's background work begins so long after its start, and again each time.
+const SWEEP_SECONDS: u64 = 5;
+
+/// Of so many kills, one falls into the background work.
+const SWEEP_EVERY: u64 = 8;
+const SWEEP_AT: u64 = 3;
+
+/// How long after its begin.
+const SWEEP_MILLISECONDS_MAX: usize = 400;
+
+/// What a kill falls into.
+const SWEEP: &str = "a sweep in the background";
 
 /// Writes to one service and remembers what it was promised.
 pub(crate) trait Writer: Send {
@@ -32,6 +46,10 @@ pub(crate) trait Writer: Send {
     fn write(&mut self, client: &Client, random: &SeededRandom, report: &mut Report) -> Result<()>;
     /// Compares what is there with what was promised: of what was touched since, or of all.
     fn check(&mut self, client: &Client, all: bool) -> Result<Findings>;
+    /// What the kill before the last check fell into.
+    fn take_hits(&mut self) -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 /// `number` writers of each kind.
@@ -41,7 +59,10 @@ pub(crate) fn writers(number: u64) -> Vec<Box<dyn Writer>> {
         writers.push(Box::new(Documents::new(n)));
         writers.push(Box::new(Blobs::new(n)));
         writers.push(Box::new(Platform::new(n)));
+        writers.push(Box::new(Batches::new(n)));
     }
+    // One: its container has one policy.
+    writers.push(Box::new(Switcher::new(number)));
     writers
 }
 
@@ -59,25 +80,27 @@ pub(crate) fn kill_in_load(
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let longest = usize::try_from(arguments.load_seconds * 1_000).unwrap_or(usize::MAX);
     let wait = LOAD_MILLISECONDS_MIN + below(&random, longest.saturating_sub(LOAD_MILLISECONDS_MIN));
-    load(
-        writers,
-        server,
-        &random,
-        Duration::from_millis(wait.try_into()?),
-        report,
-    )?;
+    let mut wait = Duration::from_millis(wait.try_into()?);
+    if report.kills % SWEEP_EVERY == SWEEP_AT {
+        let into = Duration::from_millis(below(&random, SWEEP_MILLISECONDS_MAX).try_into()?);
+        wait = wait.max((Duration::from_secs(SWEEP_SECONDS) + into).saturating_sub(server.age()));
+    }
+    load(writers, server, &random, wait, report)?;
     report.kills += 1;
     let server = Server::start(&arguments.binary, folder, &arguments.places())?;
     report.restarted(&server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let findings = each(writers, &server, |writer, client| writer.check(client, false))?;
+    report.fell_into(writers.iter_mut().flat_map(|writer| writer.take_hits()));
     // Every other round goes on from a second kill, the rest from an orderly stop.
     if seed.is_multiple_of(2) {
         server.kill()?;
     } else {
         server.stop()?;
     }
-    Ok(findings.into_iter().flatten().collect())
+    let mut findings: Findings = findings.into_iter().flatten().collect();
+    findings.extend(verify_findings(arguments, folder, report)?);
+    Ok(findings)
 }
 
 /// Checks everything there ever was, then the store itself.
@@ -85,19 +108,35 @@ pub(crate) fn last_look(
     arguments: &Arguments,
     folder: &Path,
     writers: &mut [Box<dyn Writer>],
+    report: &mut Report,
 ) -> Result<Findings> {
     let server = Server::start(&arguments.binary, folder, &arguments.places())?;
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let findings = each(writers, &server, |writer, client| writer.check(client, true))?;
     server.stop()?;
     let mut findings: Findings = findings.into_iter().flatten().collect();
-    if !verify(&arguments.binary, folder, &arguments.places())? {
-        findings.push(("stabbur ledger verify found faults".to_owned(), Fault::Torn));
-    }
+    findings.extend(verify_findings(arguments, folder, report)?);
     Ok(findings)
 }
 
-/// Whether `stabbur ledger verify` finds nothing wrong; prints what it says.
+/// What so many kills must have fallen into by chance, and didn't.
+pub(crate) fn missed(report: &Report) -> Findings {
+    let wanted = [REBUILD, BATCH, SWEEP];
+    let missed = wanted.iter().filter(|hit| report.kills_in(hit) == 0);
+    missed
+        .map(|hit| (format!("no kill fell into {hit}"), Fault::Missed))
+        .collect()
+}
+
+fn verify_findings(arguments: &Arguments, folder: &Path, report: &mut Report) -> Result<Findings> {
+    let sound = verify(&arguments.binary, folder, &arguments.places())?;
+    report.verified();
+    let fault = (!sound).then(|| ("stabbur ledger verify found faults".to_owned(), Fault::Torn));
+    Ok(fault.into_iter().collect())
+}
+
+/// Whether `stabbur ledger verify` finds nothing wrong; prints what it says, of a sound ledger the
+/// last line.
 pub(crate) fn verify(binary: &Path, folder: &Path, places: &[OsString]) -> Result<bool> {
     let verify = Command::new(binary)
         .args(["ledger", "verify", "--data"])
@@ -107,11 +146,16 @@ pub(crate) fn verify(binary: &Path, folder: &Path, places: &[OsString]) -> Resul
         .context("stabbur ledger verify")?;
     let said =
         String::from_utf8_lossy(&verify.stdout).into_owned() + &String::from_utf8_lossy(&verify.stderr);
+    let sound = verify.status.success();
     println!("stabbur ledger verify:");
-    for line in said.lines() {
+    let lines: Vec<&str> = said.lines().collect();
+    for line in lines
+        .iter()
+        .skip(if sound { lines.len().saturating_sub(1) } else { 0 })
+    {
         println!("    {line}");
     }
-    Ok(verify.status.success())
+    Ok(sound)
 }
 
 fn client(endpoints: Endpoints) -> Result<Client> {
@@ -172,6 +216,10 @@ fn load(
             })
             .collect();
         std::thread::sleep(wait);
+        let begun = server.age() >= Duration::from_secs(SWEEP_SECONDS);
+        if begun && client(server.endpoints.clone())?.background_rounds()? == 0 {
+            report.fell_into([SWEEP]);
+        }
         killed.store(true, Ordering::SeqCst);
         server.kill()?;
         for thread in threads {

@@ -19,6 +19,7 @@ pub(crate) struct Endpoints {
     pub(crate) blobs: String,
     pub(crate) documents: String,
     pub(crate) platform: String,
+    pub(crate) admin: String,
 }
 
 /// A running server.
@@ -27,6 +28,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) endpoints: Endpoints,
     pub(crate) ready_after: Duration,
+    ready_at: Duration,
 }
 
 impl Server {
@@ -67,12 +69,14 @@ impl Server {
                         .to_owned(),
                     documents: base("documents")?,
                     platform: base("platform")?,
+                    admin: base("admin")?,
                 };
-                let ready_after = SystemClock.monotonic().saturating_sub(began);
+                let ready_at = SystemClock.monotonic();
                 return Ok(Self {
                     child,
                     endpoints,
-                    ready_after,
+                    ready_after: ready_at.saturating_sub(began),
+                    ready_at,
                 });
             }
             let late = SystemClock.monotonic().saturating_sub(began) > Duration::from_secs(READY_SECONDS_MAX);
@@ -89,6 +93,11 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// For how long it has been ready.
+    pub(crate) fn age(&self) -> Duration {
+        SystemClock.monotonic().saturating_sub(self.ready_at)
     }
 
     /// SIGKILL: no handler runs, nothing is flushed by the process.

@@ -276,6 +276,28 @@ pub(crate) fn index(index: u32) -> Key {
     index_prefix(index).finish()
 }
 
+/// The entries of every index.
+pub(crate) fn all_indexes() -> KeyRange {
+    let start = tagged(INDEX).finish();
+    match KeyRange::prefix(&tagged(INDEX_OF_32_BITS).finish()).end {
+        Some(end) => KeyRange::between(start, end),
+        None => KeyRange { start, end: None },
+    }
+}
+
+/// The number of the index that an entry belongs to.
+pub(crate) fn read_index(key: &Key) -> Option<u32> {
+    let mut reader = KeyReader::new(key, Keyspace::Documents)?;
+    let tag = reader.u8()?;
+    let low = u32::from(tag & !INDEX_OF_32_BITS);
+    match tag & INDEX_OF_32_BITS {
+        INDEX => Some(low),
+        INDEX_OF_14_BITS => Some(low << 8 | u32::from(reader.u8()?)),
+        INDEX_OF_32_BITS if low == 0 => reader.u32(),
+        _ => None,
+    }
+}
+
 /// An index key; `term` is the path's hash and the encoded value, or those of a composite index.
 pub(crate) fn index_entry(index: u32, term: &[u8], number: u64) -> Key {
     index_prefix(index)
@@ -413,6 +435,8 @@ mod tests {
         ) {
             let key = index_entry(one, &term, number);
             prop_assert_eq!(read_index_entry(&key, one), Some((term.as_slice(), number)));
+            prop_assert_eq!(read_index(&key), Some(one));
+            prop_assert!(all_indexes().contains(&key));
             prop_assert_eq!(ending_number(&key), Some(number));
             prop_assert!(KeyRange::prefix(&index_term(one, &term)).contains(&key));
             prop_assert_eq!(KeyRange::prefix(&index(other)).contains(&key), one == other);

@@ -23,6 +23,7 @@ mod sweep;
 mod transfer;
 pub(crate) mod users;
 mod verify;
+mod verify_indexes;
 pub(crate) mod versions;
 
 pub use catalog::ContainerSpec;

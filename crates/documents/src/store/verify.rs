@@ -1,17 +1,19 @@
 //! Checks that items and what points at them agree, both ways.
 //!
 //! Forward: each item's id, partition, feed, unique and index keys are there, and its version where
-//! versions are kept. Backward: there are
-//! exactly as many keys as items ask for; only if the count differs, each key is looked at to name
-//! those that lead nowhere. As keys are distinct, equal counts prove that there are no others.
+//! versions are kept. Backward: there are exactly as many keys as items ask for; only if the count
+//! differs, each key is looked at to name those that lead nowhere. As keys are distinct, equal counts
+//! prove that there are no others. [`super::verify_indexes`] has the indexes.
+
+use std::collections::BTreeSet;
 
 use ledger::{Direction, Key, KeyRange, LedgerError, Scan, Snapshot, VerifyReport};
 
 use super::container::Container;
-use super::item_index::{composite_entries, terms_of};
 use super::items::{read_number, unique_hashes};
 use super::keys;
-use super::records::{CompositeIndex, ContainerRecord, ItemRecord, decode};
+use super::records::{ContainerRecord, ItemRecord, decode};
+use super::verify_indexes::{CheckedIndex, indexes_of, name_forgotten};
 use super::versions;
 use crate::Documents;
 use crate::error::DocumentsError;
@@ -20,9 +22,6 @@ use crate::error::DocumentsError;
 #[derive(Debug, Default)]
 struct Wanted {
     items: u64,
-    index: u64,
-    /// Of each composite index: items that are indexed.
-    composite: u64,
     uniques: u64,
 }
 
@@ -41,27 +40,34 @@ impl Documents {
             KeyRange::prefix(&keys::all_containers()),
             Direction::Forward,
         );
+        let mut indexes = BTreeSet::new();
         while let Some(entry) = scan.next().await? {
             report.records += 1;
-            let checked = self.verify_record(snapshot, &entry, report).await;
+            let checked = self.verify_record(snapshot, &entry, &mut indexes, report).await;
             match checked {
                 Ok(()) => {}
                 Err(DocumentsError::Ledger(error)) => return Err(error),
                 Err(error) => report.fault(format!("documents, container {:?}: {error}", entry.key)),
             }
         }
-        Ok(())
+        name_forgotten(snapshot, indexes, report).await
     }
 
     async fn verify_record(
         &self,
         snapshot: &dyn Snapshot,
         entry: &ledger::Entry,
+        indexes: &mut BTreeSet<u32>,
         report: &mut VerifyReport,
     ) -> Result<(), DocumentsError> {
         let record: ContainerRecord = decode(&entry.versioned.value, "a container's record")?;
         match self.container_of(snapshot, &entry.key, &record).await? {
-            Some(container) => self.verify_container(snapshot, &container, report).await,
+            Some(container) => {
+                let mut kept = indexes_of(snapshot, &container).await?;
+                indexes.extend(kept.iter().map(CheckedIndex::number));
+                self.verify_container(snapshot, &container, &mut kept, report)
+                    .await
+            }
             None => {
                 report.fault(format!(
                     "documents, container {:?}: its database doesn't exist",
@@ -76,6 +82,7 @@ impl Documents {
         &self,
         snapshot: &dyn Snapshot,
         container: &Container,
+        indexes: &mut [CheckedIndex<'_>],
         report: &mut VerifyReport,
     ) -> Result<(), DocumentsError> {
         let mut wanted = Wanted::default();
@@ -84,7 +91,7 @@ impl Documents {
         while let Some(entry) = scan.next().await? {
             report.records += 1;
             wanted.items += 1;
-            if let Err(error) = verify_item(snapshot, container, &entry, &mut wanted, report).await {
+            if let Err(error) = verify_item(snapshot, container, indexes, &entry, &mut wanted, report).await {
                 if let DocumentsError::Ledger(error) = error {
                     return Err(error.into());
                 }
@@ -114,19 +121,14 @@ impl Documents {
                 ));
             }
         }
-        if container.index_complete && counted(keys::index(container.index)).await? != wanted.index {
-            name_superfluous_entries(snapshot, container, report).await?;
-        }
-        for composite in complete_composites(container) {
-            if counted(keys::index(composite.index)).await? != wanted.composite {
-                name_superfluous_composite_entries(snapshot, container, composite, report).await?;
-            }
+        for index in indexes {
+            index.name_superfluous(snapshot, report).await?;
         }
         verify_feed(snapshot, container, report).await
     }
 }
 
-async fn count(snapshot: &dyn Snapshot, prefix: &Key) -> Result<u64, LedgerError> {
+pub(super) async fn count(snapshot: &dyn Snapshot, prefix: &Key) -> Result<u64, LedgerError> {
     let mut scan = Scan::new(snapshot, KeyRange::prefix(prefix), Direction::Forward);
     let mut found = 0;
     while scan.next().await?.is_some() {
@@ -138,6 +140,7 @@ async fn count(snapshot: &dyn Snapshot, prefix: &Key) -> Result<u64, LedgerError
 async fn verify_item(
     snapshot: &dyn Snapshot,
     container: &Container,
+    indexes: &mut [CheckedIndex<'_>],
     entry: &ledger::Entry,
     wanted: &mut Wanted,
     report: &mut VerifyReport,
@@ -172,91 +175,22 @@ async fn verify_item(
         let which = u8::try_from(which).unwrap_or(u8::MAX);
         expected.push(keys::unique(container.number, &partition, which, hash));
     }
-    if container.index_complete {
-        let terms = terms_of(&container.policy, record.indexed, &document, record.ts)?;
-        wanted.index += terms.len() as u64;
-        expected.extend(
-            terms
-                .iter()
-                .map(|term| keys::index_entry(container.index, term, number)),
-        );
-    }
-    wanted.composite += u64::from(record.indexed);
-    for composite in complete_composites(container) {
-        let composite = std::slice::from_ref(composite);
-        expected.extend(composite_entries(
-            composite,
-            record.indexed,
-            &document,
-            record.ts,
-            number,
-        ));
-    }
     if let Some(kept) = container.versions
         && !versions::has(snapshot, kept, entry.versioned.version, &record.text).await?
     {
         report.fault(format!("{}: its version isn't kept", place()));
     }
     let found = snapshot.get_many(&expected).await?;
-    for (key, _) in expected.iter().zip(found).filter(|(_, found)| found.is_none()) {
-        report.fault(format!("{}: {key:?} is missing", place()));
+    let pairs = expected.into_iter().zip(found);
+    let mut missing: Vec<Key> = pairs
+        .filter(|(_, found)| found.is_none())
+        .map(|(key, _)| key)
+        .collect();
+    for index in indexes {
+        missing.extend(index.missing(snapshot, &record, &document, number).await?);
     }
-    Ok(())
-}
-
-fn complete_composites(container: &Container) -> impl Iterator<Item = &CompositeIndex> {
-    container.composites.iter().filter(|composite| composite.complete)
-}
-
-async fn name_superfluous_entries(
-    snapshot: &dyn Snapshot,
-    container: &Container,
-    report: &mut VerifyReport,
-) -> Result<(), DocumentsError> {
-    let belongs = |record: &ItemRecord, term: &[u8]| -> Result<bool, DocumentsError> {
-        let terms = terms_of(&container.policy, record.indexed, &record.parse()?, record.ts)?;
-        Ok(terms.binary_search_by(|known| known.as_slice().cmp(term)).is_ok())
-    };
-    name_superfluous(snapshot, container, container.index, belongs, report).await
-}
-
-async fn name_superfluous_composite_entries(
-    snapshot: &dyn Snapshot,
-    container: &Container,
-    composite: &CompositeIndex,
-    report: &mut VerifyReport,
-) -> Result<(), DocumentsError> {
-    let belongs = |record: &ItemRecord, term: &[u8]| -> Result<bool, DocumentsError> {
-        Ok(record.indexed && composite.columns.term(&record.parse()?, record.ts) == term)
-    };
-    name_superfluous(snapshot, container, composite.index, belongs, report).await
-}
-
-/// Names the entries of an index that lead to no item, or to one that asks for no such term.
-async fn name_superfluous(
-    snapshot: &dyn Snapshot,
-    container: &Container,
-    index: u32,
-    belongs: impl Fn(&ItemRecord, &[u8]) -> Result<bool, DocumentsError>,
-    report: &mut VerifyReport,
-) -> Result<(), DocumentsError> {
-    let range = KeyRange::prefix(&keys::index(index));
-    let mut scan = Scan::new(snapshot, range, Direction::Forward);
-    while let Some(entry) = scan.next().await? {
-        let belongs = match keys::read_index_entry(&entry.key, index) {
-            None => false,
-            Some((term, number)) => match snapshot.get(&keys::item(container.number, number)).await? {
-                None => false,
-                Some(found) => belongs(&ItemRecord::decode(&found.value)?, term)?,
-            },
-        };
-        if !belongs {
-            report.fault(format!(
-                "documents, {}: index entry {:?} fits no item",
-                container.name_path(),
-                entry.key
-            ));
-        }
+    for key in missing {
+        report.fault(format!("{}: {key:?} is missing", place()));
     }
     Ok(())
 }

@@ -96,7 +96,7 @@ impl Worker {
             match self.book.settle(&path, actual) {
                 None => report.kept += 1,
                 Some(Fault::Lost | Fault::Dangling) => report.lost(&path),
-                Some(Fault::Torn) => report.torn(&path),
+                Some(Fault::Torn | Fault::Differs | Fault::Missed) => report.torn(&path),
             }
         }
         Ok(())

@@ -1,58 +1,91 @@
-//! A lease: a part of the ring, whose holder reads its changes and notes in a lease document how far
-//! it is. After a kill it goes on where the document says, so it may see changes again.
+//! A lease: a part of the ring, whose reader reads its changes, handles them, and notes in a lease
+//! document how far it is. A reader that died goes on where the document says, so it may see changes
+//! again.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use http::Method;
+use ledger::random::SeededRandom;
 use serde_json::{Value, json};
 
-use super::writer::change;
-use super::{COLLECTION, LEASES, State};
+use super::{COLLECTION, Change, Key, LEASES, Operation, State};
+use crate::book::below;
 use crate::client::{Client, Headers};
+
+/// A reader takes a millisecond for so many changes, so that kills find it with a page in hand.
+const CHANGES_PER_MILLISECOND: usize = 8;
+
+/// Of so many pages, a reader dies over one.
+const PAGES_PER_DEATH: usize = 40;
+
+/// Changes that came in a wrong order that are kept.
+const DISORDERED_MAX: usize = 10;
+
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    AllVersions,
+    Latest,
+}
 
 /// See the module's header.
 #[derive(Debug)]
 pub(super) struct Lease {
     id: String,
+    mode: Mode,
     start: &'static str,
     end: &'static str,
     /// What the lease document has, and its etag.
     token: String,
     etag: String,
-    seen: BTreeSet<String>,
+    /// The commit of the newest change since the reader began.
+    commit: u64,
+    seen: BTreeSet<Change>,
     again: u64,
+    deaths: u64,
+    disordered: Vec<String>,
     state: State,
 }
 
+/// A page, not handled yet, and the token behind it.
+#[derive(Debug)]
+struct Page {
+    changes: Vec<Value>,
+    token: String,
+    /// Whether nothing is behind it yet.
+    ended: bool,
+}
+
 /// An item's partition and id, and the stamp of its write.
-pub(super) fn key_and_stamp(item: &Value) -> Option<((String, String), u64)> {
+pub(super) fn key_and_stamp(item: &Value) -> Option<(Key, u64)> {
     let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
     Some(((text("pk")?, text("id")?), item.get("stamp")?.as_u64()?))
 }
 
 impl Lease {
-    pub(super) fn new(number: usize, start: &'static str, end: &'static str) -> Self {
+    pub(super) fn new(id: String, mode: Mode, start: &'static str, end: &'static str) -> Self {
         Self {
-            id: format!("feed..{number}"),
+            id,
+            mode,
             start,
             end,
             token: "*".to_owned(),
             etag: String::new(),
+            commit: 0,
             seen: BTreeSet::new(),
             again: 0,
+            deaths: 0,
+            disordered: Vec::new(),
             state: State::new(),
         }
     }
 
-    /// Whether this change came.
-    pub(super) fn has_seen(&self, change: &str) -> bool {
-        self.seen.contains(change)
-    }
-
     /// All that came.
-    pub(super) fn seen(&self) -> impl Iterator<Item = &String> {
-        self.seen.iter()
+    pub(super) fn seen(&self) -> &BTreeSet<Change> {
+        &self.seen
     }
 
     /// What it adds up to.
@@ -60,18 +93,39 @@ impl Lease {
         &self.state
     }
 
+    /// How often its reader died with a page in hand.
+    pub(super) fn deaths(&self) -> u64 {
+        self.deaths
+    }
+
+    /// Changes that came after later ones.
+    pub(super) fn disordered(&self) -> &[String] {
+        &self.disordered
+    }
+
     pub(super) fn text(&self) -> String {
-        let (id, seen, again) = (&self.id, self.seen.len(), self.again);
-        format!("lease {id}: {seen} changes, {again} of them again")
+        let (id, seen, again, deaths) = (&self.id, self.seen.len(), self.again, self.deaths);
+        format!("lease {id}: {seen} changes, {again} of them again, {deaths} deaths with a page in hand")
     }
 
     fn headers(&self) -> Headers {
         vec![("x-ms-documentdb-partitionkey", json!([self.id]).to_string())]
     }
 
-    /// Reads the lease document, or makes it with "now".
+    fn link(&self) -> String {
+        format!("{LEASES}/docs/{}", self.id)
+    }
+
+    fn document(&self) -> Vec<u8> {
+        json!({"id": self.id, "token": self.token})
+            .to_string()
+            .into_bytes()
+    }
+
+    /// A new reader begins: reads the lease document, or makes it with "now".
     pub(super) fn take_up(&mut self, client: &Client) -> Result<()> {
-        let link = format!("{LEASES}/docs/{}", self.id);
+        self.commit = 0;
+        let link = self.link();
         let answer = client.document(&Method::GET, "docs", &link, &link, &self.headers(), None)?;
         match answer.status {
             200 => {
@@ -85,17 +139,13 @@ impl Lease {
             }
             404 => {
                 // The first read starts from now; what it answers is where to go on.
-                self.read(client)?;
+                let page = self.read(client)?;
+                ensure!(page.changes.is_empty(), "changes before now: {page:?}");
+                self.token = page.token;
                 let path = format!("{LEASES}/docs");
-                let body = json!({"id": self.id, "token": self.token}).to_string();
-                let answer = client.document(
-                    &Method::POST,
-                    "docs",
-                    LEASES,
-                    &path,
-                    &self.headers(),
-                    Some(body.as_bytes()),
-                )?;
+                let body = self.document();
+                let answer =
+                    client.document(&Method::POST, "docs", LEASES, &path, &self.headers(), Some(&body))?;
                 ensure!(
                     answer.status == 201,
                     "making lease {}: {}",
@@ -109,23 +159,54 @@ impl Lease {
         }
     }
 
-    /// Reads a page, takes it in, and notes it in the lease document; false if nothing was new.
-    pub(super) fn step(&mut self, client: &Client) -> Result<bool> {
-        if !self.read(client)? {
+    /// Reads a page, handles it, and notes it in the lease document; false if nothing was new. With
+    /// `danger` the reader may die over the page: by chance, or because the server has died.
+    pub(super) fn step(
+        &mut self,
+        client: &Client,
+        danger: Option<(&SeededRandom, &AtomicBool)>,
+    ) -> Result<bool> {
+        let page = self.read(client)?;
+        if page.ended {
+            self.token = page.token;
             return Ok(false);
         }
-        let link = format!("{LEASES}/docs/{}", self.id);
-        let body = json!({"id": self.id, "token": self.token}).to_string();
+        if !self.handle(&page, danger)? {
+            self.deaths += 1;
+            // If the server is gone, the next reader comes when it is back.
+            self.take_up(client)?;
+            return Ok(true);
+        }
+        self.token = page.token;
+        self.note(client)?;
+        Ok(true)
+    }
+
+    /// Takes a page in; false if the reader died over it.
+    fn handle(&mut self, page: &Page, danger: Option<(&SeededRandom, &AtomicBool)>) -> Result<bool> {
+        let dies = danger
+            .filter(|(random, _)| below(random, PAGES_PER_DEATH) == 0)
+            .map(|(random, _)| below(random, page.changes.len()));
+        for (at, one) in page.changes.iter().enumerate() {
+            if let Some((_, over)) = danger {
+                if at % CHANGES_PER_MILLISECOND == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                if dies == Some(at) || over.load(Ordering::SeqCst) {
+                    return Ok(false);
+                }
+            }
+            self.take_in(one)
+                .with_context(|| format!("lease {}: {one} is no change", self.id))?;
+        }
+        Ok(true)
+    }
+
+    fn note(&mut self, client: &Client) -> Result<()> {
+        let (link, body) = (self.link(), self.document());
         let mut headers = self.headers();
         headers.push(("if-match", self.etag.clone()));
-        let answer = client.document(
-            &Method::PUT,
-            "docs",
-            &link,
-            &link,
-            &headers,
-            Some(body.as_bytes()),
-        )?;
+        let answer = client.document(&Method::PUT, "docs", &link, &link, &headers, Some(&body))?;
         ensure!(
             answer.status == 200,
             "noting lease {}: {}",
@@ -133,12 +214,16 @@ impl Lease {
             answer.status
         );
         self.etag = etag(&answer.headers)?;
-        Ok(true)
+        Ok(())
     }
 
-    fn read(&mut self, client: &Client) -> Result<bool> {
+    fn read(&self, client: &Client) -> Result<Page> {
+        let mode = match self.mode {
+            Mode::AllVersions => "Full-Fidelity Feed",
+            Mode::Latest => "Incremental Feed",
+        };
         let headers = vec![
-            ("a-im", "Full-Fidelity Feed".to_owned()),
+            ("a-im", mode.to_owned()),
             (
                 "x-ms-cosmos-changefeed-wire-format-version",
                 "2021-09-15".to_owned(),
@@ -150,43 +235,65 @@ impl Lease {
         ];
         let path = format!("{COLLECTION}/docs");
         let answer = client.document(&Method::GET, "docs", COLLECTION, &path, &headers, None)?;
-        if answer.status == 304 {
-            self.token = etag(&answer.headers)?;
-            return Ok(false);
-        }
-        let said = String::from_utf8_lossy(&answer.body);
-        ensure!(
-            answer.status == 200,
-            "reading {}: {} {said}",
-            self.id,
-            answer.status
-        );
-        let body: Value = serde_json::from_slice(&answer.body)?;
-        let changes = body.get("Documents").and_then(Value::as_array);
-        for one in changes.context("an answer without changes")? {
-            self.take_in(one)
-                .with_context(|| format!("lease {}: {one} is no change", self.id))?;
-        }
-        self.token = etag(&answer.headers)?;
-        Ok(true)
+        let token = etag(&answer.headers);
+        let changes = match answer.status {
+            304 => Vec::new(),
+            200 => {
+                let mut body: Value = serde_json::from_slice(&answer.body)?;
+                match body.get_mut("Documents").map(Value::take) {
+                    Some(Value::Array(changes)) => changes,
+                    _ => bail!("an answer without changes"),
+                }
+            }
+            status => bail!(
+                "reading {}: {status} {}",
+                self.id,
+                String::from_utf8_lossy(&answer.body)
+            ),
+        };
+        Ok(Page {
+            changes,
+            token: token?,
+            ended: answer.status == 304,
+        })
     }
 
-    fn take_in(&mut self, one: &Value) -> Option<()> {
-        let operation = one.get("metadata")?.get("operationType")?.as_str()?;
-        let image = if operation == "delete" {
+    /// Takes a change in; `None` if it is no change.
+    pub(super) fn take_in(&mut self, one: &Value) -> Option<()> {
+        let metadata = one.get("metadata")?;
+        let operation = match (self.mode, metadata.get("operationType").and_then(Value::as_str)) {
+            (Mode::Latest, _) => Operation::Write,
+            (_, Some("create")) => Operation::Create,
+            (_, Some("replace")) => Operation::Replace,
+            (_, Some("delete")) => Operation::Delete,
+            _ => return None,
+        };
+        let image = if operation == Operation::Delete {
             "previous"
         } else {
             "current"
         };
         let (key, stamp) = key_and_stamp(one.get(image)?)?;
-        if !self.seen.insert(change(operation, &key.0, &key.1, stamp)) {
-            self.again += 1;
+        let commit = metadata.get("lsn")?.as_u64()?;
+        if commit < self.commit && self.disordered.len() < DISORDERED_MAX {
+            let (id, before) = (&self.id, self.commit);
+            self.disordered
+                .push(format!("lease {id}: commit {commit} after {before}"));
         }
+        self.commit = commit;
         // In the order of commits, also when some of them come again.
-        if operation == "delete" {
+        if operation == Operation::Delete {
             self.state.remove(&key);
         } else {
-            self.state.insert(key, stamp);
+            self.state.insert(key.clone(), stamp);
+        }
+        let change = Change {
+            operation,
+            key,
+            stamp,
+        };
+        if !self.seen.insert(change) {
+            self.again += 1;
         }
         Some(())
     }

@@ -8,7 +8,7 @@ use http::Method;
 use ledger::random::SeededRandom;
 use serde_json::{Value, json};
 
-use super::{COLLECTION, State};
+use super::{COLLECTION, Change, Operation, State};
 use crate::book::below;
 use crate::client::{Client, Headers};
 use crate::report::Report;
@@ -20,7 +20,7 @@ const ITEMS_MAX: usize = 40;
 #[derive(Debug)]
 struct UnderWay {
     id: String,
-    change: String,
+    change: Change,
     /// The item's stamp if it was done.
     after: Option<u64>,
 }
@@ -31,13 +31,8 @@ pub(super) struct Writer {
     partition: String,
     next: u64,
     items: BTreeMap<String, u64>,
-    changes: BTreeSet<String>,
+    changes: BTreeSet<Change>,
     under_way: Option<UnderWay>,
-}
-
-/// A change as both sides write it down. A deletion has the stamp of what was deleted.
-pub(super) fn change(operation: &str, partition: &str, id: &str, stamp: u64) -> String {
-    format!("{operation} {partition}/{id} {stamp}")
 }
 
 impl Writer {
@@ -52,13 +47,8 @@ impl Writer {
     }
 
     /// Changes that were acknowledged, or turned out to have been made.
-    pub(super) fn changes(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter()
-    }
-
-    /// Whether this is one of them.
-    pub(super) fn wrote(&self, change: &str) -> bool {
-        self.changes.contains(change)
     }
 
     /// What must be there.
@@ -74,6 +64,14 @@ impl Writer {
         )]
     }
 
+    fn change(&self, operation: Operation, id: &str, stamp: u64) -> Change {
+        Change {
+            operation,
+            key: (self.partition.clone(), id.to_owned()),
+            stamp,
+        }
+    }
+
     /// One write.
     pub(super) fn step(&mut self, client: &Client, random: &SeededRandom, report: &mut Report) -> Result<()> {
         let mut choice = below(random, 10);
@@ -86,16 +84,16 @@ impl Writer {
         let stamp = self.next;
         let (id, method, operation, wanted, after) = match known {
             Some((id, old)) if choice >= 8 => {
-                let change = change("delete", &self.partition, &id, old);
+                let change = self.change(Operation::Delete, &id, old);
                 (id, Method::DELETE, change, 204, None)
             }
             Some((id, _)) if choice >= 4 => {
-                let change = change("replace", &self.partition, &id, stamp);
+                let change = self.change(Operation::Replace, &id, stamp);
                 (id, Method::PUT, change, 200, Some(stamp))
             }
             _ => {
                 let id = format!("item-{stamp}");
-                let change = change("create", &self.partition, &id, stamp);
+                let change = self.change(Operation::Create, &id, stamp);
                 (id, Method::POST, change, 201, Some(stamp))
             }
         };
