@@ -1,7 +1,9 @@
 //! The report: kills, acknowledged writes by kind, and what was found wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use ledger::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::book::Fault;
@@ -30,6 +32,8 @@ pub(crate) struct Report {
     /// Kills by what they fell into.
     kills_in: BTreeMap<&'static str, u64>,
     verified: u64,
+    /// What the time went to.
+    spent: BTreeMap<&'static str, Duration>,
 }
 
 impl Report {
@@ -58,6 +62,24 @@ impl Report {
     /// Counts a run of `stabbur ledger verify`.
     pub(crate) fn verified(&mut self) {
         self.verified += 1;
+    }
+
+    /// Does something whose time is told.
+    pub(crate) fn timed<T>(&mut self, what: &'static str, act: impl FnOnce(&mut Self) -> T) -> T {
+        let begun = SystemClock.monotonic();
+        let done = act(self);
+        *self.spent.entry(what).or_default() += SystemClock.monotonic().saturating_sub(begun);
+        done
+    }
+
+    /// The time that went to this.
+    pub(crate) fn spent(&self, what: &str) -> Duration {
+        self.spent.get(what).copied().unwrap_or_default()
+    }
+
+    /// The time that is told of.
+    pub(crate) fn spent_in_all(&self) -> Duration {
+        self.spent.values().sum()
     }
 
     /// Adds another report's acknowledged writes.
@@ -124,6 +146,9 @@ impl Report {
         }
         if self.verified > 0 {
             text.push_str(&format!("  {:>8} times stabbur ledger verify\n", self.verified));
+        }
+        for (what, time) in &self.spent {
+            text.push_str(&format!("  {:>8.1} s for {what}\n", time.as_secs_f64()));
         }
         text.push_str(&format!("  slowest restart {} ms\n", self.ready_milliseconds_max));
         text.push_str(&format!(

@@ -62,10 +62,10 @@ impl Switcher {
 
     fn next_completion(&mut self, all: bool) -> Completion {
         self.checks += 1;
-        match self.checks % 8 {
+        match self.checks % 12 {
             _ if all => Completion::Asked,
-            3 => Completion::Background,
-            0 | 4 => Completion::Left,
+            6 => Completion::Background,
+            0 | 4 | 8 => Completion::Left,
             _ => Completion::Asked,
         }
     }
