@@ -85,7 +85,9 @@ pub(crate) fn kill_in_load(
     report: &mut Report,
 ) -> Result<Findings> {
     let random = SeededRandom::new(seed);
-    let server = report.timed("restarts", |_| Server::start(&arguments.binary, folder, &arguments.places()))?;
+    let server = report.timed("restarts", |_| {
+        Server::start(&arguments.binary, folder, &arguments.places())
+    })?;
     report.restarted(&server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let longest = usize::try_from(arguments.load_seconds * 1_000).unwrap_or(usize::MAX);
@@ -97,7 +99,9 @@ pub(crate) fn kill_in_load(
     }
     report.timed("load", |report| load(writers, server, &random, wait, report))?;
     report.kills += 1;
-    let server = report.timed("restarts", |_| Server::start(&arguments.binary, folder, &arguments.places()))?;
+    let server = report.timed("restarts", |_| {
+        Server::start(&arguments.binary, folder, &arguments.places())
+    })?;
     report.restarted(&server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let findings = report.timed("looking", |_| {
@@ -143,9 +147,7 @@ pub(crate) fn missed(report: &Report) -> Findings {
 }
 
 fn verify_findings(arguments: &Arguments, folder: &Path, report: &mut Report) -> Result<Findings> {
-    let sound = report.timed(VERIFY, |_| {
-        verify(&arguments.binary, folder, &arguments.places())
-    })?;
+    let sound = report.timed(VERIFY, |_| verify(&arguments.binary, folder, &arguments.places()))?;
     report.verified();
     let fault = (!sound).then(|| ("stabbur ledger verify found faults".to_owned(), Fault::Torn));
     Ok(fault.into_iter().collect())

@@ -3,6 +3,9 @@
 //! While it runs, writes keep the new indexes and queries don't use them. Each commit covers some
 //! items and moves the position, so a build goes on after a crash where it was. Indexes that begin
 //! together are filled together.
+//!
+//! A commit demands its items as they were read. If others write one of them meanwhile, the next try
+//! covers half as many, down to one: so an item that is written all the time holds up no build.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,11 +68,17 @@ impl Documents {
     ) -> Result<bool, DocumentsError> {
         let start = self.clock.monotonic();
         let mut container = container.clone();
+        let mut items_max = INDEX_BUILD_ITEMS_PER_COMMIT_MAX;
         loop {
             if container.all_indexes_complete() {
                 return Ok(true);
             }
-            match self.build_some(&container).await {
+            let built = self.build_some(&container, items_max).await;
+            items_max = match built {
+                Ok(_) => (items_max * 2).min(INDEX_BUILD_ITEMS_PER_COMMIT_MAX),
+                Err(_) => (items_max / 2).max(1),
+            };
+            match built {
                 Ok(false) => {}
                 Ok(true) => container = self.latest(&container).await?,
                 // An item or the container changed meanwhile: read again.
@@ -118,8 +127,8 @@ impl Documents {
         Ok(targets)
     }
 
-    /// One commit; true if it completes an index.
-    async fn build_some(&self, container: &Container) -> Result<bool, DocumentsError> {
+    /// One commit, of so many items at most; true if it completes an index.
+    async fn build_some(&self, container: &Container, items_max: usize) -> Result<bool, DocumentsError> {
         let snapshot = self.ledger.snapshot().await?;
         let targets = self.targets(snapshot.as_ref(), container).await?;
         let numbers = targets.numbers(container);
@@ -133,7 +142,7 @@ impl Documents {
             let Some((_, number)) = keys::read_item(&entry.key) else {
                 break;
             };
-            if items >= INDEX_BUILD_ITEMS_PER_COMMIT_MAX || entries > INDEX_ENTRIES_PER_ITEM_MAX {
+            if items >= items_max || entries > INDEX_ENTRIES_PER_ITEM_MAX {
                 for index in numbers {
                     tx.put(keys::index_build(index), number.to_be_bytes().to_vec());
                 }

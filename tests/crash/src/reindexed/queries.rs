@@ -54,7 +54,10 @@ impl Condition {
 
     fn holds(&self, item: &Value) -> bool {
         let is_of = |group: &String| item.get("group").and_then(Value::as_str) == Some(group);
-        let n = item.get("n").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        let n = item
+            .get("n")
+            .and_then(Value::as_u64)
+            .and_then(|n| usize::try_from(n).ok());
         match self {
             Self::Everything => true,
             Self::Group(group) => is_of(group),
