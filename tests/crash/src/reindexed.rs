@@ -24,9 +24,9 @@ const COLLECTION: &str = "dbs/crash/colls/reindexed";
 /// Partitions of a writer.
 const PARTITIONS: u64 = 3;
 /// Items that a partition has at first, and roughly keeps.
-const ITEMS_PER_PARTITION: usize = 100;
+const ITEMS_PER_PARTITION: usize = 60;
 /// Items of a page, so that what is read comes in several.
-const PAGE_ITEMS: &str = "150";
+const PAGE_ITEMS: &str = "100";
 
 /// Makes the container with the first of the policies, if it isn't there.
 fn make_container(client: &Client) -> Result<()> {

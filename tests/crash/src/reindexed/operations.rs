@@ -15,7 +15,7 @@ pub(super) const OPERATIONS_MAX: usize = 100;
 const GROUPS: usize = 6;
 const NUMBERS: usize = 500;
 const TAGS: usize = 12;
-const TEXT_BYTES_MAX: usize = 120;
+const TEXT_BYTES_MAX: usize = 60;
 
 /// One operation.
 #[derive(Debug)]

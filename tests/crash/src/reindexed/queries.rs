@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use super::operations::{group, number, tag};
 use super::policies::{Composite, Policy};
 use super::read_all;
+use crate::book::below;
 use crate::client::Client;
 
-/// Conditions by turns; each is asked without an order and with the policy's orders.
+/// Conditions, each in every round.
 #[derive(Debug)]
 enum Condition {
     Everything,
@@ -73,22 +74,21 @@ impl Condition {
 
 /// What may be asked under a policy: conditions always, orders where it has an index for them.
 pub(super) fn under(policy: &Policy, random: &SeededRandom) -> Vec<Query> {
-    let mut orders: Vec<Composite> = policy.composites.to_vec();
+    let mut orders: Vec<Composite> = vec![&[]];
+    orders.extend(policy.composites);
     if policy.orders_by_number {
         orders.extend([&[("n", false)] as Composite, &[("n", true)]]);
     }
-    let mut queries = Vec::new();
-    for (at, condition) in Condition::any(random).into_iter().enumerate() {
-        // One with each condition, all orders by turns.
-        let ordered = orders.get(at.checked_rem(orders.len()).unwrap_or(0));
-        let order = ordered.map_or(Vec::new(), |order| order.to_vec());
-        queries.push(Query { condition, order });
-    }
-    queries.extend(Condition::any(random).into_iter().map(|condition| Query {
-        condition,
-        order: Vec::new(),
-    }));
-    queries
+    // There are more conditions than orders: each is asked for, every time with other conditions.
+    let first = below(random, orders.len());
+    let orders = orders.iter().cycle().skip(first);
+    let pairs = Condition::any(random).into_iter().zip(orders);
+    pairs
+        .map(|(condition, order)| Query {
+            condition,
+            order: order.to_vec(),
+        })
+        .collect()
 }
 
 impl Query {

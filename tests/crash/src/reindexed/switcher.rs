@@ -23,6 +23,9 @@ const PROGRESS: &str = "x-ms-documentdb-collection-index-transformation-progress
 /// sweeps what earlier indexes left first.
 const BACKGROUND_SECONDS_MAX: u64 = 60;
 
+/// Between two switches.
+const PAUSE_MILLISECONDS_MAX: usize = 100;
+
 /// What kills fall into.
 const SWITCH: &str = "a switch of the indexing policy";
 /// As [`SWITCH`].
@@ -175,6 +178,8 @@ impl Writer for Switcher {
     }
 
     fn write(&mut self, client: &Client, random: &SeededRandom, report: &mut Report) -> Result<()> {
+        // Others want to write, too, and each switch leaves an index to sweep.
+        std::thread::sleep(Duration::from_millis(below(random, PAUSE_MILLISECONDS_MAX) as u64));
         // The same one builds on what is unfinished.
         let next = &ALL[below(random, ALL.len())];
         self.under_way = Some(next);
