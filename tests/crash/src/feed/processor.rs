@@ -193,8 +193,8 @@ mod tests {
             [0, 0, 0, 0],
             "again"
         );
-        assert_eq!(counts(&[two.clone()]), [1, 0, 0, 0]);
-        assert_eq!(counts(&[one.clone()]), [1, 0, 0, 1]);
+        assert_eq!(counts(std::slice::from_ref(&two)), [1, 0, 0, 0]);
+        assert_eq!(counts(std::slice::from_ref(&one)), [1, 0, 0, 1]);
         assert_eq!(counts(&[two.clone(), one.clone()]), [0, 0, 1, 1]);
         assert_eq!(
             counts(&[one.clone(), two.clone(), told("delete", 2, 9)]),

@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_there_whole_or_not_at_all() {
-        let table: [(&[(&str, u64)], usize, Outcome); 4] = [
+        type There<'a> = &'a [(&'a str, u64)];
+        let table: [(There<'_>, usize, Outcome); 4] = [
             (&[("a", 1), ("b", 2)], 0, Outcome::Undone),
             (&[("a", 3), ("c", 4)], 0, Outcome::Done),
             (&[("a", 3), ("b", 2)], 1, Outcome::Partly),

@@ -177,7 +177,7 @@ impl Author {
             }
             let mut operation = self.operation(verb, place, &there, random);
             let key = json!([operation.place.0]).to_string();
-            operation.body["partitionKey"] = json!(key);
+            set(&mut operation.body, "partitionKey", &key);
             operations.push(operation);
         }
         operations
@@ -249,7 +249,7 @@ impl Author {
         // Every other one of those that may demand the state that they know.
         let demands = matches!(verb, Verb::Replace | Verb::Patch | Verb::Delete) && below(random, 2) == 0;
         if demands && let Some((_, Some(etag))) = known {
-            body["ifMatch"] = json!(etag);
+            set(&mut body, "ifMatch", etag);
         }
         Operation {
             body,
@@ -257,6 +257,12 @@ impl Author {
             place,
             after,
         }
+    }
+}
+
+fn set(body: &mut Value, name: &str, value: &str) {
+    if let Value::Object(body) = body {
+        body.insert(name.to_owned(), json!(value));
     }
 }
 

@@ -181,7 +181,7 @@ impl Writer for Switcher {
         // Others want to write, too, and each switch leaves an index to sweep.
         std::thread::sleep(Duration::from_millis(below(random, PAUSE_MILLISECONDS_MAX) as u64));
         // The same one builds on what is unfinished.
-        let next = &ALL[below(random, ALL.len())];
+        let next = ALL.get(below(random, ALL.len())).context("no policy")?;
         self.under_way = Some(next);
         let answer = switch(client, next)?;
         self.under_way = None;
