@@ -250,3 +250,22 @@ fn load(
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_whose_kills_missed_what_they_are_for_is_told() {
+        let mut report = Report::default();
+        report.fell_into([BATCH, BATCH, SWEEP]);
+        let told: Vec<String> = missed(&report).into_iter().map(|(place, _)| place).collect();
+        assert_eq!(told, [format!("no kill fell into {REBUILD}")]);
+        report.fell_into([REBUILD]);
+        assert!(missed(&report).is_empty());
+        assert_eq!(report.kills_in(BATCH), 1, "one kill, of two batches");
+        report.close_round("kills", vec![("no kill".to_owned(), Fault::Missed)]);
+        report.acknowledge("something");
+        assert!(!report.good());
+    }
+}
