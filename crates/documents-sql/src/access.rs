@@ -94,6 +94,9 @@ pub enum OrderKey {
 pub struct Access {
     /// Conditions of which every one holds for every document that yields a row.
     pub conjuncts: Vec<Predicate>,
+    /// Places that have a value in every document that yields a row, as far as WHERE says so by
+    /// comparing and asking; not those of a query in FROM.
+    pub defined: Vec<Path>,
     /// The paths and directions (true: descending) of ORDER BY, if all its terms are plain
     /// property paths from the root. Documents fed in this order need `OrderMode::AlreadyOrdered`
     /// and no sort.

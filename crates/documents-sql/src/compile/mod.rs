@@ -4,6 +4,7 @@
 //! Invariant: a program that compiled evaluates without an error except for limits and scalar
 //! subqueries with several rows.
 
+mod defined;
 mod expression;
 mod narrow;
 mod rank;

@@ -5,13 +5,14 @@
 
 use serde_json::Value;
 
+use super::defined::defined;
 use crate::access::{Access, CompareOp, OrderKey, Path, PathStep, Predicate};
 use crate::ast::{BinaryOp, SubqueryKind};
 use crate::functions::vector;
 use crate::program::{Block, Node, NodeStep, PatternNode, ScoreNode, SourceNode};
 
 /// The paths of the frames in sight, innermost last; `None` is no place in the document.
-type Frames = Vec<Option<Path>>;
+pub(super) type Frames = Vec<Option<Path>>;
 
 /// Analyses a query over the container, or over the rows of an inner query: then only what the
 /// inner one asks of documents counts, and an order of documents helps nobody.
@@ -30,6 +31,7 @@ pub(super) fn access(block: &Block, inner: Option<&Access>) -> Access {
     if let Some(inner) = inner {
         return Access {
             conjuncts: inner.conjuncts.clone(),
+            defined: Vec::new(),
             order_by: None,
             order_terms: Vec::new(),
             streaming: streaming && inner.streaming,
@@ -47,6 +49,10 @@ pub(super) fn access(block: &Block, inner: Option<&Access>) -> Access {
             Some(filter) => narrow(filter, &frames),
             None => Vec::new(),
         },
+        defined: block
+            .filter
+            .as_ref()
+            .map_or_else(Vec::new, |filter| defined(filter, &frames)),
         order_by: if block.grouping.is_none() {
             order_by(block, &frames)
         } else {
@@ -115,7 +121,7 @@ fn order_key(node: &Node, frames: &Frames) -> OrderKey {
     }
 }
 
-fn path_of(node: &Node, frames: &Frames) -> Option<Path> {
+pub(super) fn path_of(node: &Node, frames: &Frames) -> Option<Path> {
     match node {
         Node::Binding(level) => {
             let at = frames.len().checked_sub(level + 1)?;

@@ -187,6 +187,55 @@ fn order_limits_and_shape() {
 }
 
 #[test]
+fn places_that_the_filter_makes_sure_of() {
+    let table: [(&str, &[&str]); 24] = [
+        ("c.a != 1", &["a"]),
+        ("c.a.b > c.d", &["a.b", "d"]),
+        ("c.a + c.b * 2 > 1", &["a", "b"]),
+        ("NOT (c.a = 1)", &["a"]),
+        ("NOT c.a", &["a"]),
+        ("c.a IN (1, c.b)", &["a"]),
+        ("c.a NOT IN (1)", &["a"]),
+        ("c.a NOT BETWEEN c.b AND 2", &["a"]),
+        ("c.a LIKE \"%x\"", &["a"]),
+        ("LOWER(c.a) = \"x\"", &["a"]),
+        ("CONTAINS(c.a, \"x\")", &["a"]),
+        ("c.a[0] = 1", &["a.[]"]),
+        ("c.a = 1 AND (c.b = 1 OR c.d = 1)", &["a"]),
+        ("c.a = 1 OR c.b = 2 AND c.a < 5", &["a"]),
+        ("IS_DEFINED(c.a)", &["a"]),
+        ("IS_NUMBER(c.a) OR IS_NULL(c.a)", &["a"]),
+        ("NOT IS_DEFINED(c.a)", &[]),
+        ("NOT (c.a = 1 AND c.b = 2)", &[]),
+        ("(c.a ?? 1) = 1", &[]),
+        ("IIF(c.a, 1, 2) = 2", &[]),
+        ("(c.a ? 1 : 2) = 2", &[]),
+        ("c.a = 1 OR true", &[]),
+        ("EXISTS(SELECT VALUE 1 WHERE c.a = 1)", &[]),
+        ("ARRAY(SELECT VALUE c.a) != 1", &[]),
+    ];
+    for (filter, wanted) in table {
+        let text = format!("SELECT * FROM c WHERE {filter}");
+        let found = compile(&text, &json!({})).unwrap().access().defined.clone();
+        let wanted: Vec<Path> = wanted.iter().map(|text| path(text)).collect();
+        assert_eq!(found, wanted, "{filter}");
+        // A document without any of it isn't let through, unless nothing was found.
+        let rows = execute(
+            &compile(&text, &json!({})).unwrap(),
+            &[json!({})],
+            OrderMode::Sort,
+        )
+        .unwrap();
+        assert!(rows.is_empty() || wanted.is_empty(), "{filter}");
+    }
+    let inner = compile(
+        "SELECT * FROM (SELECT VALUE c.b FROM c WHERE c.a = 1) c WHERE c.d = 1",
+        &json!({}),
+    );
+    assert!(inner.unwrap().access().defined.is_empty());
+}
+
+#[test]
 fn documents_in_order_are_not_sorted_again() {
     let compiled = compile("SELECT TOP 2 VALUE c.v FROM c ORDER BY c.v", &json!({})).unwrap();
     let documents = [json!({"v": 3}), json!({"v": 1}), json!({"v": 2})];
