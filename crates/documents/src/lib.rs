@@ -96,6 +96,7 @@ pub struct Documents {
     pub(crate) settings: Settings,
     pub(crate) catalog: store::catalog::Catalog,
     pub(crate) queries: query::QueryCache,
+    pub(crate) lacking: query::LackingMemory,
     pub(crate) budgets: throughput::Budgets,
     pub(crate) scripts: scripting::Workers,
     /// The keys that sign resource tokens, by account.
@@ -129,6 +130,7 @@ impl Documents {
             settings,
             catalog: store::catalog::Catalog::default(),
             queries: query::QueryCache::default(),
+            lacking: query::LackingMemory::default(),
             budgets: throughput::Budgets::default(),
             scripts,
             token_keys: Mutex::default(),

@@ -103,6 +103,16 @@ pub const COMPOSITE_RANGE_NUMBERS_MAX: usize = 20_000;
 /// Matches of the conditions up to which sorting them beats walking the ORDER BY path's index.
 pub const SORT_MATCHES_MAX: usize = 5_000;
 
+/// Paths for which it is remembered which items lack them (ours).
+pub const LACKING_PATHS_MAX: usize = 256;
+
+/// Memory for which items lack a path, of all paths of all containers (ours).
+pub const LACKING_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// As [`LACKING_BYTES_MAX`], of one path, of which some states are kept: some 60 million items one after
+/// the other, or four million far apart. More aren't remembered.
+pub const LACKING_PATH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Encoded bytes of a string that go into an index key; longer ones are cut and checked again. Ids,
 /// names and dates are whole; of prose, every byte would be written twice for little.
 pub const INDEX_STRING_BYTES_MAX: usize = 128;

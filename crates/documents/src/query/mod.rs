@@ -12,7 +12,10 @@ mod cursor;
 mod feed;
 mod group;
 mod intersection;
+mod lacking;
+mod lacking_memory;
 pub(crate) mod metrics;
+mod number_set;
 mod order;
 mod ordered;
 mod page;
@@ -37,6 +40,7 @@ use crate::scripting::Seat;
 use crate::store::Container;
 
 pub(crate) use continuation::FeedToken;
+pub(crate) use lacking_memory::LackingMemory;
 pub(crate) use page::ItemsRequest;
 pub(crate) use plan::Scope;
 pub(crate) use resources::query_resources;
@@ -104,6 +108,7 @@ impl Documents {
             // A service above knows what it asks.
             orders_as_the_service: false,
             measured: false,
+            staged: false,
         };
         let page = self
             .query_items(

@@ -1,15 +1,16 @@
 //! Which index gives a query's order, and whether walking it beats sorting what the conditions leave.
 
 use documents_sql::{Access, Path};
-use ledger::{KeyRange, Snapshot};
+use ledger::{KeyRange, Sequence, Snapshot};
 
 use super::composite::{self, Bound};
 use super::continuation::FeedToken;
 use super::cursor::Numbers;
 use super::intersection::Intersection;
+use super::lacking_memory::LackingMemory;
 use super::ordered::{OrderedSource, Position, Walk};
 use super::page::{Counters, open_conditions};
-use super::plan::{Condition, Narrowing, index_order_path, order_range};
+use super::plan::{Condition, Narrowing, Scope, index_order_path, order_range};
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::SORT_MATCHES_MAX;
@@ -123,14 +124,15 @@ impl<'a> IndexOrder<'a> {
     /// The walk.
     pub(super) fn source<'c>(
         &self,
-        container: &'c Container,
+        (container, scope): (&'c Container, &Scope),
         access: &Access,
         narrowing: &Narrowing,
         resume: Option<&Position>,
+        memory: (Option<&'c LackingMemory>, Sequence),
     ) -> Option<OrderedSource<'c>> {
         let walk = match &self.of {
             Of::Path(path) => {
-                let (range, undefined_too) = order_range(container, path, narrowing);
+                let (range, undefined_too) = order_range(container, scope, access, path, narrowing);
                 Walk {
                     prefix: keys::index_term(container.index, &PathHash::of(path).to_bytes()),
                     columns: IndexColumns::of_path(path)?,
@@ -151,7 +153,13 @@ impl<'a> IndexOrder<'a> {
                 }
             }
         };
-        Some(OrderedSource::new(container, walk, self.descending, resume))
+        Some(OrderedSource::new(
+            container,
+            walk,
+            self.descending,
+            resume,
+            memory,
+        ))
     }
 }
 

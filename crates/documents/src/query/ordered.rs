@@ -1,17 +1,20 @@
 //! Items in the order of an index: of one property, or a composite one.
 //!
-//! Items without the one property come first (last when descending); they aren't in its index, so
-//! they are found among all items. A composite index has them. Items whose values an index tells
-//! apart no more, as strings were cut or structures hashed, are a group (see [`super::group`]).
+//! Items without the one property come first (last when descending); they aren't in its index (see
+//! [`super::lacking`]). A composite index has them. Items whose values an index tells apart no more, as
+//! strings were cut or structures hashed, are a group (see [`super::group`]).
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
 
 use ledger::limits::SCAN_PAGE_BYTES_MAX;
-use ledger::{Clock, Direction, Entry, Key, KeyRange, KeyWriter, ScanLimit, Snapshot};
+use ledger::{Clock, Direction, Entry, Key, KeyRange, KeyWriter, ScanLimit, Sequence, Snapshot};
 use serde_json::Value;
 
 use super::cursor::Numbers;
 use super::group::{Group, Member};
+use super::lacking::Lacking;
+use super::lacking_memory::LackingMemory;
 use super::page::Counters;
 use super::plan::intersect;
 use crate::error::DocumentsError;
@@ -62,10 +65,11 @@ pub(super) enum Step {
 }
 
 /// What is walked through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Phase {
-    Undefined,
-    Values,
+    /// The items without the property, of those with these numbers.
+    Undefined(Range<u64>),
+    Values(KeyRange),
 }
 
 /// The index that is walked, and how far.
@@ -90,7 +94,8 @@ pub(super) struct OrderedSource<'a> {
     columns: IndexColumns,
     composite: Option<u32>,
     descending: bool,
-    phases: VecDeque<(Phase, KeyRange)>,
+    phases: VecDeque<Phase>,
+    lacking: Lacking<'a>,
     batch: usize,
     buffer: VecDeque<OrderedItem>,
     /// Entries that were read and whose items weren't.
@@ -120,15 +125,21 @@ fn undefined_at(number: u64) -> Position {
 }
 
 impl<'a> OrderedSource<'a> {
+    /// `memory` is of items without the property; `None` if the snapshot isn't one that others share. `at`
+    /// is its commit.
     pub(super) fn new(
         container: &'a Container,
         walk: Walk,
         descending: bool,
         resume: Option<&Position>,
+        (memory, at): (Option<&'a LackingMemory>, Sequence),
     ) -> Self {
-        let mut phases = VecDeque::from([(Phase::Values, walk.range)]);
+        let mut phases = VecDeque::from([Phase::Values(walk.range)]);
+        let memory = memory.filter(|_| walk.undefined_too);
+        let lacking = Lacking::new(container, &walk.columns, descending, memory, at);
         if walk.undefined_too {
-            let all = (Phase::Undefined, KeyRange::prefix(&keys::items(container.number)));
+            // No item has the last number.
+            let all = Phase::Undefined(0..u64::MAX);
             if descending {
                 phases.push_back(all);
             } else {
@@ -142,6 +153,7 @@ impl<'a> OrderedSource<'a> {
             composite: walk.composite,
             descending,
             phases,
+            lacking,
             batch: BATCH_FIRST,
             buffer: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -165,32 +177,37 @@ impl<'a> OrderedSource<'a> {
     }
 
     fn resume(&mut self, position: &Position) {
-        let phase = if position.undefined {
-            Phase::Undefined
-        } else {
-            Phase::Values
-        };
-        while self.phases.front().is_some_and(|(first, _)| *first != phase) {
+        let is_of = |phase: &Phase| matches!(phase, Phase::Undefined(_)) == position.undefined;
+        if !self.phases.iter().any(is_of) {
+            // An earlier release gave the token, and looked for items without the property where there
+            // can't be any.
+            if self.descending {
+                self.phases.clear();
+            }
+            return;
+        }
+        while self.phases.front().is_some_and(|first| !is_of(first)) {
             self.phases.pop_front();
         }
-        let descending = self.descending;
-        let base = if position.undefined {
-            keys::items(self.container.number)
-        } else {
-            self.prefix.clone()
-        };
-        let at = KeyWriter::after(&base).raw(&position.bytes).finish();
-        if let Some((_, range)) = self.phases.front_mut() {
-            if descending {
-                // The place itself is still to come.
-                let end = KeyRange::prefix(&at).end;
-                range.end = match (range.end.take(), end) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                };
-            } else {
-                range.start = range.start.clone().max(at);
+        // The place itself is still to come.
+        match self.phases.front_mut() {
+            Some(Phase::Undefined(numbers)) if self.descending => {
+                numbers.end = position.number.saturating_add(1);
             }
+            Some(Phase::Undefined(numbers)) => numbers.start = position.number,
+            Some(Phase::Values(range)) => {
+                let at = KeyWriter::after(&self.prefix).raw(&position.bytes).finish();
+                if self.descending {
+                    let end = KeyRange::prefix(&at).end;
+                    range.end = match (range.end.take(), end) {
+                        (Some(a), Some(b)) => Some(a.min(b)),
+                        (a, b) => a.or(b),
+                    };
+                } else {
+                    range.start = range.start.clone().max(at);
+                }
+            }
+            None => {}
         }
     }
 
@@ -220,50 +237,42 @@ impl<'a> OrderedSource<'a> {
                 self.read_waiting(snapshot, counters).await?;
                 continue;
             }
-            let Some((phase, range)) = self.phases.pop_front() else {
+            let Some(phase) = self.phases.pop_front() else {
                 return Ok(Step::End);
             };
-            if range.is_empty() {
-                continue;
-            }
             let rest = match phase {
-                Phase::Undefined => self.read_undefined(snapshot, &range, counters).await?,
-                Phase::Values => self.read_values(snapshot, &range, counters).await?,
+                Phase::Undefined(numbers) if numbers.is_empty() => continue,
+                Phase::Undefined(numbers) => {
+                    let rest = self.read_undefined(snapshot, numbers, counters, clock).await?;
+                    rest.map(Phase::Undefined)
+                }
+                Phase::Values(range) if range.is_empty() => continue,
+                Phase::Values(range) => {
+                    let rest = self.read_values(snapshot, &range, counters).await?;
+                    rest.map(Phase::Values)
+                }
             };
-            let more = rest.is_some();
-            let passed = self.passed.take().filter(|_| more);
-            self.batch = (self.batch * 2).min(BATCH_MAX);
+            // Else the next phase begins: its place isn't one of this.
+            let mut place = None;
+            let passed = self.passed.take();
             if let Some(rest) = rest {
-                self.phases.push_front((phase, rest));
+                place = match &rest {
+                    Phase::Undefined(numbers) if self.descending => {
+                        Some(undefined_at(numbers.end.saturating_sub(1)))
+                    }
+                    Phase::Undefined(numbers) => Some(undefined_at(numbers.start)),
+                    Phase::Values(_) => passed,
+                };
+                self.phases.push_front(rest);
             }
+            self.batch = (self.batch * 2).min(BATCH_MAX);
             if self.buffer.is_empty() && self.waiting.is_empty() {
                 // Long stretches without a match must not hold up others, nor the page.
                 tokio::task::yield_now().await;
-                if counters.is_over_time(clock) {
-                    match (phase, passed) {
-                        (Phase::Undefined, _) if more => return Ok(self.pause()),
-                        (Phase::Values, Some(passed)) => return Ok(Step::Pause(passed)),
-                        // The next phase begins: its place isn't one of this.
-                        (Phase::Undefined, _) | (Phase::Values, None) => {}
-                    }
+                if let Some(place) = place.filter(|_| counters.is_over_time(clock)) {
+                    return Ok(Step::Pause(place));
                 }
             }
-        }
-    }
-
-    /// Where to go on among the items without the property.
-    fn pause(&self) -> Step {
-        let boundary = self.phases.front().and_then(|(_, range)| {
-            let key = if self.descending {
-                range.end.as_ref()?
-            } else {
-                &range.start
-            };
-            keys::read_item(key)
-        });
-        match boundary {
-            Some((_, number)) => Step::Pause(undefined_at(number)),
-            None => Step::End,
         }
     }
 
@@ -277,27 +286,23 @@ impl<'a> OrderedSource<'a> {
     async fn read_undefined(
         &mut self,
         snapshot: &dyn Snapshot,
-        range: &KeyRange,
+        numbers: Range<u64>,
         counters: &mut Counters,
-    ) -> Result<Option<KeyRange>, DocumentsError> {
-        let page = snapshot.scan_page(range, self.direction(), self.limit()).await?;
-        for entry in page.entries {
-            let Some((_, number)) = keys::read_item(&entry.key) else {
-                continue;
-            };
-            let record = ItemRecord::decode(&entry.versioned.value)?;
-            counters.loaded(record.text.len());
-            let document = record.parse()?;
-            if self.columns.lacks_first(&document) {
-                self.buffer.push_back(OrderedItem {
-                    number,
-                    record,
-                    document,
-                    position: undefined_at(number),
-                });
-            }
-        }
-        Ok(page.rest)
+        clock: &dyn Clock,
+    ) -> Result<Option<Range<u64>>, DocumentsError> {
+        let batch = self.batch;
+        let (found, rest) = self
+            .lacking
+            .read(snapshot, numbers, batch, counters, clock)
+            .await?;
+        self.buffer
+            .extend(found.into_iter().map(|(number, record, document)| OrderedItem {
+                number,
+                record,
+                document,
+                position: undefined_at(number),
+            }));
+        Ok(rest)
     }
 
     async fn read_values(
@@ -390,7 +395,7 @@ impl<'a> OrderedSource<'a> {
         self.shared = shared;
         self.waiting.retain(|entry| !range.contains(&entry.key));
         // It may go on behind what was read of the index.
-        if let Some((Phase::Values, rest)) = self.phases.front_mut() {
+        if let Some(Phase::Values(rest)) = self.phases.front_mut() {
             let behind = if self.descending {
                 KeyRange::between(rest.start.clone(), range.start)
             } else {

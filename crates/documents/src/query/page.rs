@@ -43,6 +43,8 @@ pub(crate) struct ItemsRequest<'a> {
     pub(crate) orders_as_the_service: bool,
     /// Keep times.
     pub(crate) measured: bool,
+    /// The snapshot has writes that aren't committed.
+    pub(crate) staged: bool,
 }
 
 /// What a page cost, for the request charge.
@@ -227,7 +229,14 @@ impl Documents {
         if let Some(order) = &index_order {
             order.note(&narrowing, &mut counters);
             let beside = order.beside(snapshot, &narrowing, &mut counters).await?;
-            let source = order.source(container, access, &narrowing, resume_position.as_ref());
+            let memory = (!request.staged).then_some(&self.lacking);
+            let source = order.source(
+                (container, &request.scope),
+                access,
+                &narrowing,
+                resume_position.as_ref(),
+                (memory, snapshot.sequence()),
+            );
             walk = source.map(|source| source.meeting(beside));
         }
         let mut source = match walk {

@@ -8,7 +8,7 @@ use super::composite;
 use crate::error::DocumentsError;
 use crate::rules::index_terms::{PathHash, path_included};
 use crate::rules::index_value;
-use crate::rules::partition_key::PartitionKey;
+use crate::rules::partition_key::{Component, PartitionKey};
 use crate::store::Container;
 use crate::store::keys;
 
@@ -51,6 +51,21 @@ impl Scope {
                 let effective = container.partition_key.effective(&key()?);
                 effective >= *start && effective < *end
             }
+        })
+    }
+
+    /// Whether all its documents have a value at a path, as a partition key says so.
+    fn has(&self, container: &Container, path: &[PathStep]) -> bool {
+        let (Self::Key(key) | Self::Prefix(key)) = self else {
+            return false;
+        };
+        let mut levels = container.partition_key.paths.iter().zip(key.components());
+        levels.any(|(level, component)| {
+            let is_of =
+                |(name, step): (&String, &PathStep)| matches!(step, PathStep::Name(step) if step == name);
+            *component != Component::Undefined
+                && level.len() >= path.len()
+                && level.iter().zip(path).all(is_of)
         })
     }
 
@@ -333,11 +348,17 @@ pub(super) fn index_order_path<'a>(container: &Container, access: &'a Access) ->
 
 /// The part of a path's index that meets the conditions on that path, and whether items without
 /// the property may match too.
-pub(super) fn order_range(container: &Container, path: &Path, narrowing: &Narrowing) -> (KeyRange, bool) {
-    let whole = KeyRange::prefix(&keys::index_term(container.index, &PathHash::of(path).to_bytes()));
-    let mut range = whole;
-    let mut undefined_too =
-        !matches!(path.as_slice(), [PathStep::Name(name)] if name == "id" || name == "_ts");
+pub(super) fn order_range(
+    container: &Container,
+    scope: &Scope,
+    access: &Access,
+    path: &Path,
+    narrowing: &Narrowing,
+) -> (KeyRange, bool) {
+    let mut range = KeyRange::prefix(&keys::index_term(container.index, &PathHash::of(path).to_bytes()));
+    let mut undefined_too = !is_always_there(path)
+        && !scope.has(container, path)
+        && !access.defined.iter().any(|defined| defined.starts_with(path));
     for condition in &narrowing.conditions {
         if condition.path.as_ref() == Some(path)
             && let [only] = condition.ranges.as_slice()
@@ -347,4 +368,10 @@ pub(super) fn order_range(container: &Container, path: &Path, narrowing: &Narrow
         }
     }
     (range, undefined_too)
+}
+
+/// Whether every item has a value there: of the properties that the service sees to, the index holds
+/// these.
+fn is_always_there(path: &[PathStep]) -> bool {
+    matches!(path, [PathStep::Name(name)] if name == "id" || name == "_ts")
 }

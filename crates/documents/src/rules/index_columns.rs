@@ -120,6 +120,11 @@ impl IndexColumns {
         out
     }
 
+    /// The names of the first column's path.
+    pub(crate) fn first_path(&self) -> &[String] {
+        self.0.first().map_or(&[], |column| &column.path)
+    }
+
     /// Whether a document has nothing at the first column's path.
     pub(crate) fn lacks_first(&self, document: &Value) -> bool {
         let first = self.0.first();

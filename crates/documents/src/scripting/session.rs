@@ -303,6 +303,7 @@ impl<'a> Session<'a> {
             continuation: argument.continuation.as_deref().filter(|text| !text.is_empty()),
             orders_as_the_service: true,
             measured: false,
+            staged: true,
         };
         let page = match &argument.query {
             None => self.documents.read_feed(&view, &request).await?,

@@ -313,6 +313,7 @@ impl Call<'_> {
             continuation: self.continuation(),
             orders_as_the_service: true,
             measured: self.flag(headers::POPULATE_QUERY_METRICS),
+            staged: false,
         })
     }
 

@@ -6,6 +6,7 @@ pub mod procedures;
 pub mod rivals;
 pub mod tokens;
 pub mod triggers;
+pub mod watched;
 
 use std::sync::Arc;
 
