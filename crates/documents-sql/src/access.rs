@@ -111,6 +111,9 @@ pub struct Access {
     pub row_limit: Option<u64>,
     /// Each document yields at most one row: no JOIN and no FROM IN.
     pub single_row_per_document: bool,
+    /// What the query yields depends on how many documents there are, and on nothing else:
+    /// `SELECT VALUE COUNT(1) FROM c`.
+    pub counts_only: bool,
     /// The query has no FROM: it yields its one row without any document.
     pub without_documents: bool,
 }

@@ -204,6 +204,18 @@ impl GroupState {
         Ok(self.bytes)
     }
 
+    /// Takes in so many rows of which nothing but that they are there counts.
+    pub(crate) fn count(&mut self, grouping: &Grouping, rows: u64) {
+        let group = self.group(grouping, Vec::new());
+        for (_, accumulators) in self.groups.get_mut(group).into_iter() {
+            for accumulator in accumulators {
+                if let Accumulator::Count(count) = accumulator {
+                    *count += rows;
+                }
+            }
+        }
+    }
+
     fn group(&mut self, grouping: &Grouping, keys: Keys) -> usize {
         const GROUP_BYTES: usize = 160;
         let same_hash = self

@@ -4,7 +4,7 @@
 //! OFFSET, LIMIT or TOP. A query without the middle ones streams: its rows are there after each
 //! push. Everything kept between pushes counts against the caller's memory bound.
 
-use std::cmp::Ordering;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use crate::eval::{Env, Frame, Runtime, eval};
 use crate::program::{Block, Program};
 use crate::ranking::{RankedRow, Ranker, Raw};
 use crate::rows::{Step, each_row, passes, project};
-use crate::value::{compare_values, value_bytes};
+use crate::sorting::{SortRow, Sorter};
+use crate::value::value_bytes;
 
 /// Whether more documents are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,32 @@ impl Execution {
             matched: 0,
             finished: false,
             program,
+        }
+    }
+
+    /// Says that no more than so many of the first rows will be taken, so that a sort needn't keep the
+    /// others.
+    pub fn want_rows(&mut self, rows: u64) {
+        // DISTINCT may drop any that are kept.
+        if self.output.seen.is_none()
+            && let Some(sorter) = &mut self.sorter
+        {
+            sorter.want(rows.saturating_add(self.output.skip));
+        }
+    }
+
+    /// Takes in so many documents where their number is all that counts ([`Access::counts_only`]).
+    ///
+    /// [`Access::counts_only`]: crate::Access::counts_only
+    pub fn push_count(&mut self, documents: u64) {
+        if let Some(grouping) = self
+            .program
+            .block
+            .grouping
+            .as_ref()
+            .filter(|_| self.program.access.counts_only)
+        {
+            self.groups.count(grouping, documents);
         }
     }
 
@@ -226,7 +253,8 @@ impl Execution {
                 }
             }
         }
-        if let Some(sorter) = self.sorter.take() {
+        if let Some(mut sorter) = self.sorter.take() {
+            self.output.memory.give_back(sorter.forget());
             for row in sorter.finish() {
                 self.output.memory.give_back(row.bytes);
                 if self.output.push(row.row)? == Step::Stop {
@@ -328,11 +356,18 @@ fn emit(
     let keys = block
         .order
         .iter()
-        .map(|(key, _)| Ok(eval(key, env, runtime)?.map(std::borrow::Cow::into_owned)))
+        .map(|(key, _)| eval(key, env, runtime))
         .collect::<Result<Vec<_>, ExecError>>()?;
+    if sorter.is_too_late(&keys, place) {
+        return Ok(Step::More);
+    }
     const ROW_BYTES: usize = 96;
     let row = row.into_owned();
+    let keys: Vec<_> = keys.into_iter().map(|key| key.map(Cow::into_owned)).collect();
     let bytes = ROW_BYTES + value_bytes(&row) + keys.iter().flatten().map(value_bytes).sum::<usize>();
+    if output.memory.would_exceed(bytes) {
+        output.memory.give_back(sorter.forget());
+    }
     output.memory.take(bytes)?;
     let released = sorter.push(SortRow {
         keys,
@@ -360,6 +395,10 @@ impl Memory {
             });
         }
         Ok(())
+    }
+
+    fn would_exceed(&self, bytes: usize) -> bool {
+        self.used_bytes.saturating_add(bytes) > self.max_bytes
     }
 
     fn give_back(&mut self, bytes: usize) {
@@ -401,75 +440,4 @@ impl Output {
         }
         Ok(Step::More)
     }
-}
-
-/// A row with what it is sorted by.
-struct SortRow {
-    keys: Vec<Option<Value>>,
-    /// `_rid` order, then order within the document.
-    place: (u64, u64),
-    row: Value,
-    bytes: usize,
-}
-
-/// Collects rows and sorts them; with a known number of wanted rows it forgets the others.
-struct Sorter {
-    rows: Vec<SortRow>,
-    descending: Vec<bool>,
-    /// OFFSET plus LIMIT, unless DISTINCT may drop rows behind the sort.
-    wanted: Option<usize>,
-}
-
-impl Sorter {
-    /// Rows beyond the wanted ones that are let in before the next sort; below it sorting per
-    /// row would cost more than the memory saved.
-    const SLACK_ROWS: usize = 256;
-
-    fn new(block: &Block) -> Self {
-        let wanted = block
-            .take
-            .filter(|_| !block.distinct)
-            .map(|take| take.saturating_add(block.skip));
-        Self {
-            rows: Vec::new(),
-            descending: block.order.iter().map(|(_, descending)| *descending).collect(),
-            wanted: wanted.and_then(|wanted| usize::try_from(wanted).ok()),
-        }
-    }
-
-    /// Takes a row in; gives the bytes of rows it could forget.
-    fn push(&mut self, row: SortRow) -> usize {
-        self.rows.push(row);
-        match self.wanted {
-            Some(wanted) if self.rows.len() >= wanted.saturating_mul(2).saturating_add(Self::SLACK_ROWS) => {
-                self.sort();
-                self.rows.drain(wanted..).map(|row| row.bytes).sum()
-            }
-            _ => 0,
-        }
-    }
-
-    fn sort(&mut self) {
-        let Self { rows, descending, .. } = self;
-        rows.sort_by(|a, b| compare_rows(a, b, descending));
-    }
-
-    fn finish(mut self) -> Vec<SortRow> {
-        self.sort();
-        self.rows
-    }
-}
-
-fn compare_rows(a: &SortRow, b: &SortRow, descending: &[bool]) -> Ordering {
-    let turned = |order: Ordering, descending: bool| if descending { order.reverse() } else { order };
-    a.keys
-        .iter()
-        .zip(&b.keys)
-        .zip(descending)
-        .map(|((a, b), descending)| turned(compare_values(a.as_ref(), b.as_ref()), *descending))
-        .find(|order| order.is_ne())
-        .unwrap_or_else(|| {
-            let first = descending.first().copied().unwrap_or(false);
-            turned(a.place.0.cmp(&b.place.0), first).then_with(|| a.place.1.cmp(&b.place.1))
-        })
 }

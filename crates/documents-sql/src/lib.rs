@@ -44,6 +44,7 @@ mod ranking;
 mod reads;
 mod rows;
 mod schema;
+mod sorting;
 mod value;
 
 pub use access::{Access, CompareOp, OrderKey, Path, PathStep, Predicate};

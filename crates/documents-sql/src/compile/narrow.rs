@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::defined::defined;
 use crate::access::{Access, CompareOp, OrderKey, Path, PathStep, Predicate};
+use crate::aggregate::AggregateKind;
 use crate::ast::{BinaryOp, SubqueryKind};
 use crate::functions::vector;
-use crate::program::{Block, Node, NodeStep, PatternNode, ScoreNode, SourceNode};
+use crate::program::{AggregateNode, Block, Node, NodeStep, PatternNode, ScoreNode, SourceNode};
 
 /// The paths of the frames in sight, innermost last; `None` is no place in the document.
 pub(super) type Frames = Vec<Option<Path>>;
@@ -37,6 +38,7 @@ pub(super) fn access(block: &Block, inner: Option<&Access>) -> Access {
             streaming: streaming && inner.streaming,
             row_limit: row_limit.filter(|_| inner.streaming),
             single_row_per_document: single_row && inner.single_row_per_document,
+            counts_only: false,
             without_documents: inner.without_documents,
         };
     }
@@ -69,8 +71,23 @@ pub(super) fn access(block: &Block, inner: Option<&Access>) -> Access {
         streaming,
         row_limit,
         single_row_per_document: single_row,
+        counts_only: counts_only(block),
         without_documents: block.sources.is_empty(),
     }
+}
+
+/// Whether all documents are counted, and are all that is counted.
+fn counts_only(block: &Block) -> bool {
+    let all =
+        matches!(block.sources.as_slice(), [SourceNode::Value(Node::Binding(0))]) && block.filter.is_none();
+    let counts = |aggregate: &AggregateNode| {
+        aggregate.kind == AggregateKind::Count
+            && matches!(aggregate.argument, Node::Constant(_) | Node::Binding(0))
+    };
+    let grouping = block.grouping.as_ref();
+    all && grouping.is_some_and(|grouping| {
+        grouping.keys.is_empty() && !grouping.aggregates.is_empty() && grouping.aggregates.iter().all(counts)
+    })
 }
 
 fn weighs_all_documents(block: &Block) -> bool {

@@ -19,6 +19,7 @@ mod operators;
 mod properties;
 mod ranking;
 mod rewritten;
+mod sorting;
 mod spatial;
 mod user_defined;
 

@@ -8,6 +8,7 @@
 mod candidates;
 mod composite;
 mod continuation;
+mod counting;
 mod cursor;
 mod feed;
 mod group;

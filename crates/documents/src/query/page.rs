@@ -84,7 +84,7 @@ impl Counters {
         self.age(clock) > Duration::from_millis(PAGE_MILLISECONDS_MAX)
     }
 
-    fn age(&self, clock: &dyn Clock) -> Duration {
+    pub(super) fn age(&self, clock: &dyn Clock) -> Duration {
         clock.monotonic().saturating_sub(self.started)
     }
 }
@@ -239,9 +239,12 @@ impl Documents {
             );
             walk = source.map(|source| source.meeting(beside));
         }
+        let count = self
+            .count_of_keys(snapshot, request, access, &mut counters)
+            .await?;
         let mut source = match walk {
             Some(walk) => Source::Ordered(Box::new(walk)),
-            None if narrowing.nothing || access.without_documents => {
+            None if narrowing.nothing || access.without_documents || count.is_some() => {
                 Source::ByNumber(NumberSource::empty(container))
             }
             None => {
@@ -270,7 +273,12 @@ impl Documents {
         let calls = functions
             .as_ref()
             .map(|functions| functions.calls() as Arc<dyn Functions>);
-        let execution = compiled.execution_with(context, QUERY_MEMORY_BYTES_MAX, mode, calls);
+        let mut execution = compiled.execution_with(context, QUERY_MEMORY_BYTES_MAX, mode, calls);
+        if let Some(count) = count {
+            execution.push_count(count);
+        }
+        // The row behind the page tells that there is more.
+        execution.want_rows((request.items_max as u64).saturating_add(skip).saturating_add(1));
         let mut execution = Pushing::new(
             execution,
             functions,
