@@ -225,10 +225,14 @@ async fn pages_are_right_whatever_happens_between_them() {
 
 /// A container of items of which each tenth lacks the property, on a ledger that is watched.
 async fn watched(items: usize) -> (Fixture, Arc<Watch>) {
+    watched_with(items, |number| number % 10 == 5).await
+}
+
+async fn watched_with(items: usize, lacks: impl Fn(usize) -> bool) -> (Fixture, Arc<Watch>) {
     let f = fixture().with_container(json!({})).await;
     for number in 0..items {
         let mut item = json!({"id": number.to_string(), "pk": "a"});
-        if number % 10 != 5 {
+        if !lacks(number) {
             item["v"] = json!((number * 7) % items);
         }
         f.json("POST", DOCS, &[A], item).await.expect(201);
@@ -297,7 +301,8 @@ async fn a_page_that_ends_by_time_was_not_for_nothing() {
 #[tokio::test]
 async fn wherever_the_time_is_over_no_row_is_lost_or_repeated() {
     for descending in [false, true] {
-        let (f, watch) = watched(130).await;
+        // Each is the first one behind a step in which there is none, from one end or the other.
+        let (f, watch) = watched_with(130, |number| [16, 17, 48, 49, 81, 113].contains(&number)).await;
         let (wanted, _) = all(&f, &order(descending), 1_000).await;
         assert_eq!(wanted.len(), 130);
         for remembering in [false, true] {
@@ -310,8 +315,10 @@ async fn wherever_the_time_is_over_no_row_is_lost_or_repeated() {
                 if remembering {
                     // With all that it knows, some of which has changed.
                     all(&f, &order(!descending), 50).await;
-                    let again = json!({"id": "5", "pk": "a"});
-                    f.json("PUT", &format!("{DOCS}/5"), &[A], again).await.expect(200);
+                    let again = json!({"id": "16", "pk": "a"});
+                    f.json("PUT", &format!("{DOCS}/16"), &[A], again)
+                        .await
+                        .expect(200);
                 }
                 watch.slow(Slow::One(at));
                 let (found, _) = all(&f, &order(descending), 40).await;
@@ -337,6 +344,64 @@ async fn two_that_look_at_once_share_the_work() {
     let read = watch.items();
     // Each reads the 900 that have it and the 100 that don't; all of them, one or the other.
     assert!(read < 2 * 1_000 + 1_000 + 300, "{read} items");
+}
+
+#[tokio::test]
+async fn others_may_write_and_learn_meanwhile() {
+    for (descending, rounds) in [(false, 0), (false, 100), (true, 0), (true, 100)] {
+        for at in 0.. {
+            let (f, _) = watched_with(70, |number| number % 7 == 3).await;
+            let (f, watch) = watching(&f);
+            let other = f.another_node();
+            let (node, clock) = (f.documents.clone(), f.clock.clone());
+            let container = node
+                .ensure_container(&signed::direct::spec("c", None))
+                .await
+                .unwrap();
+            let (begun, learning) = futures::channel::oneshot::channel();
+            let turn = async move {
+                for (id, v) in [
+                    ("3", json!(1_000)),
+                    ("66", json!(1_001)),
+                    ("20", Value::Null),
+                    ("59", Value::Null),
+                ] {
+                    let mut item = json!({"id": id, "pk": "a"});
+                    if !v.is_null() {
+                        item["v"] = v;
+                    }
+                    let reply = other.json("PUT", &format!("{DOCS}/{id}"), &[A], item).await;
+                    reply.expect(200);
+                }
+                let path = format!("{DOCS}/38");
+                other.send("DELETE", &path, &[A], "").await.expect(204);
+                clock.advance_seconds(3);
+                // The read that is being made may be one that they wait for.
+                let task = tokio::spawn(async move {
+                    for _ in 0..2 {
+                        let sql = order(!descending);
+                        node.query(&container, &sql, &[], None, 40, None).await.unwrap();
+                    }
+                });
+                begun.send(task).unwrap();
+                for _ in 0..rounds {
+                    tokio::task::yield_now().await;
+                }
+            };
+            watch.meanwhile(at, turn);
+            all(&f, &order(descending), 9).await;
+            if watch.had_none() {
+                break;
+            }
+            learning.await.unwrap().await.unwrap();
+            // A node that remembers nothing reads all.
+            let wanted = all(&f.another_node(), &order(descending), 100).await.0;
+            for _ in 0..2 {
+                let found = all(&f, &order(descending), 11).await.0;
+                assert_eq!(found, wanted, "descending {descending}, at read {at}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -387,20 +452,56 @@ async fn items_that_cannot_lack_it_are_not_looked_for() {
     }
 }
 
-#[tokio::test]
-async fn a_partition_key_says_that_its_property_is_there() {
-    let f = fixture();
+/// So many items of partition `a` that an index orders what is asked of it.
+async fn many(f: &Fixture, item: impl Fn(usize) -> Value) {
     let c = f.container("c", None).await;
-    // More than are sorted.
     for first in (0..5_100).step_by(100) {
         let mut tx = Transaction::new();
         for number in first..first + 100 {
-            let item = json!({"id": number.to_string(), "pk": "a"});
-            f.documents.stage_create(&mut tx, &c, item).await.unwrap();
+            f.documents.stage_create(&mut tx, &c, item(number)).await.unwrap();
         }
         f.ledger.commit(tx).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_a_script_has_not_committed_is_not_remembered() {
+    let f = signed::fixture_with(|settings| settings.script_worker = Some(signed::script_worker()));
+    many(&f, |number| {
+        let mut item = json!({"id": number.to_string(), "pk": "a"});
+        if number != 5 {
+            item["v"] = json!(number);
+        }
+        item
+    })
+    .await;
+    assert_eq!(page(&f, &order(false), 2, None).await.0, ["5", "0"]);
+    let script = r#"function () {
+        const c = __, link = c.getAltLink();
+        c.replaceDocument(link + "/docs/5", {id: "5", pk: "a", v: -1.5}, (err) => {
+            if (err) throw err;
+            c.createDocument(c.getSelfLink(), {id: "new", pk: "a"}, (err) => {
+                if (err) throw err;
+                c.queryDocuments(c.getSelfLink(), "SELECT VALUE c.id FROM c ORDER BY c.v", {pageSize: 3}, (err, rows) => {
+                    if (err) throw err;
+                    throw new Error(418, JSON.stringify(rows));
+                });
+            });
+        });
+    }"#;
+    signed::procedures::keep(&f, "s", script).await;
+    let failed = signed::procedures::execute(&f, "s").await.expect(400);
+    let told = signed::message(&failed).replace('\\', "");
+    assert!(told.contains(r#"["new","5","0"]"#), "{told}");
+    assert_eq!(page(&f, &order(false), 2, None).await.0, ["5", "0"]);
+}
+
+#[tokio::test]
+async fn a_partition_key_says_that_its_property_is_there() {
+    let f = fixture();
+    many(&f, |number| json!({"id": number.to_string(), "pk": "a"})).await;
     let (f, watch) = watching(&f);
+    // More than are sorted.
     for (key, undefined) in [("[\"a\"]", false), ("[{}]", true)] {
         watch.items();
         let key = ("x-ms-documentdb-partitionkey", key);

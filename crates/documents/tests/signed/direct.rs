@@ -7,19 +7,26 @@ use serde_json::Value;
 
 use super::Fixture;
 
+/// See [`Fixture::container`].
+pub fn spec(name: &str, policy: Option<Value>) -> ContainerSpec {
+    ContainerSpec {
+        account: "test".to_owned(),
+        database: "d".to_owned(),
+        container: name.to_owned(),
+        partition_key_paths: vec!["/pk".to_owned()],
+        default_ttl: None,
+        indexing_policy: policy,
+    }
+}
+
 impl Fixture {
     /// A container with partition key `/pk` in database `d`, as [`documents::Documents::ensure_container`]
     /// makes it.
     pub async fn container(&self, name: &str, policy: Option<Value>) -> Arc<Container> {
-        let spec = ContainerSpec {
-            account: "test".to_owned(),
-            database: "d".to_owned(),
-            container: name.to_owned(),
-            partition_key_paths: vec!["/pk".to_owned()],
-            default_ttl: None,
-            indexing_policy: policy,
-        };
-        self.documents.ensure_container(&spec).await.unwrap()
+        self.documents
+            .ensure_container(&spec(name, policy))
+            .await
+            .unwrap()
     }
 
     /// The rows of all pages of a query, in which `@p` is `"a"`.

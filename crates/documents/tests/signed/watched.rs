@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use ledger::{
     AdjustableClock, Committed, Direction, Health, Key, KeyRange, KeyReader, Keyspace, Ledger, LedgerError,
     LedgerStats, LogPage, ScanLimit, ScanPage, Sequence, Snapshot, Transaction, VerifyReport, Versioned,
@@ -23,6 +24,8 @@ pub struct Watch {
     reads: AtomicU64,
     /// Which of the reads to come take longer than a page may.
     slow: Mutex<Slow>,
+    /// What happens while the read with that number is made.
+    meanwhile: Mutex<Option<(u64, BoxFuture<'static, ()>)>>,
 }
 
 /// Which reads are slow.
@@ -48,6 +51,7 @@ impl Watched {
                 items: AtomicU64::default(),
                 reads: AtomicU64::default(),
                 slow: Mutex::new(Slow::None),
+                meanwhile: Mutex::default(),
             }),
         })
     }
@@ -63,6 +67,17 @@ impl Watch {
     pub fn slow(&self, slow: Slow) {
         self.reads.store(0, Ordering::Relaxed);
         *self.slow.lock() = slow;
+    }
+
+    /// Something happens while the read with that number is made, counted from here on.
+    pub fn meanwhile(&self, at: u64, turn: impl Future<Output = ()> + Send + 'static) {
+        self.reads.store(0, Ordering::Relaxed);
+        *self.meanwhile.lock() = Some((at, Box::pin(turn)));
+    }
+
+    /// Whether there was no such read.
+    pub fn had_none(&self) -> bool {
+        self.meanwhile.lock().take().is_some()
     }
 
     /// Reads since then.
@@ -115,6 +130,11 @@ impl Snapshot for WatchedSnapshot {
         self.watch.read(page.entries.iter().map(|entry| &entry.key));
         // Others have their turn where a real ledger would be waited for.
         tokio::task::yield_now().await;
+        let reads = self.watch.reads();
+        let turn = self.watch.meanwhile.lock().take_if(|(at, _)| *at < reads);
+        if let Some((_, turn)) = turn {
+            turn.await;
+        }
         Ok(page)
     }
 }

@@ -226,6 +226,37 @@ proptest! {
 }
 
 #[test]
+fn what_does_not_fit_what_is_known_is_refused() {
+    let mut known = Known::blank(1);
+    let looked = Learnt::Looked {
+        at: 0..u64::MAX,
+        lacking: vec![5],
+    };
+    assert!(known.learn(1, &looked));
+    let changes = |after, through, lacks| Learnt::Changes {
+        after,
+        through,
+        items: vec![(5, lacks)],
+    };
+    let has = |known: &Known| known.numbers.first(&(0..9)) == Some(5);
+    assert!(
+        !known.learn(4, &changes(2, 4, false)),
+        "what commit 2 did is missing"
+    );
+    assert!(has(&known) && known.through == 1);
+    // Commit 2 gave item 5 the property, commit 3 took it away again.
+    assert!(known.learn(3, &changes(1, 3, true)));
+    assert!(!known.learn(2, &Learnt::Dropped(vec![5])));
+    assert!(
+        !known.learn(2, &changes(1, 2, false)),
+        "it is known already what became of that"
+    );
+    assert!(has(&known) && known.through == 3);
+    assert!(known.learn(4, &Learnt::Dropped(vec![5])));
+    assert!(!has(&known) && known.usable_from == 4);
+}
+
+#[test]
 fn stretches_grow_together_and_are_bounded() {
     let mut known = Known::blank(1);
     let look = |known: &mut Known, at: Range<u64>| {
