@@ -61,6 +61,10 @@ pub async fn run(plan: &Plan, sides: &Sides<'_>) -> Result<()> {
     turns.load().await?;
     turns.settle().await?;
     for step in STEPS {
+        if step.task == Task::OrderFirst {
+            let _paused = Paused::new(sides.peers)?;
+            walk::first(sides.url).await?;
+        }
         if step.task == Task::OrderAfter {
             let _paused = Paused::new(sides.peers)?;
             let tokens = walk::tokens(sides.url, shape).await?;

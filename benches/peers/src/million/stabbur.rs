@@ -15,6 +15,10 @@ use crate::load::{Plan, Worker};
 pub const DATABASE: &str = "million";
 pub const COLLECTION: &str = "dbs/million/colls/items";
 pub const ORDERED: &str = "SELECT * FROM c ORDER BY c.number";
+/// A composite index gives it.
+pub const COMPOSITE: &str = "SELECT * FROM c ORDER BY c.city, c.created";
+/// Of a computed property, which is in no index: all documents are read and sorted.
+pub const UNINDEXED: &str = "SELECT * FROM c ORDER BY c.place";
 const CONTINUATION: &str = "x-ms-continuation";
 
 /// A connection.
@@ -305,8 +309,11 @@ pub async fn connect(plan: &Plan, url: &str, shape: Shape) -> Result<Vec<Client>
     if let Some(client) = clients.first_mut() {
         let container = json!({
             "id": "items", "partitionKey": {"paths": ["/owner"], "kind": "Hash", "version": 2},
-            "indexingPolicy": {"compositeIndexes": [[
-                {"path": "/city", "order": "ascending"}, {"path": "/created", "order": "ascending"}]]},
+            "indexingPolicy": {
+                "includedPaths": [{"path": "/*"}, {"path": "/place/?"}],
+                "compositeIndexes": [[
+                    {"path": "/city", "order": "ascending"}, {"path": "/created", "order": "ascending"}]]},
+            "computedProperties": [{"name": "place", "query": "SELECT VALUE LOWER(c.city) FROM c"}],
         });
         client.account.create_container(DATABASE, &container).await?;
     }
