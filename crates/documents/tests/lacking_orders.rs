@@ -282,19 +282,18 @@ async fn what_was_read_is_not_read_again() {
 
 #[tokio::test]
 async fn a_page_that_ends_by_time_was_not_for_nothing() {
+    let (f, watch) = watched_with(600, |number| number >= 590).await;
+    watch.slow(Slow::All);
+    // Whoever begins anew finds what others have looked at already.
+    let mut pages = 1;
+    while page(&f, &order(false), 10, None).await.0.is_empty() {
+        pages += 1;
+        assert!(pages < 100, "each begins with the same items");
+    }
+    assert!(pages > 10, "the time of a page isn't over: {pages}");
     for descending in [false, true] {
-        let (f, watch) = watched(1_000).await;
-        watch.slow(Slow::All);
-        let (first, pages) = all(&f, &order(descending), 10).await;
-        assert_eq!(first.len(), 1_000);
-        assert!(pages > 110, "pages without rows: {pages}");
-        watch.slow(Slow::None);
-        watch.items();
-        // Each page of these finds at once what it begins with.
-        let (_, warm) = all(&f, &order(descending), 10).await;
-        assert_eq!(warm, 100);
-        let read = watch.items();
-        assert!(read < 3_500, "{read} items for 100 pages of ten");
+        let (rows, _) = all(&f, &order(descending), 10).await;
+        assert_eq!(rows.len(), 600);
     }
 }
 

@@ -68,7 +68,7 @@ impl<'a> Lacking<'a> {
     pub(super) async fn read(
         &mut self,
         snapshot: &dyn Snapshot,
-        numbers: Range<u64>,
+        mut numbers: Range<u64>,
         batch: usize,
         counters: &mut Counters,
         clock: &dyn Clock,
@@ -92,6 +92,14 @@ impl<'a> Lacking<'a> {
                 continue;
             }
             match view.stretch(&numbers, self.descending) {
+                // To know that there is none is no step: a page that has time for one only goes on.
+                Stretch::Remembered(stretch) if view.numbers().first(&stretch).is_none() => {
+                    let none = stretch.end..stretch.end;
+                    match rest(&numbers, &stretch, &none, self.descending) {
+                        Some(rest) => numbers = rest,
+                        None => return Ok((Vec::new(), None)),
+                    }
+                }
                 Stretch::Remembered(stretch) => {
                     return self
                         .recall(snapshot, stretch, numbers, batch, counters, clock)
