@@ -29,14 +29,15 @@ use identity::SharedKey;
 use ledger::{Clock, Ledger, Random};
 use parking_lot::Mutex;
 
-pub use auth::master_key::parse_authorization;
+pub use auth::master_key::{parse_authorization, sign_request};
 pub use error::DocumentsError;
 pub use query::QueryPage;
 pub use rules::partition_key::{Component, PartitionKey, PartitionKeyDefinition};
 pub use scripting::ScriptWorker;
 pub use service::DocumentsService;
 pub use store::{
-    Container, ContainerSpec, ExportPage, ImportError, Item, LOG_KIND_CATALOG, LOG_KIND_ITEM, SweepReport,
+    Container, ContainerSpec, ExportPage, ImportError, Item, LOG_KIND_CATALOG, LOG_KIND_ITEM, StoredItem,
+    StoredPage, SweepReport,
 };
 pub use throughput::ThroughputUse;
 

@@ -201,6 +201,12 @@ impl Progress {
 async fn open(arguments: &TransferArguments) -> Result<(Stores, Arc<Documents>)> {
     let places = arguments.data.places()?;
     let stores = Stores::open_existing(&arguments.data.data, &places, Arc::new(SystemClock)).await?;
+    let documents = engine(&stores);
+    Ok((stores, documents))
+}
+
+/// The engine over these stores, for nobody's requests.
+pub(crate) fn engine(stores: &Stores) -> Arc<Documents> {
     let nobody = documents::Settings {
         accounts: Vec::new(),
         region: String::new(),
@@ -208,16 +214,15 @@ async fn open(arguments: &TransferArguments) -> Result<(Stores, Arc<Documents>)>
         enforce_throughput: false,
         script_worker: None,
     };
-    let documents = Documents::new(
+    Documents::new(
         stores.ledger.clone(),
         stores.clock.clone(),
         stores.random.clone(),
         nobody,
-    );
-    Ok((stores, documents))
+    )
 }
 
-fn bar() -> Result<ProgressBar> {
+pub(crate) fn bar() -> Result<ProgressBar> {
     let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     Ok(bar)

@@ -3,6 +3,7 @@
 mod allocator;
 mod config;
 mod dev;
+mod documents_copy;
 mod documents_transfer;
 mod ledger_commands;
 mod ledger_copy;
@@ -46,7 +47,7 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-    /// Takes the items of a container of documents out, or puts items in.
+    /// Takes the items of a container of documents out, or puts items in, from files or another server.
     Documents {
         #[command(subcommand)]
         command: DocumentsCommand,
@@ -107,6 +108,12 @@ enum DocumentsCommand {
     /// Creates or replaces an item for each line of a file. Interrupted, the same command goes on. A
     /// data folder must not be in use.
     Import(documents_transfer::ImportArguments),
+    /// Copies a database's containers from a running Cosmos DB account, an emulator or another Stabbur:
+    /// their properties and their items. Interrupted, the same command goes on; run again later, it
+    /// brings what changed since. What was deleted meanwhile it can't see: copy while the source is at
+    /// rest, or see the differences with --verify. A data folder must not be in use
+    /// (docs/operate/moving.md).
+    Copy(Box<documents_copy::CopyArguments>),
 }
 
 fn main() -> ExitCode {
@@ -143,6 +150,9 @@ fn main() -> ExitCode {
             Command::Documents {
                 command: DocumentsCommand::Import(arguments),
             } => documents_transfer::import(arguments).await,
+            Command::Documents {
+                command: DocumentsCommand::Copy(arguments),
+            } => documents_copy::run(*arguments).await,
             Command::Ledger {
                 command: LedgerCommand::Verify(data),
             } => ledger_commands::verify(&data.data, &data.places()?).await,

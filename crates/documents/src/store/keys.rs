@@ -14,6 +14,7 @@
 //! | 10 token key | account | the key that signs resource tokens |
 //! | 11 versions' beginning | versions number | the commit behind which all versions are kept, 8 bytes; nothing: the commit that wrote this |
 //! | 12 script | container number, kind, id | [`super::scripts::ScriptRecord`] |
+//! | 13 copy | container number | how far a copy into it is; JSON, written and read by who copies |
 //! | 16 item | container number, item number | [`super::records::ItemRecord`] |
 //! | 17 id | container number, partition key, id | the item's number |
 //! | 19 unique key | container number, partition key, which, hash of the values | the item's number |
@@ -48,6 +49,7 @@ const PERMISSION: u8 = 9;
 const TOKEN_KEY: u8 = 10;
 const VERSIONS_BEGINNING: u8 = 11;
 const SCRIPT: u8 = 12;
+const COPY: u8 = 13;
 const ITEM: u8 = 16;
 const ID: u8 = 17;
 const UNIQUE: u8 = 19;
@@ -185,6 +187,11 @@ pub(crate) fn script(container: u32, kind: u8, id: &str) -> Key {
     KeyWriter::after(&scripts(container, kind))
         .str_bounded(id, NAME_BYTES_MAX)
         .finish()
+}
+
+/// How far a copy of another server's container into this one is.
+pub(crate) fn copy(container: u32) -> Key {
+    tagged(COPY).u32(container).finish()
 }
 
 pub(crate) fn items(container: u32) -> Key {

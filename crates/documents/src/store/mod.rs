@@ -4,6 +4,7 @@ pub(crate) mod catalog;
 mod catalog_log;
 pub(crate) mod change_feed;
 mod container;
+mod copies;
 pub(crate) mod databases;
 #[cfg(test)]
 mod in_memory;
@@ -29,6 +30,7 @@ pub(crate) mod versions;
 pub use catalog::ContainerSpec;
 pub use catalog_log::LOG_KIND_CATALOG;
 pub use container::Container;
+pub use copies::{StoredItem, StoredPage};
 pub use items::{Item, LOG_KIND_ITEM};
 pub use sweep::SweepReport;
 pub use transfer::{ExportPage, ImportError};

@@ -221,6 +221,7 @@ impl Documents {
                     ranges.push(keys::items(number));
                     ranges.push(keys::items_counter(number));
                     ranges.push(keys::all_scripts(number));
+                    ranges.push(keys::copy(number));
                     ranges.push(keys::index_build(number));
                 }
             }
