@@ -180,6 +180,7 @@ impl Documents {
 
 #[cfg(test)]
 mod tests {
+    use ledger::Ledger as _;
     use serde_json::json;
 
     use super::*;
@@ -213,7 +214,6 @@ mod tests {
         assert!(made);
         assert_eq!(documents.copy_note(&another).await.unwrap(), None);
         documents.sweep_once().await.unwrap();
-        use ledger::Ledger as _;
         let snapshot = ledger.snapshot().await.unwrap();
         assert_eq!(snapshot.get(&keys::copy(container.number)).await.unwrap(), None);
     }

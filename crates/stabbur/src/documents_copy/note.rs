@@ -50,10 +50,10 @@ impl Note {
         let Some(bytes) = documents.copy_note(container).await? else {
             return Ok(new);
         };
-        Self::parse(&bytes, new).with_context(|| format!("container {:?}", described.id))
+        Self::parse(&bytes, &new).with_context(|| format!("container {:?}", described.id))
     }
 
-    fn parse(bytes: &[u8], new: Self) -> Result<Self> {
+    fn parse(bytes: &[u8], new: &Self) -> Result<Self> {
         let known: Self = serde_json::from_slice(bytes)
             .context("the note of its copy can't be read; --anew reads all of the source again")?;
         ensure!(
@@ -97,17 +97,17 @@ mod tests {
         let mut known = note("https://a/", "r");
         known.items = 5;
         let bytes = serde_json::to_vec(&known).unwrap();
-        assert_eq!(Note::parse(&bytes, note("https://a/", "r")).unwrap(), known);
+        assert_eq!(Note::parse(&bytes, &note("https://a/", "r")).unwrap(), known);
         for (other, said) in [
             (note("https://b/", "r"), "copied from https://a/"),
             (note("https://a/", "s"), "deleted and made again"),
         ] {
-            let refused = Note::parse(&bytes, other).unwrap_err().to_string();
+            let refused = Note::parse(&bytes, &other).unwrap_err().to_string();
             assert!(refused.contains(said), "{refused}");
         }
         known.format = 2;
         let bytes = serde_json::to_vec(&known).unwrap();
-        assert!(Note::parse(&bytes, note("https://a/", "r")).is_err());
-        assert!(Note::parse(b"{", note("https://a/", "r")).is_err());
+        assert!(Note::parse(&bytes, &note("https://a/", "r")).is_err());
+        assert!(Note::parse(b"{", &note("https://a/", "r")).is_err());
     }
 }
