@@ -142,7 +142,8 @@ impl Known {
             .first()
             .map_or(range.start, |first| first.start.min(range.start));
         let end = touched.last().map_or(range.end, |last| last.end.max(range.end));
-        self.looked_at.splice(from..from + count, [start..end]);
+        self.looked_at
+            .splice(from..from + count, std::iter::once(start..end));
         true
     }
 

@@ -230,7 +230,7 @@ mod tests {
         ) {
             let (mut set, mut model) = (NumberSet::default(), BTreeSet::new());
             // So many that they are kept as bits.
-            for number in stretch.into_iter().flat_map(|high| (0..14_000).map(move |low| high << 16 | low * 3)) {
+            for number in stretch.into_iter().flat_map(|high| (0..14_000).map(move |low| (high << 16) | (low * 3))) {
                 set.insert(number);
                 model.insert(number);
             }

@@ -19,7 +19,7 @@ enum Written {
 /// The commit that last wrote each item, and whether it lacks the property, in a snapshot.
 type Items = BTreeMap<u64, (Sequence, bool)>;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Act {
     Commit(u64, Written),
     /// A query of a snapshot so many commits ago.
@@ -286,13 +286,13 @@ fn stretches_grow_together_and_are_bounded() {
         assert_eq!(known.stretch(&range, descending), wanted, "{range:?}");
     }
     assert!(look(&mut known, 24..31));
-    assert_eq!(known.looked_at, [10..40]);
+    assert!(known.looked_at.iter().eq([&(10..40)]));
     let more = (100..200)
         .filter(|at| look(&mut known, at * 10..at * 10 + 1))
         .count();
     assert_eq!(more, STRETCHES_MAX - 1);
     assert!(look(&mut known, 0..u64::MAX));
-    assert_eq!(known.looked_at, [0..u64::MAX]);
+    assert!(known.looked_at.iter().eq([&(0..u64::MAX)]));
 }
 
 #[test]
