@@ -37,7 +37,7 @@ const SWEEP_MILLISECONDS_MAX: usize = 1_200;
 
 /// The ledger is verified behind each kill, for as long as that takes less than one part in so many of
 /// the time: a build without optimisation takes longer.
-const VERIFY_SHARE: u32 = 6;
+const VERIFY_SHARE: u32 = 10;
 
 /// Lines of a damaged ledger's faults that are printed.
 const FAULTS_SHOWN_MAX: usize = 10;

@@ -65,10 +65,10 @@ impl Switcher {
 
     fn next_completion(&mut self, all: bool) -> Completion {
         self.checks += 1;
-        match self.checks % 12 {
+        match self.checks % 24 {
             _ if all => Completion::Asked,
             6 => Completion::Background,
-            0 | 4 | 8 => Completion::Left,
+            0 | 4 | 8 | 12 | 16 | 20 => Completion::Left,
             _ => Completion::Asked,
         }
     }
