@@ -231,7 +231,7 @@ async fn watched(items: usize) -> (Fixture, Arc<Watch>) {
 async fn watched_with(items: usize, lacks: impl Fn(usize) -> bool) -> (Fixture, Arc<Watch>) {
     let f = fixture().with_container(json!({})).await;
     for number in 0..items {
-        let mut item = json!({"id": number.to_string(), "pk": "a"});
+        let mut item = json!({"id": number.to_string(), "pk": "a", "list": [1, 2, 3]});
         if !lacks(number) {
             item["v"] = json!((number * 7) % items);
         }
@@ -330,6 +330,55 @@ async fn wherever_the_time_is_over_no_row_is_lost_or_repeated() {
             }
         }
     }
+}
+
+/// A page ends in the middle of an item's rows, and the next one may come no further than to take in some
+/// of what was written meanwhile.
+#[tokio::test]
+async fn a_page_that_only_catches_up_repeats_no_row_of_the_item_it_began_in() {
+    let batch = [
+        A,
+        ("x-ms-cosmos-is-batch-request", "True"),
+        ("x-ms-cosmos-batch-atomic", "True"),
+    ];
+    let (f, _) = watched_with(400, |number| number < 6).await;
+    // More than is taken in at once.
+    let again: Vec<Value> = (6..400)
+        .map(|number| json!({"id": number.to_string(), "pk": "a", "v": number, "list": []}))
+        .map(|item| json!({"operationType": "Upsert", "resourceBody": item}))
+        .collect();
+    let mut caught_up = 0;
+    for direction in ["ASC", "DESC"] {
+        let sql = format!(
+            "SELECT VALUE [c.id, t] FROM c JOIN t IN c.list WHERE NOT IS_DEFINED(c.v) ORDER BY c.v {direction}"
+        );
+        let (wanted, _) = all(&f, &sql, 1_000).await;
+        assert_eq!(wanted.len(), 18);
+        for at in 0.. {
+            let (f, watch) = watching(&f);
+            let (mut found, mut from) = page(&f, &sql, 4, None).await;
+            for again in again.chunks(100) {
+                f.json("POST", DOCS, &batch, json!(again)).await.expect(200);
+            }
+            watch.slow(Slow::One(at));
+            let (rows, next) = page(&f, &sql, 4, from.as_deref()).await;
+            let reads = watch.reads();
+            watch.slow(Slow::None);
+            caught_up += u32::from(rows.is_empty() && next.is_some());
+            found.extend(rows);
+            from = next;
+            while let Some(token) = from {
+                let (rows, next) = page(&f, &sql, 4, Some(&token)).await;
+                found.extend(rows);
+                from = next;
+            }
+            assert_eq!(found, wanted, "{direction}, {at}");
+            if at > reads {
+                break;
+            }
+        }
+    }
+    assert!(caught_up > 0, "no page only caught up");
 }
 
 #[tokio::test]

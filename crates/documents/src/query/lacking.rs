@@ -19,6 +19,10 @@ use crate::store::records::ItemRecord;
 /// Changes that are taken in at once, but for those of one commit.
 const CHANGES_BATCH: usize = 256;
 
+/// Changes that a page takes in. What is remembered may be of a few numbers only, or nobody may have asked
+/// for long: then it isn't worth reading all that was written since.
+const CHANGES_MAX: usize = 100_000;
+
 /// Items that are read at once by their numbers: large ones are 2 MiB each.
 const READ_MAX: usize = 64;
 
@@ -38,6 +42,8 @@ pub(super) struct Lacking<'a> {
     view: Option<Arc<Known>>,
     /// Whether the view has all of the snapshot.
     current: bool,
+    /// Changes that were taken in.
+    changes: usize,
 }
 
 impl<'a> Lacking<'a> {
@@ -59,6 +65,7 @@ impl<'a> Lacking<'a> {
             memory: memory.map(|memory| (memory, place)),
             descending,
             current: false,
+            changes: 0,
         }
     }
 
@@ -85,7 +92,10 @@ impl<'a> Lacking<'a> {
                     .await;
             };
             if !self.current {
+                let view = self.newest_of(view, snapshot, clock);
                 self.catch_up(snapshot, view, counters, clock).await?;
+                // Much to take in must not hold up others.
+                tokio::task::yield_now().await;
                 if !self.current && counters.is_over_time(clock) {
                     return Ok((Vec::new(), Some(numbers)));
                 }
@@ -129,6 +139,20 @@ impl<'a> Lacking<'a> {
         }
     }
 
+    /// A view that another query has brought further meanwhile, or one without anything, if there was too
+    /// much to take in.
+    fn newest_of(&self, view: Arc<Known>, snapshot: &dyn Snapshot, clock: &dyn Clock) -> Arc<Known> {
+        let Some((memory, place)) = &self.memory else {
+            return view;
+        };
+        let at = snapshot.sequence();
+        match memory.peek(place, at) {
+            Some(newer) if newer.through() > view.through() => newer,
+            _ if self.changes > CHANGES_MAX => memory.begin_anew(place, at, clock.monotonic()),
+            _ => view,
+        }
+    }
+
     /// Takes in some of what was written since the view was made.
     async fn catch_up(
         &mut self,
@@ -168,10 +192,13 @@ impl<'a> Lacking<'a> {
             }
         };
         self.current = rest.is_none() && through == snapshot.sequence();
+        self.changes += changes.len();
         let mut items = Vec::with_capacity(changes.len());
         for changes in changes.chunks(READ_MAX) {
             let numbers: Vec<u64> = changes.iter().map(|(_, number)| *number).collect();
-            for (number, record) in numbers.iter().zip(self.load(snapshot, &numbers, counters).await?) {
+            let records = self.load(snapshot, &numbers, counters).await?;
+            tokio::task::yield_now().await;
+            for (number, record) in numbers.iter().zip(records) {
                 let lacks = record.map_or(Ok(false), |record| self.is_lacked_by(&record))?;
                 items.push((*number, lacks));
             }

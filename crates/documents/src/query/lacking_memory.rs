@@ -283,6 +283,18 @@ impl LackingMemory {
         usable
     }
 
+    /// Forgets what is known of a path; what a snapshot may use then.
+    pub(super) fn begin_anew(&self, place: &Place, at: Sequence, now: Duration) -> Arc<Known> {
+        let known = Arc::new(Known::blank(at));
+        if let Some(remembered) = self.0.lock().by_place.get_mut(place) {
+            remembered.generations = vec![Generation {
+                begun: now,
+                known: known.clone(),
+            }];
+        }
+        known
+    }
+
     /// The turn to look at items that nobody has looked at.
     pub(super) fn turn(&self, place: &Place) -> Option<Arc<tokio::sync::Mutex<()>>> {
         Some(self.0.lock().by_place.get(place)?.turn.clone())

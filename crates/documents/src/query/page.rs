@@ -322,7 +322,12 @@ impl Documents {
                         continue;
                     }
                     Next::Pause(position) => {
-                        ended = Some(Ended::Paused(token_at(Some(&position), position.number, 0)));
+                        // Where nothing was looked at, the item is the one that the last page ended
+                        // in, and its rows of then are still to be left away.
+                        let began_there = looked_at == 0 && resume_number == Some(position.number);
+                        let rows = if began_there { skip } else { 0 };
+                        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+                        ended = Some(Ended::Paused(token_at(Some(&position), position.number, rows)));
                         continue;
                     }
                     Next::End => {

@@ -296,6 +296,27 @@ fn stretches_grow_together_and_are_bounded() {
 }
 
 #[test]
+fn it_can_begin_anew_at_a_snapshot() {
+    let memory = LackingMemory::default();
+    let place: Place = (1, vec!["v".to_owned()]);
+    let now = Duration::ZERO;
+    let mut view = memory.view(&place, 5, now).unwrap();
+    let looked = Learnt::Looked {
+        at: 0..10,
+        lacking: vec![3],
+    };
+    memory.learn(&place, 5, &looked, &mut view, now);
+    assert!(!memory.peek(&place, 9).unwrap().is_blank());
+    let anew = memory.begin_anew(&place, 9, now);
+    assert!(anew.is_blank() && anew.through() == 9);
+    assert!(Arc::ptr_eq(&memory.peek(&place, 9).unwrap(), &anew));
+    assert!(
+        memory.peek(&place, 8).is_none(),
+        "an earlier snapshot has other items"
+    );
+}
+
+#[test]
 fn it_is_bounded() {
     let memory = LackingMemory::default();
     let place = |at: usize| (1, vec![at.to_string()]);
