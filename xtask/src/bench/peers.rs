@@ -18,7 +18,8 @@ pub(crate) const FOLDER: &str = "benches/peers";
 
 const READY_SECONDS_MAX: u64 = 30;
 
-/// PostgreSQL's connections: the ledger's benchmark has 256 that insert, and some of the ledger's own.
+/// PostgreSQL's connections: the ledger's benchmark has 256 that insert, as many of `pgbench`, and some of
+/// the ledger's own.
 const POSTGRES_CONNECTIONS_MAX: u32 = 600;
 
 /// A peer's process and folder; dropping it ends the one and removes the other.
