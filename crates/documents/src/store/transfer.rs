@@ -7,14 +7,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ledger::limits::SCAN_PAGE_BYTES_MAX;
-use ledger::{Direction, KeyRange, LedgerError, ScanLimit, Snapshot, Transaction};
+use ledger::{LedgerError, Snapshot, Transaction};
 
 use super::container::Container;
 use super::items::unique_conflict;
-use super::keys::{self, ConflictCause, conflict_cause};
+use super::keys::{ConflictCause, conflict_cause};
 use super::new_document::NewDocument;
-use super::records::ItemRecord;
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{COMMIT_ATTEMPTS_MAX, TRANSFER_BYTES_PER_COMMIT_MAX, TRANSFER_ITEMS_MAX};
@@ -64,39 +62,22 @@ impl Documents {
         container: &Container,
         from: u64,
     ) -> Result<ExportPage, DocumentsError> {
-        let range = KeyRange::prefix_from(&keys::items(container.number), keys::item(container.number, from));
-        let limit = ScanLimit {
-            entries_max: TRANSFER_ITEMS_MAX,
-            bytes_max: SCAN_PAGE_BYTES_MAX,
-        };
-        let now = self.clock.now().as_second();
-        let found = snapshot.scan_page(&range, Direction::Forward, limit).await?;
-        let mut page = ExportPage {
-            lines: Vec::new(),
-            items: 0,
-            next: None,
-        };
-        let mut last = from;
-        for entry in found.entries {
-            let Some((_, number)) = keys::read_item(&entry.key) else {
-                continue;
-            };
-            last = number;
-            let record = ItemRecord::decode(&entry.versioned.value)?;
-            if record.is_expired(container.default_ttl, now) {
-                continue;
-            }
+        let found = self.stored_page(snapshot, container, from).await?;
+        let mut lines = Vec::new();
+        for item in &found.items {
             // Within strings they are escaped, so these are blanks between tokens.
-            let flat = record.text.iter().map(|byte| match byte {
+            let flat = item.text.iter().map(|byte| match byte {
                 b'\n' | b'\r' => b' ',
                 other => *other,
             });
-            page.lines.extend(flat);
-            page.lines.push(b'\n');
-            page.items += 1;
+            lines.extend(flat);
+            lines.push(b'\n');
         }
-        page.next = found.rest.map(|_| last.saturating_add(1));
-        Ok(page)
+        Ok(ExportPage {
+            lines,
+            items: found.items.len() as u64,
+            next: found.next,
+        })
     }
 
     /// Creates or replaces an item for each line.
