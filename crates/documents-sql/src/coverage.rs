@@ -82,8 +82,7 @@ pub fn compat_markdown() -> String {
     let mut out = String::from(
         "# Documents: the query language\n\n\
          Generated from the function tables of `crates/documents-sql`; a test compares the two. To write it\n\
-         anew: `STABBUR_BLESS=1 cargo test -p documents-sql compat`.\n\n\
-",
+         anew: `STABBUR_BLESS=1 cargo test -p documents-sql compat`.\n\n",
     );
     let whole = LANGUAGE.iter().filter(|(_, served)| *served == "yes").count();
     let parts = LANGUAGE.len();
@@ -94,6 +93,7 @@ pub fn compat_markdown() -> String {
     let same: usize =
         same.iter().map(alike).sum::<usize>() + 1 + AggregateKind::names().len() + RANKING.len();
     let differing: usize = differing.iter().map(alike).sum();
+    // Writing to a String doesn't fail, here and below.
     let _ = write!(
         out,
         "All of the language's {parts} parts are served, {} with differences that stand beside them ({} %); all of\n\
@@ -105,7 +105,6 @@ pub fn compat_markdown() -> String {
         percent(differing, same + differing),
     );
     out.push_str("| part of the language | served |\n| --- | --- |\n");
-    // Writing to a String doesn't fail.
     for (part, served) in LANGUAGE {
         let part = part.replace('|', "\\|");
         let _ = writeln!(out, "| {part} | {served} |");

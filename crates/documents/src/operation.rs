@@ -187,9 +187,9 @@ operations! {
 #[must_use]
 pub fn compat_markdown() -> String {
     let mut out = String::from(
-        "# Documents: operations of Azure Cosmos DB for NoSQL\n\n\
-         Generated from `crates/documents/src/operation.rs`; a test compares the two. To write it anew:\n\
-         `STABBUR_BLESS=1 cargo test -p documents compat`.\n\n\
+        "# Documents: operations and headers of Azure Cosmos DB for NoSQL\n\n\
+         Generated from `operation.rs` and `wire/coverage.rs` of `crates/documents/src`; a test compares them. To\n\
+         write it anew: `STABBUR_BLESS=1 cargo test -p documents compat`.\n\n\
          An operation that is not served answers 501 with the reason given here. Clients must use Gateway\n\
          mode. Any query is run whole by the server, whatever the client asks it to split. Requests are signed\n\
          with an account key, a read-only account key, or carry a resource token; Entra ID tokens are refused.\n\
