@@ -141,14 +141,17 @@ impl<'a> Lacking<'a> {
 
     /// A view that another query has brought further meanwhile, or one without anything, if there was too
     /// much to take in.
-    fn newest_of(&self, view: Arc<Known>, snapshot: &dyn Snapshot, clock: &dyn Clock) -> Arc<Known> {
+    fn newest_of(&mut self, view: Arc<Known>, snapshot: &dyn Snapshot, clock: &dyn Clock) -> Arc<Known> {
         let Some((memory, place)) = &self.memory else {
             return view;
         };
         let at = snapshot.sequence();
         match memory.peek(place, at) {
             Some(newer) if newer.through() > view.through() => newer,
-            _ if self.changes > CHANGES_MAX => memory.begin_anew(place, at, clock.monotonic()),
+            _ if self.changes > CHANGES_MAX => {
+                self.changes = 0;
+                memory.begin_anew(place, at, clock.monotonic())
+            }
             _ => view,
         }
     }
