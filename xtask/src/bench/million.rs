@@ -184,7 +184,7 @@ fn walk(facts: &[Fact]) -> Result<String> {
          property and come first: rows after {:.1} s, in page {} of those that the client asks for. Read to its end\n\
          thereafter: {} rows in {} pages of at most 1,000, {:.1} s; the server's memory came to {} at most,\n\
          {} more than before ({} the bound of {}).\n\
-         `ORDER BY c.city, c.created`, whose order a composite index gives: {}.\n\
+         `ORDER BY c.city, c.state, c.created`, whose order a composite index gives: {}.\n\
          `ORDER BY c.place`, a computed property, whose order no index gives, so that all documents are read and\n\
          sorted: {}.\n\
          ORDER BY of a property that the indexing policy excludes is refused, as the service does.\n",

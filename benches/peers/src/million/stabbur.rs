@@ -16,7 +16,7 @@ pub const DATABASE: &str = "million";
 pub const COLLECTION: &str = "dbs/million/colls/items";
 pub const ORDERED: &str = "SELECT * FROM c ORDER BY c.number";
 /// A composite index gives it.
-pub const COMPOSITE: &str = "SELECT * FROM c ORDER BY c.city, c.created";
+pub const COMPOSITE: &str = "SELECT * FROM c ORDER BY c.city, c.state, c.created";
 /// Of a computed property, which is in no index: all documents are read and sorted.
 pub const UNINDEXED: &str = "SELECT * FROM c ORDER BY c.place";
 const CONTINUATION: &str = "x-ms-continuation";
@@ -312,7 +312,8 @@ pub async fn connect(plan: &Plan, url: &str, shape: Shape) -> Result<Vec<Client>
             "indexingPolicy": {
                 "includedPaths": [{"path": "/*"}, {"path": "/place/?"}],
                 "compositeIndexes": [[
-                    {"path": "/city", "order": "ascending"}, {"path": "/created", "order": "ascending"}]]},
+                    {"path": "/city", "order": "ascending"}, {"path": "/state", "order": "ascending"},
+                    {"path": "/created", "order": "ascending"}]]},
             "computedProperties": [{"name": "place", "query": "SELECT VALUE LOWER(c.city) FROM c"}],
         });
         client.account.create_container(DATABASE, &container).await?;

@@ -49,6 +49,7 @@ pub(super) struct Position {
 pub(super) struct OrderedItem {
     pub(super) number: u64,
     pub(super) record: ItemRecord,
+    /// What the query and the columns look at of it, at least.
     pub(super) document: Value,
     pub(super) position: Position,
 }
@@ -111,6 +112,8 @@ pub(super) struct OrderedSource<'a> {
     beside: Vec<Numbers>,
     /// Where the last page ended, which may be inside a group.
     resumed: Option<Position>,
+    /// The properties that are read of each item; `None` means all.
+    properties: Option<Vec<String>>,
 }
 
 /// The place of an item among those without the property.
@@ -163,6 +166,7 @@ impl<'a> OrderedSource<'a> {
             members: VecDeque::new(),
             shared: Vec::new(),
             resumed: resume.filter(|position| !position.undefined).cloned(),
+            properties: None,
         };
         if let Some(position) = resume {
             source.resume(position);
@@ -173,6 +177,15 @@ impl<'a> OrderedSource<'a> {
     /// Leaves away items that don't meet these, before they are read.
     pub(super) fn meeting(mut self, beside: Vec<Numbers>) -> Self {
         self.beside = beside;
+        self
+    }
+
+    /// Reads no more of each item than these properties and the columns.
+    pub(super) fn reading(mut self, properties: Option<&[String]>) -> Self {
+        self.properties = properties.map(|properties| {
+            let columns = self.columns.top_level().map(str::to_owned);
+            properties.iter().cloned().chain(columns).collect()
+        });
         self
     }
 
@@ -496,7 +509,7 @@ impl<'a> OrderedSource<'a> {
             };
             let record = ItemRecord::decode(&found.value)?;
             counters.loaded(record.text.len());
-            let document = record.parse()?;
+            let document = record.parse_properties(self.properties.as_deref())?;
             items.push(Some((record, document)));
         }
         Ok(items)

@@ -225,6 +225,9 @@ impl Documents {
             }
         }
 
+        // Rows that are whole documents, and come out as these go in, are answered as stored.
+        let rows_are_stored = compiled.reads().rows_are_documents && (access.streaming || ordered);
+        let properties = properties_read(compiled, rows_are_stored, request);
         let mut walk = None;
         if let Some(order) = &index_order {
             order.note(&narrowing, &mut counters);
@@ -237,7 +240,7 @@ impl Documents {
                 resume_position.as_ref(),
                 (memory, snapshot.sequence()),
             );
-            walk = source.map(|source| source.meeting(beside));
+            walk = source.map(|source| source.meeting(beside).reading(properties.as_deref()));
         }
         let count = self
             .count_of_keys(snapshot, request, access, &mut counters)
@@ -267,9 +270,6 @@ impl Documents {
         } else {
             OrderMode::Sort
         };
-        // Rows that are whole documents, and come out as these go in, are answered as stored.
-        let rows_are_stored = compiled.reads().rows_are_documents && (access.streaming || ordered);
-        let properties = properties_read(compiled, rows_are_stored, request);
         let calls = functions
             .as_ref()
             .map(|functions| functions.calls() as Arc<dyn Functions>);

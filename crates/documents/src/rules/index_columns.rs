@@ -125,6 +125,12 @@ impl IndexColumns {
         self.0.first().map_or(&[], |column| &column.path)
     }
 
+    /// The names that the columns' paths begin with.
+    pub(crate) fn top_level(&self) -> impl Iterator<Item = &str> {
+        let firsts = self.0.iter().filter_map(|column| column.path.first());
+        firsts.map(String::as_str)
+    }
+
     /// Whether a document has nothing at the first column's path.
     pub(crate) fn lacks_first(&self, document: &Value) -> bool {
         let first = self.0.first();
