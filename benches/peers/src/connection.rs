@@ -10,6 +10,10 @@ use tokio::net::TcpStream;
 
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const READ_BYTES: usize = 16 * 1024;
+/// A larger body is sent from where it lies.
+const TOGETHER_BYTES_MAX: usize = 64 * 1024;
+/// What isn't kept is read so much at once.
+const PASSED_BYTES: usize = 256 * 1024;
 
 /// Sends requests one after the other.
 pub struct Connection {
@@ -19,6 +23,8 @@ pub struct Connection {
     answer: BytesMut,
     /// Of the last answer.
     head: BytesMut,
+    /// Where bytes go that aren't kept.
+    passed: Vec<u8>,
 }
 
 impl Connection {
@@ -34,6 +40,7 @@ impl Connection {
             request: Vec::new(),
             answer: BytesMut::new(),
             head: BytesMut::new(),
+            passed: Vec::new(),
         })
     }
 
@@ -45,6 +52,40 @@ impl Connection {
         headers: &[(&str, String)],
         body: Bytes,
     ) -> Result<(u16, Bytes)> {
+        let (status, length) = self.ask(method, path, headers, body).await?;
+        let body = match length {
+            Length::Bytes(bytes) => self.take(bytes).await?.freeze(),
+            Length::Chunks => self.take_chunks().await?,
+        };
+        Ok((status, body))
+    }
+
+    /// Gets something; gives status and how many bytes the body had, which aren't kept.
+    pub async fn count(&mut self, path: &str, headers: &[(&str, String)]) -> Result<(u16, u64)> {
+        let (status, length) = self.ask("GET", path, headers, Bytes::new()).await?;
+        let Length::Bytes(bytes) = length else {
+            return Ok((status, self.take_chunks().await?.len() as u64));
+        };
+        let mut left = bytes - self.answer.len().min(bytes);
+        self.answer.clear();
+        self.passed.resize(PASSED_BYTES, 0);
+        while left > 0 {
+            let most = left.min(self.passed.len());
+            let read = self.stream.read(&mut self.passed[..most]).await?;
+            ensure!(read > 0, "the server closed the connection");
+            left -= read;
+        }
+        Ok((status, bytes as u64))
+    }
+
+    /// Sends a request and reads the head of its answer.
+    async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: Bytes,
+    ) -> Result<(u16, Length)> {
         self.request.clear();
         write!(
             self.request,
@@ -58,8 +99,14 @@ impl Connection {
             write!(self.request, "content-length: {}\r\n", body.len())?;
         }
         self.request.extend_from_slice(b"\r\n");
-        self.request.extend_from_slice(&body);
+        let apart = body.len() > TOGETHER_BYTES_MAX;
+        if !apart {
+            self.request.extend_from_slice(&body);
+        }
         self.stream.write_all(&self.request).await?;
+        if apart {
+            self.stream.write_all(&body).await?;
+        }
         ensure!(self.answer.is_empty(), "bytes behind the last answer");
         let head_bytes = loop {
             self.read().await?;
@@ -69,12 +116,7 @@ impl Connection {
             }
         };
         self.head = self.answer.split_to(head_bytes);
-        let (status, length) = read_head(std::str::from_utf8(&self.head)?)?;
-        let body = match length {
-            Length::Bytes(bytes) => self.take(bytes).await?.freeze(),
-            Length::Chunks => self.take_chunks().await?,
-        };
-        Ok((status, body))
+        read_head(std::str::from_utf8(&self.head)?)
     }
 
     /// What the last answer said in this header.

@@ -3,6 +3,7 @@
 
 mod account;
 mod against_postgres;
+mod blob_sizes;
 mod blobs;
 mod chance;
 mod connection;
@@ -12,7 +13,9 @@ mod million;
 mod postgres;
 mod process;
 mod sample;
+mod storage;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -40,6 +43,18 @@ enum Target {
     Blobs {
         /// Base of the account, such as `http://127.0.0.1:10000/devstoreaccount1`.
         url: String,
+    },
+    /// Blobs of many sizes by the Blob protocol.
+    BlobSizes {
+        /// Base of the account.
+        url: String,
+    },
+    /// Files of the same sizes, made in a folder that a plain HTTP server serves.
+    Files {
+        /// Base of the server.
+        url: String,
+        /// The folder.
+        folder: PathBuf,
     },
     /// 1 KiB create, point read and query by two properties by the Cosmos protocol.
     Documents {
@@ -78,6 +93,8 @@ async fn main() -> Result<()> {
     };
     match arguments.target {
         Target::Blobs { url } => blobs::run(&plan, &url).await,
+        Target::BlobSizes { url } => blob_sizes::run(&plan, &url).await,
+        Target::Files { url, folder } => blob_sizes::files(&plan, &url, &folder).await,
         Target::Documents { urls, documents } => documents::run(&plan, &urls, documents).await,
         Target::DocumentsAgainstPostgres {
             url,

@@ -1,6 +1,7 @@
 //! Benchmarks against peers in the same run, into docs/benchmarks.md. Each part is a section of
 //! its own there, and a run replaces the sections that it measured.
 
+mod blob_sizes;
 mod million;
 pub(crate) mod peers;
 mod report;
@@ -23,13 +24,15 @@ pub(crate) enum What {
     Ledger,
     /// 4 KiB put and get, against Azurite.
     Blobs,
+    /// 4 KiB to 64 MiB put and get, blocks, ranges, pages and appends, against Azurite, nginx and `dd`.
+    BlobSizes,
     /// 1 KiB create, read and query, against PostgreSQL.
     Documents,
     /// A million documents: load, disk, memory, reads, queries and writes, against PostgreSQL.
     DocumentsMillion,
     /// The same as `documents` on 1, 2 and 3 nodes over one PostgreSQL.
     Nodes,
-    /// All of them but the million, both ledgers.
+    /// All of them but the million and the many sizes, both ledgers.
     All,
 }
 
@@ -70,6 +73,9 @@ pub(crate) fn run(
     let load = Load::build(context, seconds)?;
     if what == What::Blobs || what == What::All {
         report::write(context, "blobs", &blobs(context, &load)?)?;
+    }
+    if what == What::BlobSizes {
+        report::write(context, "blob-sizes", &blob_sizes::measure(context, &load)?)?;
     }
     if what == What::Documents || what == What::All {
         report::write(context, "documents", &documents(context, &load)?)?;

@@ -138,7 +138,8 @@ impl Azurite {
     }
 }
 
-fn free_port() -> Result<u16> {
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))
         .context("no free port")?
         .local_addr()?
