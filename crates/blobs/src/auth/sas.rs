@@ -142,18 +142,22 @@ fn service_fields<'a>(
     let container = target.container.as_deref().unwrap_or_default();
     let resource = match (get("sr"), &target.blob) {
         ("c", _) => format!("/blob/{}/{container}", target.account),
-        ("b" | "bs", Some(blob)) => format!("/blob/{}/{container}/{blob}", target.account),
-        ("b" | "bs", None) => return Err(ErrorCode::AuthorizationPermissionMismatch.into()),
+        ("b" | "bs" | "bv", Some(blob)) => format!("/blob/{}/{container}/{blob}", target.account),
+        ("b" | "bs" | "bv", None) => return Err(ErrorCode::AuthorizationPermissionMismatch.into()),
         _ => {
-            let text = "sr must be c, b or bs: signatures for versions and directories are not served.";
+            let text = "sr must be c, b, bs or bv: signatures for directories are not served.";
             return Err(BlobsError::with(ErrorCode::AuthenticationFailed, text));
         }
     };
     let mut fields: Vec<&str> = vec![get("sp"), get("st"), get("se"), &resource];
     fields.extend(["si", "sip", "spr", "sv"].map(get));
     if version >= "2018-11-09" {
-        // The time of a snapshot comes behind sr; it is empty for c and b.
-        let time = if get("sr") == "bs" { get("snapshot") } else { "" };
+        // The time of a snapshot or a version comes behind sr; it is empty for c and b.
+        let time = match get("sr") {
+            "bs" => get("snapshot"),
+            "bv" => get("versionid"),
+            _ => "",
+        };
         fields.extend([get("sr"), time]);
     }
     if version >= "2020-12-06" {
