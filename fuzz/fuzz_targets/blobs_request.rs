@@ -25,6 +25,7 @@ fuzz_target!(|data: &[u8]| {
                 name: "dev".to_owned(),
                 keys: vec![key],
                 allows_public_access: true,
+                versioning: true,
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],
         },

@@ -51,6 +51,7 @@ codes! {
     BlobIsSealed 409 "The specified blob is sealed and its contents can't be modified unless the blob is re-created after a delete.";
     BlobNotFound 404 "The specified blob does not exist.";
     BlobOverwritten 409 "The blob has been recreated since the previous snapshot was taken.";
+    BlobSnapshotNotSoftDeleted 409 "The specified snapshot or version is not soft-deleted.";
     BlockCountExceedsLimit 409 "The committed block count cannot exceed the maximum limit of 50,000 blocks.";
     BlockListTooLong 400 "The block list may not contain more than 50,000 blocks.";
     BothCrc64AndMd5HeaderPresent 400 "Both x-ms-content-crc64 header and Content-MD5 header are present.";
@@ -76,6 +77,7 @@ codes! {
     InvalidInput 400 "One of the request inputs is not valid.";
     InvalidMd5 400 "The MD5 value specified in the request is invalid. The MD5 value must be 128 bits and Base64-encoded.";
     InvalidMetadata 400 "The specified metadata is invalid. It includes characters that are not permitted.";
+    InvalidOperation 409 "The operation is not possible in the state in which the blob or its account is.";
     InvalidPageRange 416 "The page range specified is invalid.";
     InvalidQueryParameterValue 400 "Value for one of the query parameters specified in the request URI is invalid.";
     InvalidRange 416 "The range specified is invalid for the current size of the resource.";
@@ -102,11 +104,13 @@ codes! {
     MissingRequiredHeader 400 "A required HTTP header was not specified.";
     MissingRequiredQueryParameter 400 "A required query parameter was not specified for this request.";
     MultipleConditionHeadersNotSupported 400 "Multiple condition headers are not supported.";
+    MutuallyExclusiveQueryParameters 400 "Two query parameters that exclude each other were specified: snapshot and versionid.";
     NoAuthenticationInformation 401 "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.";
     NoPendingCopyOperation 409 "There is currently no pending copy operation.";
     NotImplemented 501 "The requested operation is not implemented by this server; docs/compat/blobs.md lists what is.";
     OperationTimedOut 500 "The operation could not be completed within the permitted time.";
     OperationNotAllowedOnIncrementalCopyBlob 409 "The specified operation is not allowed on an incremental copy blob.";
+    OperationNotAllowedOnRootBlob 403 "The specified operation is not allowed on the blob itself, which is its current version.";
     OutOfRangeInput 400 "One of the request inputs is out of range.";
     OutOfRangeQueryParameterValue 400 "One of the query parameters specified in the request URI is outside the permissible range.";
     PreviousSnapshotCannotBeNewer 400 "The prevsnapshot query parameter value cannot be newer than the snapshot query parameter value.";

@@ -38,6 +38,8 @@ pub struct Account {
     pub keys: Vec<SharedKey>,
     /// Whether its containers may be opened to anonymous reads (`allowBlobPublicAccess`).
     pub allows_public_access: bool,
+    /// Whether writes to its blobs make versions (`isVersioningEnabled`).
+    pub versioning: bool,
 }
 
 /// How the service is set up.

@@ -57,7 +57,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Set Blob Service Properties",
         "PUT /?restype=service&comp=properties",
-        "CORS, soft delete, default version; logging, metrics and static websites are refused",
+        "CORS, soft delete with AllowPermanentDelete, default version; logging, metrics and static websites are refused",
     ),
     yes(
         "Get Blob Service Properties",
@@ -101,7 +101,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "List Blobs",
         "GET /c?restype=container&comp=list",
-        "versions: none exist; blobs that have staged blocks alone are left out",
+        "blobs that have staged blocks alone are left out",
     ),
     partial("Put Blob", "PUT /c/b", "no customer keys"),
     partial(
@@ -109,8 +109,8 @@ pub const OPERATIONS: &[Operation] = &[
         "PUT /c/b + x-ms-copy-source, x-ms-blob-type",
         "sources of this service, of any kind: the blob is a block blob, as the original makes it, and takes a page blob's holes as zeros; no bearer tokens for them",
     ),
-    partial("Get Blob", "GET /c/b", "no versions"),
-    partial("Get Blob Properties", "HEAD /c/b", "no versions"),
+    yes("Get Blob", "GET /c/b"),
+    yes("Get Blob Properties", "HEAD /c/b"),
     yes("Set Blob Properties", "PUT /c/b?comp=properties"),
     yes("Get Blob Metadata", "GET, HEAD /c/b?comp=metadata"),
     yes("Set Blob Metadata", "PUT /c/b?comp=metadata"),
@@ -122,11 +122,7 @@ pub const OPERATIONS: &[Operation] = &[
         "sources of this service: with the account's key, a signature, or open to anybody; finishes at once, for page blobs after a record for each 4 MiB that is written",
     ),
     yes("Abort Copy Blob", "PUT /c/b?comp=copy"),
-    partial(
-        "Delete Blob",
-        "DELETE /c/b",
-        "with snapshots and soft delete; deletetype=permanent is refused",
-    ),
+    yes("Delete Blob", "DELETE /c/b"),
     yes("Undelete Blob", "PUT /c/b?comp=undelete"),
     partial(
         "Set Blob Tier",
@@ -192,8 +188,9 @@ pub fn compat_markdown() -> String {
     let mut out = String::from(
         "# Blobs: what is served\n\nMade from `crates/blobs/src/operation.rs`. What isn't served answers \
          `NotImplemented` (501).\n\nAuthentication: Shared Key, Shared Key Lite, account SAS, service SAS for \
-         containers and blobs with stored access policies, anonymous reads where the account allows them.\nNot \
-         served: user delegation SAS, bearer tokens.\n\n| operation | request | served |\n| --- | --- | --- |\n",
+         containers, blobs, snapshots and versions with stored access policies, anonymous reads where the account allows them.\nNot \
+         served: user delegation SAS, bearer tokens.\n\nVersions are made where an account's setting says so \
+         (docs/operate/running.md); docs/adr/0016 has what each operation does then.\n\n| operation | request | served |\n| --- | --- | --- |\n",
     );
     for operation in OPERATIONS {
         let support = match operation.support {

@@ -13,6 +13,7 @@ use crate::operations::{
     acl, append, batch, blob, block, container, copy, cors, delete, from_url, incremental_copy, lease, list,
     page_list, pages, service as account, snapshot, tags, tier, undelete,
 };
+use crate::store::states::Which;
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
 
@@ -43,6 +44,11 @@ impl Call {
         found
             .map(|(_, value)| value.as_str())
             .filter(|value| !value.is_empty())
+    }
+
+    /// Which of a blob's states the address names.
+    pub(crate) fn which(&self) -> Result<Which, BlobsError> {
+        Which::named(self.parameter("snapshot"), self.parameter("versionid"))
     }
 
     /// Refuses what the caller's signature doesn't grant.
@@ -179,12 +185,15 @@ impl Blobs {
         let method = call.method.as_str().to_owned();
         let restype = call.parameter("restype").unwrap_or("").to_owned();
         let comp = call.parameter("comp").unwrap_or("").to_owned();
-        // A state that doesn't exist here must not be taken for the current one.
-        if call.parameter("versionid").is_some() {
-            return Err(ErrorCode::NotImplemented.into());
-        }
-        if call.parameter("snapshot").is_some() && !matches!(method.as_str(), "GET" | "HEAD" | "DELETE") {
-            let text = "A snapshot is read or deleted; this operation is about the blob.";
+        // Another state than the one that is meant must not be changed.
+        let changed = match call.which()? {
+            Which::Blob => true,
+            Which::Snapshot(_) => comp == "tier",
+            Which::Version(_) => matches!(comp.as_str(), "tier" | "tags"),
+        };
+        if !changed && !matches!(method.as_str(), "GET" | "HEAD" | "DELETE") {
+            let text = "A snapshot or a version is read, deleted, or given a tier, a version tags as well; this \
+                        operation is about the blob.";
             return Err(BlobsError::with(ErrorCode::InvalidQueryParameterValue, text));
         }
         if call.target.blob.is_some() && restype.is_empty() {

@@ -86,6 +86,7 @@ fn blobs() -> Arc<Blobs> {
                 name: "dev".to_owned(),
                 keys: vec![SharedKey::from_base64(KEY).unwrap()],
                 allows_public_access: true,
+                versioning: false,
             }],
             host_suffixes: Vec::new(),
         },

@@ -96,6 +96,9 @@ pub(crate) struct Account {
     /// For blobs: whether containers may be opened to anonymous reads.
     #[serde(default)]
     pub(crate) allow_blob_public_access: bool,
+    /// For blobs: whether writes make versions.
+    #[serde(default)]
+    pub(crate) versioning: bool,
 }
 
 impl Config {
@@ -200,6 +203,7 @@ mod tests {
                 key_files: vec![path],
                 read_only_key_files: Vec::new(),
                 allow_blob_public_access: false,
+                versioning: false,
             },
         )
     }

@@ -67,6 +67,9 @@ pub(crate) struct DevArguments {
     /// Answer requests to items beyond the provisioned throughput with 429, as in production.
     #[arg(long)]
     enforce_throughput: bool,
+    /// Keep what is overwritten or deleted in the blob account as versions.
+    #[arg(long)]
+    blob_versioning: bool,
     /// Written when everything listens: the addresses, as JSON.
     #[arg(long)]
     ready_file: Option<PathBuf>,
@@ -99,6 +102,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
                 name: BLOBS_ACCOUNT.to_owned(),
                 keys: vec![key(BLOBS_KEY)?],
                 allows_public_access: true,
+                versioning: arguments.blob_versioning,
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],
         },

@@ -34,6 +34,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             name: account.name.clone(),
             keys: account.keys()?,
             allows_public_access: account.allow_blob_public_access,
+            versioning: account.versioning,
         });
     }
     anyhow::ensure!(
@@ -49,6 +50,12 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         if account.allow_blob_public_access {
             bail!(
                 "[documents] account {}: allow_blob_public_access belongs to an account of [blobs]; remove it here",
+                account.name
+            );
+        }
+        if account.versioning {
+            bail!(
+                "[documents] account {}: versioning belongs to an account of [blobs]; remove it here",
                 account.name
             );
         }

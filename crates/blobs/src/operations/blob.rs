@@ -23,7 +23,6 @@ use crate::service::Call;
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::records::{BlobKind, BlobRecord, TierRecord};
-use crate::store::snapshots::parse_time;
 use crate::wire::transfer::{self, Transfer};
 use crate::wire::{headers, render};
 
@@ -89,7 +88,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         record.metadata = metadata.clone();
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
-        let states = (before.as_ref(), &record, inline);
+        let states = (before.as_ref(), &mut record, inline);
         blobs
             .stage_overwrite(&mut tx, snapshot.as_ref(), &container, states, "put")
             .await?;
@@ -100,6 +99,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
                 let mut response = render::empty(StatusCode::CREATED);
                 let out = response.headers_mut();
                 render::set_state(out, &record.etag, record.last_modified);
+                render::set_version(out, record.version);
                 transfer::answer(out, &call.headers, &staged);
                 render::set(out, "x-ms-request-server-encrypted", "false");
                 return Ok(response);
@@ -169,7 +169,7 @@ pub(crate) async fn look_up(blobs: &Blobs, call: &Call) -> Result<(Container, Op
     look_up_in(blobs, snapshot.as_ref(), call).await
 }
 
-/// Container and blob as they are in `snapshot`: the blob's snapshot, if the request names one.
+/// Container and blob as they are in `snapshot`: the blob's snapshot or version, if the request names one.
 pub(crate) async fn look_up_in(
     blobs: &Blobs,
     snapshot: &dyn Snapshot,
@@ -178,8 +178,9 @@ pub(crate) async fn look_up_in(
     let container = blobs
         .container(snapshot, &call.target.account, call.container()?)
         .await?;
-    let at = call.parameter("snapshot").map(parse_time).transpose()?;
-    let blob = blobs.blob_at(snapshot, &container, call.blob()?, at).await?;
+    let blob = blobs
+        .blob_at(snapshot, &container, call.blob()?, call.which()?)
+        .await?;
     Ok((container, blob))
 }
 
@@ -275,18 +276,19 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     Ok(response)
 }
 
-/// Changes a blob's record without touching its content.
+/// Changes a blob's record without touching its content; the blob is a new version then, or the same one.
 async fn change(
     blobs: &Blobs,
     call: &Call,
-    op: &str,
+    (op, makes_version): (&str, bool),
     apply: impl Fn(&mut BlobRecord) + Send + Sync,
 ) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "w")?;
     refuse_unserved(call)?;
     let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
-        let (container, blob) = look_up(blobs, call).await?;
+        let snapshot = blobs.ledger.snapshot().await?;
+        let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.write(Some(&blob.record), blobs.clock.now())?;
         if blob.record.is_archived() {
@@ -298,16 +300,23 @@ async fn change(
         record.last_modified = blobs.clock.now();
         record.lease = lease::after_write(record.lease.as_ref(), record.last_modified);
         let mut tx = Transaction::new();
+        if makes_version {
+            blobs
+                .stage_version(&mut tx, snapshot.as_ref(), &container, Some(&blob), &mut record)
+                .await?;
+        }
         blobs.stage_blob(&mut tx, &container, Some(&blob), &record, None, op)?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {
                 let mut response = render::empty(StatusCode::OK);
-                render::set_state(response.headers_mut(), &record.etag, record.last_modified);
+                let out = response.headers_mut();
+                render::set_state(out, &record.etag, record.last_modified);
+                render::set_version(out, record.version.filter(|_| makes_version));
                 if record.kind == BlobKind::Page {
                     let number = record.sequence_number.to_string();
-                    render::set(response.headers_mut(), "x-ms-blob-sequence-number", number);
+                    render::set(out, "x-ms-blob-sequence-number", number);
                 }
                 return Ok(response);
             }
@@ -323,7 +332,7 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
         return pages::set_properties(blobs, call).await;
     }
     let properties = headers::blob_headers(&call.headers)?;
-    change(blobs, &call, "setProperties", |record| {
+    change(blobs, &call, ("setProperties", false), |record| {
         record.headers = properties.clone();
     })
     .await
@@ -331,7 +340,7 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
 
 pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     let metadata = headers::metadata(&call.headers)?;
-    change(blobs, &call, "setMetadata", |record| {
+    change(blobs, &call, ("setMetadata", true), |record| {
         record.metadata = metadata.clone();
     })
     .await

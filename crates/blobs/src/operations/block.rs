@@ -181,11 +181,15 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
         blobs.stage_block_removal(&mut tx, &staged)?;
-        if let Some(before) = &before {
-            blobs
-                .stage_keeping(&mut tx, snapshot.as_ref(), &container, before, false)
-                .await?;
-        }
+        blobs
+            .stage_replacing(
+                &mut tx,
+                snapshot.as_ref(),
+                &container,
+                before.as_ref(),
+                &mut record,
+            )
+            .await?;
         blobs.stage_blob(
             &mut tx,
             &container,
@@ -199,8 +203,10 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             Err(error) => return Err(error.into()),
             Ok(_) => {
                 let mut response = render::empty(StatusCode::CREATED);
-                render::set_state(response.headers_mut(), &record.etag, record.last_modified);
-                render::set(response.headers_mut(), "x-ms-request-server-encrypted", "false");
+                let out = response.headers_mut();
+                render::set_state(out, &record.etag, record.last_modified);
+                render::set_version(out, record.version);
+                render::set(out, "x-ms-request-server-encrypted", "false");
                 return Ok(response);
             }
         }

@@ -50,6 +50,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
     let mut response = render::empty(StatusCode::ACCEPTED);
     let out = response.headers_mut();
     render::set_state(out, &record.etag, record.last_modified);
+    render::set_version(out, record.version);
     render::set(out, "x-ms-copy-id", id);
     render::set(out, "x-ms-copy-status", "success");
     if let Some(md5) = md5 {
@@ -166,7 +167,7 @@ pub(crate) async fn stage_from(
             }
             None => {
                 let generation = &original.container.record.generation;
-                let key = keys::inline(generation, &from.name, from.snapshot);
+                let key = keys::inline(generation, &from.name, from.below());
                 snapshot.get(&key).await?.map(|stored| stored.value)
             }
         };
@@ -175,7 +176,7 @@ pub(crate) async fn stage_from(
         if let Some(own) = &own {
             own.stage(&mut tx);
         }
-        let states = (before.as_ref(), &record, inline);
+        let states = (before.as_ref(), &mut record, inline);
         blobs
             .stage_overwrite(&mut tx, snapshot.as_ref(), &container, states, op)
             .await?;

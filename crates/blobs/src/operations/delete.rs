@@ -1,8 +1,8 @@
-//! Delete Blob: a blob, its snapshots, or both; or one snapshot.
+//! Delete Blob: a blob, its snapshots, or both; or one snapshot or version.
 
 use http::{Response, StatusCode};
 use http_semantics::Body;
-use ledger::Transaction;
+use ledger::{Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
@@ -10,59 +10,135 @@ use crate::operations::blob::look_up_in;
 use crate::operations::demands::{Demands, overtaken};
 use crate::rules::deletion::{Scope, scope};
 use crate::service::Call;
+use crate::store::states::Which;
 use crate::store::steps;
 use crate::wire::{headers, render};
 
 pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
-    call.permit('o', "d")?;
-    if call.parameter("deletetype").is_some() {
-        return Err(ErrorCode::NotImplemented.into());
-    }
-    let demands = Demands::parse(&call.headers)?;
+    let which = call.which()?;
     let scope = scope(
+        call.parameter("deletetype"),
         headers::text(&call.headers, "x-ms-delete-snapshots"),
-        call.parameter("snapshot").is_some(),
-    )?;
+        which != Which::Blob,
+    );
+    // Who may delete a blob may not delete what is kept of it.
+    let permission = match (&scope, which) {
+        (Ok(Scope::DeletedState), _) => "y",
+        (_, Which::Version(_)) => "x",
+        _ => "d",
+    };
+    call.permit('o', permission)?;
+    let demands = Demands::parse(&call.headers)?;
+    match scope? {
+        Scope::State => state(blobs, &call, &demands, false).await,
+        Scope::DeletedState => state(blobs, &call, &demands, true).await,
+        scope => blob(blobs, &call, &demands, scope).await,
+    }
+}
+
+/// What the account keeps is kept (`kept`), so it isn't gone for good.
+fn answer(kept: bool) -> Response<Body> {
+    let mut response = render::empty(StatusCode::ACCEPTED);
+    let permanent = if kept { "false" } else { "true" };
+    render::set(response.headers_mut(), "x-ms-delete-type-permanent", permanent);
+    response
+}
+
+/// Deletes a snapshot or a previous version; `deleted` ones go at once.
+async fn state(
+    blobs: &Blobs,
+    call: &Call,
+    demands: &Demands,
+    deleted: bool,
+) -> Result<Response<Body>, BlobsError> {
+    for attempt in 1.. {
+        let snapshot = blobs.ledger.snapshot().await?;
+        let container = blobs
+            .container(snapshot.as_ref(), &call.target.account, call.container()?)
+            .await?;
+        if deleted {
+            permit_permanent(blobs, snapshot.as_ref(), &call.target.account).await?;
+        }
+        let found = blobs
+            .state_at(snapshot.as_ref(), &container, call.blob()?, call.which()?)
+            .await?;
+        let found = found.filter(|found| deleted || found.record.deleted.is_none());
+        let found = found.ok_or(ErrorCode::BlobNotFound)?;
+        if found.record.below().is_none() {
+            return Err(ErrorCode::OperationNotAllowedOnRootBlob.into());
+        }
+        if deleted && found.record.deleted.is_none() {
+            return Err(ErrorCode::BlobSnapshotNotSoftDeleted.into());
+        }
+        demands.write(Some(&found.record), blobs.clock.now())?;
+        let mut tx = Transaction::new();
+        let mut kept = false;
+        if deleted {
+            blobs.stage_deleted_removal(&mut tx, &container, &found);
+        } else {
+            kept = blobs
+                .stage_state_deletion(&mut tx, snapshot.as_ref(), &container, &found)
+                .await?;
+        }
+        match blobs.ledger.commit(tx).await {
+            Err(error) if overtaken(&error, attempt) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(answer(kept)),
+        }
+    }
+    Err(ErrorCode::ServerBusy.into())
+}
+
+async fn permit_permanent(blobs: &Blobs, snapshot: &dyn Snapshot, account: &str) -> Result<(), BlobsError> {
+    let (record, _) = blobs.service_record(snapshot, account).await?;
+    if record.allows_permanent_delete {
+        return Ok(());
+    }
+    let text = "The account doesn't let anything go at once; see AllowPermanentDelete of Set Blob Service Properties.";
+    Err(BlobsError::with(ErrorCode::InvalidOperation, text))
+}
+
+/// Deletes a blob, its snapshots, or both.
+async fn blob(
+    blobs: &Blobs,
+    call: &Call,
+    demands: &Demands,
+    scope: Scope,
+) -> Result<Response<Body>, BlobsError> {
     let mut attempt = 1;
     loop {
         let snapshot = blobs.ledger.snapshot().await?;
-        let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
+        let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.write(Some(&blob.record), blobs.clock.now())?;
         let mut tx = Transaction::new();
         let mut complete = true;
         let mut kept = false;
-        if scope == Scope::Snapshot {
-            kept = blobs
-                .stage_snapshot_deletion(&mut tx, snapshot.as_ref(), &container, &blob)
-                .await?;
+        let name = &blob.record.name;
+        let mut taken = Vec::new();
+        if scope == Scope::Blob {
+            if blobs.has_snapshot(snapshot.as_ref(), &container, name).await? {
+                return Err(ErrorCode::SnapshotsPresent.into());
+            }
         } else {
-            let name = &blob.record.name;
-            let mut taken = Vec::new();
-            if scope == Scope::Blob {
-                if blobs.has_snapshot(snapshot.as_ref(), &container, name).await? {
-                    return Err(ErrorCode::SnapshotsPresent.into());
-                }
-            } else {
-                (taken, complete) = blobs.states(snapshot.as_ref(), &container, name, false).await?;
+            (taken, complete) = blobs.states(snapshot.as_ref(), &container, name, false).await?;
+        }
+        // Many go in several commits, oldest first; the blob goes in the last one.
+        for found in &taken {
+            if steps::is_full(&tx) {
+                complete = false;
+                break;
             }
-            // Many go in several commits, oldest first; the blob goes in the last one.
-            for found in &taken {
-                if steps::is_full(&tx) {
-                    complete = false;
-                    break;
-                }
-                kept = blobs
-                    .stage_snapshot_deletion(&mut tx, snapshot.as_ref(), &container, found)
-                    .await?;
-            }
-            complete &= !steps::is_full(&tx) || scope == Scope::Snapshots;
-            if complete && scope != Scope::Snapshots {
-                kept = blobs
-                    .stage_keeping(&mut tx, snapshot.as_ref(), &container, &blob, true)
-                    .await?;
-                blobs.stage_blob_removal(&mut tx, &container, &blob);
-            }
+            kept = blobs
+                .stage_state_deletion(&mut tx, snapshot.as_ref(), &container, found)
+                .await?;
+        }
+        complete &= !steps::is_full(&tx) || scope == Scope::Snapshots;
+        if complete && scope != Scope::Snapshots {
+            kept = blobs
+                .stage_leaving(&mut tx, snapshot.as_ref(), &container, &blob)
+                .await?;
+            blobs.stage_blob_removal(&mut tx, &container, &blob);
         }
         if !tx.is_empty() {
             match blobs.ledger.commit(tx).await {
@@ -75,10 +151,7 @@ pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
             }
         }
         if complete {
-            let mut response = render::empty(StatusCode::ACCEPTED);
-            let permanent = if kept { "false" } else { "true" };
-            render::set(response.headers_mut(), "x-ms-delete-type-permanent", permanent);
-            return Ok(response);
+            return Ok(answer(kept));
         }
     }
 }

@@ -136,6 +136,7 @@ pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>
     let mut response = render::empty(StatusCode::CREATED);
     let out = response.headers_mut();
     render::set_state(out, &record.etag, record.last_modified);
+    render::set_version(out, record.version);
     if let Some(md5) = &record.headers.content_md5 {
         render::set(out, "content-md5", md5);
     }

@@ -13,6 +13,7 @@ use crate::operations::source::Source;
 use crate::rules::lease;
 use crate::service::Call;
 use crate::store::records::{BlobKind, BlobRecord, CopyRecord, IncrementalRecord};
+use crate::store::states::Which;
 use crate::wire::render;
 
 /// Whether a copy may go on with a source's snapshot.
@@ -34,7 +35,9 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
     call.permit('o', "cw")?;
     refuse_unserved(&call)?;
     let source = Source::parse(blobs, &call).await?;
-    let source_snapshot = source.at.ok_or(ErrorCode::IncrementalCopySourceMustBeSnapshot)?;
+    let Which::Snapshot(source_snapshot) = source.which else {
+        return Err(ErrorCode::IncrementalCopySourceMustBeSnapshot.into());
+    };
     let demands = Demands::parse(&call.headers)?;
     let id = blobs.random.uuid().to_string();
     for attempt in 1.. {
@@ -50,10 +53,14 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         demands.write(replaced, now)?;
         permit_write(&call, before.is_some())?;
         let name = call.blob()?;
+        // It makes no versions: its snapshots are what it was before.
+        let version = replaced.and_then(|before| before.version);
         let incremental = IncrementalRecord {
             source: source.stripped.clone(),
             source_snapshot,
-            snapshot: blobs.snapshot_time(snapshot.as_ref(), &container, name).await?,
+            snapshot: blobs
+                .next_time(snapshot.as_ref(), &container, name, version)
+                .await?,
         };
         if let Some(replaced) = replaced {
             check(replaced, &incremental)?;
@@ -65,6 +72,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
             last_modified: now,
             lease: lease::after_write(replaced.and_then(|before| before.lease.as_ref()), now),
             snapshot: None,
+            version,
             tags: replaced.map(|before| before.tags.clone()).unwrap_or_default(),
             copy: Some(CopyRecord {
                 id: id.clone(),
@@ -76,6 +84,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         };
         let taken = BlobRecord {
             snapshot: Some(incremental.snapshot),
+            version: None,
             lease: None,
             ..record.clone()
         };
@@ -90,7 +99,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
             "incrementalCopy",
         )?;
         blobs
-            .stage_snapshot(&mut tx, snapshot.as_ref(), &container, &taken)
+            .stage_below(&mut tx, snapshot.as_ref(), &container, &taken)
             .await?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}

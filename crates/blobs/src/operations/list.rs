@@ -14,7 +14,7 @@ use crate::rules::lease::{self, Lease};
 use crate::service::Call;
 use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
 use crate::store::records::{BlobKind, BlobRecord};
-use crate::store::snapshots::time_text;
+use crate::store::states::time_text;
 use crate::wire::{render, xml};
 
 /// What a listing's request says, with its marker read.
@@ -44,27 +44,32 @@ fn page(call: &Call) -> Result<Page, BlobsError> {
     Ok(Page { entries_max, from })
 }
 
-/// Name, and the snapshot's time in nanoseconds if the page begins with one.
+/// Name, and in nanoseconds the time of the state that the page begins with, if it begins with one, and the
+/// version that was seen, if one was.
 fn write_marker(from: &From) -> String {
     let name = URL_SAFE_NO_PAD.encode(&from.name);
-    match from.snapshot {
-        Some(at) => format!("{name}!{}", at.as_nanosecond()),
-        None => name,
+    let part = |at: Timestamp| at.as_nanosecond().to_string();
+    match (from.below.map(part), from.version.map(part)) {
+        (None, None) => name,
+        (Some(at), None) => format!("{name}!{at}"),
+        (at, Some(version)) => format!("{name}!{}!{version}", at.unwrap_or_default()),
     }
 }
 
 fn read_marker(text: &str) -> Option<From> {
-    let (name, at) = text
-        .split_once('!')
-        .map_or((text, None), |(name, at)| (name, Some(at)));
-    let snapshot = match at {
-        Some(at) => Some(Timestamp::from_nanosecond(at.parse().ok()?).ok()?),
-        None => None,
+    let mut parts = text.split('!');
+    let name = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
+    let mut time = || match parts.next() {
+        None | Some("") => Some(None),
+        Some(at) => Timestamp::from_nanosecond(at.parse().ok()?).ok().map(Some),
     };
+    let (below, version) = (time()?, time()?);
     Some(From {
-        name: String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?,
-        snapshot,
+        name: String::from_utf8(name).ok()?,
+        below,
+        version,
     })
+    .filter(|_| parts.next().is_none())
 }
 
 /// The parts before the entries.
@@ -125,8 +130,8 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
         from: from.as_ref(),
         entries_max,
         states: States {
-            snapshots: false,
             deleted: includes(&call, "deleted"),
+            ..States::default()
         },
     };
     let snapshot = blobs.ledger.snapshot().await?;
@@ -184,6 +189,8 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         states: States {
             snapshots: includes(&call, "snapshots"),
             deleted: includes(&call, "deleted"),
+            versions: includes(&call, "versions"),
+            versions_only: includes(&call, "deletedwithversions"),
         },
     };
     let snapshot = blobs.ledger.snapshot().await?;
@@ -197,7 +204,11 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     for line in lines {
         match line {
             Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
-            Line::Blob(record) => out.push_str(&blob_element(&call, &record, now)),
+            Line::Blob(record) => out.push_str(&blob_element(&call, &record, &standing(&record), now)),
+            Line::VersionsOnly(record) => {
+                let standing = "<HasVersionsOnly>true</HasVersionsOnly>";
+                out.push_str(&blob_element(&call, &record, standing, now));
+            }
         }
     }
     out.push_str("</Blobs>");
@@ -215,20 +226,30 @@ fn lease_elements(held: Option<&Lease>, now: Timestamp) -> String {
     out
 }
 
-fn blob_element(call: &Call, record: &BlobRecord, now: Timestamp) -> String {
+/// What tells which of its name's states a record is.
+fn standing(record: &BlobRecord) -> String {
+    let mut out = String::new();
+    if record.deleted.is_some() {
+        out.push_str("<Deleted>true</Deleted>");
+    }
+    if let Some(at) = record.snapshot {
+        out.push_str(&xml::element("Snapshot", &time_text(at)));
+    }
+    if let Some(version) = record.version {
+        out.push_str(&xml::element("VersionId", &time_text(version)));
+        if !record.previous {
+            out.push_str("<IsCurrentVersion>true</IsCurrentVersion>");
+        }
+    }
+    out
+}
+
+fn blob_element(call: &Call, record: &BlobRecord, standing: &str, now: Timestamp) -> String {
     let headers = &record.headers;
     let mut out = format!(
-        "<Blob>{}{}{}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
+        "<Blob>{}{standing}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
          <Content-Length>{}</Content-Length>",
         xml::name(&record.name),
-        if record.deleted.is_some() {
-            "<Deleted>true</Deleted>"
-        } else {
-            ""
-        },
-        record
-            .snapshot
-            .map_or_else(String::new, |at| xml::element("Snapshot", &time_text(at))),
         date::format(record.created),
         date::format(record.last_modified),
         record.etag,
@@ -283,7 +304,10 @@ fn blob_element(call: &Call, record: &BlobRecord, now: Timestamp) -> String {
     if record.sealed {
         out.push_str("<Sealed>true</Sealed>");
     }
-    out.push_str(&lease_elements(record.lease.as_ref(), now));
+    // What isn't the blob any more can't be leased.
+    if !record.previous {
+        out.push_str(&lease_elements(record.lease.as_ref(), now));
+    }
     out.push_str("<ServerEncrypted>false</ServerEncrypted></Properties>");
     if includes(call, "metadata") {
         out.push_str(&metadata_element(&record.metadata));

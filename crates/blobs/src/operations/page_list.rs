@@ -17,7 +17,7 @@ use crate::rules::conditions::Read;
 use crate::service::{Call, parse_query};
 use crate::store::records::BlobRecord;
 use crate::store::segment::Fate;
-use crate::store::snapshots::parse_time;
+use crate::store::states::{Which, parse_time};
 use crate::wire::{headers, render, xml};
 
 /// The part that is asked about, from the marker on, in whole pages.
@@ -89,12 +89,17 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
                 return Err(ErrorCode::PreviousSnapshotCannotBeNewer.into());
             }
             let found = blobs
-                .blob_at(snapshot.as_ref(), &container, &record.name, Some(at))
+                .blob_at(snapshot.as_ref(), &container, &record.name, Which::Snapshot(at))
                 .await?
                 .ok_or(ErrorCode::PreviousSnapshotNotFound)?;
             // Another map is that of a blob that was there before this one.
             let same = found.record.pages.filter(|found| found.map == pages.map);
-            Some(same.ok_or(ErrorCode::BlobOverwritten)?)
+            let same = same.ok_or(ErrorCode::BlobOverwritten)?;
+            // A version is older than snapshots that were taken while it was the blob, and has later pages.
+            if same.epoch > pages.epoch {
+                return Err(ErrorCode::PreviousSnapshotCannotBeNewer.into());
+            }
+            Some(same)
         }
     };
     let range = asked(&call, &record)?;

@@ -66,7 +66,7 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
         };
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
-        let states = (before.as_ref(), &record, None);
+        let states = (before.as_ref(), &mut record, None);
         blobs
             .stage_overwrite(&mut tx, snapshot.as_ref(), &container, states, "put")
             .await?;
@@ -77,6 +77,7 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
                 let mut response = render::empty(StatusCode::CREATED);
                 let out = response.headers_mut();
                 render::set_state(out, &record.etag, record.last_modified);
+                render::set_version(out, record.version);
                 render::set(out, "x-ms-request-server-encrypted", "false");
                 return Ok(response);
             }

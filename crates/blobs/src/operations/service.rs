@@ -37,7 +37,10 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
         xml::element("DefaultServiceVersion", version)
     });
     let retention = match record.delete_retention_days {
-        Some(days) => format!("<Enabled>true</Enabled><Days>{days}</Days>"),
+        Some(days) => format!(
+            "<Enabled>true</Enabled><Days>{days}</Days><AllowPermanentDelete>{}</AllowPermanentDelete>",
+            record.allows_permanent_delete
+        ),
         None => "<Enabled>false</Enabled>".to_owned(),
     };
     Ok(render::document(format!(
@@ -102,9 +105,11 @@ fn apply(sent: &Element, record: &mut ServiceRecord) -> Result<(), BlobsError> {
                     ("true", Some(days)) if (1..=RETENTION_DAYS_MAX).contains(&days) => Some(days),
                     _ => return Err(invalid("DeleteRetentionPolicy is off, or for 1 to 365 Days.")),
                 };
-                if part.text_of("AllowPermanentDelete") == "true" {
-                    return Err(unserved("Deleting for good before the time"));
-                }
+                record.allows_permanent_delete = match part.text_of("AllowPermanentDelete") {
+                    "true" => record.delete_retention_days.is_some(),
+                    "" | "false" => false,
+                    _ => return Err(invalid("AllowPermanentDelete is true or false.")),
+                };
             }
             "DefaultServiceVersion" => {
                 let version = part.text.trim();

@@ -11,7 +11,7 @@ use crate::operations::demands::{Demands, overtaken};
 use crate::operations::pages::refuse_incremental;
 use crate::rules::lease::Use;
 use crate::service::Call;
-use crate::store::snapshots::time_text;
+use crate::store::states::time_text;
 use crate::wire::{headers, render};
 
 pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -29,20 +29,16 @@ pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         if blob.record.is_archived() {
             return Err(ErrorCode::BlobArchived.into());
         }
-        let at = blobs
-            .snapshot_time(snapshot.as_ref(), &container, &blob.record.name)
-            .await?;
         let mut record = blob.record.clone();
-        record.snapshot = Some(at);
-        record.lease = None;
         if !metadata.is_empty() {
             record.metadata.clone_from(&metadata);
             record.etag = blobs.new_etag();
             record.last_modified = blobs.clock.now();
         }
         let mut tx = Transaction::new();
-        blobs
-            .stage_snapshot_of(&mut tx, snapshot.as_ref(), &container, &blob, &record)
+        let (etag, last_modified) = (record.etag.clone(), record.last_modified);
+        let (at, version) = blobs
+            .stage_snapshot_of(&mut tx, snapshot.as_ref(), &container, &blob, record)
             .await?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}
@@ -50,7 +46,8 @@ pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
             Ok(_) => {
                 let mut response = render::empty(StatusCode::CREATED);
                 let out = response.headers_mut();
-                render::set_state(out, &record.etag, record.last_modified);
+                render::set_state(out, &etag, last_modified);
+                render::set_version(out, version);
                 render::set(out, "x-ms-snapshot", time_text(at));
                 render::set(out, "x-ms-request-server-encrypted", "false");
                 return Ok(response);

@@ -4,7 +4,6 @@
 use http::{HeaderMap, Uri};
 use http_semantics::Body;
 use http_semantics::range::ByteRange;
-use jiff::Timestamp;
 use ledger::{Key, Snapshot, Transaction};
 use md5::{Digest as _, Md5};
 
@@ -19,8 +18,8 @@ use crate::service::{Call, parse_query};
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::keys;
-use crate::store::snapshots::parse_time;
 use crate::store::staging::{Expected, StagedContent};
+use crate::store::states::Which;
 use crate::wire::headers;
 use crate::wire::target::Target;
 use crate::wire::transfer::Announced;
@@ -30,8 +29,8 @@ pub(crate) struct Source {
     container: String,
     blob: String,
     account: String,
-    /// The snapshot that the address names.
-    pub(crate) at: Option<Timestamp>,
+    /// Which of the blob's states the address names.
+    pub(crate) which: Which,
     access: Access,
     /// The address without its query, which may hold a signature.
     pub(crate) stripped: String,
@@ -77,9 +76,6 @@ impl Source {
             )
         })?;
         let query = parse_query(uri.query().unwrap_or_default())?;
-        if query.iter().any(|(name, _)| name == "versionid") {
-            return Err(ErrorCode::NotImplemented.into());
-        }
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
         if !is_ours(&authority, &uri, call, &blobs.settings.host_suffixes) {
             let text = "The copy source is not of this service; other sources are not fetched.";
@@ -111,16 +107,16 @@ impl Source {
                 any_of: "r",
             })
             .map_err(|error| as_source(&error))?;
-        let at = query
-            .iter()
-            .find(|(name, _)| name == "snapshot")
-            .map(|(_, value)| parse_time(value))
-            .transpose()?;
+        let named = |name: &str| {
+            let found = query.iter().find(|(found, _)| found == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        let which = Which::named(named("snapshot"), named("versionid"))?;
         let source = Self {
             container: target.container.ok_or_else(|| unverified(None))?,
             blob: target.blob.ok_or_else(|| unverified(None))?,
             account: target.account,
-            at,
+            which,
             access,
             stripped: url.split('?').next().unwrap_or(url).to_owned(),
         };
@@ -158,7 +154,7 @@ impl Source {
             .await
             .map_err(|error| as_source(&error))?;
         let blob = blobs
-            .blob_at(snapshot, &container, &self.blob, self.at)
+            .blob_at(snapshot, &container, &self.blob, self.which)
             .await?
             .ok_or_else(|| unverified(None))?;
         match source_state(&call.headers, &blob.record, blobs.clock.now())? {

@@ -76,7 +76,7 @@ pub(crate) async fn set(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         let mut record = blob.record.clone();
         record.tags.clone_from(&tags);
         let mut tx = Transaction::new();
-        blobs.stage_blob(&mut tx, &container, Some(&blob), &record, None, "setTags")?;
+        blobs.stage_change(&mut tx, &container, &blob, &record, "setTags")?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),

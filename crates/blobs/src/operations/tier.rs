@@ -29,7 +29,7 @@ pub(crate) async fn set(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         let mut record = blob.record.clone();
         record.tier = Some(TierRecord { tier, changed: now });
         let mut tx = Transaction::new();
-        blobs.stage_blob(&mut tx, &container, Some(&blob), &record, None, "setTier")?;
+        blobs.stage_change(&mut tx, &container, &blob, &record, "setTier")?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),

@@ -1,5 +1,6 @@
-//! Undelete Blob: everything of a blob that was deleted and is kept still comes back, as a blob where
-//! there is none, else as snapshots.
+//! Undelete Blob: everything of a blob that was deleted and is kept still comes back: versions and snapshots as
+//! what they were, and the blob, if there is none and it wasn't a version. No version becomes the blob: that
+//! is a copy's to do.
 
 use http::{Response, StatusCode};
 use http_semantics::Body;
@@ -10,6 +11,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::operations::blob::look_up_in;
 use crate::operations::demands::overtaken;
 use crate::service::Call;
+use crate::store::blobs::Blob;
 use crate::store::steps;
 use crate::wire::render;
 
@@ -19,30 +21,39 @@ pub(crate) async fn undelete(blobs: &Blobs, call: Call) -> Result<Response<Body>
     loop {
         let snapshot = blobs.ledger.snapshot().await?;
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
-        let newest = blobs
-            .newest_deleted(snapshot.as_ref(), &container, call.blob()?)
-            .await?;
-        let Some(newest) = newest else {
-            return match blob {
-                Some(_) => Ok(render::empty(StatusCode::OK)),
-                None => Err(ErrorCode::BlobNotFound.into()),
-            };
+        let name = call.blob()?;
+        let newest = blobs.newest_deleted(snapshot.as_ref(), &container, name).await?;
+        let (states, mut complete) = blobs.states(snapshot.as_ref(), &container, name, true).await?;
+        let has_version = match blob {
+            Some(_) => false,
+            None => blobs.has_version(snapshot.as_ref(), &container, name).await?,
         };
-        let (states, mut complete) = blobs
-            .states(snapshot.as_ref(), &container, call.blob()?, true)
-            .await?;
+        if states.is_empty() {
+            return match blob.is_some() || has_version {
+                true => Ok(render::empty(StatusCode::OK)),
+                false => Err(ErrorCode::BlobNotFound.into()),
+            };
+        }
+        // Where versions are what a blob leaves behind, a snapshot isn't what it was last.
+        let versioned = has_version || blobs.makes_versions(&call.target.account);
+        let was_current = |found: &Blob| found.record.deleted.as_ref().is_some_and(|it| it.was_current);
+        let becomes = newest.filter(|newest| blob.is_none() && (was_current(newest) || !versioned));
         let mut tx = Transaction::new();
         // Snapshots have a blob in every commit: the newest state becomes it first of all.
-        match &blob {
-            Some(blob) => blobs.stage_anew(&mut tx, &container, blob)?,
-            None => {
-                blobs
-                    .stage_return(&mut tx, snapshot.as_ref(), &container, &newest, true)
-                    .await?;
-            }
+        if let Some(blob) = &blob {
+            blobs.stage_anew(&mut tx, &container, blob)?;
+        }
+        if let Some(newest) = &becomes {
+            blobs
+                .stage_return(&mut tx, snapshot.as_ref(), &container, newest, true)
+                .await?;
         }
         for found in &states {
-            if blob.is_none() && found.record.snapshot == newest.record.snapshot {
+            let at = found.record.below();
+            if becomes
+                .as_ref()
+                .is_some_and(|becomes| becomes.record.below() == at)
+            {
                 continue;
             }
             if steps::is_full(&tx) {

@@ -19,6 +19,9 @@ pub(crate) struct ServiceRecord {
     /// How long deleted blobs and containers are kept; `None`: not at all.
     #[serde(default)]
     pub(crate) delete_retention_days: Option<u32>,
+    /// Whether what is kept may be made to go at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) allows_permanent_delete: bool,
     #[serde(default)]
     pub(crate) default_version: Option<String>,
 }

@@ -81,19 +81,18 @@ impl Blobs {
         Ok(())
     }
 
-    /// Stages a blob that is written as a whole: what was there is kept if the account keeps it, and blocks
-    /// that were staged go.
+    /// Stages a blob that is written as a whole: it gets its version, what was there is kept if it is a version
+    /// or the account keeps it, and blocks that were staged go.
     pub(crate) async fn stage_overwrite(
         &self,
         tx: &mut Transaction,
         snapshot: &dyn Snapshot,
         container: &Container,
-        (before, record, inline): (Option<&Blob>, &BlobRecord, Option<Bytes>),
+        (before, record, inline): (Option<&Blob>, &mut BlobRecord, Option<Bytes>),
         op: &str,
     ) -> Result<(), BlobsError> {
-        if let Some(before) = before {
-            self.stage_keeping(tx, snapshot, container, before, false).await?;
-        }
+        self.stage_replacing(tx, snapshot, container, before, record)
+            .await?;
         self.stage_blob(tx, container, before, record, inline, op)?;
         let blocks = self.staged_blocks(snapshot, container, &record.name).await?;
         self.stage_block_removal(tx, &blocks)
@@ -168,7 +167,7 @@ impl Blobs {
                 .get(&keys::inline(
                     &container.record.generation,
                     &record.name,
-                    record.snapshot,
+                    record.below(),
                 ))
                 .await?;
             let bytes = stored.map(|stored| stored.value).unwrap_or_default();

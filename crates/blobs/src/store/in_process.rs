@@ -37,8 +37,8 @@ impl Blobs {
         let container = self.container(snapshot, account, container).await?;
         let before = self.blob(snapshot, &container, name).await?;
         self.permit_unleased(before.as_ref())?;
-        let (record, inline) = self.whole_record(name, before.as_ref(), staged, headers);
-        let states = (before.as_ref(), &record, inline);
+        let (mut record, inline) = self.whole_record(name, before.as_ref(), staged, headers);
+        let states = (before.as_ref(), &mut record, inline);
         self.stage_overwrite(tx, snapshot, &container, states, "put")
             .await
     }
@@ -69,10 +69,9 @@ impl Blobs {
             return Err(ErrorCode::SnapshotsPresent.into());
         }
         for found in &taken {
-            self.stage_snapshot_deletion(tx, snapshot, &container, found)
-                .await?;
+            self.stage_state_deletion(tx, snapshot, &container, found).await?;
         }
-        self.stage_keeping(tx, snapshot, &container, &blob, true).await?;
+        self.stage_leaving(tx, snapshot, &container, &blob).await?;
         self.stage_blob_removal(tx, &container, &blob);
         Ok(true)
     }

@@ -112,18 +112,18 @@ pub(crate) fn blobs(generation: &Generation, prefix: &str) -> KeyRange {
     KeyRange::prefix(&open_ended(kind(BLOB).raw(generation), prefix))
 }
 
-/// The content of a small blob, or of a snapshot of one.
-pub(crate) fn inline(generation: &Generation, name: &str, snapshot: Option<Timestamp>) -> Key {
+/// The content of a small blob, or of a state below its name.
+pub(crate) fn inline(generation: &Generation, name: &str, below: Option<Timestamp>) -> Key {
     let key = kind(INLINE)
         .raw(generation)
         .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX);
-    match snapshot {
+    match below {
         Some(at) => key.i64(ticks(at)).finish(),
         None => key.finish(),
     }
 }
 
-/// A snapshot of a blob.
+/// A state below a blob's name: a snapshot, a previous version, or what is kept of one that was deleted.
 pub(crate) fn snapshot(generation: &Generation, name: &str, at: Timestamp) -> Key {
     kind(SNAPSHOT)
         .raw(generation)
@@ -132,7 +132,7 @@ pub(crate) fn snapshot(generation: &Generation, name: &str, at: Timestamp) -> Ke
         .finish()
 }
 
-/// Every snapshot of a blob, oldest first.
+/// Every state below a blob's name, oldest first.
 pub(crate) fn snapshots_of(generation: &Generation, name: &str) -> KeyRange {
     KeyRange::prefix(
         &kind(SNAPSHOT)
@@ -142,14 +142,14 @@ pub(crate) fn snapshots_of(generation: &Generation, name: &str) -> KeyRange {
     )
 }
 
-/// Snapshots of blobs whose name begins with `prefix`.
+/// The states below the names that begin with `prefix`.
 pub(crate) fn snapshots(generation: &Generation, prefix: &str) -> KeyRange {
     KeyRange::prefix(&open_ended(kind(SNAPSHOT).raw(generation), prefix))
 }
 
-/// The key of a record: a blob's, or a snapshot's.
+/// The key of a record: a blob's, or that of a state below its name.
 pub(crate) fn state(generation: &Generation, record: &BlobRecord) -> Key {
-    match record.snapshot {
+    match record.below() {
         Some(at) => snapshot(generation, &record.name, at),
         None => blob(generation, &record.name),
     }

@@ -1,5 +1,8 @@
 //! Listings, page by page. With a delimiter, what lies behind a common prefix is jumped over, not
-//! read. Snapshots come from a range of their own and are merged in before their blob.
+//! read. Snapshots and versions come from a range of their own and are merged in before their blob.
+//!
+//! A name that has versions but no blob is told by its last state: when another name comes next, nothing took the
+//! place. So a page that ends before it says in its marker which version it saw.
 
 use jiff::Timestamp;
 use ledger::{Direction, Entry, Key, KeyRange, LedgerError, Scan, Snapshot};
@@ -9,7 +12,7 @@ use crate::error::BlobsError;
 use crate::limits::LIST_ENTRIES_MAX;
 use crate::store::containers::Container;
 use crate::store::deleted_containers::{DeletedContainer, DeletedVersion};
-use crate::store::keys;
+use crate::store::keys::{self, Generation};
 use crate::store::records::{BlobRecord, ContainerRecord, decode};
 
 /// One line of a listing.
@@ -17,6 +20,8 @@ use crate::store::records::{BlobRecord, ContainerRecord, decode};
 pub(crate) enum Line {
     /// A record without its extents.
     Blob(Box<BlobRecord>),
+    /// A name that has no blob: the newest of its versions.
+    VersionsOnly(Box<BlobRecord>),
     Prefix(String),
 }
 
@@ -28,12 +33,14 @@ pub(crate) enum ListedContainer {
 }
 
 /// Where a page begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct From {
     /// The first name that may be given.
     pub(crate) name: String,
-    /// Its first snapshot, or deleted container, that may be given; `None`: the blob or the container itself.
-    pub(crate) snapshot: Option<Timestamp>,
+    /// Its first state below, or deleted container, that may be given; `None`: the blob or the container itself.
+    pub(crate) below: Option<Timestamp>,
+    /// The newest of its versions that pages before saw, where names that have versions alone are given.
+    pub(crate) version: Option<Timestamp>,
 }
 
 /// What is asked for.
@@ -51,11 +58,16 @@ pub(crate) struct Wanted<'a> {
 pub(crate) struct States {
     pub(crate) snapshots: bool,
     pub(crate) deleted: bool,
+    /// Previous versions; with `deleted`, deleted ones as well.
+    pub(crate) versions: bool,
+    /// Names that have versions, deleted ones as well, but no blob.
+    pub(crate) versions_only: bool,
 }
 
 impl States {
     fn take(self, record: &BlobRecord) -> bool {
         match (&record.deleted, record.snapshot) {
+            _ if record.previous => self.versions && (self.deleted || record.deleted.is_none()),
             (Some(_), _) => self.deleted,
             (None, Some(_)) => self.snapshots,
             (None, None) => true,
@@ -87,13 +99,65 @@ impl<'a> Ahead<'a> {
     }
 }
 
-/// Whether a snapshot comes before a blob: those of the same name do.
-fn comes_first(snapshot: &Entry, blob: &Entry) -> bool {
-    let (snapshot, blob) = (
-        keys::behind_generation(&snapshot.key),
+/// Whether a state below a name comes before a blob: those of the same name do.
+fn comes_first(state: &Entry, blob: &Entry) -> bool {
+    let (state, blob) = (
+        keys::behind_generation(&state.key),
         keys::behind_generation(&blob.key),
     );
-    snapshot < blob || snapshot.starts_with(blob)
+    state < blob || state.starts_with(blob)
+}
+
+/// Blobs and the states below their names, in the order of a listing.
+struct Merged<'a> {
+    blobs: Ahead<'a>,
+    below: Option<Ahead<'a>>,
+}
+
+impl Merged<'_> {
+    /// Whether what comes next lies below a name; `None` at the end.
+    fn next_is_below(&self) -> Option<bool> {
+        match (
+            self.below.as_ref().and_then(|ahead| ahead.head.as_ref()),
+            &self.blobs.head,
+        ) {
+            (Some(state), Some(blob)) => Some(comes_first(state, blob)),
+            (Some(_), None) => Some(true),
+            (None, Some(_)) => Some(false),
+            (None, None) => None,
+        }
+    }
+
+    /// The name of what comes next, as keys have it.
+    fn next_name(&self) -> Option<&[u8]> {
+        if self.next_is_below()? {
+            let state = self.below.as_ref()?.head.as_ref()?;
+            return Some(keys::name_of_state(&state.key));
+        }
+        Some(keys::behind_generation(&self.blobs.head.as_ref()?.key))
+    }
+
+    async fn take(&mut self) -> Result<Option<Entry>, LedgerError> {
+        let is_below = self.next_is_below() == Some(true);
+        match self.below.as_mut().filter(|_| is_below) {
+            Some(below) => below.take().await,
+            None => self.blobs.take().await,
+        }
+    }
+}
+
+/// A version that was seen of a name, and the name as keys have it.
+struct Seen {
+    name: Vec<u8>,
+    record: BlobRecord,
+}
+
+/// A line that is due, and where a page begins that doesn't give it any more.
+enum Due {
+    Line(Line, From),
+    /// What comes next isn't asked for.
+    Skipped(From),
+    End,
 }
 
 impl Blobs {
@@ -105,97 +169,74 @@ impl Blobs {
         wanted: Wanted<'_>,
     ) -> Result<(Vec<Line>, Option<From>), BlobsError> {
         let generation = &container.record.generation;
-        let whole = keys::blobs(generation, wanted.prefix);
-        let whole_snapshots = keys::snapshots(generation, wanted.prefix);
-        let mut range = begin(
-            whole.clone(),
-            wanted.from.map(|from| keys::blob(generation, &from.name)),
+        let whole = (
+            keys::blobs(generation, wanted.prefix),
+            keys::snapshots(generation, wanted.prefix),
         );
-        let mut snapshots_range = begin(
-            whole_snapshots.clone(),
-            wanted.from.and_then(|from| match from.snapshot {
+        let mut begins = (
+            wanted.from.map(|from| keys::blob(generation, &from.name)),
+            wanted.from.and_then(|from| match from.below {
                 Some(at) => Some(keys::snapshot(generation, &from.name, at)),
                 None => keys::snapshots_of(generation, &from.name).end,
             }),
         );
+        let mut seen = match wanted.from {
+            Some(from) if wanted.states.versions_only => seen(snapshot, generation, from).await?,
+            _ => None,
+        };
         let (mut lines, mut skipped) = (Vec::new(), 0);
         loop {
-            let mut blobs = Ahead::new(snapshot, range).await?;
-            let mut snapshots = match wanted.states != States::default() {
-                true => Some(Ahead::new(snapshot, snapshots_range).await?),
+            let below = match wanted.states != States::default() {
+                true => Some(Ahead::new(snapshot, begin(whole.1.clone(), begins.1)).await?),
                 false => None,
             };
-            let mut jump = None;
-            loop {
-                let first = match (
-                    snapshots.as_ref().and_then(|ahead| ahead.head.as_ref()),
-                    &blobs.head,
-                ) {
-                    (Some(snapshot), Some(blob)) => comes_first(snapshot, blob),
-                    (snapshot, _) => snapshot.is_some(),
-                };
-                let source = snapshots.as_mut().filter(|_| first).unwrap_or(&mut blobs);
-                let Some(entry) = source.take().await? else { break };
-                let mut record: BlobRecord = decode(&entry.versioned)?;
-                if !wanted.states.take(&record) {
+            let mut merged = Merged {
+                blobs: Ahead::new(snapshot, begin(whole.0.clone(), begins.0)).await?,
+                below,
+            };
+            let jump = loop {
+                let (line, own) = match due(&mut merged, &mut seen, wanted.states).await? {
+                    Due::End => return Ok((lines, None)),
                     // A page that skips as much as one may hold ends, however short it is.
-                    if skipped >= LIST_ENTRIES_MAX {
-                        let next = From {
-                            name: record.name,
-                            snapshot: record.snapshot,
-                        };
-                        return Ok((lines, Some(next)));
+                    Due::Skipped(own) if skipped >= LIST_ENTRIES_MAX => return Ok((lines, Some(own))),
+                    Due::Skipped(_) => {
+                        skipped += 1;
+                        continue;
                     }
-                    skipped += 1;
-                    continue;
-                }
+                    Due::Line(line, own) => (line, own),
+                };
                 let common = wanted
                     .delimiter
-                    .and_then(|delimiter| common(&record.name, wanted.prefix, delimiter));
+                    .and_then(|delimiter| common(&own.name, wanted.prefix, delimiter));
                 if lines.len() >= wanted.entries_max {
                     let next = match common {
-                        // From the prefix's very begin: its first snapshot may have a later name.
+                        // From the prefix's very begin: its first state may have a later name.
                         Some(name) => From {
                             name,
-                            snapshot: Some(Timestamp::MIN),
+                            below: Some(Timestamp::MIN),
+                            version: None,
                         },
-                        None => From {
-                            name: record.name,
-                            snapshot: record.snapshot,
-                        },
+                        None => own,
                     };
                     return Ok((lines, Some(next)));
                 }
-                if let Some(common) = common {
-                    jump = Some((
-                        keys::blobs(generation, &common).end,
-                        keys::snapshots(generation, &common).end,
-                    ));
-                    lines.push(Line::Prefix(common));
-                    break;
-                }
-                // A blob that was deleted is given as one if nothing took its place.
-                if record.deleted.as_ref().is_some_and(|deleted| deleted.was_current) {
-                    let name = keys::name_of_state(&entry.key);
-                    let next = snapshots.as_ref().and_then(|ahead| ahead.head.as_ref());
-                    let another = next.is_some_and(|next| keys::name_of_state(&next.key) == name);
-                    let current = blobs.head.as_ref();
-                    let current = current.is_some_and(|blob| keys::behind_generation(&blob.key) == name);
-                    if !another && !current {
-                        record.snapshot = None;
+                match common {
+                    None => lines.push(line),
+                    Some(common) => {
+                        let behind = (
+                            keys::blobs(generation, &common).end,
+                            keys::snapshots(generation, &common).end,
+                        );
+                        lines.push(Line::Prefix(common));
+                        break behind;
                     }
                 }
-                // A page's records together would be gigabytes with the parts of each.
-                record.extents = Vec::new();
-                lines.push(Line::Blob(Box::new(record)));
-            }
-            match jump {
-                Some((Some(next), Some(next_snapshot))) => {
-                    range = begin(whole.clone(), Some(next));
-                    snapshots_range = begin(whole_snapshots.clone(), Some(next_snapshot));
-                }
-                _ => return Ok((lines, None)),
-            }
+            };
+            seen = None;
+            let (Some(blob), Some(below)) = jump else {
+                return Ok((lines, None));
+            };
+            begins = (Some(blob), Some(below));
         }
     }
 
@@ -211,7 +252,7 @@ impl Blobs {
         let mut scan = Scan::new(snapshot, whole, Direction::Forward);
         let deleted = keys::deleted_containers(account, wanted.prefix);
         let from = wanted.from.map(|from| {
-            let version = from.snapshot.map_or(DeletedVersion(u64::MAX), DeletedVersion::at);
+            let version = from.below.map_or(DeletedVersion(u64::MAX), DeletedVersion::at);
             keys::deleted_container(account, &from.name, version)
         });
         let mut deleted = Scan::new(snapshot, begin(deleted, from), Direction::Forward);
@@ -230,11 +271,12 @@ impl Blobs {
             if listed.len() >= wanted.entries_max {
                 let live = next_live.map(|live| From {
                     name: live.name,
-                    snapshot: None,
+                    ..From::default()
                 });
                 let deleted = next_deleted.filter(|_| deleted_first).map(|deleted| From {
                     name: deleted.container.name,
-                    snapshot: Some(deleted.version.time()),
+                    below: Some(deleted.version.time()),
+                    version: None,
                 });
                 return Ok((listed, deleted.or(live)));
             }
@@ -247,6 +289,66 @@ impl Blobs {
             }
         }
     }
+}
+
+/// The version that the pages before saw, if it is still there.
+async fn seen(
+    snapshot: &dyn Snapshot,
+    generation: &Generation,
+    from: &From,
+) -> Result<Option<Seen>, LedgerError> {
+    let Some(version) = from.version else {
+        return Ok(None);
+    };
+    let key = keys::snapshot(generation, &from.name, version);
+    let Some(stored) = snapshot.get(&key).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Seen {
+        name: keys::name_of_state(&key).to_vec(),
+        record: decode(&stored)?,
+    }))
+}
+
+/// What comes next.
+async fn due(merged: &mut Merged<'_>, seen: &mut Option<Seen>, states: States) -> Result<Due, LedgerError> {
+    if let Some(last) = seen.take_if(|last| merged.next_name() != Some(last.name.as_slice())) {
+        let own = From {
+            name: last.record.name.clone(),
+            below: None,
+            version: last.record.version,
+        };
+        return Ok(Due::Line(Line::VersionsOnly(Box::new(last.record)), own));
+    }
+    let Some(entry) = merged.take().await? else {
+        return Ok(Due::End);
+    };
+    let mut record: BlobRecord = decode(&entry.versioned)?;
+    let own = From {
+        name: record.name.clone(),
+        below: record.below(),
+        version: seen.as_ref().and_then(|seen| seen.record.version),
+    };
+    // A page's records together would be gigabytes with the parts of each.
+    record.extents = Vec::new();
+    if record.below().is_none() {
+        *seen = None;
+    }
+    if record.previous && states.versions_only {
+        *seen = Some(Seen {
+            name: keys::name_of_state(&entry.key).to_vec(),
+            record: record.clone(),
+        });
+    }
+    if !states.take(&record) {
+        return Ok(Due::Skipped(own));
+    }
+    // A blob that was deleted is given as one if nothing took its place.
+    let was_current = record.deleted.as_ref().is_some_and(|deleted| deleted.was_current);
+    if was_current && merged.next_name() != Some(keys::name_of_state(&entry.key)) {
+        record.snapshot = None;
+    }
+    Ok(Due::Line(Line::Blob(Box::new(record)), own))
 }
 
 fn read<R: for<'de> serde::Deserialize<'de>>(entry: Option<Entry>) -> Result<Option<R>, LedgerError> {
@@ -334,7 +436,7 @@ mod tests {
                 entries_max: 1,
                 states: States {
                     snapshots: true,
-                    deleted: false,
+                    ..States::default()
                 },
             };
             let (lines, next) = blobs

@@ -18,6 +18,7 @@ pub(crate) mod segment;
 pub(crate) mod snapshots;
 mod soft_delete;
 pub(crate) mod staging;
+pub(crate) mod states;
 pub(crate) mod steps;
 mod sweep;
 pub(crate) mod tags;
@@ -25,6 +26,7 @@ pub(crate) mod tags;
 mod test_service;
 mod verify;
 mod verify_pages;
+mod versions;
 
 pub use in_process::OpenBlob;
 pub use records::BlobHeaders;

@@ -187,7 +187,14 @@ pub(crate) struct BlobRecord {
     /// When it was taken, for a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<Timestamp>,
-    /// When and how it was deleted, for a state that is kept for a while; it has a `snapshot`, too.
+    /// The version that it is: later states of the blob have later ones. `None`: it was made while the account
+    /// had no versioning, or is a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<Timestamp>,
+    /// Whether it is a previous version, which isn't the blob any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) previous: bool,
+    /// When and how it was deleted, for a state that is kept for a while; it lies below the blob's name, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deleted: Option<Deleted>,
     #[serde(default, skip_serializing_if = "Tags::is_empty")]
@@ -211,6 +218,16 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl BlobRecord {
+    /// The time by which a state that isn't the blob itself lies below the blob's name. A blob's snapshots and
+    /// previous versions share no time.
+    pub(crate) fn below(&self) -> Option<Timestamp> {
+        if self.previous {
+            self.version
+        } else {
+            self.snapshot
+        }
+    }
+
     pub(crate) fn is_archived(&self) -> bool {
         self.tier
             .as_ref()

@@ -16,6 +16,7 @@ use crate::store::containers::{Container, log_record};
 use crate::store::holdings;
 use crate::store::keys;
 use crate::store::records::{BlobRecord, Deleted, decode, encode};
+use crate::store::snapshots::deletion;
 use crate::store::steps;
 
 impl Blobs {
@@ -43,7 +44,10 @@ impl Blobs {
             return Ok(false);
         };
         let mut record = blob.record.clone();
-        record.snapshot = Some(self.snapshot_time(snapshot, container, &record.name).await?);
+        let at = self
+            .next_time(snapshot, container, &record.name, record.version)
+            .await?;
+        record.snapshot = Some(at);
         record.lease = None;
         let deleted = self.deleted(kept, was_current);
         tx.put(
@@ -51,12 +55,12 @@ impl Blobs {
             Vec::new(),
         );
         record.deleted = Some(deleted);
-        self.stage_snapshot(tx, snapshot, container, &record).await?;
+        self.stage_below(tx, snapshot, container, &record).await?;
         Ok(true)
     }
 
-    /// Stages the deletion of a snapshot; false if the account doesn't keep it.
-    pub(crate) async fn stage_snapshot_deletion(
+    /// Stages the deletion of a state below its blob's name; false if the account doesn't keep it.
+    pub(crate) async fn stage_state_deletion(
         &self,
         tx: &mut Transaction,
         snapshot: &dyn Snapshot,
@@ -64,7 +68,7 @@ impl Blobs {
         found: &Blob,
     ) -> Result<bool, BlobsError> {
         let Some(kept) = self.retention(snapshot, &container.account).await? else {
-            self.stage_snapshot_removal(tx, container, found);
+            self.stage_state_removal(tx, container, found);
             return Ok(false);
         };
         let mut record = found.record.clone();
@@ -76,7 +80,7 @@ impl Blobs {
         record.deleted = Some(deleted);
         tx.put(key, encode(&record)?);
         tx.record(log_record(
-            "deleteSnapshot",
+            deletion(&record),
             &container.account,
             &container.record.name,
             Some(&record.name),
@@ -84,28 +88,17 @@ impl Blobs {
         Ok(true)
     }
 
-    /// A blob's newest deleted state.
-    pub(crate) async fn newest_deleted(
-        &self,
-        snapshot: &dyn Snapshot,
-        container: &Container,
-        name: &str,
-    ) -> Result<Option<Blob>, BlobsError> {
-        let range = keys::snapshots_of(&container.record.generation, name);
-        let mut scan = Scan::new(snapshot, range, Direction::Backward);
-        while let Some(entry) = scan.next().await? {
-            let record: BlobRecord = decode(&entry.versioned)?;
-            if record.deleted.is_some() {
-                return Ok(Some(Blob {
-                    record,
-                    version: entry.versioned.version,
-                }));
-            }
+    /// Stages the removal of a deleted state before its time is over.
+    pub(crate) fn stage_deleted_removal(&self, tx: &mut Transaction, container: &Container, found: &Blob) {
+        if let Some(deleted) = &found.record.deleted {
+            let key = keys::state(&container.record.generation, &found.record);
+            tx.delete(keys::expiry(deleted.until, &key));
         }
-        Ok(None)
+        self.stage_state_removal(tx, container, found);
     }
 
-    /// Stages the return of a deleted state: as a snapshot, or as the blob, which must not be there.
+    /// Stages the return of a deleted state: as the snapshot or the version that it was, or as the blob, which
+    /// must not be there.
     pub(crate) async fn stage_return(
         &self,
         tx: &mut Transaction,
@@ -137,11 +130,11 @@ impl Blobs {
             record.pages = Some(copied.pages);
         }
         let inline = snapshot
-            .get(&keys::inline(generation, &record.name, found.record.snapshot))
+            .get(&keys::inline(generation, &record.name, found.record.below()))
             .await?;
         let inline = inline.map(|stored| stored.value);
         self.stage_blob(tx, container, None, &record, inline, "undelete")?;
-        self.stage_snapshot_removal(tx, container, found);
+        self.stage_state_removal(tx, container, found);
         Ok(())
     }
 

@@ -48,7 +48,7 @@ impl Blobs {
     ) -> Result<(Vec<Found>, Option<FindFrom>), BlobsError> {
         let from_container = from.as_ref().map(|from| From {
             name: from.container.clone(),
-            snapshot: None,
+            ..From::default()
         });
         let wanted = Wanted {
             prefix: search.container.as_deref().unwrap_or(""),

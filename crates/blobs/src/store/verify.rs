@@ -8,7 +8,7 @@ use crate::store::keys;
 use crate::store::records::{BlobRecord, ContainerRecord, decode};
 
 impl Blobs {
-    /// Every blob and every snapshot: its record is readable, its tags are in the index, its inline content is there and as long as it says,
+    /// Every blob and every state below its name: its record is readable, its tags are in the index, its inline content is there and as long as it says,
     /// its references are there, and the content they mean exists with the right length. So are pages.
     ///
     /// # Errors
@@ -74,7 +74,14 @@ impl Blobs {
                     report.fault(format!("{place}: a deleted state would be kept for ever"));
                 }
             }
-            for (key, value) in record.tags.iter().filter(|_| record.snapshot.is_none()) {
+            if let Some(version) = record.version.filter(|_| record.below().is_none()) {
+                let previous = keys::snapshot(&container.generation, &record.name, version);
+                if snapshot.get(&previous).await?.is_some() {
+                    let place = format!("blob {}/{}", container.name, record.name);
+                    report.fault(format!("{place}: something else has its version's time"));
+                }
+            }
+            for (key, value) in record.tags.iter().filter(|_| record.below().is_none()) {
                 let entry = keys::tag(&container.generation, key, value, &record.name);
                 if snapshot.get(&entry).await?.is_none() {
                     let place = format!("blob {}/{}", container.name, record.name);
@@ -97,7 +104,7 @@ impl Blobs {
             for extent in &record.extents {
                 let found = match extent.content {
                     None => {
-                        let key = keys::inline(&container.generation, &record.name, record.snapshot);
+                        let key = keys::inline(&container.generation, &record.name, record.below());
                         snapshot.get(&key).await?.map(|stored| stored.value.len() as u64)
                     }
                     Some(content) => {

@@ -10,7 +10,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::rules::lease::{self, Lease};
 use crate::rules::tier::Tier;
 use crate::store::records::{BlobKind, BlobRecord};
-use crate::store::snapshots::time_text;
+use crate::store::states::time_text;
 use crate::wire::xml;
 
 /// What every answer says.
@@ -52,6 +52,13 @@ pub(crate) fn set_state(headers: &mut HeaderMap, etag: &str, last_modified: Time
     set(headers, "last-modified", date::format(last_modified));
 }
 
+/// `x-ms-version-id`: which version the blob is, if it is one.
+pub(crate) fn set_version(headers: &mut HeaderMap, version: Option<Timestamp>) {
+    if let Some(version) = version {
+        set(headers, "x-ms-version-id", time_text(version));
+    }
+}
+
 /// 304: what the client has is what there is. The code is in a header, as there is no body.
 pub(crate) fn not_modified(etag: &str, last_modified: Timestamp) -> Response<Body> {
     let mut response = empty(StatusCode::NOT_MODIFIED);
@@ -75,6 +82,10 @@ pub(crate) fn set_lease(headers: &mut HeaderMap, held: Option<&Lease>, now: Time
 /// for those alone who may see tags.
 pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, sees_tags: bool, now: Timestamp) {
     set_state(headers, &record.etag, record.last_modified);
+    set_version(headers, record.version);
+    if record.version.is_some() && !record.previous {
+        set(headers, "x-ms-is-current-version", "true");
+    }
     let properties = &record.headers;
     set(
         headers,

@@ -65,15 +65,23 @@ pub(crate) fn bench() -> Bench {
 
 /// With an account that allows anonymous reads, or doesn't.
 pub(crate) fn bench_with(allows_public_access: bool) -> Bench {
-    bench_of(allows_public_access, Vec::new())
+    bench_of(allows_public_access, Vec::new(), false)
+}
+
+/// With an account that has versioning.
+pub(crate) async fn versioning() -> Bench {
+    let bench = bench_of(true, Vec::new(), true);
+    let made = bench.ask("PUT", "/box?restype=container", &[], b"").await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    bench
 }
 
 /// Where `{account}.{suffix}` is a host, too.
 pub(crate) fn bench_at(suffix: &str) -> Bench {
-    bench_of(true, vec![suffix.to_owned()])
+    bench_of(true, vec![suffix.to_owned()], false)
 }
 
-fn bench_of(allows_public_access: bool, host_suffixes: Vec<String>) -> Bench {
+fn bench_of(allows_public_access: bool, host_suffixes: Vec<String>, versioning: bool) -> Bench {
     let clock = Arc::new(AdjustableClock::standing_at(
         jiff::Timestamp::from_second(1_700_000_000).unwrap(),
     ));
@@ -84,7 +92,8 @@ fn bench_of(allows_public_access: bool, host_suffixes: Vec<String>) -> Bench {
         let number = u128::from(counter.fetch_add(1, Ordering::Relaxed));
         (ContentId::from_bytes(number.to_be_bytes()), now.now())
     })));
-    bench_over((ledger, content), clock, 1, allows_public_access, host_suffixes)
+    let account = (allows_public_access, versioning);
+    bench_over((ledger, content), clock, 1, account, host_suffixes)
 }
 
 /// Over what others write to, too.
@@ -93,14 +102,14 @@ pub(crate) fn over(
     content: Arc<dyn ContentStore>,
     clock: Arc<AdjustableClock>,
 ) -> Bench {
-    bench_over((ledger, content), clock, 2, true, Vec::new())
+    bench_over((ledger, content), clock, 2, (true, false), Vec::new())
 }
 
 fn bench_over(
     (ledger, content): (Arc<dyn Ledger>, Arc<dyn ContentStore>),
     clock: Arc<AdjustableClock>,
     seed: u64,
-    allows_public_access: bool,
+    (allows_public_access, versioning): (bool, bool),
     host_suffixes: Vec<String>,
 ) -> Bench {
     let settings = Settings {
@@ -108,6 +117,7 @@ fn bench_over(
             name: ACCOUNT.to_owned(),
             keys: vec![SharedKey::from_base64(KEY).unwrap()],
             allows_public_access,
+            versioning,
         }],
         host_suffixes,
     };
@@ -190,6 +200,12 @@ impl Ledger for Overtaking {
 }
 
 impl Bench {
+    /// The same estate, served by a process in which the account's versioning is on, or off.
+    pub(crate) fn restarted(&self, versioning: bool) -> Bench {
+        let stores = (self.ledger.clone(), self.content.clone());
+        bench_over(stores, self.clock.clone(), 3, (true, versioning), Vec::new())
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let mut request = request;
         request.extensions_mut().insert(RequestContext {
@@ -378,6 +394,16 @@ pub(crate) fn container_sas(permissions: &str, expiry: &str) -> String {
     format!("sv=2021-12-02&sr=c&sp={permissions}&se={expiry}&sig={signature}")
 }
 
+/// A service SAS for one version of a blob in the container.
+pub(crate) fn version_sas(permissions: &str, expiry: &str, name: &str, version: &str) -> String {
+    let text = format!(
+        "{permissions}\n\n{expiry}\n/blob/{ACCOUNT}/box/{name}\n\n\n\n2021-12-02\nbv\n{version}\n\n\n\n\n\n"
+    );
+    let signature = SharedKey::from_base64(KEY).unwrap().sign(&text);
+    let signature = percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
+    format!("sv=2021-12-02&sr=bv&sp={permissions}&se={expiry}&sig={signature}")
+}
+
 /// Where a listing goes on behind this page; empty at its end.
 pub(crate) fn next_marker(page: &str) -> String {
     let marker = page
@@ -406,6 +432,57 @@ pub(crate) async fn put_pages(bench: &Bench, path: &str, at: usize, body: &[u8])
         .ask("PUT", &format!("{path}?comp=page"), &headers, body)
         .await;
     assert_eq!(put.status, 201, "{}", put.text());
+}
+
+/// What a listing with these includes says: lines of name, what the state is, and its time.
+pub(crate) async fn listed(bench: &Bench, include: &str) -> Vec<(String, String, String)> {
+    let mut lines = Vec::new();
+    let mut marker = String::new();
+    loop {
+        let path = format!(
+            "/box?restype=container&comp=list&include={include}&marker={}",
+            marker.replace('!', "%21")
+        );
+        let page = bench.ask("GET", &path, &[], b"").await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+        let page = page.text();
+        lines.extend(page.split("<Blob>").skip(1).map(listed_line));
+        marker = next_marker(&page);
+        if marker.is_empty() {
+            return lines;
+        }
+    }
+}
+
+pub(crate) fn listed_line(line: &str) -> (String, String, String) {
+    let inner = |tag: &str| {
+        let rest = line.split(&format!("<{tag}>")).nth(1)?;
+        rest.split('<').next().map(str::to_owned)
+    };
+    let mut state = match (inner("Snapshot"), inner("VersionId")) {
+        (Some(_), _) => "snapshot",
+        (None, Some(_)) if inner("IsCurrentVersion").is_some() => "current",
+        (None, Some(_)) => "version",
+        (None, None) if inner("HasVersionsOnly").is_some() => "versions only",
+        (None, None) => "blob",
+    }
+    .to_owned();
+    if inner("Deleted").is_some() {
+        state.insert_str(0, "deleted ");
+    }
+    let time = inner("Snapshot").or(inner("VersionId")).unwrap_or_default();
+    (inner("Name").unwrap(), state, time)
+}
+
+/// Sets how long the account keeps what is deleted, and whether it may go at once.
+pub(crate) async fn retain(bench: &Bench, days: u32, permanent: bool) {
+    let body = format!(
+        "<StorageServiceProperties><DeleteRetentionPolicy><Enabled>true</Enabled><Days>{days}</Days>\
+         <AllowPermanentDelete>{permanent}</AllowPermanentDelete></DeleteRetentionPolicy></StorageServiceProperties>"
+    );
+    let path = "/?restype=service&comp=properties";
+    let answer = bench.ask("PUT", path, &[], body.as_bytes()).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
 }
 
 /// Takes a snapshot of a blob; its time.
