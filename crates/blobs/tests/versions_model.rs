@@ -13,7 +13,8 @@ mod bench;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bench::{Answer, Bench, bytes, contents, listed, with_container};
+use bench::versions::listed;
+use bench::{Answer, Bench, bytes, contents, with_container};
 use ledger::Clock as _;
 use proptest::prelude::*;
 

@@ -41,7 +41,7 @@ async function contentArguments(folder) {
   return ["--content-config", config];
 }
 
-export async function startServer() {
+export async function startServer(options = []) {
   const binary = process.env.STABBUR_BINARY;
   if (!binary) throw new Error("STABBUR_BINARY names no server; run `cargo xtask test`");
   const folder = await mkdtemp(path.join(tmpdir(), "stabbur-clients-"));
@@ -53,7 +53,7 @@ export async function startServer() {
     binary,
     ["dev", "--data", path.join(folder, "data"), "--blobs-port", "0", "--documents-port", "0",
       "--platform-port", "0", "--admin-port", "0", "--ready-file", ready,
-      ...database.arguments, ...(await contentArguments(folder))],
+      ...database.arguments, ...(await contentArguments(folder)), ...options],
     { stdio: ["ignore", out, out] },
   );
   const ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));

@@ -1,7 +1,7 @@
 //! A writer of blobs: small ones that lie inline in the ledger, larger ones in the content store;
-//! put, overwritten, deleted.
+//! put, overwritten, deleted. Each put makes a version, which stays whatever becomes of the blob.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use http::Method;
 use ledger::random::SeededRandom;
 
@@ -19,6 +19,8 @@ pub(crate) struct Blobs {
     prefix: String,
     next: u64,
     book: Book,
+    /// By path and version.
+    versions: Book,
 }
 
 impl Blobs {
@@ -27,18 +29,20 @@ impl Blobs {
             prefix: format!("/crash/writer-{number}"),
             next: 0,
             book: Book::default(),
+            versions: Book::default(),
         }
     }
 
-    fn look(&self, client: &Client, path: &str) -> Result<State> {
-        let answer = client.blob(&Method::GET, path, &[], &Vec::new(), None)?;
+    /// What is at a path, or at a path and version.
+    fn look(client: &Client, at: &str) -> Result<State> {
+        let (path, version) = at.split_once('?').unwrap_or((at, ""));
+        let query = [("versionid", version)];
+        let query = if version.is_empty() { &[][..] } else { &query };
+        let answer = client.blob(&Method::GET, path, query, &Vec::new(), None)?;
         match answer.status {
             404 => Ok(None),
             200 => Ok(Some(hash(&answer.body))),
-            status => bail!(
-                "reading {path}: {status} {}",
-                String::from_utf8_lossy(&answer.body)
-            ),
+            status => bail!("reading {at}: {status} {}", String::from_utf8_lossy(&answer.body)),
         }
     }
 }
@@ -93,6 +97,11 @@ impl Writer for Blobs {
             );
         }
         self.book.acknowledge(&path);
+        let version = answer.headers.get("x-ms-version-id");
+        let version = version.and_then(|version| version.to_str().ok());
+        let version = format!("{path}?{}", version.context("a put blob has no version")?);
+        self.versions.begin(&version, Some(hash(&content)));
+        self.versions.acknowledge(&version);
         report.acknowledge(if large {
             "blobs put, 100 KiB"
         } else {
@@ -102,17 +111,19 @@ impl Writer for Blobs {
     }
 
     fn check(&mut self, client: &Client, all: bool) -> Result<Findings> {
-        let touched = self.book.take_touched();
         let mut findings = Findings::new();
-        for path in if all { self.book.keys() } else { touched } {
-            match self.look(client, &path) {
-                Ok(actual) => {
-                    if let Some(fault) = self.book.settle(&path, actual) {
-                        findings.push((format!("blob {path}"), fault));
+        for book in [&mut self.book, &mut self.versions] {
+            let touched = book.take_touched();
+            for at in if all { book.keys() } else { touched } {
+                match Self::look(client, &at) {
+                    Ok(actual) => {
+                        if let Some(fault) = book.settle(&at, actual) {
+                            findings.push((format!("blob {at}"), fault));
+                        }
                     }
+                    // The record is there, what it refers to can't be read.
+                    Err(error) => findings.push((format!("{error:#}"), Fault::Dangling)),
                 }
-                // The record is there, what it refers to can't be read.
-                Err(error) => findings.push((format!("{error:#}"), Fault::Dangling)),
             }
         }
         Ok(findings)

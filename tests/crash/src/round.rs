@@ -76,6 +76,13 @@ pub(crate) fn writers(number: u64) -> Vec<Box<dyn Writer>> {
     writers
 }
 
+/// A server that keeps versions of blobs.
+fn start(arguments: &Arguments, folder: &Path) -> Result<Server> {
+    let mut options = arguments.places();
+    options.push("--blob-versioning".into());
+    Server::start(&arguments.binary, folder, &options)
+}
+
 /// Load, kill, restart, check.
 pub(crate) fn kill_in_load(
     arguments: &Arguments,
@@ -85,9 +92,7 @@ pub(crate) fn kill_in_load(
     report: &mut Report,
 ) -> Result<Findings> {
     let random = SeededRandom::new(seed);
-    let server = report.timed("restarts", |_| {
-        Server::start(&arguments.binary, folder, &arguments.places())
-    })?;
+    let server = report.timed("restarts", |_| start(arguments, folder))?;
     report.restarted(&server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let longest = usize::try_from(arguments.load_seconds * 1_000).unwrap_or(usize::MAX);
@@ -99,9 +104,7 @@ pub(crate) fn kill_in_load(
     }
     report.timed("load", |report| load(writers, server, &random, wait, report))?;
     report.kills += 1;
-    let server = report.timed("restarts", |_| {
-        Server::start(&arguments.binary, folder, &arguments.places())
-    })?;
+    let server = report.timed("restarts", |_| start(arguments, folder))?;
     report.restarted(&server);
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let findings = report.timed("looking", |_| {
@@ -128,7 +131,7 @@ pub(crate) fn last_look(
     writers: &mut [Box<dyn Writer>],
     report: &mut Report,
 ) -> Result<Findings> {
-    let server = Server::start(&arguments.binary, folder, &arguments.places())?;
+    let server = start(arguments, folder)?;
     each(writers, &server, |writer, client| writer.prepare(client))?;
     let findings = each(writers, &server, |writer, client| writer.check(client, true))?;
     server.stop()?;

@@ -28,6 +28,8 @@ use ledger::{
 };
 use tokio::sync::watch;
 
+pub(crate) mod versions;
+
 pub(crate) const ACCOUNT: &str = "dev";
 pub(crate) const KEY: &str = "c2VjcmV0LWtleQ==";
 
@@ -66,14 +68,6 @@ pub(crate) fn bench() -> Bench {
 /// With an account that allows anonymous reads, or doesn't.
 pub(crate) fn bench_with(allows_public_access: bool) -> Bench {
     bench_of(allows_public_access, Vec::new(), false)
-}
-
-/// With an account that has versioning.
-pub(crate) async fn versioning() -> Bench {
-    let bench = bench_of(true, Vec::new(), true);
-    let made = bench.ask("PUT", "/box?restype=container", &[], b"").await;
-    assert_eq!(made.status, StatusCode::CREATED);
-    bench
 }
 
 /// Where `{account}.{suffix}` is a host, too.
@@ -394,16 +388,6 @@ pub(crate) fn container_sas(permissions: &str, expiry: &str) -> String {
     format!("sv=2021-12-02&sr=c&sp={permissions}&se={expiry}&sig={signature}")
 }
 
-/// A service SAS for one version of a blob in the container.
-pub(crate) fn version_sas(permissions: &str, expiry: &str, name: &str, version: &str) -> String {
-    let text = format!(
-        "{permissions}\n\n{expiry}\n/blob/{ACCOUNT}/box/{name}\n\n\n\n2021-12-02\nbv\n{version}\n\n\n\n\n\n"
-    );
-    let signature = SharedKey::from_base64(KEY).unwrap().sign(&text);
-    let signature = percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
-    format!("sv=2021-12-02&sr=bv&sp={permissions}&se={expiry}&sig={signature}")
-}
-
 /// Where a listing goes on behind this page; empty at its end.
 pub(crate) fn next_marker(page: &str) -> String {
     let marker = page
@@ -432,57 +416,6 @@ pub(crate) async fn put_pages(bench: &Bench, path: &str, at: usize, body: &[u8])
         .ask("PUT", &format!("{path}?comp=page"), &headers, body)
         .await;
     assert_eq!(put.status, 201, "{}", put.text());
-}
-
-/// What a listing with these includes says: lines of name, what the state is, and its time.
-pub(crate) async fn listed(bench: &Bench, include: &str) -> Vec<(String, String, String)> {
-    let mut lines = Vec::new();
-    let mut marker = String::new();
-    loop {
-        let path = format!(
-            "/box?restype=container&comp=list&include={include}&marker={}",
-            marker.replace('!', "%21")
-        );
-        let page = bench.ask("GET", &path, &[], b"").await;
-        assert_eq!(page.status, StatusCode::OK, "{}", page.text());
-        let page = page.text();
-        lines.extend(page.split("<Blob>").skip(1).map(listed_line));
-        marker = next_marker(&page);
-        if marker.is_empty() {
-            return lines;
-        }
-    }
-}
-
-pub(crate) fn listed_line(line: &str) -> (String, String, String) {
-    let inner = |tag: &str| {
-        let rest = line.split(&format!("<{tag}>")).nth(1)?;
-        rest.split('<').next().map(str::to_owned)
-    };
-    let mut state = match (inner("Snapshot"), inner("VersionId")) {
-        (Some(_), _) => "snapshot",
-        (None, Some(_)) if inner("IsCurrentVersion").is_some() => "current",
-        (None, Some(_)) => "version",
-        (None, None) if inner("HasVersionsOnly").is_some() => "versions only",
-        (None, None) => "blob",
-    }
-    .to_owned();
-    if inner("Deleted").is_some() {
-        state.insert_str(0, "deleted ");
-    }
-    let time = inner("Snapshot").or(inner("VersionId")).unwrap_or_default();
-    (inner("Name").unwrap(), state, time)
-}
-
-/// Sets how long the account keeps what is deleted, and whether it may go at once.
-pub(crate) async fn retain(bench: &Bench, days: u32, permanent: bool) {
-    let body = format!(
-        "<StorageServiceProperties><DeleteRetentionPolicy><Enabled>true</Enabled><Days>{days}</Days>\
-         <AllowPermanentDelete>{permanent}</AllowPermanentDelete></DeleteRetentionPolicy></StorageServiceProperties>"
-    );
-    let path = "/?restype=service&comp=properties";
-    let answer = bench.ask("PUT", path, &[], body.as_bytes()).await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
 }
 
 /// Takes a snapshot of a blob; its time.
