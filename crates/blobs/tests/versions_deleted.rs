@@ -11,7 +11,7 @@
 mod bench;
 
 use bench::versions::{
-    ALL, DAY_SECONDS, LATER, at, content, listed, put, refused, retain, states, versioning, with,
+    ALL, DAY_SECONDS, LATER, at, content, listed, put, refused, retain, states, versioning,
 };
 use bench::{bytes, contents, take_snapshot};
 

@@ -39,7 +39,7 @@ test("versions are made, read, deleted and promoted", async () => {
   const third = (await blob.setMetadata({ m: "1" })).versionId;
   const taken = await blob.createSnapshot();
   assert.ok(second < third && third < taken.versionId);
-  await assert.rejects(blob.withSnapshot(taken.snapshot).withVersion(first).getProperties(),
+  await assert.rejects(blob.withSnapshot(taken.snapshot).withVersion(first).download(),
     { statusCode: 400, code: "MutuallyExclusiveQueryParameters" });
   await assert.rejects(blob.withVersion(taken.versionId).delete(), { statusCode: 403, code: "OperationNotAllowedOnRootBlob" });
   await blob.delete({ deleteSnapshots: "include" });
