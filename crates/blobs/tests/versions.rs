@@ -10,8 +10,8 @@
 
 mod bench;
 
-use bench::versions::{ALL, at, content, put, refused, states, versioning, with};
-use bench::{Answer, bytes, contents, take_snapshot, with_container};
+use bench::versions::{ALL, at, content, listed, put, refused, states, versioning, with};
+use bench::{Answer, Bench, bytes, contents, take_snapshot, with_container};
 
 #[tokio::test]
 async fn which_operations_make_versions() {
@@ -385,4 +385,43 @@ async fn all_versions_are_of_one_kind() {
     );
     assert_eq!(bench.ask("PUT", "/box/x", &append, b"").await.status, 201);
     assert_eq!(states(&bench, ALL).await, ["current"]);
+}
+
+/// Writes the blob's record once more, as it is, before the service's next commit.
+async fn overtake(bench: &Bench) {
+    let record = &bench::records(bench, bench::BLOB).await[0];
+    let mut tx = ledger::Transaction::new();
+    tx.put(record.key.clone(), record.versioned.value.clone());
+    *bench.overtaking.first.lock().unwrap() = Some(tx);
+}
+
+#[tokio::test]
+async fn who_is_overtaken_makes_one_version() {
+    let bench = versioning().await;
+    let mut made = vec![put(&bench, b"1").await];
+    let metadata = [("x-ms-meta-a", "1")];
+    overtake(&bench).await;
+    made.push(put(&bench, b"2").await);
+    for (comp, headers) in [("metadata", &metadata[..]), ("snapshot", &[])] {
+        overtake(&bench).await;
+        let answer = bench
+            .ask("PUT", &format!("/box/x?comp={comp}"), headers, b"")
+            .await;
+        assert!(answer.status.is_success(), "{}", answer.text());
+        made.push(answer.header("x-ms-version-id").to_owned());
+    }
+    let source = format!("http://127.0.0.1:10000/dev{}", at("/box/x", &made[0]));
+    overtake(&bench).await;
+    let answer = bench
+        .ask("PUT", "/box/x", &[("x-ms-copy-source", &source)], b"")
+        .await;
+    made.push(answer.header("x-ms-version-id").to_owned());
+    overtake(&bench).await;
+    let all = [("x-ms-delete-snapshots", "include")];
+    assert_eq!(bench.ask("DELETE", "/box/x", &all, b"").await.status, 202);
+    let listed = listed(&bench, "versions").await;
+    let versions: Vec<_> = listed.iter().map(|(_, _, version)| version.clone()).collect();
+    assert_eq!(versions, made);
+    assert!(listed.iter().all(|(_, state, _)| state == "version"));
+    contents(&bench).await;
 }

@@ -423,3 +423,23 @@ async fn verification_notices_what_is_wrong_with_versions() {
     }
     contents(&bench).await;
 }
+
+#[tokio::test]
+async fn more_versions_than_one_commit_returns_all_come_back() {
+    let bench = versioning().await;
+    retain(&bench, 2, false).await;
+    for _ in 0..blobs::limits::SNAPSHOTS_STEP_MAX + 3 {
+        put(&bench, b"1").await;
+    }
+    assert_eq!(bench.ask("DELETE", "/box/x", &[], b"").await.status, 202);
+    let all = listed(&bench, "versions").await;
+    for (_, _, version) in &all {
+        let gone = bench.ask("DELETE", &at("/box/x", version), &[], b"").await;
+        assert_eq!(gone.status, 202, "{}", gone.text());
+    }
+    assert_eq!(listed(&bench, "versions").await, []);
+    let back = bench.ask("PUT", "/box/x?comp=undelete", &[], b"").await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    assert_eq!(listed(&bench, "versions").await, all);
+    contents(&bench).await;
+}
