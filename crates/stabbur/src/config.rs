@@ -251,6 +251,15 @@ mod tests {
     }
 
     #[test]
+    fn versioning_is_off_unless_an_account_says_so() {
+        let read = |rest: &str| -> Account {
+            toml::from_str(&format!("name = \"acme\"\nkey_files = []\n{rest}")).unwrap()
+        };
+        assert!(!read("").versioning);
+        assert!(read("versioning = true").versioning);
+    }
+
+    #[test]
     fn errors_name_file_line_and_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stabbur.toml");

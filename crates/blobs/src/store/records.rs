@@ -259,3 +259,26 @@ pub(crate) fn decode<R: for<'de> Deserialize<'de>>(stored: &Versioned) -> Result
     serde_json::from_slice(&stored.value)
         .map_err(|error| LedgerError::Corrupt(format!("a record of the blob service: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_from_before_versions_is_read_and_written_as_it_is() {
+        let text = concat!(
+            r#"{"name":"x","etag":"0x8D1","created":"2023-11-14T22:13:20Z","last_modified":"2023-11-14T22:13:21Z","#,
+            r#""length":1,"headers":{"content_type":null,"content_encoding":null,"content_language":null,"#,
+            r#""content_disposition":null,"cache_control":null,"content_md5":null},"metadata":{},"#,
+            r#""extents":[{"length":1,"content":null}],"copy":null,"snapshot":"2023-11-14T22:13:22Z"}"#
+        );
+        let stored = Versioned {
+            version: 1,
+            value: text.into(),
+        };
+        let record: BlobRecord = decode(&stored).unwrap();
+        assert_eq!((record.version, record.previous), (None, false));
+        assert_eq!(record.below(), record.snapshot);
+        assert_eq!(String::from_utf8(encode(&record).unwrap()).unwrap(), text);
+    }
+}
