@@ -92,7 +92,11 @@ impl S3Server {
             .context("can't start the S3 server")?;
         let server = Self {
             folder: folder.clone(),
-            _peer: Peer { child, folder },
+            _peer: Peer {
+                child,
+                folder,
+                signal: "-INT",
+            },
         };
         let config = server.config();
         wait_until("the S3 server", || config.exists())?;

@@ -1,7 +1,7 @@
 //! A connection to an account of the Cosmos protocol, each request signed with the emulator's master
 //! key.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -84,4 +84,13 @@ impl Account {
 /// The header with a partition key of one string.
 pub fn partition_key(owner: &str) -> (&'static str, String) {
     ("x-ms-documentdb-partitionkey", json!([owner]).to_string())
+}
+
+/// How many rows a page says it has. Its bytes have come; that they parse is checked on neither side.
+pub fn count(body: &[u8]) -> Result<u64> {
+    let text = std::str::from_utf8(body)?;
+    let (_, count) = text
+        .rsplit_once("\"_count\":")
+        .context("a page without a count")?;
+    Ok(count.trim_end_matches('}').trim().parse()?)
 }

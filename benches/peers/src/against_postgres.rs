@@ -17,11 +17,11 @@ const SLICES: u32 = 10;
 /// PostgreSQL's. `plan` names Stabbur's processes, `peers` PostgreSQL's.
 pub async fn run(plan: &Plan, url: &str, peers: &[u32], parameters: &str, documents: u64) -> Result<()> {
     let mut ours = documents::connect(plan, &[url.to_owned()], documents).await?;
-    let mut theirs = postgres::connect(plan, parameters, documents).await?;
-    for operation in Operation::ALL {
+    let mut theirs = postgres::connect(plan, parameters, postgres::SCHEMA, documents).await?;
+    for operation in Operation::SOME {
         let until = match operation {
             Operation::Create => Until::Number(documents.div_ceil(u64::from(SLICES))),
-            Operation::Read | Operation::Query => Until::Time(plan.time / SLICES),
+            _ => Until::Time(plan.time / SLICES),
         };
         ours.iter_mut().for_each(|client| client.operation = operation);
         theirs

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tokio::task::LocalSet;
 
 use crate::process::usage;
@@ -104,5 +104,20 @@ pub async fn slice<W: Worker + 'static>(
     sample.cpu_seconds += after.cpu_seconds - before.cpu_seconds;
     sample.own_cpu_seconds += usage(&[std::process::id()])?.cpu_seconds - own_before;
     sample.memory_bytes = after.memory_bytes;
+    Ok(())
+}
+
+/// A slice by so many of the workers.
+pub async fn some<W: Worker + 'static>(
+    workers: &mut Vec<W>,
+    concurrency: usize,
+    sample: &mut Sample,
+    pids: &[u32],
+    until: Until,
+) -> Result<()> {
+    ensure!(concurrency <= workers.len(), "fewer connections than wanted");
+    let mut resting = workers.split_off(concurrency);
+    slice(sample, pids, until, workers).await?;
+    workers.append(&mut resting);
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod account;
 mod against_postgres;
+mod beside_emulator;
 mod blob_sizes;
 mod blobs;
 mod chance;
@@ -79,6 +80,8 @@ enum Target {
         #[arg(long, default_value_t = 32_000)]
         documents: u64,
     },
+    /// Fewer documents and more operations, in turns with PostgreSQL and an open emulator.
+    DocumentsBesideEmulator(beside_emulator::Arguments),
     /// A million documents in turns with PostgreSQL.
     DocumentsMillion(million::Arguments),
 }
@@ -102,6 +105,7 @@ async fn main() -> Result<()> {
             peer_pid,
             documents,
         } => against_postgres::run(&plan, &url, &[peer_pid], &parameters, documents).await,
+        Target::DocumentsBesideEmulator(arguments) => arguments.run(&plan).await,
         Target::DocumentsMillion(arguments) => arguments.run(&plan).await,
     }
 }

@@ -60,3 +60,8 @@ impl Sample {
         println!("{line}");
     }
 }
+
+/// Prints something measured that isn't a kind of operation.
+pub fn fact(name: &str, ours: f64, theirs: f64) {
+    println!("{}", json!({"fact": name, "ours": ours, "theirs": theirs}));
+}

@@ -77,7 +77,7 @@ fn section(version: &str, documents: u64, samples: &[Sample], facts: &[Fact]) ->
     );
     text.push_str(&load(documents, &ours, &theirs, facts)?);
     text.push('\n');
-    text.push_str(&report::compare("PostgreSQL", &ours, &theirs));
+    text.push_str(&report::compare(&ours, &[("PostgreSQL", &theirs)]));
     text.push_str(&slow(&ours, &theirs));
     text.push_str(&walk(facts)?);
     Ok(text)

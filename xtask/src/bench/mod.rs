@@ -9,7 +9,7 @@ mod sample;
 
 use anyhow::{Result, ensure};
 
-use crate::bench::peers::{Azurite, Postgres};
+use crate::bench::peers::{Azurite, Emulator, Postgres};
 use crate::bench::sample::{Load, Sample};
 use crate::combination::{Combination, Content, Ledger, Surroundings};
 use crate::context::Context;
@@ -26,7 +26,7 @@ pub(crate) enum What {
     Blobs,
     /// 4 KiB to 64 MiB put and get, blocks, ranges, pages and appends, against Azurite, nginx and `dd`.
     BlobSizes,
-    /// 1 KiB create, read and query, against PostgreSQL.
+    /// 1 KiB create, read and query, against PostgreSQL; more of it beside an open emulator as well.
     Documents,
     /// A million documents: load, disk, memory, reads, queries and writes, against PostgreSQL.
     DocumentsMillion,
@@ -160,7 +160,41 @@ fn documents(context: &Context, load: &Load) -> Result<String> {
     target.extend(peer);
     let samples = load.run(&[server.pid()], &target)?;
     server.stop()?;
-    Ok(report::documents(&postgres.version()?, &samples))
+    let mut text = report::documents(&postgres.version()?, &samples);
+    drop(postgres);
+    text.push_str(&beside_emulator(context, load)?);
+    Ok(text)
+}
+
+/// Fewer documents, more kinds of operations, three sides.
+fn beside_emulator(context: &Context, load: &Load) -> Result<String> {
+    setup::node_packages(context, peers::FOLDER)?;
+    context.say("documents: Stabbur, PostgreSQL and an open emulator in turns");
+    let postgres = Postgres::start(context)?;
+    let emulator = Emulator::start(context)?;
+    let mut server = Server::start(context, "bench-documents-few")?;
+    let texts = [
+        server.endpoint("documents")?.to_owned(),
+        postgres.parameters(),
+        postgres.pid().to_string(),
+        emulator.url(),
+        emulator.pid().to_string(),
+    ];
+    let [url, parameters, peer, emulator_url, emulator_peer] = &texts;
+    let target = [
+        "documents-beside-emulator",
+        url,
+        parameters,
+        emulator_url,
+        "--peer-pid",
+        peer,
+        "--emulator-pid",
+        emulator_peer,
+    ];
+    let (samples, facts) = load.run_with_facts(&[server.pid()], &target)?;
+    server.stop()?;
+    let version = peers::npm_version(context, "@vercel/cosmosdb-server")?;
+    report::documents_beside_emulator(&version, &samples, &facts)
 }
 
 fn nodes(context: &Context, load: &Load) -> Result<String> {

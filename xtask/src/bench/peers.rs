@@ -1,5 +1,5 @@
-//! The peers: Azurite from npm and PostgreSQL from Debian's packages, each on loopback or a private
-//! socket, in a folder of its own that goes with it.
+//! The peers: Azurite and an emulator of documents from npm, and PostgreSQL from Debian's packages, each on
+//! loopback or a private socket, in a folder of its own that goes with it.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -27,12 +27,14 @@ const POSTGRES_CONNECTIONS_MAX: u32 = 600;
 pub(crate) struct Peer {
     pub(crate) child: Child,
     pub(crate) folder: PathBuf,
+    /// What asks it to end, for `kill`.
+    pub(crate) signal: &'static str,
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
         let _ = Command::new("kill")
-            .args(["-INT", &self.child.id().to_string()])
+            .args([self.signal, &self.child.id().to_string()])
             .status();
         let asked = now();
         while now().duration_since(asked) < Duration::from_secs(10) {
@@ -87,6 +89,32 @@ pub(crate) fn npm_version(context: &Context, package: &str) -> Result<String> {
         .to_owned())
 }
 
+/// Starts node in the folder of the peers' packages; `folder` goes when it ends.
+///
+/// The environment's `node` is a launcher in Python that waits for the real one: ending the launcher left
+/// the real one behind, so the real one is asked for. With `setpriv`, which becomes it, it ends with this
+/// process however that ends.
+fn node_peer(context: &Context, folder: PathBuf, arguments: &[&str]) -> Result<Peer> {
+    let asked = quietly(setup::with_node(context, context.venv("node")).args(["-p", "process.execPath"]))?;
+    let node = asked.first().context("node doesn't say where it is")?;
+    let child = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", node])
+        .args(arguments)
+        .current_dir(context.root.join(FOLDER))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("can't start node by setpriv")?;
+    // Not SIGINT: who starts this in the background has it ignored, and node with it.
+    let signal = "-TERM";
+    Ok(Peer {
+        child,
+        folder,
+        signal,
+    })
+}
+
 /// Azurite's blob service with its default store.
 #[derive(Debug)]
 pub(crate) struct Azurite {
@@ -99,37 +127,64 @@ impl Azurite {
     pub(crate) fn start(context: &Context) -> Result<Self> {
         let folder = fresh_folder(context, "azurite")?;
         let port = free_port()?;
-        let script = context
-            .root
-            .join(FOLDER)
-            .join("node_modules/azurite/dist/src/blob/main.js");
-        let child = setup::with_node(context, context.venv("node"))
-            .arg(script)
-            .args([
-                "--silent",
-                "--skipApiVersionCheck",
-                "--disableTelemetry",
-                "--blobHost",
-                "127.0.0.1",
-            ])
-            .args(["--blobPort", &port.to_string(), "--location"])
-            .arg(&folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("can't start Azurite")?;
-        let azurite = Self {
-            peer: Peer { child, folder },
-            port,
-        };
+        let (number, location) = (port.to_string(), folder.to_string_lossy().into_owned());
+        let arguments = [
+            "node_modules/azurite/dist/src/blob/main.js",
+            "--silent",
+            "--skipApiVersionCheck",
+            "--disableTelemetry",
+            "--blobHost",
+            "127.0.0.1",
+            "--blobPort",
+            &number,
+            "--location",
+            &location,
+        ];
+        let peer = node_peer(context, folder, &arguments)?;
         wait_until("Azurite", || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-        Ok(azurite)
+        Ok(Self { peer, port })
     }
 
     /// Base of the development account.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/devstoreaccount1", self.port)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.peer.child.id()
+    }
+}
+
+/// Its command line serves no connection twice. A process that is stopped for a while would give
+/// connections up that rest meanwhile.
+const EMULATOR: &str = "
+const { createHttpServer } = require('@vercel/cosmosdb-server');
+const server = createHttpServer({ keepAlive: true });
+server.keepAliveTimeout = server.headersTimeout = server.requestTimeout = 0;
+server.listen(Number(process.argv[1]), '127.0.0.1');
+";
+
+/// An open emulator of documents, which keeps all in memory.
+#[derive(Debug)]
+pub(crate) struct Emulator {
+    peer: Peer,
+    port: u16,
+}
+
+impl Emulator {
+    /// Starts it on a free port.
+    pub(crate) fn start(context: &Context) -> Result<Self> {
+        let folder = fresh_folder(context, "emulator")?;
+        let port = free_port()?;
+        let peer = node_peer(context, folder, &["-e", EMULATOR, &port.to_string()])?;
+        wait_until("the emulator", || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        Ok(Self { peer, port })
+    }
+
+    /// Base of the account.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Its process.
@@ -231,7 +286,11 @@ impl Postgres {
             .spawn()
             .context("can't start PostgreSQL")?;
         let mut postgres = Self {
-            peer: Peer { child, folder },
+            peer: Peer {
+                child,
+                folder,
+                signal: "-INT",
+            },
             pid: 0,
             programs,
             user,

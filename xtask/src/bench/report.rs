@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::bench::sample::Sample;
+use crate::bench::sample::{Fact, Sample};
 use crate::context::Context;
 use crate::output::{mebibytes, table};
 
@@ -94,7 +94,7 @@ pub(crate) fn blobs(version: &str, ours: &[Sample], theirs: &[Sample]) -> String
     format!(
         "## Blobs\n\n4 KiB, 32 requests under way, kept-alive connections, Shared Key. Stabbur syncs before it\n\
          acknowledges; Azurite {version} (its default store) does not.\n\n{}",
-        compare("Azurite", ours, theirs)
+        compare(ours, &[("Azurite", theirs)])
     )
 }
 
@@ -108,28 +108,47 @@ pub(crate) fn documents(version: &str, samples: &[Sample]) -> String {
          statements on a unix socket, a jsonb column with a GIN index. Both sync before they acknowledge\n\
          (`synchronous_commit` and `fsync` on). Both run at once and are measured in turns of short\n\
          slices; who isn't measured is stopped, so that background work counts where it belongs.\n\n{}",
-        compare("PostgreSQL", &ours, &theirs)
+        compare(&ours, &[("PostgreSQL", &theirs)])
     )
 }
 
-pub(super) fn compare(peer: &str, ours: &[Sample], theirs: &[Sample]) -> String {
+/// Documents beside an open emulator; `samples` has Stabbur's, PostgreSQL's and the emulator's of each
+/// operation in turn.
+pub(crate) fn documents_beside_emulator(version: &str, samples: &[Sample], facts: &[Fact]) -> Result<String> {
+    let of = |side: usize| -> Vec<Sample> { samples.iter().skip(side).step_by(3).cloned().collect() };
+    let (ours, postgres, emulator) = (of(0), of(1), of(2));
+    let documents = facts.iter().find(|fact| fact.name == "documents");
+    let documents = documents
+        .context("the load generator says nothing of documents")?
+        .ours;
+    Ok(format!(
+        "\n### Beside an open emulator\n\nThe same, with the emulator `@vercel/cosmosdb-server` {version} as a third, by the same protocol over\n\
+         kept-alive HTTP. **It keeps all in memory and syncs nothing**, checks no signature, and has no index: a query\n\
+         reads every document. So there are only {documents:.0}, which fit each memory, and what it says of a store\n\
+         that lasts is little. PostgreSQL has a B-tree on `number` as well, which ranges and orders are of.\n\n{}",
+        compare(&ours, &[("PostgreSQL", &postgres), ("the emulator", &emulator)])
+    ))
+}
+
+/// A row for each side and operation, then how they compare.
+pub(super) fn compare(ours: &[Sample], peers: &[(&str, &[Sample])]) -> String {
     let mut rows = Vec::new();
-    for (our, their) in ours.iter().zip(theirs) {
-        for (who, sample) in [("Stabbur", our), (peer, their)] {
-            rows.push(row(format!("{}, {who}", sample.operation), sample));
+    let mut ratios = String::new();
+    for (at, our) in ours.iter().enumerate() {
+        rows.push(row(format!("{}, Stabbur", our.operation), our));
+        let mut against = Vec::new();
+        for (peer, theirs) in peers {
+            let Some(their) = theirs.get(at) else { continue };
+            rows.push(row(format!("{}, {peer}", their.operation), their));
+            let ratio = our.per_second / their.per_second.max(f64::MIN_POSITIVE);
+            against.push(format!(
+                "**{ratio:.2} times** {peer}{}",
+                spread(&our.rates, &their.rates)
+            ));
         }
+        ratios.push_str(&format!("- {}: {}\n", our.operation, against.join(", ")));
     }
-    let mut text = table(&HEADINGS, &rows);
-    text.push('\n');
-    for (our, their) in ours.iter().zip(theirs) {
-        let ratio = our.per_second / their.per_second.max(f64::MIN_POSITIVE);
-        let slices = spread(&our.rates, &their.rates);
-        text.push_str(&format!(
-            "- {}: **{ratio:.2} times** {peer}{slices}\n",
-            our.operation
-        ));
-    }
-    text
+    format!("{}\n{ratios}", table(&HEADINGS, &rows))
 }
 
 /// How far the ratios of single slices lie apart, if there are several.
@@ -194,6 +213,59 @@ mod tests {
             " (0.50 to 2.00 in 3 slices)"
         );
         assert_eq!(spread(&[2.0], &[1.0]), "");
+    }
+
+    fn sample(operation: &str, per_second: f64) -> Sample {
+        Sample {
+            operation: operation.to_owned(),
+            per_second,
+            rates: vec![per_second, 2.0 * per_second],
+            p50_milliseconds: 1.0,
+            p99_milliseconds: 2.0,
+            max_milliseconds: 3.0,
+            cpu_milliseconds_per_operation: 0.1,
+            generator_milliseconds_per_operation: 0.1,
+            memory_bytes: 1,
+        }
+    }
+
+    #[test]
+    fn each_operation_has_a_row_for_each_side() {
+        let samples = [
+            sample("read", 30.0),
+            sample("read", 20.0),
+            sample("read", 10.0),
+            sample("patch", 8.0),
+            sample("patch", 4.0),
+            sample("patch", 1.0),
+        ];
+        let facts = [Fact {
+            name: "documents".to_owned(),
+            ours: 400.0,
+            theirs: 400.0,
+        }];
+        let text = documents_beside_emulator("1.0.1", &samples, &facts).unwrap();
+        assert!(text.contains("`@vercel/cosmosdb-server` 1.0.1") && text.contains("there are only 400,"));
+        let rows: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("| read") || line.starts_with("| patch"))
+            .map(|line| line.split('|').nth(1).unwrap_or_default().trim())
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "read, Stabbur",
+                "read, PostgreSQL",
+                "read, the emulator",
+                "patch, Stabbur",
+                "patch, PostgreSQL",
+                "patch, the emulator"
+            ]
+        );
+        let patch = "- patch: **2.00 times** PostgreSQL (2.00 to 2.00 in 2 slices), \
+                     **8.00 times** the emulator (8.00 to 8.00 in 2 slices)\n";
+        assert!(text.ends_with(patch), "{text}");
+        assert!(documents_beside_emulator("1.0.1", &samples, &[]).is_err());
     }
 
     #[test]

@@ -10,16 +10,15 @@ mod walk;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use serde_json::json;
+use anyhow::Result;
 
 use self::postgres::Session;
 use self::shape::Shape;
 use self::stabbur::Client;
 use self::task::{STEPS, Step, Task};
-use crate::load::{Plan, Until, Worker, slice};
+use crate::load::{Plan, Until, some};
 use crate::process::{Paused, folder_bytes, peak_bytes, reset_peak};
-use crate::sample::Sample;
+use crate::sample::{Sample, fact};
 
 /// Pieces in which the documents are loaded, by turns.
 const LOAD_SLICES: u64 = 10;
@@ -173,21 +172,6 @@ impl Turns<'_> {
     }
 }
 
-/// A slice by so many of the workers.
-async fn some<W: Worker + 'static>(
-    workers: &mut Vec<W>,
-    concurrency: usize,
-    sample: &mut Sample,
-    pids: &[u32],
-    until: Until,
-) -> Result<()> {
-    ensure!(concurrency <= workers.len(), "fewer connections than wanted");
-    let mut resting = workers.split_off(concurrency);
-    slice(sample, pids, until, workers).await?;
-    workers.append(&mut resting);
-    Ok(())
-}
-
 /// Waits until a folder's size stays the same.
 async fn quiet(folder: &Path) -> Result<()> {
     let (mut bytes, mut same) = (0, 0);
@@ -201,11 +185,6 @@ async fn quiet(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Something measured that isn't a kind of operation.
-fn fact(name: &str, ours: f64, theirs: f64) {
-    println!("{}", json!({"fact": name, "ours": ours, "theirs": theirs}));
 }
 
 /// As the command line gives them.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::shape::{self, BULK, PAGE, Shape, TOGETHER};
 use super::task::Task;
-use crate::account::{Account, partition_key};
+use crate::account::{Account, count, partition_key};
 use crate::load::{Plan, Worker};
 
 pub const DATABASE: &str = "million";
@@ -284,15 +284,6 @@ pub async fn ask(account: &mut Account, query: Query<'_>) -> Result<(u16, Bytes)
     account
         .send("POST", "docs", COLLECTION, &path, &headers, body.into())
         .await
-}
-
-/// How many rows a page says it has. Its bytes have come; that they parse is checked on neither side.
-pub fn count(body: &[u8]) -> Result<u64> {
-    let text = std::str::from_utf8(body)?;
-    let (_, count) = text
-        .rsplit_once("\"_count\":")
-        .context("a page without a count")?;
-    Ok(count.trim_end_matches('}').trim().parse()?)
 }
 
 /// Makes the container and connects.

@@ -8,12 +8,12 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::fact;
 use super::shape::Shape;
-use super::stabbur::{COMPOSITE, ORDERED, Query, UNINDEXED, ask, count, page};
-use crate::account::Account;
+use super::stabbur::{COMPOSITE, ORDERED, Query, UNINDEXED, ask, page};
+use crate::account::{Account, count};
 use crate::load::Plan;
 use crate::process::{peak_bytes, reset_peak, usage};
+use crate::sample::fact;
 
 /// Rows of a page of what reads all.
 const PAGE: u64 = 1_000;
