@@ -104,6 +104,8 @@ pub struct Documents {
     pub(crate) token_keys: Mutex<HashMap<String, SharedKey>>,
     /// Where the sweep of each container (by number) goes on.
     pub(crate) sweep_positions: Mutex<HashMap<u32, u64>>,
+    /// Where the purge that is under way goes on.
+    pub(crate) purge_position: Mutex<Option<store::PurgePosition>>,
 }
 
 impl std::fmt::Debug for Documents {
@@ -136,6 +138,7 @@ impl Documents {
             scripts,
             token_keys: Mutex::default(),
             sweep_positions: Mutex::default(),
+            purge_position: Mutex::default(),
         })
     }
 }

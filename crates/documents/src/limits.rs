@@ -151,6 +151,9 @@ pub const SESSION_WAIT_MILLISECONDS_MAX: u64 = 500;
 /// Keys that one sweep commit removes.
 pub const SWEEP_KEYS_PER_COMMIT_MAX: usize = 1_000;
 
+/// Keys of deleted containers and replaced indexes that one call of the sweep removes.
+pub const SWEEP_PURGED_KEYS_MAX: usize = 50_000;
+
 /// Items that one call of the sweep looks at for expiry.
 pub const SWEEP_ITEMS_MAX: usize = 20_000;
 

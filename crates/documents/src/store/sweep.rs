@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Direction, Key, KeyRange, LedgerError, Scan, Snapshot, Transaction};
+use ledger::{Direction, Key, KeyRange, Scan, Snapshot, Transaction};
 
 use super::container::Container;
 use super::keys;
-use super::records::{ContainerRecord, ItemRecord, NumberRecord, PurgeRecord, decode};
+use super::records::{ContainerRecord, ItemRecord, NumberRecord, decode};
 use crate::Documents;
 use crate::error::DocumentsError;
-use crate::limits::{SWEEP_ITEMS_MAX, SWEEP_KEYS_PER_COMMIT_MAX};
+use crate::limits::SWEEP_ITEMS_MAX;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,7 +59,12 @@ impl Documents {
             let record: ContainerRecord = decode(&entry.versioned.value, "a container's record")?;
             let has_ttl = record.resource.get("defaultTtl").is_some();
             let asks_composites = asks_for_composites(&record);
-            if record.index_complete && !asks_composites && !has_ttl && record.versions.is_none() {
+            if record.index_complete
+               
+                && !asks_composites
+                && !has_ttl
+                && record.versions.is_none()
+            {
                 continue;
             }
             let Some(mut container) = self.container_of(snapshot.as_ref(), &entry.key, &record).await? else {
@@ -178,85 +183,5 @@ impl Documents {
                 Ok(false)
             }
         }
-    }
-
-    async fn purge_some(&self, report: &mut SweepReport) -> Result<(), DocumentsError> {
-        let snapshot = self.ledger.snapshot().await?;
-        let mut scan = Scan::new(
-            snapshot.as_ref(),
-            KeyRange::prefix(&keys::purges()),
-            Direction::Forward,
-        );
-        while let Some(entry) = scan.next().await? {
-            let Some(number) = keys::read_purge(&entry.key) else {
-                break;
-            };
-            let record: PurgeRecord = decode(&entry.versioned.value, "a purge record")?;
-            let mut ranges = Vec::new();
-            match record {
-                PurgeRecord::Index => {
-                    ranges.push(keys::index(number));
-                    ranges.push(keys::index_build(number));
-                }
-                PurgeRecord::Versions => {
-                    ranges.push(keys::versions(number));
-                    ranges.push(keys::versions_beginning(number));
-                }
-                PurgeRecord::Permissions { database } => ranges.push(keys::permissions(database, number)),
-                PurgeRecord::Users { database } => {
-                    ranges.push(keys::all_permissions(database));
-                    ranges.push(keys::users(database));
-                }
-                PurgeRecord::Container { index, versions } => {
-                    if let Some(versions) = versions {
-                        ranges.push(keys::versions(versions));
-                        ranges.push(keys::versions_beginning(versions));
-                    }
-                    ranges.push(keys::index(index));
-                    ranges.push(keys::index_build(index));
-                    ranges.push(keys::partitions(number));
-                    ranges.push(keys::uniques(number));
-                    ranges.push(keys::feed(number));
-                    ranges.push(keys::ids(number));
-                    ranges.push(keys::items(number));
-                    ranges.push(keys::items_counter(number));
-                    ranges.push(keys::all_scripts(number));
-                    ranges.push(keys::copy(number));
-                    ranges.push(keys::index_build(number));
-                }
-            }
-            for prefix in ranges {
-                self.purge_range(snapshot.as_ref(), &prefix, report).await?;
-            }
-            let mut tx = Transaction::new();
-            tx.delete(entry.key);
-            self.ledger.commit(tx).await?;
-        }
-        Ok(())
-    }
-
-    async fn purge_range(
-        &self,
-        snapshot: &dyn Snapshot,
-        prefix: &Key,
-        report: &mut SweepReport,
-    ) -> Result<(), LedgerError> {
-        let mut scan = Scan::new(snapshot, KeyRange::prefix(prefix), Direction::Forward);
-        let mut tx = Transaction::new();
-        let mut staged = 0;
-        while let Some(entry) = scan.next().await? {
-            tx.delete(entry.key);
-            staged += 1;
-            if staged >= SWEEP_KEYS_PER_COMMIT_MAX {
-                self.ledger.commit(std::mem::take(&mut tx)).await?;
-                report.keys_purged += staged as u64;
-                staged = 0;
-            }
-        }
-        if staged > 0 {
-            self.ledger.commit(tx).await?;
-            report.keys_purged += staged as u64;
-        }
-        Ok(())
     }
 }
