@@ -66,6 +66,22 @@ async fn figures_are_true() {
         (20.0, 1.0)
     );
     assert_eq!(metrics["indexUtilizationRatio"], 0.5);
+    // By keys: no document is read, and the charge says so.
+    let by_reading: f64 = reply.header("x-ms-request-charge").parse().unwrap();
+    let reply = ask("SELECT VALUE COUNT(1) FROM c").await.expect(200);
+    let charge: f64 = reply.header("x-ms-request-charge").parse().unwrap();
+    assert_eq!(reply.json()["Documents"], json!([20]));
+    let metrics = figures(reply.header("x-ms-documentdb-query-metrics"));
+    for (name, wanted) in [
+        ("retrievedDocumentCount", 0.0),
+        ("retrievedDocumentSize", 0.0),
+        ("outputDocumentCount", 1.0),
+        ("outputDocumentSize", 2.0),
+        ("indexUtilizationRatio", 1.0),
+    ] {
+        assert_eq!(metrics[name], wanted, "{name}");
+    }
+    assert!(charge < by_reading, "{charge}, {by_reading}");
     for name in [
         "totalExecutionTimeInMs",
         "queryCompileTimeInMs",

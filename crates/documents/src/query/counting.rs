@@ -54,6 +54,7 @@ impl Documents {
             tokio::task::yield_now().await;
         }
         counters.index_keys += count;
+        counters.items_counted = count;
         counters.timings.index += counters.timings.since(begun);
         Ok(Some(count))
     }

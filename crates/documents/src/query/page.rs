@@ -55,6 +55,8 @@ pub(crate) struct Counters {
     pub(crate) index_keys: u64,
     /// Documents that passed the filter.
     pub(crate) items_matched: u64,
+    /// Documents that were counted by their keys, unread.
+    pub(super) items_counted: u64,
     /// The conjuncts of the query's access that an index narrowed with.
     pub(crate) conjuncts_used: Vec<usize>,
     /// The composite indexes, by their places in the container's, that narrowed or gave the order.
