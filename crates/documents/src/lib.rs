@@ -106,6 +106,7 @@ pub struct Documents {
     pub(crate) sweep_positions: Mutex<HashMap<u32, u64>>,
     /// Where the purge that is under way goes on.
     pub(crate) purge_position: Mutex<Option<store::PurgePosition>>,
+    pub(crate) usage: store::UsageMemory,
 }
 
 impl std::fmt::Debug for Documents {
@@ -139,6 +140,7 @@ impl Documents {
             token_keys: Mutex::default(),
             sweep_positions: Mutex::default(),
             purge_position: Mutex::default(),
+            usage: store::UsageMemory::default(),
         })
     }
 }

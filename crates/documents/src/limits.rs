@@ -151,6 +151,18 @@ pub const SESSION_WAIT_MILLISECONDS_MAX: u64 = 500;
 /// Keys that one sweep commit removes.
 pub const SWEEP_KEYS_PER_COMMIT_MAX: usize = 1_000;
 
+/// How long counting what a container takes may take (service limits: 5 seconds per page).
+pub const USAGE_MILLISECONDS_MAX: u64 = 5_000;
+
+/// What was counted within this is counted again each time (ours).
+pub const USAGE_MILLISECONDS_FREE: u64 = 50;
+
+/// How many times as long as it took a count is remembered (ours).
+pub const USAGE_TIMES_REMEMBERED: u32 = 100;
+
+/// Containers whose counts are remembered (ours; some 100 bytes each).
+pub const USAGE_REMEMBERED_MAX: usize = 1_000;
+
 /// Keys of deleted containers and replaced indexes that one call of the sweep removes.
 pub const SWEEP_PURGED_KEYS_MAX: usize = 50_000;
 

@@ -111,7 +111,7 @@ operations! {
     CreateCollection: "POST" "/dbs/{db}/colls" [""] "Create Collection", "rest/api/cosmos-db/create-a-collection", Partial("vector, full-text and spatial indexes are kept with the container but not used");
     ListCollections: "GET" "/dbs/{db}/colls" [""] "List Collections", "rest/api/cosmos-db/list-collections", Yes;
     QueryCollections: "POST" "/dbs/{db}/colls" ["x-ms-documentdb-isquery"] "Query Collections", "rest/api/cosmos-db/querying-cosmosdb-resources-using-the-rest-api", Partial("in one page");
-    GetCollection: "GET" "/dbs/{db}/colls/{coll}" [""] "Get Collection", "rest/api/cosmos-db/get-a-collection", Partial("x-ms-documentdb-populatequotainfo is ignored");
+    GetCollection: "GET" "/dbs/{db}/colls/{coll}" [""] "Get Collection", "rest/api/cosmos-db/get-a-collection", Partial("x-ms-documentdb-populatepartitionstatistics is ignored");
     ReplaceCollection: "PUT" "/dbs/{db}/colls/{coll}" [""] "Replace Collection", "rest/api/cosmos-db/replace-a-collection", Yes;
     DeleteCollection: "DELETE" "/dbs/{db}/colls/{coll}" [""] "Delete Collection", "rest/api/cosmos-db/delete-a-collection", Yes;
     GetPartitionKeyRanges: "GET" "/dbs/{db}/colls/{coll}/pkranges" ["A-IM"] "Get Partition Key Ranges", "rest/api/cosmos-db/get-partition-key-ranges", Partial("a container has one range, which never splits");

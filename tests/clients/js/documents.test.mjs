@@ -34,6 +34,16 @@ test("databases and containers are listed and read", async () => {
   await assert.rejects(client.database("never").read(), { code: 404 });
 });
 
+test("what a container takes is told to who asks", async () => {
+  const { container: counted } = await database.containers.create({ id: "counted", partitionKey: { paths: ["/pk"] } });
+  for (let number = 0; number < 3; number++) await counted.items.create({ id: `${number}`, pk: "a" });
+  const { headers } = await counted.read({ populateQuotaInfo: true });
+  const names = (text) => text.split(";").map((pair) => pair.split("=")[0]);
+  assert.match(headers["x-ms-resource-usage"], /;documentsCount=3;documentsSize=1;collectionSize=\d+;$/);
+  assert.deepEqual(names(headers["x-ms-resource-quota"]), names(headers["x-ms-resource-usage"]));
+  assert.equal((await counted.read()).headers["x-ms-resource-usage"], undefined);
+});
+
 test("an item is created, read, replaced and deleted", async () => {
   const { resource: made, statusCode } = await container.items.create({ id: "life", owner: "me", text: "æøå" });
   assert.equal(statusCode, 201);

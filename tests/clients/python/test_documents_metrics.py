@@ -62,3 +62,26 @@ def test_orders_that_are_refused(container, order, message):
     with pytest.raises(exceptions.CosmosHttpResponseError) as refused:
         run(container, f"SELECT * FROM c ORDER BY {order}")
     assert refused.value.status_code == 400 and message in refused.value.message
+
+
+def quota_info(container):
+    container.read(populate_quota_info=True)
+    headers = container.client_connection.last_response_headers
+    usage, quota = (dict(pair.split("=") for pair in headers[name].strip(";").split(";"))
+                    for name in ("x-ms-resource-usage", "x-ms-resource-quota"))
+    assert list(usage) == list(quota)
+    return {name: int(value) for name, value in usage.items()}, quota
+
+
+def test_what_a_container_takes(container):
+    usage, quota = quota_info(container)
+    assert usage["documentsCount"] == 10
+    assert quota["documentsCount"] == "-1" and quota["storedProcedures"] == "100"
+    container.create_item({"id": "large", "pk": "b", "text": "x" * 100_000})
+    container.scripts.create_stored_procedure({"id": "s", "body": "function () {}"})
+    larger, _ = quota_info(container)
+    assert larger["documentsCount"] == 11 and larger["storedProcedures"] == 1
+    assert 98 <= larger["documentsSize"] - usage["documentsSize"] <= 99
+    assert larger["collectionSize"] - usage["collectionSize"] >= larger["documentsSize"] - usage["documentsSize"]
+    container.read()
+    assert "x-ms-resource-usage" not in container.client_connection.last_response_headers

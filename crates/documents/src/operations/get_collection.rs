@@ -5,6 +5,7 @@ use http::StatusCode;
 use crate::error::DocumentsError;
 use crate::wire::answer::Answer;
 use crate::wire::call::Call;
+use crate::wire::headers;
 
 pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
     let snapshot = call.snapshot().await?;
@@ -20,10 +21,21 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
         } else {
             "0"
         };
-        Answer::json(StatusCode::OK, &container.to_resource(), 1.0).with(
+        let answer = Answer::json(StatusCode::OK, &container.to_resource(), 1.0).with(
             "x-ms-documentdb-collection-index-transformation-progress",
             progress,
-        )
+        );
+        if call.flag(headers::POPULATE_QUOTA_INFO) {
+            let usage = call
+                .documents
+                .resource_usage(snapshot.as_ref(), &container)
+                .await?;
+            answer
+                .with(headers::RESOURCE_QUOTA, usage.quota())
+                .with(headers::RESOURCE_USAGE, usage.usage())
+        } else {
+            answer
+        }
     };
     Ok(answer
         .with_etag(&container.etag)

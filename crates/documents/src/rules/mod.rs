@@ -17,3 +17,4 @@ pub mod partition_key;
 pub mod patch;
 pub(crate) mod query_schema;
 pub mod resource_id;
+pub(crate) mod resource_usage;

@@ -12,6 +12,8 @@ pub(crate) type Header = (&'static str, Support);
 const WHOLE_QUERY: &str = "accepted: any query is run whole, over all partitions";
 const HINT: &str = "accepted without effect: a hint for how the original spends its means";
 
+const USAGE: &str = "of a container, where it is asked for: what takes longer than 5 s to count is left away, and what took long may be up to a hundred times as old; documentSize is left away; collectionSize is what the engine is given, before it compresses";
+
 /// Headers of requests.
 pub(crate) const REQUEST: &[Header] = &[
     (
@@ -61,7 +63,7 @@ pub(crate) const REQUEST: &[Header] = &[
     (headers::POPULATE_QUERY_METRICS, Yes),
     (headers::POPULATE_INDEX_METRICS, Yes),
     (headers::POPULATE_INDEX_METRICS_EARLIER, Yes),
-    ("x-ms-documentdb-populatequotainfo", No("ignored")),
+    (headers::POPULATE_QUOTA_INFO, Partial("on reading a container")),
     ("x-ms-documentdb-populatepartitionstatistics", No("ignored")),
     (headers::IS_UPSERT, Yes),
     (headers::IS_BATCH, Yes),
@@ -113,8 +115,11 @@ pub(crate) const RESPONSE: &[Header] = &[
     ("x-ms-documentdb-collection-index-transformation-progress", Yes),
     ("x-ms-serviceversion", Yes),
     ("x-ms-gatewayversion", Yes),
-    ("x-ms-resource-quota", No("not sent")),
-    ("x-ms-resource-usage", No("not sent")),
+    (
+        headers::RESOURCE_QUOTA,
+        Partial("as the next; -1 is what has no bound"),
+    ),
+    (headers::RESOURCE_USAGE, Partial(USAGE)),
     ("x-ms-schemaversion", No("not sent")),
     ("x-ms-last-state-change-utc", No("not sent")),
     ("lsn", No("the session token has it")),
