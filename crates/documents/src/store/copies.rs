@@ -1,5 +1,5 @@
 //! What a copy of another server's container needs beside the import of its items: the container as
-//! that server describes it, a note of how far the copy is, and the items as they are, to compare.
+//! that server describes it, its scripts, a note of how far the copy is, and all as it is, to compare.
 //!
 //! The note is a record beside the container's items, not a file: a ledger that is copied, or put
 //! back as it was once, brings the note that fits its items along, and who deletes the container
@@ -16,6 +16,7 @@ use super::container::Container;
 use super::items::require_container;
 use super::keys;
 use super::records::ItemRecord;
+use super::scripts::{NewScript, ScriptKind};
 use crate::Documents;
 use crate::error::DocumentsError;
 use crate::limits::{COMMIT_ATTEMPTS_MAX, TRANSFER_ITEMS_MAX};
@@ -115,6 +116,51 @@ impl Documents {
             }
         }
         Err(DocumentsError::RetryWith)
+    }
+
+    /// Creates a script, or replaces the one of its id; false if it is there as it shall be. Its text isn't
+    /// looked into.
+    ///
+    /// # Errors
+    /// 403 if the container has as many as it may have; 404 if it is gone; the ledger's.
+    pub async fn put_script(
+        &self,
+        container: &Container,
+        kind: ScriptKind,
+        new: &NewScript,
+    ) -> Result<bool, DocumentsError> {
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            let container = self.latest(container).await?;
+            let snapshot = self.ledger.snapshot().await?;
+            let found = self.script(snapshot.as_ref(), &container, kind, &new.id).await?;
+            let written = match found.map(|found| NewScript::from(found.record)) {
+                Some(known) if known == *new => return Ok(false),
+                Some(_) => self.replace_script(&container, kind, new, None).await,
+                None => self.create_script(&container, kind, new).await,
+            };
+            match written {
+                Ok(_) => return Ok(true),
+                // Somebody else made or deleted it meanwhile.
+                Err(DocumentsError::Conflict(_) | DocumentsError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(DocumentsError::RetryWith)
+    }
+
+    /// The scripts of a container, in the order of their ids.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn stored_scripts(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        kind: ScriptKind,
+    ) -> Result<Vec<NewScript>, DocumentsError> {
+        let most = (kind.count_max(), usize::MAX);
+        let (scripts, _) = self.list_scripts(snapshot, container, kind, None, most).await?;
+        Ok(scripts.into_iter().map(|script| script.record.into()).collect())
     }
 
     /// The item with the id and partition key of `document`.

@@ -35,6 +35,7 @@ pub use container::Container;
 pub use copies::{StoredItem, StoredPage};
 pub use items::{Item, LOG_KIND_ITEM};
 pub(crate) use purge::PurgePosition;
+pub use scripts::{NewScript, ScriptKind};
 pub use sweep::SweepReport;
 pub use transfer::{ExportPage, ImportError};
 pub(crate) use usage::UsageMemory;

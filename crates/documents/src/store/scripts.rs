@@ -23,13 +23,19 @@ use crate::rules::{names, resource_id};
 
 /// What a script is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ScriptKind {
+pub enum ScriptKind {
+    /// It is executed by a request.
     StoredProcedure,
+    /// It is run with the writes that name it.
     Trigger,
+    /// Queries call it.
     UserDefinedFunction,
 }
 
 impl ScriptKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::StoredProcedure, Self::Trigger, Self::UserDefinedFunction];
+
     /// The kind below this segment of a path.
     pub(crate) fn of_segment(segment: &str) -> Option<Self> {
         match segment {
@@ -40,7 +46,9 @@ impl ScriptKind {
         }
     }
 
-    fn segment(self) -> &'static str {
+    /// The segment of paths, such as `sprocs`.
+    #[must_use]
+    pub fn segment(self) -> &'static str {
         match self {
             Self::StoredProcedure => "sprocs",
             Self::Trigger => "triggers",
@@ -48,8 +56,9 @@ impl ScriptKind {
         }
     }
 
-    /// The name of a feed's list.
-    pub(crate) fn feed(self) -> &'static str {
+    /// The name of a feed's list, such as `StoredProcedures`.
+    #[must_use]
+    pub fn feed(self) -> &'static str {
         match self {
             Self::StoredProcedure => "StoredProcedures",
             Self::Trigger => "Triggers",
@@ -57,7 +66,9 @@ impl ScriptKind {
         }
     }
 
-    pub(crate) fn name(self) -> &'static str {
+    /// For people, such as `stored procedure`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::StoredProcedure => "stored procedure",
             Self::Trigger => "trigger",
@@ -74,7 +85,8 @@ impl ScriptKind {
     }
 
     /// How many of them a container may have.
-    pub(crate) fn count_max(self) -> usize {
+    #[must_use]
+    pub fn count_max(self) -> usize {
         match self {
             Self::StoredProcedure => STORED_PROCEDURES_MAX,
             Self::Trigger => TRIGGERS_MAX,
@@ -169,7 +181,7 @@ impl Script {
 
 /// A script on its way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NewScript {
+pub struct NewScript {
     pub(crate) id: String,
     pub(crate) body: String,
     trigger: Option<TriggerRule>,
@@ -181,7 +193,7 @@ impl NewScript {
     /// # Errors
     /// 400 for one without id or body, with a bad id, or a trigger that doesn't say when it runs;
     /// 413 for one that is too long.
-    pub(crate) fn from_value(kind: ScriptKind, value: &Value) -> Result<Self, DocumentsError> {
+    pub fn from_value(kind: ScriptKind, value: &Value) -> Result<Self, DocumentsError> {
         let text = |name: &str| {
             value.get(name).and_then(Value::as_str).ok_or_else(|| {
                 DocumentsError::bad_request(format!(
@@ -208,6 +220,22 @@ impl NewScript {
             body: body.to_owned(),
             trigger,
         })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl From<ScriptRecord> for NewScript {
+    fn from(record: ScriptRecord) -> Self {
+        Self {
+            id: record.id,
+            body: record.body,
+            trigger: record.trigger,
+        }
     }
 }
 

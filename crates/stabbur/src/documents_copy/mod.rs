@@ -2,7 +2,7 @@
 //!
 //! The items come by the change feed, and the note of how far that is lies in the ledger, written
 //! after the items before it are on disk: interrupted, the same command goes on; run again, it
-//! brings what changed since (docs/adr/0015). What was deleted isn't in that feed.
+//! brings what changed since (docs/adr/0015). What was deleted isn't in that feed. Scripts are read whole.
 #![allow(clippy::print_stdout, reason = "these commands print their answer")]
 
 mod compare;
@@ -10,6 +10,7 @@ mod containers;
 mod feed;
 mod items;
 mod note;
+mod scripts;
 mod source;
 
 use std::path::PathBuf;
@@ -61,6 +62,9 @@ pub(crate) struct CopyArguments {
     /// Leaves away this property of containers, which would be refused; may be repeated.
     #[arg(long, value_name = "PROPERTY")]
     without: Vec<String>,
+    /// Leaves away stored procedures, triggers and user-defined functions.
+    #[arg(long)]
+    without_scripts: bool,
     /// How long a request that the source throttles or fails is repeated.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     patience: u64,
@@ -136,15 +140,25 @@ async fn copy_all(
             Note::read(documents, &container, source, described).await?
         };
         let is_first = note.ranges.is_empty();
+        let scripts = if arguments.without_scripts {
+            0
+        } else {
+            scripts::copy(source, documents, &container).await?
+        };
         let brought = copy(source, documents, &container, note, bar).await?;
         bar.suspend(|| {
             println!(
-                "{}: {} items brought ({} MiB){}{}",
+                "{}: {} items brought ({} MiB){}{}{}",
                 container.id(),
                 brought.items,
                 brought.bytes >> 20,
                 if made { ", container made" } else { "" },
                 if is_first { "" } else { ", behind what was here" },
+                if scripts == 0 {
+                    String::new()
+                } else {
+                    format!(", {scripts} scripts brought")
+                },
             );
         });
         copied.push(container);
@@ -158,6 +172,9 @@ async fn copy_all(
         let found = compare::run(source, documents, snapshot.as_ref(), container, bar).await?;
         bar.suspend(|| found.print_sum(container));
         differences += found.differences();
+        if !arguments.without_scripts {
+            differences += scripts::compare(source, documents, snapshot.as_ref(), container, bar).await?;
+        }
     }
     if differences > 0 {
         bail!("{differences} differences; what was deleted at the source isn't deleted here");

@@ -18,6 +18,7 @@ mod server;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use server::{Server, Target};
 
@@ -93,8 +94,44 @@ fn items() -> Vec<(&'static str, Value, Value)> {
     items
 }
 
+/// Kinds of scripts with their segments, and one of each.
+fn scripts() -> [(&'static str, &'static str, Value); 4] {
+    [
+        (
+            "sprocs",
+            "stored procedure",
+            json!({"id": "skriv ø", "body": "function (a) { /* \"æ\" */ }"}),
+        ),
+        (
+            "sprocs",
+            "stored procedure",
+            json!({"id": "other", "body": "function () {}"}),
+        ),
+        (
+            "triggers",
+            "trigger",
+            json!({"id": "before", "body": "function () {}", "triggerType": "Pre", "triggerOperation": "Replace"}),
+        ),
+        (
+            "udfs",
+            "user-defined function",
+            json!({"id": "other", "body": "function (x) { return x; }"}),
+        ),
+    ]
+}
+
 async fn fill(source: &Server) {
     source.make(DATABASE, &containers()).await;
+    for (kind, _, script) in scripts() {
+        source
+            .done(
+                Method::POST,
+                &["dbs", DATABASE, "colls", "plain", kind],
+                &[],
+                script,
+            )
+            .await;
+    }
     for (container, key, item) in items() {
         let (status, answer) = source.upsert(DATABASE, container, &key, item).await;
         assert_eq!(status, 201, "{answer}");
@@ -115,6 +152,8 @@ async fn what_is_there_comes_over_and_then_what_changed() {
         "med mellomrom: 10 items brought (0 MiB), container made",
         "unique: 150 items at the source, 150 here, 150 the same; 0 only at the source, 0 only here, 0 with other content",
         "empty: 0 items brought (0 MiB), container made",
+        "plain: 15 items brought (1 MiB), container made, 4 scripts brought",
+        "plain: 4 scripts at the source, 4 here, 4 the same; 0 only at the source, 0 only here, 0 with other content",
     ] {
         assert!(printed.contains(line), "{printed}");
     }
@@ -127,6 +166,12 @@ async fn what_is_there_comes_over_and_then_what_changed() {
         let count = items().iter().filter(|item| item.0 == id).count();
         assert_eq!(wanted.1.len(), count);
     }
+    assert_eq!(
+        here.scripts(DATABASE, "plain").await,
+        source.scripts(DATABASE, "plain").await
+    );
+    assert_eq!(here.scripts(DATABASE, "plain").await.len(), scripts().len());
+    assert!(here.scripts(DATABASE, "unique").await.is_empty());
     // Unique keys hold here as well.
     let again = json!({"id": "other", "pk": "p", "email": "7@x"});
     assert_eq!(here.upsert(DATABASE, "unique", &json!(["p"]), again).await.0, 409);
@@ -136,7 +181,10 @@ async fn what_is_there_comes_over_and_then_what_changed() {
     // Nothing has changed; then a little has.
     let printed = target.copy(&source.https(), DATABASE, &authority);
     assert_eq!(printed.matches(": 0 items brought").count(), 5, "{printed}");
-    assert!(!printed.contains("container made"));
+    assert!(
+        !printed.contains("container made") && !printed.contains("script"),
+        "{printed}"
+    );
     let key = json!(["p"]);
     for item in [
         json!({"id": "æøå", "pk": "p", "changed": true}),
@@ -233,5 +281,74 @@ async fn killed_anywhere_it_goes_on() {
         printed.contains("c: 30 items at the source, 30 here, 30 the same"),
         "{printed}"
     );
+    target.is_sound();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_come_over_and_then_what_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Server::start(&folder.path().join("source"));
+    let container = json!({"id": "c", "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2}});
+    source.make("d", &[container]).await;
+    let of = |kind: &'static str| ["dbs", "d", "colls", "c", kind];
+    for (kind, _, script) in scripts() {
+        source.done(Method::POST, &of(kind), &[], script).await;
+    }
+    // More than come in a page.
+    for number in 0..90 {
+        let script = json!({"id": format!("n{number}"), "body": "x".repeat(60_000)});
+        source.done(Method::POST, &of("sprocs"), &[], script).await;
+    }
+    let target = Target::new(folder.path());
+    let printed = target.copy(&source.http, "d", &["--without-scripts", "--verify"]);
+    assert!(!printed.contains("script"), "{printed}");
+    let printed = target.copy(&source.http, "d", &["--verify"]);
+    assert!(printed.contains(", 94 scripts brought"), "{printed}");
+    assert!(
+        printed.contains("c: 94 scripts at the source, 94 here, 94 the same"),
+        "{printed}"
+    );
+    assert!(
+        !target.copy(&source.http, "d", &[]).contains("script"),
+        "nothing has changed"
+    );
+
+    let changed = json!({"id": "before", "body": "function () {}", "triggerType": "Post", "triggerOperation": "Replace"});
+    source
+        .done(
+            Method::PUT,
+            &["dbs", "d", "colls", "c", "triggers", "before"],
+            &[],
+            changed,
+        )
+        .await;
+    source
+        .done(
+            Method::DELETE,
+            &["dbs", "d", "colls", "c", "udfs", "other"],
+            &[],
+            Value::Null,
+        )
+        .await;
+    let said = target.refused(&source.http, "d", &["--verify"]);
+    for line in [
+        ", 1 scripts brought",
+        "c: only here: user-defined function \"other\"",
+        "c: 93 scripts at the source, 94 here, 93 the same; 0 only at the source, 1 only here, 0 with other content",
+        "1 differences",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let here = Server::start(&target.data);
+    let trigger = here
+        .done(
+            Method::GET,
+            &["dbs", "d", "colls", "c", "triggers", "before"],
+            &[],
+            Value::Null,
+        )
+        .await;
+    assert_eq!(trigger["triggerType"], "Post");
+    drop(here);
     target.is_sound();
 }

@@ -118,6 +118,9 @@ impl Scripted {
                         let key = json!({"paths": ["/pk"], "kind": "Hash", "version": 2});
                         reply(200, &[], &json!({"id": "c", "_rid": "r", "partitionKey": key}))
                     }
+                    "/dbs/d/colls/c/sprocs" => reply(200, &[], &json!({"StoredProcedures": []})),
+                    "/dbs/d/colls/c/triggers" => reply(200, &[], &json!({"Triggers": []})),
+                    "/dbs/d/colls/c/udfs" => reply(200, &[], &json!({"UserDefinedFunctions": []})),
                     _ => rule(&asked, *count),
                 };
                 *count += 1;

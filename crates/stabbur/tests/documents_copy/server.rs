@@ -142,6 +142,22 @@ impl Server {
         items.sort();
         (resource, items)
     }
+
+    /// A container's scripts, without what the server sets.
+    pub async fn scripts(&self, database: &str, container: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for (kind, list) in [
+            ("sprocs", "StoredProcedures"),
+            ("triggers", "Triggers"),
+            ("udfs", "UserDefinedFunctions"),
+        ] {
+            let path = ["dbs", database, "colls", container, kind];
+            let page = self.done(Method::GET, &path, &[], Value::Null).await;
+            let scripts = page[list].as_array().unwrap().iter();
+            found.extend(scripts.map(|script| format!("{kind}: {}", bare(script.clone()))));
+        }
+        found
+    }
 }
 
 /// A header's form of a partition key.
