@@ -375,6 +375,50 @@ async fn containers_from_before_get_their_indexes() {
     assert_eq!(f.documents.sweep_once().await.unwrap().indexes_completed, 0);
 }
 
+/// Releases of before read some numbers as the double beside; what they indexed so is found after all.
+#[tokio::test]
+async fn indexes_of_inexact_numbers_are_built_anew() {
+    let f = filled(&[pair("/group", "/n")]).await;
+    let exact = "6.3333336e150";
+    let item = format!(r#"{{"id": "exact", "pk": "a", "group": {exact}, "n": 1}}"#);
+    f.send("POST", DOCS, &[], item).await.expect(201);
+    // Of a release of before: no mark, and entries elsewhere.
+    let (key, mut record) = record(&f).await;
+    assert_eq!(record["exact_numbers"].take(), true);
+    record.as_object_mut().unwrap().remove("exact_numbers");
+    let mut tx = Transaction::new();
+    for tag in 0x40..0x80 {
+        for entry in entries(&f, tag).await {
+            tx.delete(entry.key);
+        }
+    }
+    tx.put(key, record.to_string().into_bytes());
+    f.ledger.commit(tx).await.unwrap();
+    let f = f.another_node();
+    let swept = f.documents.sweep_once().await.unwrap();
+    assert_eq!(swept.indexes_completed, 1);
+    let after = self::record(&f).await.1;
+    assert_ne!(after["index"], record["index"]);
+    assert_eq!(after["exact_numbers"], true);
+    f.verify().await;
+    for (sql, rows) in [
+        (format!("SELECT VALUE c.group FROM c WHERE c.group = {exact}"), 1),
+        (
+            format!("SELECT VALUE c.group FROM c WHERE c.group >= {exact} ORDER BY c.group, c.n"),
+            1,
+        ),
+    ] {
+        let page = ask(&f, &sql, 10, "").await;
+        assert_eq!(page.rows.as_array().unwrap().len(), rows, "{sql}");
+        assert_eq!(
+            page.rows[0].as_f64().unwrap().to_bits(),
+            6.3333336e150f64.to_bits()
+        );
+    }
+    // Once is enough.
+    assert_eq!(f.documents.sweep_once().await.unwrap().indexes_completed, 0);
+}
+
 #[tokio::test]
 async fn verify_looks_in_both_directions() {
     let f = filled(&[pair("/group", "/n")]).await;

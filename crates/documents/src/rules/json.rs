@@ -150,6 +150,25 @@ mod tests {
         assert!(parsed.repeated_names);
     }
 
+    /// A number of a query's text and the same of a document must be one.
+    #[test]
+    fn numbers_are_the_nearest_to_their_texts() {
+        let parsed = parse(b"[6.3333336e150]").unwrap();
+        assert_eq!(parsed.value[0].as_f64(), "6.3333336e150".parse().ok());
+        let partial = crate::rules::partial_json::parse(br#"{"n": 6.3333336e150}"#, &["n".to_owned()]);
+        assert_eq!(partial.unwrap()["n"], parsed.value[0]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn each_number_is_read_as_it_was_written(number in proptest::num::f64::NORMAL) {
+            let parsed = parse(format!("[{number:e}]").as_bytes()).unwrap();
+            proptest::prop_assert_eq!(parsed.value[0].as_f64(), Some(number));
+            let again = parse(parsed.value.to_string().as_bytes()).unwrap();
+            proptest::prop_assert_eq!(again.value, parsed.value);
+        }
+    }
+
     #[test]
     fn refuses_what_is_not_json_or_too_deep() {
         for bad in [

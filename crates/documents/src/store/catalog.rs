@@ -197,6 +197,7 @@ impl Documents {
                 composites,
             },
             index_complete: true,
+            exact_numbers: true,
             throughput,
             versions,
             resource,

@@ -41,6 +41,8 @@ pub struct Container {
     pub(crate) ts: i64,
     pub(crate) index: u32,
     pub(crate) index_complete: bool,
+    /// As its record says it.
+    pub(crate) exact_numbers: bool,
     /// Those that writes maintain; what the policy asks for is in `order_rules`.
     pub(crate) composites: Vec<CompositeIndex>,
     pub(crate) throughput: Option<Throughput>,
@@ -85,6 +87,7 @@ impl Container {
             ts: record.ts,
             index: record.index.single,
             index_complete: record.index_complete,
+            exact_numbers: record.exact_numbers,
             composites: record.index.composites,
             throughput: record.throughput,
             partition_key: PartitionKeyDefinition::from_value(resource.get("partitionKey"))?,
@@ -154,6 +157,7 @@ impl Container {
                 composites: self.composites.clone(),
             },
             index_complete: self.index_complete,
+            exact_numbers: self.exact_numbers,
             throughput: self.throughput,
             versions: self.versions.map(|versions| versions.number),
             resource: self.resource.clone(),

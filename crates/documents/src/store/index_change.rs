@@ -72,6 +72,25 @@ impl Documents {
         Ok(composites)
     }
 
+    /// Begins all of a container's indexes anew: those that it has are of numbers that a release of before
+    /// read inexactly. Whether nobody else was faster.
+    pub(super) async fn begin_exact_indexes(&self, container: &Container) -> Result<bool, DocumentsError> {
+        let mut record = container.record();
+        let mut tx = Transaction::new();
+        tx.require_version(container.key.clone(), Some(container.version));
+        tx.put(keys::purge(container.index), encode(&PurgeRecord::Index)?);
+        stage_removal(&mut tx, &container.composites)?;
+        let range = reserve(self.ledger.as_ref(), &keys::numbers_counter(), 1).await?;
+        record.index.single = super::catalog::small(range.start)?;
+        record.index.composites = self.composites_of(&container.resource, &[], false).await?;
+        (record.index_complete, record.exact_numbers) = (false, true);
+        tx.put(container.key.clone(), encode(&record)?);
+        log_container(&mut tx, "indexContainer", container);
+        let committed = self.commit_or_conflict(tx).await?;
+        self.catalog.forget(container);
+        Ok(committed.is_some())
+    }
+
     /// Begins the composite indexes that a container's policy asks for and that it hasn't got: its
     /// policy is from a release that kept none. Whether there were any.
     pub(super) async fn begin_missing_composites(

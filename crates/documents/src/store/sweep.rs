@@ -60,7 +60,7 @@ impl Documents {
             let has_ttl = record.resource.get("defaultTtl").is_some();
             let asks_composites = asks_for_composites(&record);
             if record.index_complete
-               
+                && record.exact_numbers
                 && !asks_composites
                 && !has_ttl
                 && record.versions.is_none()
@@ -70,6 +70,9 @@ impl Documents {
             let Some(mut container) = self.container_of(snapshot.as_ref(), &entry.key, &record).await? else {
                 continue;
             };
+            if !record.exact_numbers && self.begin_exact_indexes(&container).await? {
+                container = self.latest(&container).await?;
+            }
             if asks_composites && self.begin_missing_composites(&container).await? {
                 container = self.latest(&container).await?;
             }
