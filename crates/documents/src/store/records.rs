@@ -56,8 +56,8 @@ pub(crate) struct ContainerRecord {
     pub(crate) index: Indexes,
     /// Whether the index of single paths holds every item. Until then queries don't use it.
     pub(crate) index_complete: bool,
-    /// Whether its indexes are of numbers as their texts say them. Releases of before read some texts of 17
-    /// digits as the double beside.
+    /// Whether its indexes are of numbers as their texts say them. Releases of before read some texts as
+    /// the double beside.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) exact_numbers: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
