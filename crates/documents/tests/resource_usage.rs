@@ -37,7 +37,7 @@ async fn read(f: &Fixture) -> Reply {
 async fn create(f: &Fixture, number: usize) -> i64 {
     let item = json!({"id": number.to_string(), "pk": number % 3, "n": number, "text": "x".repeat(number)});
     let made = f.json("POST", "/dbs/d/colls/c/docs", &[], item).await.expect(201);
-    made.body.len() as i64
+    i64::try_from(made.body.len()).unwrap()
 }
 
 /// Kilobytes of all keys from those of scripts on, and of their values: of the only container.
@@ -53,7 +53,7 @@ async fn kilobytes(f: &Fixture) -> i64 {
     while let Some(entry) = scan.next().await.unwrap() {
         bytes += entry.key.as_bytes().len() + entry.versioned.value.len();
     }
-    bytes.div_ceil(1_024) as i64
+    i64::try_from(bytes.div_ceil(1_024)).unwrap()
 }
 
 #[tokio::test]
