@@ -230,6 +230,17 @@ def test_conditions(filled, condition, expected):
     assert everywhere(filled, f"SELECT VALUE COUNT(1) FROM c WHERE {condition}") == [expected]
 
 
+def test_numbers_of_many_digits_stay_what_they_are(container):
+    # One of ten such numbers was once read as the one beside.
+    numbers = [(number * 0.6180339887498949) % 1 for number in range(1, 60)] + [6.3333336e150, 5e-324, 1.7976931348623157e308]
+    for number in numbers:
+        container.create_item({"id": repr(number), "owner": "o", "n": number})
+    assert sorted(everywhere(container, "SELECT VALUE c.n FROM c")) == sorted(numbers)
+    for number in numbers:
+        assert everywhere(container, f"SELECT VALUE c.id FROM c WHERE c.n = {number!r}") == [repr(number)]
+        assert everywhere(container, "SELECT VALUE c.id FROM c WHERE c.n = @n", n=number) == [repr(number)]
+
+
 def test_order_both_ways_and_limits(filled):
     rows = everywhere(filled, "SELECT c.id FROM c ORDER BY c.number DESC OFFSET 2 LIMIT 3")
     assert ids(rows) == ["item-27", "item-26", "item-25"]
