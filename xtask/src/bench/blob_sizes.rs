@@ -195,7 +195,11 @@ impl Nginx {
             .spawn()
             .context("can't start nginx")?;
         let nginx = Self {
-            peer: Peer { child, folder },
+            peer: Peer {
+                child,
+                folder,
+                signal: "-TERM",
+            },
             port,
         };
         peers::wait_until("nginx", || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
