@@ -105,7 +105,7 @@ fn section(measured: &Measured) -> String {
         measured.nginx,
         measured.disk / MIB
     );
-    text.push_str(&report::compare("Azurite", &measured.ours, &measured.theirs));
+    text.push_str(&report::compare(&measured.ours, &[("Azurite", &measured.theirs)]));
     let rows: Vec<Vec<String>> = measured
         .files
         .iter()
