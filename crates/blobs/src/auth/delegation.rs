@@ -104,7 +104,7 @@ impl Blobs {
     /// Checks everything about a user delegation SAS but the terms that it shares with others.
     ///
     /// # Errors
-    /// `AuthenticationFailed`, `AuthorizationServiceMismatch`; those of a token.
+    /// `AuthenticationFailed`; those of a token.
     pub(crate) async fn delegated(
         &self,
         account: &Account,
@@ -140,9 +140,6 @@ impl Blobs {
             return Err(failed("sktid is another tenant."));
         }
         check_time(&key_time(delegation.start), &key_time(delegation.expiry), now)?;
-        if delegation.service != "b" {
-            return Err(ErrorCode::AuthorizationServiceMismatch.into());
-        }
         self.check_user(account, evidence, &delegation).await?;
         let signer = Principal::of_object(&delegation.object_id);
         Ok(Delegated {

@@ -108,7 +108,7 @@ pub(crate) fn over(
     })
 }
 
-fn bench_over(
+pub(crate) fn bench_over(
     (ledger, content): (Arc<dyn Ledger>, Arc<dyn ContentStore>),
     clock: Arc<AdjustableClock>,
     seed: u64,

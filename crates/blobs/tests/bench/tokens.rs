@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use blobs::rules::roles::{Assignee, Assignment, Role};
-use blobs::{Account, Bearer};
+use blobs::{Account, Bearer, Settings};
+use content::ContentStore;
 use http::Request;
 use http_semantics::Body;
 use identity::{TokenIssuer, Trust, TrustedIssuer};
 use ledger::memory::MemoryLedger;
-use ledger::{AdjustableClock, Clock};
+use ledger::{AdjustableClock, Clock, Ledger};
 use serde_json::{Value, json};
 
-use super::{ACCOUNT, Answer, Bench, bench_with_clock};
+use super::{ACCOUNT, Answer, Bench, bench_over, bench_with_clock};
 
 pub(crate) const ISSUER: &str = "https://login.example.org/t/v2.0";
 pub(crate) const TENANT: &str = "aaaaaaaa-0000-4000-8000-000000000000";
@@ -50,13 +51,24 @@ fn estate_of(
     clock: Arc<AdjustableClock>,
     set: impl FnOnce(&mut Account),
 ) -> Estate {
+    let settings = settings(&issuer, &clock, set);
+    let bench = bench_with_clock(clock, settings);
+    Estate { bench, issuer }
+}
+
+/// Roles for all, and one issuer.
+fn settings<F: FnOnce(&mut Account)>(
+    issuer: &Arc<TokenIssuer>,
+    clock: &Arc<AdjustableClock>,
+    set: F,
+) -> impl FnOnce(&mut Settings) + use<F> {
     let shared: Arc<dyn Clock> = clock.clone();
     let trusted = TrustedIssuer {
         issuer: ISSUER.to_owned(),
         keys: issuer.clone(),
     };
     let trust = Trust::new(vec![trusted], &shared, 300);
-    let bench = bench_with_clock(clock, |settings| {
+    move |settings| {
         settings.host_suffixes = vec!["blob.example.org".to_owned()];
         settings.bearer = Some(Bearer {
             trust,
@@ -73,8 +85,7 @@ fn estate_of(
             })
             .collect();
         set(&mut settings.accounts[0]);
-    });
-    Estate { bench, issuer }
+    }
 }
 
 impl Estate {
@@ -82,9 +93,21 @@ impl Estate {
     pub(crate) fn renewed(&self) -> Self {
         estate_of(self.issuer.clone(), self.bench.clock.clone(), |_| {})
     }
-}
 
-impl Estate {
+    /// The same stores after a restart, with an account that is changed.
+    pub(crate) fn over(
+        &self,
+        stores: (Arc<dyn Ledger>, Arc<dyn ContentStore>),
+        set: impl FnOnce(&mut Account),
+    ) -> Self {
+        let clock = self.bench.clock.clone();
+        let settings = settings(&self.issuer, &clock, set);
+        Self {
+            bench: bench_over(stores, clock, 2, settings),
+            issuer: self.issuer.clone(),
+        }
+    }
+
     /// A token with the usual claims and those in `more`, of which null takes one away.
     pub(crate) async fn token_with(&self, object_id: &str, ttl_seconds: i64, more: &Value) -> String {
         let claims = json!({"aud": "https://storage.azure.com", "oid": object_id, "tid": TENANT});
