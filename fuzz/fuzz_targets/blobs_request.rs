@@ -18,7 +18,11 @@ fuzz_target!(|data: &[u8]| {
     };
     let stores = Stores::new();
     // Without a secret no user delegation SAS is looked at.
-    let secret = KeptSecret::new(stores.ledger.clone(), stores.random.clone(), "blobs delegation dev");
+    let secret = KeptSecret::new(
+        stores.ledger.clone(),
+        stores.random.clone(),
+        "blobs delegation dev",
+    );
     if block_on(async { secret.get().await.is_err() }) {
         return;
     }

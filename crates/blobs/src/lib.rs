@@ -94,6 +94,8 @@ pub struct Blobs {
     pub(crate) page_queues: store::pages::Queues,
     /// The secret behind the user delegation keys of each account.
     pub(crate) delegation_secrets: HashMap<String, KeptSecret>,
+    /// What strangers are told.
+    pub(crate) challenge: http::HeaderValue,
 }
 
 impl std::fmt::Debug for Blobs {
@@ -123,6 +125,7 @@ impl Blobs {
             .iter()
             .map(|account| (account.name.clone(), secret(account)))
             .collect();
+        let challenge = auth::bearer::challenge(settings.bearer.as_ref());
         Arc::new(Self {
             ledger,
             content,
@@ -131,6 +134,7 @@ impl Blobs {
             settings,
             page_queues: store::pages::Queues::default(),
             delegation_secrets,
+            challenge,
         })
     }
 

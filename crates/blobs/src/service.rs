@@ -7,16 +7,16 @@ use http_semantics::{Body, RequestContext, Service};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 
+use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::{
-    acl, append, batch, blob, block, container, copy, cors, delegation_key, delete, from_url, incremental_copy, lease, list,
-    page_list, pages, service as account, snapshot, tags, tier, undelete,
+    acl, append, batch, blob, block, container, copy, cors, delegation_key, delete, from_url,
+    incremental_copy, lease, list, page_list, pages, service as account, snapshot, tags, tier, undelete,
 };
 use crate::rules::roles::Action;
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
-use crate::{Bearer, Blobs};
 
 /// The version that is named where the client names none.
 const VERSION_DEFAULT: HeaderValue = HeaderValue::from_static("2021-12-02");
@@ -110,11 +110,7 @@ impl Service for Blobs {
                 .unwrap_or(VERSION_DEFAULT),
             now: self.clock.now(),
             head: request.method() == Method::HEAD,
-            challenge: self
-                .settings
-                .bearer
-                .as_ref()
-                .map_or_else(|| "SharedKey".to_owned(), Bearer::challenge),
+            challenge: self.challenge.clone(),
         };
         let browser = cors::origin(request.headers());
         let method = request.method().clone();

@@ -20,7 +20,10 @@ const LIST: &str = "/?comp=list";
 
 async fn asked(estate: &Estate, token: &str, version: &str) -> (u16, String, String) {
     let authorization = format!("Bearer {token}");
-    let headers = [("authorization", authorization.as_str()), ("x-ms-version", version)];
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("x-ms-version", version),
+    ];
     let answer = estate.bare("GET", LIST, &headers, b"").await;
     let (status, code) = outcome(&answer);
     (status, code, answer.header("www-authenticate").to_owned())
@@ -30,8 +33,9 @@ async fn asked(estate: &Estate, token: &str, version: &str) -> (u16, String, Str
 async fn tokens_are_taken_for_what_they_say() {
     let estate = estate();
     let reader = object_id(Role::Reader);
-    let challenge =
-        format!("Bearer authorization_uri=https://login.example.org/{TENANT}/oauth2/authorize resource_id=https://storage.azure.com");
+    let challenge = format!(
+        "Bearer authorization_uri=https://login.example.org/{TENANT}/oauth2/authorize resource_id=https://storage.azure.com"
+    );
     let good = (200, String::new(), String::new());
     let bad = (401, "InvalidAuthenticationInfo".to_owned(), challenge.clone());
     let table = [
@@ -43,7 +47,10 @@ async fn tokens_are_taken_for_what_they_say() {
         (json!({"tid": TENANT.to_uppercase()}), &good),
         (json!({"tid": null}), &good),
         (json!({"aud": "https://other.blob.core.windows.net"}), &bad),
-        (json!({"aud": "https://dev.blob.core.windows.net.example.org"}), &bad),
+        (
+            json!({"aud": "https://dev.blob.core.windows.net.example.org"}),
+            &bad,
+        ),
         (json!({"aud": "https://vault.azure.net"}), &bad),
         (json!({"aud": null}), &bad),
         (json!({"iss": "https://login.example.org/other/v2.0"}), &bad),
@@ -69,14 +76,20 @@ async fn tokens_are_taken_for_what_they_say() {
     let nobody = estate.token(NOBODY).await;
     let refused = (403, "AuthorizationPermissionMismatch".to_owned(), String::new());
     assert_eq!(asked(&estate, &nobody, "2024-11-04").await, refused);
-    assert_eq!(asked(&estate, "", "2024-11-04").await.1, "InvalidAuthenticationInfo");
+    assert_eq!(
+        asked(&estate, "", "2024-11-04").await.1,
+        "InvalidAuthenticationInfo"
+    );
 }
 
 #[tokio::test]
 async fn versions_of_before_know_no_tokens_or_no_challenge() {
     let estate = estate();
     let reader = object_id(Role::Reader);
-    let (good, expired) = (estate.token(&reader).await, estate.token_with(&reader, -3_600, &json!({})).await);
+    let (good, expired) = (
+        estate.token(&reader).await,
+        estate.token_with(&reader, -3_600, &json!({})).await,
+    );
     let failed = (403, "AuthenticationFailed".to_owned(), String::new());
     for version in ["2017-07-29", "2009-09-19"] {
         assert_eq!(asked(&estate, &good, version).await, failed, "{version}");
@@ -85,7 +98,9 @@ async fn versions_of_before_know_no_tokens_or_no_challenge() {
     assert_eq!(asked(&estate, &expired, "2019-07-07").await, failed);
     assert_eq!(asked(&estate, &expired, "2019-12-12").await.0, 401);
     let authorization = format!("Bearer {good}");
-    let answer = estate.bare("GET", LIST, &[("authorization", &authorization)], b"").await;
+    let answer = estate
+        .bare("GET", LIST, &[("authorization", &authorization)], b"")
+        .await;
     assert_eq!(outcome(&answer), (403, "AuthenticationFailed".to_owned()));
 }
 
@@ -94,13 +109,26 @@ async fn tokens_go_over_tls_alone_and_strangers_are_told_where_to_get_one() {
     let estate = estate();
     let token = estate.token(&object_id(Role::Owner)).await;
     let authorization = format!("Bearer {token}");
-    let headers = [("authorization", authorization.as_str()), ("x-ms-version", "2024-11-04")];
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("x-ms-version", "2024-11-04"),
+    ];
     let answer = estate.bench.send(bare("GET", LIST, &headers, b"")).await;
     assert_eq!(outcome(&answer), (403, "AuthenticationFailed".to_owned()));
-    assert!(answer.text().contains("<AuthenticationErrorDetail>"), "{}", answer.text());
-    let answer = estate.bare("GET", LIST, &[("x-ms-version", "2024-11-04")], b"").await;
+    assert!(
+        answer.text().contains("<AuthenticationErrorDetail>"),
+        "{}",
+        answer.text()
+    );
+    let answer = estate
+        .bare("GET", LIST, &[("x-ms-version", "2024-11-04")], b"")
+        .await;
     assert_eq!(outcome(&answer), (401, "NoAuthenticationInformation".to_owned()));
-    assert!(answer.header("www-authenticate").starts_with("Bearer authorization_uri=https://"));
+    assert!(
+        answer
+            .header("www-authenticate")
+            .starts_with("Bearer authorization_uri=https://")
+    );
     // The scheme's case is nobody's business.
     let lower = format!("bearer {token}");
     let headers = [("authorization", lower.as_str()), ("x-ms-version", "2024-11-04")];
@@ -110,8 +138,13 @@ async fn tokens_go_over_tls_alone_and_strangers_are_told_where_to_get_one() {
     assert_eq!(outcome(&answer), (400, "InvalidAuthenticationInfo".to_owned()));
     // Where no issuer is trusted, no token is taken.
     let closed = bench_with(true);
-    let headers = [("authorization", authorization.as_str()), ("x-ms-version", "2024-11-04")];
-    let answer = closed.send_from("127.0.0.1", true, bare("GET", LIST, &headers, b"")).await;
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("x-ms-version", "2024-11-04"),
+    ];
+    let answer = closed
+        .send_from("127.0.0.1", true, bare("GET", LIST, &headers, b""))
+        .await;
     assert_eq!(outcome(&answer), (403, "AuthenticationFailed".to_owned()));
 }
 
@@ -125,7 +158,11 @@ async fn groups_app_roles_and_containers_are_looked_at() {
     let estate = estate_with(|account| {
         account.roles = vec![
             given(Role::Reader, Assignee::Group("readers".to_owned()), None),
-            given(Role::Contributor, Assignee::AppRole("Files.Write".to_owned()), Some("box")),
+            given(
+                Role::Contributor,
+                Assignee::AppRole("Files.Write".to_owned()),
+                Some("box"),
+            ),
         ];
     });
     for name in ["/box", "/other"] {
@@ -134,7 +171,9 @@ async fn groups_app_roles_and_containers_are_looked_at() {
     }
     let claims = json!({"groups": ["x", "readers"]});
     let reader = estate.token_with(NOBODY, 3_600, &claims).await;
-    let writer = estate.token_with(NOBODY, 3_600, &json!({"roles": ["Files.Write"]})).await;
+    let writer = estate
+        .token_with(NOBODY, 3_600, &json!({"roles": ["Files.Write"]}))
+        .await;
     let put = [("x-ms-blob-type", "BlockBlob")];
     let refused = (403, "AuthorizationPermissionMismatch".to_owned());
     let done = |status| (status, String::new());
@@ -146,8 +185,14 @@ async fn groups_app_roles_and_containers_are_looked_at() {
         let answer = estate.ask(token, "PUT", path, &put, b"x").await;
         assert_eq!(outcome(&answer), expected, "{path}");
     }
-    assert_eq!(outcome(&estate.ask(&reader, "GET", LIST, &[], b"").await), done(200));
-    assert_eq!(outcome(&estate.ask(&writer, "GET", LIST, &[], b"").await), refused);
+    assert_eq!(
+        outcome(&estate.ask(&reader, "GET", LIST, &[], b"").await),
+        done(200)
+    );
+    assert_eq!(
+        outcome(&estate.ask(&writer, "GET", LIST, &[], b"").await),
+        refused
+    );
     // A signature would name no group: no key that nothing could be done with.
     let path = "/?restype=service&comp=userdelegationkey";
     let body = b"<KeyInfo><Expiry>2023-11-15T00:00:00Z</Expiry></KeyInfo>";
@@ -180,10 +225,20 @@ async fn copies_read_their_source_as_the_caller_or_by_its_own_token() {
     let put = format!("/box/to?{sas}");
     for path in [&block, &put] {
         let headers = |authorization| {
-            [source, kind, ("x-ms-version", "2024-11-04"), ("x-ms-copy-source-authorization", authorization)]
+            [
+                source,
+                kind,
+                ("x-ms-version", "2024-11-04"),
+                ("x-ms-copy-source-authorization", authorization),
+            ]
         };
         let answer = estate.bare("PUT", path, &headers(&by_reader), b"").await;
-        assert_eq!(outcome(&answer), (201, String::new()), "{path}: {}", answer.text());
+        assert_eq!(
+            outcome(&answer),
+            (201, String::new()),
+            "{path}: {}",
+            answer.text()
+        );
         let refused = |status| (status, "CannotVerifyCopySource".to_owned());
         let answer = estate.bare("PUT", path, &headers(&by_delegator), b"").await;
         assert_eq!(outcome(&answer), refused(403), "{path}");
@@ -193,7 +248,9 @@ async fn copies_read_their_source_as_the_caller_or_by_its_own_token() {
         let answer = estate.bare("PUT", path, &headers("SharedKey dev:x"), b"").await;
         assert_eq!(outcome(&answer), refused(400), "{path}");
         // Without it the source is closed.
-        let answer = estate.bare("PUT", path, &[source, kind, ("x-ms-version", "2024-11-04")], b"").await;
+        let answer = estate
+            .bare("PUT", path, &[source, kind, ("x-ms-version", "2024-11-04")], b"")
+            .await;
         assert_eq!(answer.code(), "CannotVerifyCopySource", "{path}");
         // Nor is a token for the source heard by others.
         let plain = bare("PUT", path, &headers(&by_reader), b"");
@@ -220,7 +277,9 @@ async fn a_principal_reads_sources_with_its_roles_there() {
     let token = estate.token(NOBODY).await;
     for (name, expected) in [("open", (202, "")), ("closed", (403, "CannotVerifyCopySource"))] {
         let source = format!("http://127.0.0.1:10000/dev/{name}/x");
-        let answer = estate.ask(&token, "PUT", "/box/to", &[("x-ms-copy-source", &source)], b"").await;
+        let answer = estate
+            .ask(&token, "PUT", "/box/to", &[("x-ms-copy-source", &source)], b"")
+            .await;
         assert_eq!((answer.status.as_u16(), answer.code()), expected, "{name}");
     }
 }
@@ -244,11 +303,16 @@ async fn a_batchs_parts_have_their_own_tokens() {
     let kind = [("content-type", "multipart/mixed; boundary=b")];
     // Who may do nothing sends a batch all the same: its parts say who asks.
     let nobody = estate.token(NOBODY).await;
-    let answer = estate.ask(&nobody, "POST", "/?comp=batch", &kind, body.as_bytes()).await;
+    let answer = estate
+        .ask(&nobody, "POST", "/?comp=batch", &kind, body.as_bytes())
+        .await;
     assert_eq!(outcome(&answer), (202, String::new()), "{}", answer.text());
     let text = answer.text();
     assert!(text.contains("202 Accepted"), "{text}");
-    assert!(text.contains("x-ms-error-code: AuthorizationPermissionMismatch"), "{text}");
+    assert!(
+        text.contains("x-ms-error-code: AuthorizationPermissionMismatch"),
+        "{text}"
+    );
     assert_eq!(estate.ask(&reader, "GET", "/box/b", &[], b"").await.status, 200);
     assert_eq!(estate.ask(&reader, "GET", "/box/a", &[], b"").await.status, 404);
 }
@@ -265,7 +329,9 @@ async fn keys_count_only_where_the_account_lets_them() {
         assert_eq!(outcome(&answer), refused, "{sas}");
     }
     let token = estate.token(&object_id(Role::Contributor)).await;
-    let answer = estate.ask(&token, "PUT", "/box?restype=container", &[], b"").await;
+    let answer = estate
+        .ask(&token, "PUT", "/box?restype=container", &[], b"")
+        .await;
     assert_eq!(outcome(&answer), (201, String::new()));
 }
 
@@ -273,7 +339,10 @@ async fn keys_count_only_where_the_account_lets_them() {
 async fn an_account_may_demand_tls_and_know_its_networks() {
     let estate = estate_with(|account| {
         account.https_only = true;
-        account.networks = vec![Network::parse("10.0.0.0/8").unwrap(), Network::parse("::1").unwrap()];
+        account.networks = vec![
+            Network::parse("10.0.0.0/8").unwrap(),
+            Network::parse("::1").unwrap(),
+        ];
     });
     let sas = account_sas("l", "s", "2030-01-01T00:00:00Z");
     let list = format!("{LIST}&{sas}");
@@ -284,7 +353,14 @@ async fn an_account_may_demand_tls_and_know_its_networks() {
         ("10.1.2.3", false, (400, "AccountRequiresHttps")),
         ("11.0.0.1", true, (403, "AuthorizationFailure")),
     ] {
-        let answer = estate.bench.send_from(peer, secure, bare("GET", &list, &[], b"")).await;
-        assert_eq!((answer.status.as_u16(), answer.code()), expected, "{peer} {secure}");
+        let answer = estate
+            .bench
+            .send_from(peer, secure, bare("GET", &list, &[], b""))
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            expected,
+            "{peer} {secure}"
+        );
     }
 }

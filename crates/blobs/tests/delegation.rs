@@ -33,7 +33,10 @@ async fn asked_key(estate: &Estate, token: &str, more: &str) -> (u16, String, St
 }
 
 fn of(xml: &str, tag: &str) -> String {
-    let found = xml.split(&format!("<{tag}>")).nth(1).and_then(|rest| rest.split('<').next());
+    let found = xml
+        .split(&format!("<{tag}>"))
+        .nth(1)
+        .and_then(|rest| rest.split('<').next());
     found.unwrap_or_default().to_owned()
 }
 
@@ -63,13 +66,28 @@ fn terms(key: &str, version: &str) -> Terms {
 fn query(key: &str, terms: &Terms, path: &str, (headers, parameters): (&str, &str)) -> String {
     let get = |name: &str| terms.get(name).cloned().unwrap_or_default();
     let version = get("sv");
-    let time = if get("sr") == "bs" { get("snapshot") } else { String::new() };
+    let time = if get("sr") == "bs" {
+        get("snapshot")
+    } else {
+        String::new()
+    };
     let since = |first: &str, fields: Vec<String>| {
-        if version.as_str() >= first { fields } else { Vec::new() }
+        if version.as_str() >= first {
+            fields
+        } else {
+            Vec::new()
+        }
     };
     let text = [
         vec![get("sp"), get("st"), get("se"), format!("/blob/dev{path}")],
-        vec![get("skoid"), get("sktid"), get("skt"), get("ske"), get("sks"), get("skv")],
+        vec![
+            get("skoid"),
+            get("sktid"),
+            get("skt"),
+            get("ske"),
+            get("sks"),
+            get("skv"),
+        ],
         since("2020-02-10", vec![get("saoid"), get("suoid"), get("scid")]),
         since("2025-07-05", vec![get("skdutid"), get("sduoid")]),
         vec![get("sip"), get("spr"), version.clone(), get("sr"), time],
@@ -147,9 +165,15 @@ async fn keys_are_for_tokens_and_say_what_they_are() {
     assert_eq!(of(&delegated, "SignedDelegatedUserTid"), TENANT);
     assert_ne!(of(&delegated, "Value"), of(&key, "Value"));
     let foreign = "<DelegatedUserTid>other</DelegatedUserTid>";
-    assert_eq!(asked_key(&estate, &reader, foreign).await.1, "InvalidXmlNodeValue");
+    assert_eq!(
+        asked_key(&estate, &reader, foreign).await.1,
+        "InvalidXmlNodeValue"
+    );
     let nobody = estate.token(NOBODY).await;
-    assert_eq!(asked_key(&estate, &nobody, "").await.1, "AuthorizationPermissionMismatch");
+    assert_eq!(
+        asked_key(&estate, &nobody, "").await.1,
+        "AuthorizationPermissionMismatch"
+    );
     // The account's key asks for no other one.
     let body = format!("<KeyInfo><Expiry>{EXPIRY}</Expiry></KeyInfo>");
     let answer = estate.bench.ask("POST", KEY, &[], body.as_bytes()).await;
@@ -165,7 +189,11 @@ async fn every_version_signs_its_own_fields() {
     let snapshot = take_snapshot(&estate.bench, "/box/x").await;
     for version in VERSIONS {
         let plain = terms(&key, version);
-        assert_eq!(get(&estate, "/box/x", &query(&key, &plain, "/box/x", ("", ""))).await, good(), "{version}");
+        assert_eq!(
+            get(&estate, "/box/x", &query(&key, &plain, "/box/x", ("", ""))).await,
+            good(),
+            "{version}"
+        );
         // The container's opens its blobs, and its list where it says so.
         let mut container = plain.clone();
         container.insert("sr", "c".to_owned());
@@ -198,7 +226,9 @@ async fn every_version_signs_its_own_fields() {
         assert_eq!(outcome(&answer), good(), "{version}: {}", answer.text());
         assert_eq!(answer.header("cache-control"), "no-store");
         // Whatever is changed afterwards, the signature doesn't fit any more.
-        let mut signed: Vec<&str> = vec!["sp", "st", "se", "skt", "ske", "skv", "sip", "spr", "rscc", "rsct"];
+        let mut signed: Vec<&str> = vec![
+            "sp", "st", "se", "skt", "ske", "skv", "sip", "spr", "rscc", "rsct",
+        ];
         if version >= "2020-02-10" {
             signed.extend(["saoid", "scid"]);
         }
@@ -291,7 +321,9 @@ async fn rights_are_the_signers_at_the_time_of_use() {
     let without = |assignments: &mut Vec<Assignment>| {
         assignments.retain(|given| given.role != Role::Contributor);
     };
-    let restarted = estate.over((ledger.clone(), content.clone()), |account| without(&mut account.roles));
+    let restarted = estate.over((ledger.clone(), content.clone()), |account| {
+        without(&mut account.roles)
+    });
     assert_eq!(get(&restarted, "/box/x", &sas).await, refused);
     // A restart alone ends no key; another generation ends them all.
     let same = estate.over((ledger.clone(), content.clone()), |_| {});
@@ -316,12 +348,20 @@ async fn a_signature_for_one_user_needs_that_users_token() {
         let own = estate.token(&user).await;
         assert_eq!(outcome(&estate.ask(&own, "GET", &path, &[], b"").await), good());
         let other = estate.token(NOBODY).await;
-        assert_eq!(outcome(&estate.ask(&other, "GET", &path, &[], b"").await), failed());
+        assert_eq!(
+            outcome(&estate.ask(&other, "GET", &path, &[], b"").await),
+            failed()
+        );
         let broken = estate.ask("x", "GET", &path, &[], b"").await;
         assert_eq!(broken.status, 401);
     }
     // A key for users of a tenant signs for one of them.
-    let anybody = query(&with_tenant, &terms(&with_tenant, "2025-07-05"), "/box/x", ("", ""));
+    let anybody = query(
+        &with_tenant,
+        &terms(&with_tenant, "2025-07-05"),
+        "/box/x",
+        ("", ""),
+    );
     assert_eq!(get(&estate, "/box/x", &anybody).await, failed());
 }
 
@@ -337,11 +377,20 @@ async fn headers_and_parameters_may_be_signed() {
     assert_eq!(outcome(&estate.bare("GET", &path, &headers, b"").await), good());
     let other = [("x-ms-client-request-id", "two"), ("cache-hint", "a b")];
     assert_eq!(outcome(&estate.bare("GET", &path, &other, b"").await), failed());
-    assert_eq!(outcome(&estate.bare("GET", &path, &headers[..1], b"").await), failed());
+    assert_eq!(
+        outcome(&estate.bare("GET", &path, &headers[..1], b"").await),
+        failed()
+    );
     let changed = path.replace("timeout=30", "timeout=31");
-    assert_eq!(outcome(&estate.bare("GET", &changed, &headers, b"").await), failed());
+    assert_eq!(
+        outcome(&estate.bare("GET", &changed, &headers, b"").await),
+        failed()
+    );
     let absent = path.replace("timeout=30&", "");
-    assert_eq!(outcome(&estate.bare("GET", &absent, &headers, b"").await), failed());
+    assert_eq!(
+        outcome(&estate.bare("GET", &absent, &headers, b"").await),
+        failed()
+    );
     // Versions of before don't sign them: they would be promised in vain.
     terms.insert("sv", "2025-07-05".to_owned());
     let old = format!("/box/x?timeout=30&{}", query(&key, &terms, "/box/x", ("", "")));

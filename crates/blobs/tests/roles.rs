@@ -49,7 +49,10 @@ impl Example {
     }
 
     fn headers(&self) -> Vec<(&str, &str)> {
-        self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect()
+        self.headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect()
     }
 }
 
@@ -86,33 +89,84 @@ async fn prepared(estate: &Estate) -> Vec<Example> {
     create_pages(bench, "/box/pages", 1_024).await;
     put_pages(bench, "/box/pages", 0, &[7; 512]).await;
     let snapshot = take_snapshot(bench, "/box/pages").await;
-    let deleted = bench.ask("GET", "/?comp=list&include=deleted", &[], b"").await.text();
-    let version = deleted.split("<Version>").nth(1).and_then(|rest| rest.split('<').next());
+    let deleted = bench
+        .ask("GET", "/?comp=list&include=deleted", &[], b"")
+        .await
+        .text();
+    let version = deleted
+        .split("<Version>")
+        .nth(1)
+        .and_then(|rest| rest.split('<').next());
     let version = version.expect("a deleted container has a version").to_owned();
     let lease = "00000000-0000-4000-8000-000000000099";
     vec![
         example("List Containers", "GET", "/?comp=list", 200),
-        example("Set Blob Service Properties", "PUT", "/?restype=service&comp=properties", 202)
-            .body("<StorageServiceProperties></StorageServiceProperties>"),
-        example("Get Blob Service Properties", "GET", "/?restype=service&comp=properties", 200),
-        example("Get Blob Service Stats", "GET", "/?restype=service&comp=stats", 200),
-        example("Get Account Information", "GET", "/?restype=account&comp=properties", 200),
-        example("Get User Delegation Key", "POST", "/?restype=service&comp=userdelegationkey", 200)
-            .body(KEY_INFO),
+        example(
+            "Set Blob Service Properties",
+            "PUT",
+            "/?restype=service&comp=properties",
+            202,
+        )
+        .body("<StorageServiceProperties></StorageServiceProperties>"),
+        example(
+            "Get Blob Service Properties",
+            "GET",
+            "/?restype=service&comp=properties",
+            200,
+        ),
+        example(
+            "Get Blob Service Stats",
+            "GET",
+            "/?restype=service&comp=stats",
+            200,
+        ),
+        example(
+            "Get Account Information",
+            "GET",
+            "/?restype=account&comp=properties",
+            200,
+        ),
+        example(
+            "Get User Delegation Key",
+            "POST",
+            "/?restype=service&comp=userdelegationkey",
+            200,
+        )
+        .body(KEY_INFO),
         example("Find Blobs by Tags", "GET", format!("/?{WHERE}"), 200),
-        example("Find Blobs by Tags", "GET", format!("/box?restype=container&{WHERE}"), 200),
+        example(
+            "Find Blobs by Tags",
+            "GET",
+            format!("/box?restype=container&{WHERE}"),
+            200,
+        ),
         example("Create Container", "PUT", "/new?restype=container", 201),
         example("Get Container Properties", "GET", "/box?restype=container", 200),
         example("Get Container Properties", "HEAD", "/box?restype=container", 200),
-        example("Get Container Metadata", "GET", "/box?restype=container&comp=metadata", 200),
-        example("Set Container Metadata", "PUT", "/box?restype=container&comp=metadata", 200)
-            .header("x-ms-meta-a", "b"),
+        example(
+            "Get Container Metadata",
+            "GET",
+            "/box?restype=container&comp=metadata",
+            200,
+        ),
+        example(
+            "Set Container Metadata",
+            "PUT",
+            "/box?restype=container&comp=metadata",
+            200,
+        )
+        .header("x-ms-meta-a", "b"),
         example("Get Container ACL", "GET", "/box?restype=container&comp=acl", 200),
         example("Set Container ACL", "PUT", "/box?restype=container&comp=acl", 200).body(POLICIES),
         example("Delete Container", "DELETE", "/box?restype=container", 202),
-        example("Restore Container", "PUT", "/gone?restype=container&comp=undelete", 201)
-            .header("x-ms-deleted-container-name", "gone")
-            .header("x-ms-deleted-container-version", version),
+        example(
+            "Restore Container",
+            "PUT",
+            "/gone?restype=container&comp=undelete",
+            201,
+        )
+        .header("x-ms-deleted-container-name", "gone")
+        .header("x-ms-deleted-container-version", version),
         example("Lease Container", "PUT", "/box?restype=container&comp=lease", 201)
             .header("x-ms-lease-action", "acquire")
             .header("x-ms-lease-duration", "15"),
@@ -138,28 +192,63 @@ async fn prepared(estate: &Estate) -> Vec<Example> {
             .header("x-ms-lease-duration", "-1")
             .header("x-ms-proposed-lease-id", lease),
         example("Snapshot Blob", "PUT", "/box/block?comp=snapshot", 201),
-        example("Copy Blob", "PUT", "/box/new", 202)
-            .header("x-ms-copy-source", format!("{HOST}/box/block")),
+        example("Copy Blob", "PUT", "/box/new", 202).header("x-ms-copy-source", format!("{HOST}/box/block")),
         // Copies of this service's own blobs are done at once: none is pending.
-        example("Abort Copy Blob", "PUT", "/box/block?comp=copy&copyid=00000000-0000-4000-8000-000000000001", 409)
-            .header("x-ms-copy-action", "abort"),
+        example(
+            "Abort Copy Blob",
+            "PUT",
+            "/box/block?comp=copy&copyid=00000000-0000-4000-8000-000000000001",
+            409,
+        )
+        .header("x-ms-copy-action", "abort"),
         example("Delete Blob", "DELETE", "/box/block", 202),
-        example("Delete Blob", "DELETE", format!("/box/pages?snapshot={snapshot}"), 202),
+        example(
+            "Delete Blob",
+            "DELETE",
+            format!("/box/pages?snapshot={snapshot}"),
+            202,
+        ),
         example("Undelete Blob", "PUT", "/box/gone?comp=undelete", 200),
         example("Set Blob Tier", "PUT", "/box/block?comp=tier", 200).header("x-ms-access-tier", "Cool"),
         example("Get, Set Blob Tags", "GET", "/box/block?comp=tags", 200),
         example("Get, Set Blob Tags", "PUT", "/box/block?comp=tags", 204).body(TAGS),
         example("Set Blob Expiry", "PUT", "/box/block?comp=expiry", 200),
-        example("Set, Delete Immutability Policy", "PUT", "/box/block?comp=immutabilityPolicies", 200),
-        example("Set, Delete Immutability Policy", "DELETE", "/box/block?comp=immutabilityPolicies", 200),
+        example(
+            "Set, Delete Immutability Policy",
+            "PUT",
+            "/box/block?comp=immutabilityPolicies",
+            200,
+        ),
+        example(
+            "Set, Delete Immutability Policy",
+            "DELETE",
+            "/box/block?comp=immutabilityPolicies",
+            200,
+        ),
         example("Set Blob Legal Hold", "PUT", "/box/block?comp=legalhold", 200),
         example("Query Blob Contents", "POST", "/box/block?comp=query", 200),
-        example("Put Block", "PUT", format!("/box/new?comp=block&blockid={BLOCK}"), 201).body("1"),
-        example("Put Block from URL", "PUT", format!("/box/new?comp=block&blockid={BLOCK}"), 201)
-            .header("x-ms-copy-source", format!("{HOST}/box/block")),
+        example(
+            "Put Block",
+            "PUT",
+            format!("/box/new?comp=block&blockid={BLOCK}"),
+            201,
+        )
+        .body("1"),
+        example(
+            "Put Block from URL",
+            "PUT",
+            format!("/box/new?comp=block&blockid={BLOCK}"),
+            201,
+        )
+        .header("x-ms-copy-source", format!("{HOST}/box/block")),
         example("Put Block List", "PUT", "/box/staged?comp=blocklist", 201)
             .body(format!("<BlockList><Latest>{BLOCK}</Latest></BlockList>")),
-        example("Get Block List", "GET", "/box/block?comp=blocklist&blocklisttype=all", 200),
+        example(
+            "Get Block List",
+            "GET",
+            "/box/block?comp=blocklist&blocklisttype=all",
+            200,
+        ),
         example("Put Page", "PUT", "/box/pages?comp=page", 201)
             .header("x-ms-page-write", "update")
             .header("x-ms-range", "bytes=512-1023")
@@ -170,11 +259,24 @@ async fn prepared(estate: &Estate) -> Vec<Example> {
             .header("x-ms-source-range", "bytes=0-511")
             .header("x-ms-copy-source", format!("{HOST}/box/pages")),
         example("Get Page Ranges", "GET", "/box/pages?comp=pagelist", 200),
-        example("Incremental Copy Blob", "PUT", "/box/incremental?comp=incrementalcopy", 202)
-            .header("x-ms-copy-source", format!("{HOST}/box/pages?snapshot={snapshot}")),
+        example(
+            "Incremental Copy Blob",
+            "PUT",
+            "/box/incremental?comp=incrementalcopy",
+            202,
+        )
+        .header(
+            "x-ms-copy-source",
+            format!("{HOST}/box/pages?snapshot={snapshot}"),
+        ),
         example("Append Block", "PUT", "/box/append?comp=appendblock", 201).body("1"),
-        example("Append Block from URL", "PUT", "/box/append?comp=appendblock", 201)
-            .header("x-ms-copy-source", format!("{HOST}/box/block")),
+        example(
+            "Append Block from URL",
+            "PUT",
+            "/box/append?comp=appendblock",
+            201,
+        )
+        .header("x-ms-copy-source", format!("{HOST}/box/block")),
         example("Append Blob Seal", "PUT", "/box/append?comp=seal", 200),
     ]
 }
@@ -196,18 +298,30 @@ fn action(example: &Example) -> Action {
 }
 
 fn is_served(example: &Example) -> bool {
-    let operation = operation::OPERATIONS.iter().find(|one| one.name == example.operation);
+    let operation = operation::OPERATIONS
+        .iter()
+        .find(|one| one.name == example.operation);
     operation.unwrap().support != Support::No
 }
 
 fn check(example: &Example, whose: &str, allowed: bool, answer: &Answer) {
     let expected = match (is_served(example), allowed) {
         (false, _) => (501, "NotImplemented"),
-        (true, true) => (example.status, if example.status == 409 { "NoPendingCopyOperation" } else { "" }),
+        (true, true) => (
+            example.status,
+            if example.status == 409 {
+                "NoPendingCopyOperation"
+            } else {
+                ""
+            },
+        ),
         (true, false) => (403, "AuthorizationPermissionMismatch"),
     };
     let found = outcome(answer);
-    let what = format!("{whose}: {} {} ({})", example.method, example.path, example.operation);
+    let what = format!(
+        "{whose}: {} {} ({})",
+        example.method, example.path, example.operation
+    );
     assert_eq!((found.0, found.1.as_str()), expected, "{what}: {}", answer.text());
 }
 
@@ -234,7 +348,13 @@ async fn a_token_opens_what_its_roles_have() {
             let id = role.map_or_else(|| NOBODY.to_owned(), object_id);
             let token = fresh.token(&id).await;
             let answer = fresh
-                .ask(&token, example.method, &example.path, &example.headers(), &example.body)
+                .ask(
+                    &token,
+                    example.method,
+                    &example.path,
+                    &example.headers(),
+                    &example.body,
+                )
                 .await;
             let allowed = role.is_some_and(|role| role.allows(action(&example)));
             let whose = role.map_or("nobody", Role::name);
@@ -275,8 +395,14 @@ async fn a_signature_opens_what_its_signers_roles_have() {
             let id = object_id(role);
             let token = fresh.token(&id).await;
             let path = "/?restype=service&comp=userdelegationkey";
-            let key = fresh.ask(&token, "POST", path, &[], KEY_INFO.as_bytes()).await.text();
-            let value = key.split("<Value>").nth(1).and_then(|rest| rest.split('<').next());
+            let key = fresh
+                .ask(&token, "POST", path, &[], KEY_INFO.as_bytes())
+                .await
+                .text();
+            let value = key
+                .split("<Value>")
+                .nth(1)
+                .and_then(|rest| rest.split('<').next());
             let sas = delegated(value.expect("a key has a value"), &id);
             let joint = if example.path.contains('?') { '&' } else { '?' };
             let path = format!("{}{joint}{sas}", example.path);
@@ -290,8 +416,10 @@ async fn a_signature_opens_what_its_signers_roles_have() {
                     _ => (*name, value.clone()),
                 })
                 .collect();
-            let headers: Vec<(&str, &str)> =
-                headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let headers: Vec<(&str, &str)> = headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
             let answer = fresh.bare(example.method, &path, &headers, &example.body).await;
             let of_blob = !example.path.contains("restype=") && !example.path.starts_with("/?");
             let in_box = example.path.starts_with("/box?") && example.path.contains("restype=container");
@@ -302,7 +430,13 @@ async fn a_signature_opens_what_its_signers_roles_have() {
                 check(&example, &whose, allowed, &answer);
             } else {
                 // Elsewhere the signature isn't one.
-                assert_eq!(answer.status.as_u16(), 403, "{whose} {}: {}", example.path, answer.text());
+                assert_eq!(
+                    answer.status.as_u16(),
+                    403,
+                    "{whose} {}: {}",
+                    example.path,
+                    answer.text()
+                );
             }
         }
     }

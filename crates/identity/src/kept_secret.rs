@@ -129,9 +129,8 @@ mod tests {
     async fn a_secret_is_made_once_and_never_printed() {
         let clock = Arc::new(AdjustableClock::standing_at(jiff::Timestamp::UNIX_EPOCH));
         let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock));
-        let kept = |seed, name: &str| {
-            KeptSecret::new(ledger.clone(), Arc::new(SeededRandom::new(seed)), name)
-        };
+        let kept =
+            |seed, name: &str| KeptSecret::new(ledger.clone(), Arc::new(SeededRandom::new(seed)), name);
         let first = kept(1, "a");
         assert!(first.find().await.unwrap().is_none());
         let bytes = first.get().await.unwrap().expose().to_vec();

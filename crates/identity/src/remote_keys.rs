@@ -281,7 +281,10 @@ mod tests {
     async fn an_issuer_that_is_away_is_asked_now_and_then() {
         let (issuer, clock, remote) = remote();
         let error = remote.keys().await.unwrap_err().to_string();
-        assert!(error.contains("https://i/metadata") && error.contains("nobody"), "{error}");
+        assert!(
+            error.contains("https://i/metadata") && error.contains("nobody"),
+            "{error}"
+        );
         let metadata = json!({"issuer": "https://i/", "jwks_uri": "https://i/keys"});
         issuer.says("https://i/metadata", &metadata);
         issuer.says("https://i/keys", &keys("1"));

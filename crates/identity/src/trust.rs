@@ -143,16 +143,29 @@ mod tests {
         let a = || json!("https://a");
         assert_eq!(token(&here, "https://here/", a(), 60).await, good);
         assert_eq!(token(&here, "https://here/", json!("https://a/"), 60).await, good);
-        assert_eq!(token(&there, "https://there/", json!(["b", "https://a"]), 60).await, good);
+        assert_eq!(
+            token(&there, "https://there/", json!(["b", "https://a"]), 60).await,
+            good
+        );
         assert_eq!(token(&here, "https://here/", a(), -59).await, good);
         let expired = Err(TrustError::Token(TokenError::Expired));
         assert_eq!(token(&here, "https://here/", a(), -60).await, expired);
-        for other in [json!("https://ab"), json!("https://a//"), json!([]), json!(7), Value::Null] {
+        for other in [
+            json!("https://ab"),
+            json!("https://a//"),
+            json!([]),
+            json!(7),
+            Value::Null,
+        ] {
             let found = token(&here, "https://here/", other.clone(), 60).await;
             assert_eq!(found, Err(TrustError::Audience), "{other}");
         }
         for other in ["https://here", "https://HERE/", ""] {
-            assert_eq!(token(&here, other, a(), 60).await, Err(TrustError::Issuer), "{other}");
+            assert_eq!(
+                token(&here, other, a(), 60).await,
+                Err(TrustError::Issuer),
+                "{other}"
+            );
         }
         // One trusted issuer can't speak for another one.
         let invalid = Err(TrustError::Token(TokenError::Invalid));

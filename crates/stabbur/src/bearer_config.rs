@@ -79,7 +79,8 @@ impl BearerConfig {
         );
         ensure!(!self.tenant.is_empty(), "[bearer]: tenant is empty");
         ensure!(
-            self.authorization_uri.starts_with("https://") && !self.authorization_uri.contains([' ', ',', '"']),
+            self.authorization_uri.starts_with("https://")
+                && !self.authorization_uri.contains([' ', ',', '"']),
             "[bearer]: authorization_uri is an https address, such as https://login.example.org/TENANT/oauth2/authorize"
         );
         ensure!(!self.issuers.is_empty(), "[bearer]: issuers names none");
@@ -149,7 +150,10 @@ impl RoleConfig {
             _ => bail!("account {account}: a role is for one of principal, group and app_role"),
         };
         let (Assignee::Principal(id) | Assignee::Group(id) | Assignee::AppRole(id)) = &assignee;
-        ensure!(!id.is_empty(), "account {account}: a role is for nobody: its id is empty");
+        ensure!(
+            !id.is_empty(),
+            "account {account}: a role is for nobody: its id is empty"
+        );
         Ok(Assignment {
             role,
             assignee,
@@ -242,9 +246,18 @@ mod tests {
         for (settings, cause) in [
             ("", "give one or two"),
             ("allow_shared_key_access = true", "give one or two"),
-            ("allow_shared_key_access = false\nallowed_networks = [\"10.0.0.1/8\"]", "10.0.0.1/8"),
-            ("allow_shared_key_access = false\nroles = [{ role = \"Owner\", principal = \"a\" }]", "Storage Blob Data Owner"),
-            ("allow_shared_key_access = false\nroles = [{ role = \"Storage Blob Delegator\" }]", "one of principal"),
+            (
+                "allow_shared_key_access = false\nallowed_networks = [\"10.0.0.1/8\"]",
+                "10.0.0.1/8",
+            ),
+            (
+                "allow_shared_key_access = false\nroles = [{ role = \"Owner\", principal = \"a\" }]",
+                "Storage Blob Data Owner",
+            ),
+            (
+                "allow_shared_key_access = false\nroles = [{ role = \"Storage Blob Delegator\" }]",
+                "one of principal",
+            ),
             (
                 "allow_shared_key_access = false\nroles = [{ role = \"Storage Blob Delegator\", principal = \"\" }]",
                 "for nobody",
@@ -271,13 +284,22 @@ mod tests {
         for (settings, cause) in [
             ("issuers = []", "names none"),
             ("issuers = [{ issuer = \"https://i/\" }]", "one of metadata_url"),
-            ("issuers = [{ issuer = \"\", keys_url = \"https://i/k\" }]", "empty"),
+            (
+                "issuers = [{ issuer = \"\", keys_url = \"https://i/k\" }]",
+                "empty",
+            ),
             (
                 "issuers = [{ issuer = \"https://i/\", keys_url = \"https://i/k\", metadata_url = \"https://i/m\" }]",
                 "one of metadata_url",
             ),
-            ("issuers = [{ issuer = \"https://i/\", keys_url = \"http://i/k\" }]", "https"),
-            ("issuers = [{ issuer = \"https://i/\", keys_file = \"/nonexistent/k\" }]", "/nonexistent/k"),
+            (
+                "issuers = [{ issuer = \"https://i/\", keys_url = \"http://i/k\" }]",
+                "https",
+            ),
+            (
+                "issuers = [{ issuer = \"https://i/\", keys_file = \"/nonexistent/k\" }]",
+                "/nonexistent/k",
+            ),
             (&format!("{good}\nskew_seconds = 901"), "at most 900"),
         ] {
             let error = format!("{:#}", bearer(settings).unwrap_err());

@@ -62,7 +62,9 @@ impl KeyFetch {
 
 /// Reads an address from which keys may be taken.
 pub(crate) fn check(address: &str) -> Result<Url> {
-    let url: Url = address.parse().with_context(|| format!("{address:?} is no address"))?;
+    let url: Url = address
+        .parse()
+        .with_context(|| format!("{address:?} is no address"))?;
     let is_here = match url.host_str().map(|host| host.trim_matches(['[', ']'])) {
         Some("localhost") => true,
         Some(host) => host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
@@ -90,10 +92,21 @@ mod tests {
 
     #[test]
     fn keys_come_over_tls_or_from_here() {
-        for good in ["https://i/k", "http://127.0.0.1:1/k", "http://[::1]/k", "http://localhost/k"] {
+        for good in [
+            "https://i/k",
+            "http://127.0.0.1:1/k",
+            "http://[::1]/k",
+            "http://localhost/k",
+        ] {
             assert!(check(good).is_ok(), "{good}");
         }
-        for bad in ["http://i/k", "file:///etc/passwd", "ftp://127.0.0.1/", "k", "http://localhost.example.org/"] {
+        for bad in [
+            "http://i/k",
+            "file:///etc/passwd",
+            "ftp://127.0.0.1/",
+            "k",
+            "http://localhost.example.org/",
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
     }

@@ -4,6 +4,7 @@
 //! from version 2019-12-12 on, and with 403 before, as the original does (Azure/azure-sdk-for-net issue
 //! 42859, Azure/azure-sdk-for-java issue 8667).
 
+use http::HeaderValue;
 use identity::{Claims, TokenError, Trust, TrustError};
 
 use crate::Blobs;
@@ -33,14 +34,17 @@ pub struct Bearer {
     pub audiences: Vec<String>,
 }
 
-impl Bearer {
-    /// What an answer of 401 tells the client.
-    pub(crate) fn challenge(&self) -> String {
+/// What an answer of 401 tells the client.
+pub(crate) fn challenge(bearer: Option<&Bearer>) -> HeaderValue {
+    let text = bearer.map(|bearer| {
         format!(
             "Bearer authorization_uri={} resource_id={AUDIENCE}",
-            self.authorization_uri
+            bearer.authorization_uri
         )
-    }
+    });
+    // An address that no header can hold is told to nobody.
+    text.and_then(|text| HeaderValue::try_from(text).ok())
+        .unwrap_or(HeaderValue::from_static("SharedKey"))
 }
 
 /// Who a token says calls; `account` is what is called.
@@ -108,8 +112,12 @@ fn refused(error: &TrustError, version: &str) -> BlobsError {
             return BlobsError::with(ErrorCode::ServerBusy, text);
         }
         TrustError::Token(TokenError::Expired) => "Lifetime validation failed. The token is expired.",
-        TrustError::Token(TokenError::NotYetValid) => "Lifetime validation failed. The token is not yet valid.",
-        TrustError::Token(TokenError::Invalid) => "Signature validation failed. The token is malformed or not signed by a known key.",
+        TrustError::Token(TokenError::NotYetValid) => {
+            "Lifetime validation failed. The token is not yet valid."
+        }
+        TrustError::Token(TokenError::Invalid) => {
+            "Signature validation failed. The token is malformed or not signed by a known key."
+        }
         TrustError::Issuer => "Issuer validation failed. Issuer did not match.",
         TrustError::Audience => "Audience validation failed. Audience did not match.",
     };

@@ -125,7 +125,9 @@ impl Blobs {
         }
         let delegation = Delegation::of_query(&get)?;
         let Some(bearer) = &self.settings.bearer else {
-            return Err(failed("User delegation signatures are not accepted by this account."));
+            return Err(failed(
+                "User delegation signatures are not accepted by this account.",
+            ));
         };
         // Who only asks for a check makes no secret: without one no key was given out.
         let kept = self.delegation_secrets.get(&account.name);
@@ -160,7 +162,9 @@ impl Blobs {
             if delegation.delegated_tenant.is_empty() {
                 return Ok(());
             }
-            return Err(failed("A key with skdutid signs for one user: sduoid names none."));
+            return Err(failed(
+                "A key with skdutid signs for one user: sduoid names none.",
+            ));
         }
         let token = evidence.bearer_token()?.ok_or_else(|| {
             failed("The signature is for one user, whose token the Authorization header must hold.")

@@ -141,7 +141,12 @@ impl Account {
             return Err(ErrorCode::AccountRequiresHttps.into());
         }
         let is_open = self.networks.is_empty();
-        if is_open || self.networks.iter().any(|network| network.contains(evidence.peer)) {
+        if is_open
+            || self
+                .networks
+                .iter()
+                .any(|network| network.contains(evidence.peer))
+        {
             Ok(())
         } else {
             Err(ErrorCode::AuthorizationFailure.into())

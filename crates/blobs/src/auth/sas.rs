@@ -143,10 +143,7 @@ fn account_fields<'a>(account: &'a str, version: &str, get: &impl Fn(&str) -> &'
 
 /// What `sr` names, as it is signed: the resource, and the time of a state of it, which is empty for the
 /// current one.
-fn resource<'a>(
-    target: &Target,
-    get: &impl Fn(&str) -> &'a str,
-) -> Result<(String, &'a str), BlobsError> {
+fn resource<'a>(target: &Target, get: &impl Fn(&str) -> &'a str) -> Result<(String, &'a str), BlobsError> {
     let container = target.container.as_deref().unwrap_or_default();
     let path = match (get("sr"), &target.blob) {
         ("c", _) => format!("/blob/{}/{container}", target.account),

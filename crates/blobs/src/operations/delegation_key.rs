@@ -32,7 +32,8 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     // A signature names its signer and no groups: what comes by a group would be gone when it is used.
     let own = Rights::of(&account.roles, &Principal::of_object(&principal.object_id), None);
     if !own.allow(Action::DelegationKey) {
-        let text = "User delegation keys are for roles that the principal itself is given, not a group of it.";
+        let text =
+            "User delegation keys are for roles that the principal itself is given, not a group of it.";
         return Err(BlobsError::with(ErrorCode::AuthorizationPermissionMismatch, text));
     }
     let bearer = blobs.settings.bearer.as_ref().ok_or(ErrorCode::InternalError)?;
@@ -134,19 +135,29 @@ mod tests {
             let body = format!("<KeyInfo>{body}</KeyInfo>");
             let asked = Asked::parse(body.as_bytes(), now);
             asked
-                .map(|asked| (key_time(asked.start), key_time(asked.expiry), asked.delegated_tenant))
+                .map(|asked| {
+                    (
+                        key_time(asked.start),
+                        key_time(asked.expiry),
+                        asked.delegated_tenant,
+                    )
+                })
                 .map_err(|error| error.code)
         };
-        let times = |start: &str, expiry: &str| {
-            asked(&format!("<Start>{start}</Start><Expiry>{expiry}</Expiry>"))
-        };
+        let times =
+            |start: &str, expiry: &str| asked(&format!("<Start>{start}</Start><Expiry>{expiry}</Expiry>"));
         let good = |start: &str, expiry: &str| Ok((start.to_owned(), expiry.to_owned(), String::new()));
         let (from, to) = ("2026-01-10T11:00:00Z", "2026-01-17T12:00:00Z");
         assert_eq!(times(from, to), good(from, to));
-        assert_eq!(asked(&format!("<Expiry>{to}</Expiry>")), good("2026-01-10T12:00:00Z", to));
+        assert_eq!(
+            asked(&format!("<Expiry>{to}</Expiry>")),
+            good("2026-01-10T12:00:00Z", to)
+        );
         // What clients would cut off isn't part of the key.
         assert_eq!(times("2026-01-10T11:00:00.1234567Z", to), good(from, to));
-        let tenant = asked(&format!("<Expiry>{to}</Expiry><DelegatedUserTid>t</DelegatedUserTid>"));
+        let tenant = asked(&format!(
+            "<Expiry>{to}</Expiry><DelegatedUserTid>t</DelegatedUserTid>"
+        ));
         assert_eq!(tenant.unwrap().2, "t");
         let wrong = Err(ErrorCode::InvalidXmlNodeValue);
         for (start, expiry) in [
@@ -160,6 +171,9 @@ mod tests {
         ] {
             assert_eq!(times(start, expiry), wrong, "{start} {expiry}");
         }
-        assert_eq!(Asked::parse(b"<Other/>", now).map_err(|e| e.code), Err(ErrorCode::InvalidXmlDocument));
+        assert_eq!(
+            Asked::parse(b"<Other/>", now).map_err(|e| e.code),
+            Err(ErrorCode::InvalidXmlDocument)
+        );
     }
 }

@@ -24,7 +24,8 @@ impl Network {
         let bits_max = if address.is_ipv4() { 32 } else { 128 };
         let prefix_bits = bits.map_or(Some(bits_max), |bits| bits.parse().ok())?;
         let network = Self { address, prefix_bits };
-        let is_network = |network: &Self| prefix_of(network.address, network.prefix_bits) == Some(network.address);
+        let is_network =
+            |network: &Self| prefix_of(network.address, network.prefix_bits) == Some(network.address);
         (prefix_bits <= bits_max).then_some(network).filter(is_network)
     }
 
@@ -69,13 +70,25 @@ mod tests {
         ] {
             let network = Network::parse(network).unwrap();
             assert!(network.contains(inside.parse().unwrap()), "{network:?} {inside}");
-            assert!(!network.contains(outside.parse().unwrap()), "{network:?} {outside}");
+            assert!(
+                !network.contains(outside.parse().unwrap()),
+                "{network:?} {outside}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in ["", "10.0.0.1/8", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "a", "10.0.0.0/8/8"] {
+        for text in [
+            "",
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "a",
+            "10.0.0.0/8/8",
+        ] {
             assert_eq!(Network::parse(text), None, "{text}");
         }
     }

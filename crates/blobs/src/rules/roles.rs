@@ -128,10 +128,9 @@ impl Role {
             Action::ServiceRead | Action::ServiceWrite | Action::AccountInformation => false,
             Action::DelegationKey => true,
             Action::ContainersRead | Action::BlobsRead => self != Self::Delegator,
-            Action::ContainersWrite
-            | Action::ContainersDelete
-            | Action::BlobsWrite
-            | Action::BlobsDelete => matches!(self, Self::Owner | Self::Contributor),
+            Action::ContainersWrite | Action::ContainersDelete | Action::BlobsWrite | Action::BlobsDelete => {
+                matches!(self, Self::Owner | Self::Contributor)
+            }
             Action::ContainersGetAcl
             | Action::ContainersSetAcl
             | Action::VersionsDelete
@@ -375,19 +374,30 @@ mod tests {
         };
         let assignments = [
             given(Role::Reader, Assignee::Principal("A1".to_owned()), None),
-            given(Role::Contributor, Assignee::Principal("a1".to_owned()), Some("box")),
+            given(
+                Role::Contributor,
+                Assignee::Principal("a1".to_owned()),
+                Some("box"),
+            ),
             given(Role::Owner, Assignee::Group("g1".to_owned()), None),
             given(Role::Owner, Assignee::AppRole("admin".to_owned()), Some("box")),
         ];
         let writes = |principal: &Principal, container| {
             let rights = Rights::of(&assignments, principal, container);
-            (rights.allow(BlobsRead), rights.allow(BlobsWrite), rights.allow(TagsRead))
+            (
+                rights.allow(BlobsRead),
+                rights.allow(BlobsWrite),
+                rights.allow(TagsRead),
+            )
         };
         let a1 = Principal::of_object("a1");
         assert_eq!(writes(&a1, Some("box")), (true, true, false));
         assert_eq!(writes(&a1, Some("other")), (true, false, false));
         assert_eq!(writes(&a1, None), (true, false, false));
-        assert_eq!(writes(&Principal::of_object("a2"), Some("box")), (false, false, false));
+        assert_eq!(
+            writes(&Principal::of_object("a2"), Some("box")),
+            (false, false, false)
+        );
         assert_eq!(writes(&Principal::of_object(""), None), (false, false, false));
         // An id in another claim is another one.
         assert_eq!(writes(&Principal::of_object("g1"), None), (false, false, false));

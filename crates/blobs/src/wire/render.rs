@@ -1,6 +1,6 @@
 //! Answers: headers that all have, properties of blobs, errors.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_semantics::{Body, date};
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ pub(crate) struct Common {
     pub(crate) now: Timestamp,
     pub(crate) head: bool,
     /// What an answer of 401 tells the client to do.
-    pub(crate) challenge: String,
+    pub(crate) challenge: HeaderValue,
 }
 
 /// Sets a header whose value comes from a client or from us; one that HTTP can't hold is left out.
@@ -208,7 +208,7 @@ fn failure(error: &BlobsError, common: &Common) -> Response<Body> {
     }
     // A copy source's 401 asks nothing of whoever copies.
     if unauthorized && error.code != ErrorCode::CannotVerifyCopySource {
-        set(headers, "www-authenticate", &common.challenge);
+        headers.insert(WWW_AUTHENTICATE, common.challenge.clone());
     }
     if common.head {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

@@ -115,10 +115,7 @@ pub(crate) fn bench_over(
     set: impl FnOnce(&mut Settings),
 ) -> Bench {
     let mut settings = Settings {
-        accounts: vec![Account::new(
-            ACCOUNT,
-            vec![SharedKey::from_base64(KEY).unwrap()],
-        )],
+        accounts: vec![Account::new(ACCOUNT, vec![SharedKey::from_base64(KEY).unwrap()])],
         host_suffixes: Vec::new(),
         bearer: None,
     };

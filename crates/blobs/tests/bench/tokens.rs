@@ -153,7 +153,9 @@ impl Estate {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Answer {
-        self.bench.send_from("127.0.0.1", true, bare(method, path, headers, body)).await
+        self.bench
+            .send_from("127.0.0.1", true, bare(method, path, headers, body))
+            .await
     }
 }
 

@@ -21,9 +21,17 @@ const AUDIENCE: &str = "https://storage.azure.com";
 /// The principals with a role: what they are called, their object ids, their roles.
 const PRINCIPALS: [(&str, &str, Role); 4] = [
     ("owner", "00000000-0000-4000-8000-000000000001", Role::Owner),
-    ("contributor", "00000000-0000-4000-8000-000000000002", Role::Contributor),
+    (
+        "contributor",
+        "00000000-0000-4000-8000-000000000002",
+        Role::Contributor,
+    ),
     ("reader", "00000000-0000-4000-8000-000000000003", Role::Reader),
-    ("delegator", "00000000-0000-4000-8000-000000000004", Role::Delegator),
+    (
+        "delegator",
+        "00000000-0000-4000-8000-000000000004",
+        Role::Delegator,
+    ),
 ];
 
 /// The roles of the development account.
@@ -48,7 +56,8 @@ pub(super) fn claims(who: &str, query: &Query) -> Result<Map<String, Value>, Pla
         Some((_, id, _)) => *id,
         None if uuid::Uuid::try_parse(who).is_ok() => who,
         None => {
-            let text = "A storage token is for owner, contributor, reader, delegator or an object id (a UUID).";
+            let text =
+                "A storage token is for owner, contributor, reader, delegator or an object id (a UUID).";
             return Err(PlatformError::bad_request(text));
         }
     };

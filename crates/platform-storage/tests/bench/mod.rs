@@ -121,7 +121,10 @@ impl Bench {
         };
         let platform = Platform::new(foundation, settings);
         Self {
-            service: PlatformService::new(platform.clone(), Some(Development::new(issuer, register, clock.clone()))),
+            service: PlatformService::new(
+                platform.clone(),
+                Some(Development::new(issuer, register, clock.clone())),
+            ),
             internal: InternalService::new(platform.clone()),
             platform,
             ledger,
