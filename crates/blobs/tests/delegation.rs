@@ -322,7 +322,7 @@ async fn rights_are_the_signers_at_the_time_of_use() {
         assignments.retain(|given| given.role != Role::Contributor);
     };
     let restarted = estate.over((ledger.clone(), content.clone()), |account| {
-        without(&mut account.roles)
+        without(&mut account.roles);
     });
     assert_eq!(get(&restarted, "/box/x", &sas).await, refused);
     // A restart alone ends no key; another generation ends them all.
