@@ -13,7 +13,7 @@ mod bench;
 use std::collections::BTreeMap;
 
 use bench::take_snapshot;
-use bench::tokens::{Estate, NOBODY, TENANT, estate, object_id, outcome};
+use bench::tokens::{Estate, NOBODY, TENANT, bare, estate, object_id, outcome};
 use blobs::rules::roles::{Assignment, Role};
 use identity::SharedKey;
 
@@ -299,6 +299,28 @@ async fn a_signature_is_of_its_signer_and_its_resource() {
     let account = key.replace(&of(&key, "Value"), bench::KEY);
     let forged = query(&account, &plain, "/box/x", ("", ""));
     assert_eq!(get(&estate, "/box/x", &forged).await, failed());
+}
+
+#[tokio::test]
+async fn a_signature_may_be_bound_to_a_place_and_to_tls() {
+    let (estate, key) = boxed().await;
+    let mut terms = terms(&key, "2022-11-02");
+    terms.insert("sip", "10.0.0.1-10.0.0.9".to_owned());
+    terms.insert("spr", "https".to_owned());
+    let path = format!("/box/x?{}", query(&key, &terms, "/box/x", ("", "")));
+    for (peer, secure, expected) in [
+        ("10.0.0.9", true, (200, "")),
+        ("10.0.0.9", false, (403, "AuthorizationProtocolMismatch")),
+        ("10.0.0.10", true, (403, "AuthorizationSourceIPMismatch")),
+    ] {
+        let request = bare("GET", &path, &[], b"");
+        let answer = estate.bench.send_from(peer, secure, request).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            expected,
+            "{peer} {secure}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -79,3 +79,28 @@ pub(super) fn audience(query: &Query) -> &str {
         .filter(|resource| !resource.is_empty())
         .unwrap_or(AUDIENCE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn principals_have_their_roles_and_others_none() {
+        let claim = |who: &str, query: &str, name: &str| {
+            let claims = claims(who, &Query::parse(Some(query)));
+            claims.map(|claims| claims.get(name).and_then(Value::as_str).map(str::to_owned))
+        };
+        let assigned = roles();
+        for (name, id, role) in PRINCIPALS {
+            assert_eq!(claim(name, "", "oid").unwrap().as_deref(), Some(id));
+            let given = assigned.iter().find(|given| given.role == role).unwrap();
+            assert_eq!(given.assignee, Assignee::Principal(id.to_owned()));
+        }
+        let other = "00000000-0000-4000-8000-00000000000f";
+        assert_eq!(claim(other, "", "oid").unwrap().as_deref(), Some(other));
+        assert_eq!(claim("owner", "", "aud").unwrap().as_deref(), Some(AUDIENCE));
+        let elsewhere = claim("owner", "resource=https://vault.azure.net", "aud").unwrap();
+        assert_eq!(elsewhere.as_deref(), Some("https://vault.azure.net"));
+        assert!(claim("somebody", "", "oid").is_err());
+    }
+}
