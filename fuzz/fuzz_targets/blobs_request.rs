@@ -2,9 +2,11 @@
 //! would be refused for their signature alone are signed first.
 #![no_main]
 
-use blobs::{Account, Blobs, Settings};
+use std::sync::Arc;
+
+use blobs::{Account, Bearer, Blobs, Settings};
 use fuzz_requests::{Stores, block_on, request, serve};
-use identity::SharedKey;
+use identity::{KeptSecret, SharedKey, Trust};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -15,6 +17,22 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let stores = Stores::new();
+    // Without a secret no user delegation SAS is looked at.
+    let secret = KeptSecret::new(
+        stores.ledger.clone(),
+        stores.random.clone(),
+        "blobs delegation dev",
+    );
+    if block_on(async { secret.get().await.is_err() }) {
+        return;
+    }
+    let clock: Arc<dyn ledger::Clock> = stores.clock.clone();
+    let bearer = Bearer {
+        trust: Trust::new(Vec::new(), &clock, 0),
+        tenant: "tenant".to_owned(),
+        authorization_uri: "https://login/tenant/oauth2/authorize".to_owned(),
+        audiences: Vec::new(),
+    };
     let blobs = Blobs::new(
         stores.ledger,
         stores.content,
@@ -22,12 +40,12 @@ fuzz_target!(|data: &[u8]| {
         stores.random,
         Settings {
             accounts: vec![Account {
-                name: "dev".to_owned(),
-                keys: vec![key],
                 allows_public_access: true,
                 versioning: true,
+                ..Account::new("dev", vec![key])
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],
+            bearer: Some(bearer),
         },
     );
     block_on(serve(blobs.as_ref(), request));

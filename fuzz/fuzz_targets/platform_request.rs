@@ -48,10 +48,7 @@ fuzz_target!(|data: &[u8]| {
         stores.content,
         stores.clock.clone(),
         stores.random.clone(),
-        blobs::Settings {
-            accounts: Vec::new(),
-            host_suffixes: Vec::new(),
-        },
+        blobs::Settings::default(),
     );
     let (issuer, bearer) = &*ISSUER;
     let register = Arc::new(RegisterSource::fixed(Register::development()));

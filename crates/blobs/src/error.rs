@@ -39,8 +39,10 @@ macro_rules! codes {
 
 codes! {
     AccessTierNotSupportedForBlobType 400 "The access tier is not supported for this blob type.";
+    AccountRequiresHttps 400 "The account being accessed does not support http.";
     AppendPositionConditionNotMet 412 "The append position condition specified was not met.";
     AuthenticationFailed 403 "Server failed to authenticate the request. Make sure the value of the Authorization header is formed correctly including the signature.";
+    AuthorizationFailure 403 "This request is not authorized to perform this operation.";
     AuthorizationPermissionMismatch 403 "This request is not authorized to perform this operation using this permission.";
     AuthorizationProtocolMismatch 403 "This request is not authorized to perform this operation using this protocol.";
     AuthorizationResourceTypeMismatch 403 "This request is not authorized to perform this operation using this resource type.";
@@ -85,6 +87,8 @@ codes! {
     InvalidTag 400 "The tags specified are invalid. They contain characters that are not permitted.";
     InvalidUri 400 "The requested URI does not represent any resource on the server.";
     InvalidXmlDocument 400 "The XML specified is not syntactically valid.";
+    InvalidXmlNodeValue 400 "The value provided for one of the XML nodes in the request body was not in the correct format.";
+    KeyBasedAuthenticationNotPermitted 403 "Key based authentication is not permitted on this storage account.";
     LeaseAlreadyPresent 409 "There is already a lease present.";
     LeaseIdMismatchWithBlobOperation 412 "The lease ID specified did not match the lease ID for the blob.";
     LeaseIdMismatchWithContainerOperation 412 "The lease ID specified did not match the lease ID for the container.";

@@ -20,36 +20,71 @@ mod service;
 pub mod store;
 mod wire;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use content::ContentStore;
-use identity::SharedKey;
+use identity::{KeptSecret, SharedKey};
 use ledger::{Clock, Ledger, Random};
 
+pub use auth::bearer::Bearer;
 pub use error::{BlobsError, ErrorCode};
+use rules::firewall::Network;
+use rules::roles::Assignment;
 pub use store::{BlobHeaders, OpenBlob, StagedContent};
 
-/// A storage account: a name and the keys that sign for it.
+/// A storage account: a name, the keys that sign for it, and who else is let in.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// Its name.
     pub name: String,
-    /// One or two keys: two while one is being replaced.
+    /// One or two keys: two while one is being replaced. None where they don't count.
     pub keys: Vec<SharedKey>,
+    /// Whether what is signed with the keys counts (`allowSharedKeyAccess`).
+    pub allows_shared_key: bool,
     /// Whether its containers may be opened to anonymous reads (`allowBlobPublicAccess`).
     pub allows_public_access: bool,
     /// Whether writes to its blobs make versions (`isVersioningEnabled`).
     pub versioning: bool,
+    /// Whether requests without TLS are refused (`supportsHttpsTrafficOnly`).
+    pub https_only: bool,
+    /// From where it is reached; from everywhere if none is named.
+    pub networks: Vec<Network>,
+    /// Who has which roles.
+    pub roles: Vec<Assignment>,
+    /// Part of all user delegation keys: with another number those given out before sign no more.
+    pub delegation_generation: u32,
+}
+
+impl Account {
+    /// An account with these keys, and otherwise as new ones are: closed to anonymous reads, without
+    /// roles.
+    #[must_use]
+    pub fn new(name: impl Into<String>, keys: Vec<SharedKey>) -> Self {
+        Self {
+            name: name.into(),
+            keys,
+            allows_shared_key: true,
+            allows_public_access: false,
+            versioning: false,
+            https_only: false,
+            networks: Vec::new(),
+            roles: Vec::new(),
+            delegation_generation: 0,
+        }
+    }
 }
 
 /// How the service is set up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// The accounts.
     pub accounts: Vec<Account>,
     /// Host suffixes that come behind `{account}.`, such as `blob.example.org`. Requests to other
     /// hosts name the account as the first part of the path.
     pub host_suffixes: Vec<String>,
+    /// How bearer tokens are taken; `None`: not at all.
+    pub bearer: Option<Bearer>,
 }
 
 /// The blob service.
@@ -60,6 +95,10 @@ pub struct Blobs {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) settings: Settings,
     pub(crate) page_queues: store::pages::Queues,
+    /// The secret behind the user delegation keys of each account.
+    pub(crate) delegation_secrets: HashMap<String, KeptSecret>,
+    /// What strangers are told.
+    pub(crate) challenge: http::HeaderValue,
 }
 
 impl std::fmt::Debug for Blobs {
@@ -80,6 +119,16 @@ impl Blobs {
         random: Arc<dyn Random>,
         settings: Settings,
     ) -> Arc<Self> {
+        let secret = |account: &Account| {
+            let name = format!("blobs delegation {}", account.name);
+            KeptSecret::new(ledger.clone(), random.clone(), name)
+        };
+        let delegation_secrets = settings
+            .accounts
+            .iter()
+            .map(|account| (account.name.clone(), secret(account)))
+            .collect();
+        let challenge = auth::bearer::challenge(settings.bearer.as_ref());
         Arc::new(Self {
             ledger,
             content,
@@ -87,6 +136,8 @@ impl Blobs {
             random,
             settings,
             page_queues: store::pages::Queues::default(),
+            delegation_secrets,
+            challenge,
         })
     }
 

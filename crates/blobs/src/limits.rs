@@ -33,6 +33,9 @@ pub const INLINE_BYTES_MAX: usize = 16 * 1024;
 /// How far a signed request's date may be off (Authorize with Shared Key).
 pub const DATE_SKEW_SECONDS_MAX: i64 = 15 * 60;
 
+/// Longest time that a user delegation key signs (Get User Delegation Key, "Request body").
+pub const DELEGATION_KEY_DAYS_MAX: i64 = 7;
+
 /// Range for which Get Blob computes an MD5 on request (Get Blob, "Request headers").
 pub const RANGE_DIGEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 

@@ -66,9 +66,10 @@ pub const OPERATIONS: &[Operation] = &[
     yes("Preflight Blob Request", "OPTIONS"),
     no("Get Blob Service Stats", "GET /?restype=service&comp=stats"),
     yes("Get Account Information", "GET ?restype=account&comp=properties"),
-    no(
+    partial(
         "Get User Delegation Key",
         "POST /?restype=service&comp=userdelegationkey",
+        "for one tenant; roles that a principal has by a group alone make no key",
     ),
     yes(
         "Find Blobs by Tags",
@@ -107,7 +108,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Put Blob from URL",
         "PUT /c/b + x-ms-copy-source, x-ms-blob-type",
-        "sources of this service, of any kind: the blob is a block blob, as the original makes it, and takes a page blob's holes as zeros; no bearer tokens for them",
+        "sources of this service, of any kind: the blob is a block blob, as the original makes it, and takes a page blob's holes as zeros",
     ),
     yes("Get Blob", "GET /c/b"),
     yes("Get Blob Properties", "HEAD /c/b"),
@@ -119,7 +120,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Copy Blob",
         "PUT /c/b + x-ms-copy-source",
-        "sources of this service: with the account's key, a signature, or open to anybody; finishes at once, for page blobs after a record for each 4 MiB that is written",
+        "sources of this service: with the account's key, a bearer token, a signature, or open to anybody; finishes at once, for page blobs after a record for each 4 MiB that is written",
     ),
     yes("Abort Copy Blob", "PUT /c/b?comp=copy"),
     yes("Delete Blob", "DELETE /c/b"),
@@ -145,7 +146,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Put Block from URL",
         "PUT /c/b?comp=block + x-ms-copy-source",
-        "sources of this service; no bearer tokens for them",
+        "sources of this service",
     ),
     partial(
         "Put Block List",
@@ -161,7 +162,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Put Page from URL",
         "PUT /c/b?comp=page + x-ms-copy-source",
-        "sources of this service; no bearer tokens for them",
+        "sources of this service",
     ),
     yes("Get Page Ranges", "GET /c/b?comp=pagelist"),
     partial(
@@ -177,7 +178,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Append Block from URL",
         "PUT /c/b?comp=appendblock + x-ms-copy-source",
-        "sources of this service; no bearer tokens for them",
+        "sources of this service",
     ),
     yes("Append Blob Seal", "PUT /c/b?comp=seal"),
 ];
@@ -188,9 +189,11 @@ pub fn compat_markdown() -> String {
     let mut out = String::from(
         "# Blobs: what is served\n\nMade from `crates/blobs/src/operation.rs`. What isn't served answers \
          `NotImplemented` (501).\n\nAuthentication: Shared Key, Shared Key Lite, account SAS, service SAS for \
-         containers, blobs, snapshots and versions with stored access policies, anonymous reads where the account allows them.\nNot \
-         served: user delegation SAS, bearer tokens.\n\nVersions are made where an account's setting says so \
-         (docs/operate/running.md); docs/adr/0016 has what each operation does then.\n\n| operation | request | served |\n| --- | --- | --- |\n",
+         containers, blobs, snapshots and versions with stored access policies, bearer tokens over TLS with the roles \
+         Storage Blob Data Owner, Contributor, Reader and Storage Blob Delegator (docs/operate/identity.md), user \
+         delegation SAS for the same, anonymous reads where the account allows them.\nNot served: SAS for directories \
+         (`sr=d`), `suoid`, attribute conditions of role assignments.\n\nVersions are made where an account's setting \
+         says so (docs/operate/running.md); docs/adr/0016 has what each operation does then.\n\n| operation | request | served |\n| --- | --- | --- |\n",
     );
     for operation in OPERATIONS {
         let support = match operation.support {

@@ -1,6 +1,7 @@
 //! The wire protocol's front: which operation a request means, who calls, what is answered.
 
 use async_trait::async_trait;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_semantics::{Body, RequestContext, Service};
 use parking_lot::Mutex;
@@ -10,9 +11,10 @@ use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::{
-    acl, append, batch, blob, block, container, copy, cors, delete, from_url, incremental_copy, lease, list,
-    page_list, pages, service as account, snapshot, tags, tier, undelete,
+    acl, append, batch, blob, block, container, copy, cors, delegation_key, delete, from_url,
+    incremental_copy, lease, list, page_list, pages, service as account, snapshot, tags, tier, undelete,
 };
+use crate::rules::roles::Action;
 use crate::store::states::Which;
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
@@ -51,14 +53,25 @@ impl Call {
         Which::named(self.parameter("snapshot"), self.parameter("versionid"))
     }
 
-    /// Refuses what the caller's signature doesn't grant.
+    /// Refuses what the caller's signature or roles don't grant.
     pub(crate) fn permit(&self, resource: char, any_of: &'static str) -> Result<(), BlobsError> {
-        self.access.permit(Needs { resource, any_of })
+        self.access.permit(Needs::new(resource, any_of))
+    }
+
+    /// As [`Self::permit_signed`], where roles need another action than the permissions stand for elsewhere.
+    pub(crate) fn permit_action(
+        &self,
+        resource: char,
+        any_of: &'static str,
+        action: Action,
+    ) -> Result<(), BlobsError> {
+        self.access
+            .permit_signed(Needs::new(resource, any_of).action(action))
     }
 
     /// As [`Self::permit`], for what no anonymous access reaches.
     pub(crate) fn permit_signed(&self, resource: char, any_of: &'static str) -> Result<(), BlobsError> {
-        self.access.permit_signed(Needs { resource, any_of })
+        self.access.permit_signed(Needs::new(resource, any_of))
     }
 
     /// Whether the caller may know of tags: to read content isn't enough.
@@ -103,6 +116,7 @@ impl Service for Blobs {
                 .unwrap_or(VERSION_DEFAULT),
             now: self.clock.now(),
             head: request.method() == Method::HEAD,
+            challenge: self.challenge.clone(),
         };
         let browser = cors::origin(request.headers());
         let method = request.method().clone();
@@ -150,9 +164,6 @@ impl Blobs {
         let (parts, body) = request.into_parts();
         check_version(&parts.headers)?;
         let (target, host) = self.target(&parts.uri, &parts.headers)?;
-        if parts.method == Method::OPTIONS {
-            return self.preflight(&target.account, &parts.headers).await;
-        }
         let query = parse_query(parts.uri.query().unwrap_or_default())?;
         let evidence = Evidence {
             method: parts.method.as_str(),
@@ -161,7 +172,14 @@ impl Blobs {
             headers: &parts.headers,
             secure: context.secure,
             peer: context.peer.ip(),
+            version: version(&parts),
         };
+        if parts.method == Method::OPTIONS {
+            if let Some(account) = self.account(&target.account) {
+                account.check_connection(&evidence)?;
+            }
+            return self.preflight(&target.account, &parts.headers).await;
+        }
         let access = self.authenticate(&target, &evidence).await?;
         if target.secondary && !matches!(parts.method, Method::GET | Method::HEAD) {
             return Err(ErrorCode::InsufficientAccountPermissions.into());
@@ -211,6 +229,7 @@ impl Blobs {
             ("POST", "", "batch", false) | ("POST", "container", "batch", true) => {
                 batch::batch(self, call).await
             }
+            ("POST", "service", "userdelegationkey", false) => delegation_key::get(self, call).await,
             ("GET", "service", "properties", false) => account::properties(self, call).await,
             ("PUT", "service", "properties", false) => account::set_properties(self, call).await,
             ("PUT", "container", "", true) => container::create(self, call).await,
@@ -272,6 +291,17 @@ impl Blobs {
             _ => Err(ErrorCode::NotImplemented.into()),
         }
     }
+}
+
+/// The version that a batch names, for its parts, which name none.
+#[derive(Debug, Clone)]
+pub(crate) struct BatchVersion(pub(crate) HeaderValue);
+
+/// The version in which a request was made, as far as it is said.
+fn version(parts: &Parts) -> Option<&str> {
+    let own = parts.headers.get("x-ms-version");
+    let batch = parts.extensions.get::<BatchVersion>().map(|batch| &batch.0);
+    own.or(batch)?.to_str().ok()
 }
 
 /// A version is a date from 2009 on; newer ones than we know are taken as the newest.

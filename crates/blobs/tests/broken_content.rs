@@ -82,13 +82,9 @@ fn blobs() -> Arc<Blobs> {
         clock,
         Arc::new(SeededRandom::new(1)),
         Settings {
-            accounts: vec![Account {
-                name: "dev".to_owned(),
-                keys: vec![SharedKey::from_base64(KEY).unwrap()],
-                allows_public_access: true,
-                versioning: false,
-            }],
+            accounts: vec![Account::new("dev", vec![SharedKey::from_base64(KEY).unwrap()])],
             host_suffixes: Vec::new(),
+            bearer: None,
         },
     )
 }

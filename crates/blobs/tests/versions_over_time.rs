@@ -94,6 +94,51 @@ async fn what_was_deleted_before_versioning_comes_back_as_the_blob() {
 }
 
 #[tokio::test]
+async fn what_was_deleted_before_versions_does_not_come_back_over_them() {
+    let off = with_container().await;
+    retain(&off, 2, false).await;
+    off.put("/box/x", b"old").await;
+    off.ask("DELETE", "/box/x", &[], b"").await;
+    let on = off.restarted(true);
+    on.clock.advance_seconds(1);
+    let new = put(&on, b"new").await;
+    on.ask("DELETE", "/box/x", &[], b"").await;
+    let back = on.ask("PUT", "/box/x?comp=undelete", &[], b"").await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    assert_eq!(on.ask("GET", "/box/x", &[], b"").await.status, 404);
+    assert_eq!(states(&on, ALL).await, ["snapshot", "version"]);
+    assert_eq!(content(&on, &new).await, b"new");
+    contents(&on).await;
+}
+
+#[tokio::test]
+async fn staged_blocks_are_the_blobs_alone() {
+    let bench = versioning().await;
+    let first = put(&bench, b"1").await;
+    put(&bench, b"2").await;
+    let staged = bench
+        .ask("PUT", "/box/x?comp=block&blockid=QUFB", &[], b"3")
+        .await;
+    assert_eq!(staged.status, 201, "{}", staged.text());
+    let all = "&blocklisttype=all";
+    let list = |path: String| {
+        let bench = &bench;
+        async move { bench.ask("GET", &format!("{path}{all}"), &[], b"").await }
+    };
+    assert!(
+        list("/box/x?comp=blocklist".to_owned())
+            .await
+            .text()
+            .contains("QUFB")
+    );
+    let of_version = list(with("/box/x", "blocklist", &first)).await;
+    assert_eq!(of_version.status, 200);
+    assert!(!of_version.text().contains("QUFB"), "{}", of_version.text());
+    let gone = list(with("/box/x", "blocklist", "2001-01-01T00:00:00.0000000Z")).await;
+    assert_eq!(refused(&gone), (404, "BlobNotFound"));
+}
+
+#[tokio::test]
 async fn a_blob_from_before_versioning_with_newer_snapshots() {
     let off = with_container().await;
     off.put("/box/x", b"1").await;

@@ -13,11 +13,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use ledger::{Clock, Key, KeyWriter, Keyspace, Ledger, LedgerError, Transaction};
+use ledger::{Clock, Key, KeyWriter, Keyspace, Ledger, LedgerError};
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
+use crate::kept_secret::load_or_make;
 use crate::key_source::{KeySource, KeySourceError};
 
 /// The tag of signing keys in the identity keyspace: (tag, issuer's name) -> PKCS#8.
@@ -105,32 +106,11 @@ impl TokenIssuer {
     async fn signer(&self) -> Result<&Signer, IssuerError> {
         self.signer
             .get_or_try_init(|| async {
-                let pkcs8 = self.load_or_make().await?;
+                let key = signing_key(&self.name);
+                let pkcs8 = load_or_make(self.ledger.as_ref(), &key, make_key_aside).await?;
                 signer(&pkcs8)
             })
             .await
-    }
-
-    async fn load_or_make(&self) -> Result<Zeroizing<Vec<u8>>, IssuerError> {
-        let key = signing_key(&self.name);
-        if let Some(kept) = self.ledger.snapshot().await?.get(&key).await? {
-            return Ok(Zeroizing::new(kept.value.to_vec()));
-        }
-        let made = tokio::task::spawn_blocking(make_key)
-            .await
-            .map_err(|error| IssuerError::Key(error.to_string()))??;
-        let mut transaction = Transaction::new();
-        transaction.require_absent(key.clone());
-        transaction.put(key.clone(), made.to_vec());
-        match self.ledger.commit(transaction).await {
-            Ok(_) => Ok(made),
-            // Another process over the same ledger was quicker: its key is the key.
-            Err(LedgerError::Conflict(_)) => match self.ledger.snapshot().await?.get(&key).await? {
-                Some(kept) => Ok(Zeroizing::new(kept.value.to_vec())),
-                None => Err(IssuerError::Key("it vanished while it was made".to_owned())),
-            },
-            Err(error) => Err(error.into()),
-        }
     }
 }
 
@@ -150,6 +130,13 @@ pub fn signing_key(name: &str) -> Key {
         .u8(SIGNING_KEY_TAG)
         .str_bounded(name, 256)
         .finish()
+}
+
+/// Makes a key on a thread that may be busy for long.
+async fn make_key_aside() -> Result<Zeroizing<Vec<u8>>, IssuerError> {
+    tokio::task::spawn_blocking(make_key)
+        .await
+        .map_err(|error| IssuerError::Key(error.to_string()))?
 }
 
 fn make_key() -> Result<Zeroizing<Vec<u8>>, IssuerError> {

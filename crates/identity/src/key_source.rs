@@ -27,6 +27,15 @@ pub trait KeySource: Send + Sync + 'static {
     /// # Errors
     /// The cause, for people.
     async fn keys(&self) -> Result<Arc<JwkSet>, KeySourceError>;
+
+    /// The keys, for a token whose key isn't among those that [`Self::keys`] gave. A source that keeps
+    /// what it read for a while looks again, as far as it may.
+    ///
+    /// # Errors
+    /// The cause, for people.
+    async fn keys_anew(&self) -> Result<Arc<JwkSet>, KeySourceError> {
+        self.keys().await
+    }
 }
 
 #[derive(Debug)]

@@ -2,18 +2,26 @@
 //!
 //! * [`SharedKey`] signs and verifies as Azure Storage and Cosmos DB do.
 //! * [`TokenIssuer`] signs JSON Web Tokens with a key that the ledger keeps.
-//! * [`TokenVerifier`] checks tokens against a [`KeySource`]: the issuer's own keys, or a file.
+//! * [`TokenVerifier`] checks tokens against a [`KeySource`]: the issuer's own keys, a file, or an address.
+//! * [`Trust`] takes tokens of named issuers for named audiences alone.
+//! * [`KeptSecret`] is a secret that is made here and stays in the ledger.
 
 pub mod claims;
 pub mod issuer;
+pub mod kept_secret;
 pub mod key_source;
+pub mod remote_keys;
 pub mod secret;
 pub mod shared_key;
 pub mod token;
+pub mod trust;
 
 pub use claims::Claims;
 pub use issuer::{IssuerError, TokenIssuer};
+pub use kept_secret::KeptSecret;
 pub use key_source::{FileKeys, KeySource, KeySourceError};
+pub use remote_keys::RemoteKeys;
 pub use secret::Secret;
 pub use shared_key::SharedKey;
 pub use token::{TokenError, TokenVerifier};
+pub use trust::{Trust, TrustError, TrustedIssuer};

@@ -1,7 +1,9 @@
-//! Checks JSON Web Tokens (RFC 7519): signature by a known key, `exp` required, no tolerance.
+//! Checks JSON Web Tokens (RFC 7519): signature by a known key, `exp` required, no tolerance unless
+//! one is set.
 //!
 //! Issuer and audience are not looked at: Altinn's services trust whoever holds the platform's
-//! keys, and so do we. Only asymmetric algorithms are taken, whatever a token's header says.
+//! keys, and so do we; [`crate::Trust`] is for protocols that look. Only asymmetric algorithms are
+//! taken, whatever a token's header says.
 
 use std::sync::Arc;
 
@@ -50,6 +52,7 @@ pub enum TokenError {
 pub struct TokenVerifier {
     keys: Arc<dyn KeySource>,
     clock: Arc<dyn Clock>,
+    tolerance_seconds: i64,
 }
 
 impl std::fmt::Debug for TokenVerifier {
@@ -62,7 +65,20 @@ impl TokenVerifier {
     /// Verifies with the keys of `keys` by the time of `clock`.
     #[must_use]
     pub fn new(keys: Arc<dyn KeySource>, clock: Arc<dyn Clock>) -> Self {
-        Self { keys, clock }
+        Self {
+            keys,
+            clock,
+            tolerance_seconds: 0,
+        }
+    }
+
+    /// Takes tokens that were good up to `seconds` ago or will be in as many: clocks differ.
+    #[must_use]
+    pub fn with_tolerance(self, seconds: u32) -> Self {
+        Self {
+            tolerance_seconds: i64::from(seconds),
+            ..self
+        }
     }
 
     /// The token's claims, if it is good.
@@ -77,13 +93,13 @@ impl TokenVerifier {
         if !ALGORITHMS.contains(&header.alg) {
             return Err(TokenError::Invalid);
         }
-        let keys = self.keys.keys().await?;
+        let mut keys = self.keys.keys().await?;
+        let named = |key: &Jwk| key.common.key_id == header.kid;
+        if header.kid.is_some() && !keys.keys.iter().any(named) {
+            keys = self.keys.keys_anew().await?;
+        }
         let candidates: Vec<&Jwk> = match &header.kid {
-            Some(kid) => keys
-                .keys
-                .iter()
-                .filter(|key| key.common.key_id.as_ref() == Some(kid))
-                .collect(),
+            Some(_) => keys.keys.iter().filter(|key| named(key)).collect(),
             None => keys.keys.iter().collect(),
         };
         let claims = candidates
@@ -98,12 +114,19 @@ impl TokenVerifier {
     fn check_lifetime(&self, claims: &Map<String, Value>) -> Result<(), TokenError> {
         let now = self.clock.now().as_second();
         let expires = claims.get("exp").and_then(seconds).ok_or(TokenError::Invalid)?;
-        if expires <= now {
+        if expires.saturating_add(self.tolerance_seconds) <= now {
             return Err(TokenError::Expired);
         }
         match claims.get("nbf") {
             None => Ok(()),
-            Some(begins) if seconds(begins).ok_or(TokenError::Invalid)? <= now => Ok(()),
+            Some(begins)
+                if seconds(begins)
+                    .ok_or(TokenError::Invalid)?
+                    .saturating_sub(self.tolerance_seconds)
+                    <= now =>
+            {
+                Ok(())
+            }
             Some(_) => Err(TokenError::NotYetValid),
         }
     }

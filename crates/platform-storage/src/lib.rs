@@ -14,7 +14,7 @@
 
 mod auth;
 pub mod decision;
-mod development;
+pub mod development;
 pub mod error;
 pub mod jobs;
 pub mod limits;

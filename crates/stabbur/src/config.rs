@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use identity::SharedKey;
 use serde::Deserialize;
 
+use crate::bearer_config::{BearerConfig, RoleConfig};
 use crate::dev;
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
 
@@ -21,6 +22,8 @@ pub(crate) struct Config {
     /// Where content is; without it, in the data folder.
     pub(crate) content: Option<ContentConfig>,
     pub(crate) blobs: Service,
+    /// Whose bearer tokens blobs take; without it none.
+    pub(crate) bearer: Option<BearerConfig>,
     pub(crate) documents: Service,
     pub(crate) platform: Option<PlatformConfig>,
     pub(crate) admin: Admin,
@@ -88,7 +91,8 @@ pub(crate) struct TlsFiles {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Account {
     pub(crate) name: String,
-    /// One or two files, each with one base64 key.
+    /// One or two files, each with one base64 key; none where keys don't count.
+    #[serde(default)]
     pub(crate) key_files: Vec<PathBuf>,
     /// None to two files, each with one base64 key that only reads; for documents.
     #[serde(default)]
@@ -99,6 +103,21 @@ pub(crate) struct Account {
     /// For blobs: whether writes make versions.
     #[serde(default)]
     pub(crate) versioning: bool,
+    /// For blobs, as what follows: whether what is signed with the keys counts, if said; it does unless
+    /// this says no.
+    pub(crate) allow_shared_key_access: Option<bool>,
+    /// Whether requests without TLS are refused.
+    #[serde(default)]
+    pub(crate) https_only: bool,
+    /// Addresses and networks from which the account is reached; without any it is from everywhere.
+    #[serde(default)]
+    pub(crate) allowed_networks: Vec<String>,
+    /// Who has which roles.
+    #[serde(default)]
+    pub(crate) roles: Vec<RoleConfig>,
+    /// Another number ends all user delegation keys that were given out.
+    #[serde(default)]
+    pub(crate) delegation_generation: u32,
 }
 
 impl Config {
@@ -127,6 +146,9 @@ impl Config {
 impl Account {
     /// Reads the account's keys.
     pub(crate) fn keys(&self) -> Result<Vec<SharedKey>> {
+        if self.key_files.is_empty() && self.allow_shared_key_access == Some(false) {
+            return Ok(Vec::new());
+        }
         if !(1..=2).contains(&self.key_files.len()) {
             bail!(
                 "account {}: key_files names {} files; give one or two",
@@ -204,6 +226,11 @@ mod tests {
                 read_only_key_files: Vec::new(),
                 allow_blob_public_access: false,
                 versioning: false,
+                allow_shared_key_access: None,
+                https_only: false,
+                allowed_networks: Vec::new(),
+                roles: Vec::new(),
+                delegation_generation: 0,
             },
         )
     }

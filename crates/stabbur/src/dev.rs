@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use blobs::Blobs;
+use blobs::{Bearer, Blobs};
 use clap::Args;
 use documents::{Documents, DocumentsService};
 use gateway::tls::Tls;
 use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, Transport};
-use identity::{SharedKey, TokenIssuer, TokenVerifier};
+use identity::{SharedKey, TokenIssuer, TokenVerifier, Trust, TrustedIssuer};
 use ledger::{AdjustableClock, Clock, SystemClock};
+use platform_storage::development::storage;
 use platform_storage::{
     Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register,
     RegisterSource,
@@ -92,6 +93,11 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
     let (tls, authority) = Tls::development(&arguments.data.join("tls"), clock.now())?;
     let tls = Arc::new(tls);
     let key = |text: &str| SharedKey::from_base64(text).context("a well-known key is malformed");
+    let issuer = Arc::new(TokenIssuer::new(
+        stores.ledger.clone(),
+        stores.clock.clone(),
+        "development",
+    ));
     let blobs = Blobs::new(
         stores.ledger.clone(),
         stores.content.clone(),
@@ -99,12 +105,13 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         stores.random.clone(),
         blobs::Settings {
             accounts: vec![blobs::Account {
-                name: BLOBS_ACCOUNT.to_owned(),
-                keys: vec![key(BLOBS_KEY)?],
                 allows_public_access: true,
                 versioning: arguments.blob_versioning,
+                roles: storage::roles(),
+                ..blobs::Account::new(BLOBS_ACCOUNT, vec![key(BLOBS_KEY)?])
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],
+            bearer: Some(bearer(&stores, issuer.clone())),
         },
     );
     let mut settings = documents::Settings::single(DOCUMENTS_ACCOUNT, key(DOCUMENTS_KEY)?);
@@ -117,7 +124,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         stores.random.clone(),
         settings,
     );
-    let (platform, development) = platform(&stores, &documents, &blobs, &arguments);
+    let (platform, development) = platform(&stores, &documents, &blobs, &arguments, issuer);
     node::prepare(&platform).await?;
     let health = Arc::new(StoresHealth(stores.clone()));
     let metrics = Arc::new(Metrics::new(vec![
@@ -172,6 +179,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         "blobs      http://{blobs_at}/{BLOBS_ACCOUNT}  (https on the same port)\n\
          \x20          DefaultEndpointsProtocol=http;AccountName={BLOBS_ACCOUNT};AccountKey={BLOBS_KEY};\
          BlobEndpoint=http://{blobs_at}/{BLOBS_ACCOUNT};\n\
+         \x20          tokens: GET http://{platform_at}/Home/GetTestStorageToken/contributor (for https alone)\n\
          documents  http://{documents_at}/  (https on the same port)\n\
          \x20          AccountEndpoint=https://{documents_at}/;AccountKey={DOCUMENTS_KEY};\n\
          platform   http://{platform_at}/storage/api/v1/  (https on the same port)\n\
@@ -209,6 +217,17 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
     node::run(bound, &stores, stop, work).await
 }
 
+/// Blobs take the tokens that are given to whoever asks (`/Home/GetTestStorageToken`), over TLS as anywhere.
+fn bearer(stores: &Stores, keys: Arc<TokenIssuer>) -> Bearer {
+    let issuer = storage::ISSUER.to_owned();
+    Bearer {
+        trust: Trust::new(vec![TrustedIssuer { issuer, keys }], &stores.clock, 0),
+        tenant: storage::TENANT.to_owned(),
+        authorization_uri: format!("https://localhost/{}/oauth2/authorize", storage::TENANT),
+        audiences: Vec::new(),
+    }
+}
+
 /// Platform Storage as developers use it: tokens for whoever asks, apps without a policy open to
 /// those whom they concern.
 fn platform(
@@ -216,12 +235,8 @@ fn platform(
     documents: &Arc<Documents>,
     blobs: &Arc<Blobs>,
     arguments: &DevArguments,
+    issuer: Arc<TokenIssuer>,
 ) -> (Arc<Platform>, Development) {
-    let issuer = Arc::new(TokenIssuer::new(
-        stores.ledger.clone(),
-        stores.clock.clone(),
-        "development",
-    ));
     let register = Arc::new(match &arguments.register {
         Some(path) => RegisterSource::file(path.clone(), Register::default()),
         None => RegisterSource::fixed(Register::development()),
@@ -246,7 +261,7 @@ fn platform(
     };
     (
         Platform::new(foundation, settings),
-        Development::new(issuer, register),
+        Development::new(issuer, register, stores.clock.clone()),
     )
 }
 

@@ -34,10 +34,7 @@ pub(crate) async fn verify(data: &Path, places: &Places) -> Result<()> {
     // The services' own records are counted apart: they were read before, as the ledger's.
     let mut services = VerifyReport::default();
     let (clock, random) = (stores.clock.clone(), stores.random.clone());
-    let nobody = blobs::Settings {
-        accounts: Vec::new(),
-        host_suffixes: Vec::new(),
-    };
+    let nobody = blobs::Settings::default();
     let blobs = Blobs::new(
         stores.ledger.clone(),
         stores.content.clone(),

@@ -1,10 +1,12 @@
 //! The binary: command line, configuration, wiring. No logic of the services is here.
 
 mod allocator;
+mod bearer_config;
 mod config;
 mod dev;
 mod documents_copy;
 mod documents_transfer;
+mod key_fetch;
 mod ledger_commands;
 mod ledger_copy;
 mod node;

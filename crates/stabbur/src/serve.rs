@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use blobs::Blobs;
 use documents::{Documents, DocumentsService};
 use gateway::tls::Tls;
 use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, Transport};
 use http_semantics::Service;
 use identity::{FileKeys, TokenVerifier};
-use ledger::SystemClock;
+use ledger::{Clock, SystemClock};
 use platform_storage::{
     EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register, RegisterSource,
 };
@@ -25,17 +25,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     let mut config = Config::read(path)?;
     let mut blob_accounts = Vec::new();
     for account in &config.blobs.accounts {
-        anyhow::ensure!(
-            account.read_only_key_files.is_empty(),
-            "account {}: read_only_key_files are for documents; blobs have shared access signatures",
-            account.name
-        );
-        blob_accounts.push(blobs::Account {
-            name: account.name.clone(),
-            keys: account.keys()?,
-            allows_public_access: account.allow_blob_public_access,
-            versioning: account.versioning,
-        });
+        blob_accounts.push(account.of_blobs()?);
     }
     anyhow::ensure!(
         !config.blobs.enforce_throughput,
@@ -45,20 +35,16 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         config.blobs.run_scripts.is_none(),
         "[blobs]: run_scripts is for documents; blobs have no scripts"
     );
+    for account in &blob_accounts {
+        anyhow::ensure!(
+            config.bearer.is_some() || account.roles.is_empty(),
+            "account {}: roles are for principals with bearer tokens; say in [bearer] whose tokens are taken",
+            account.name
+        );
+    }
     let mut document_accounts = Vec::new();
     for account in &config.documents.accounts {
-        if account.allow_blob_public_access {
-            bail!(
-                "[documents] account {}: allow_blob_public_access belongs to an account of [blobs]; remove it here",
-                account.name
-            );
-        }
-        if account.versioning {
-            bail!(
-                "[documents] account {}: versioning belongs to an account of [blobs]; remove it here",
-                account.name
-            );
-        }
+        account.check_documents()?;
         let hosts = config
             .documents
             .host_suffixes
@@ -73,6 +59,9 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         });
     }
     let clock = Arc::new(SystemClock);
+    let shared_clock: Arc<dyn Clock> = clock.clone();
+    let bearer = config.bearer.as_ref();
+    let bearer = bearer.map(|bearer| bearer.bearer(&shared_clock)).transpose()?;
     let places = config.places();
     let stores = Stores::open(&config.data_dir, &places, clock.clone()).await?;
     let blobs = Blobs::new(
@@ -83,6 +72,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         blobs::Settings {
             accounts: blob_accounts,
             host_suffixes: config.blobs.host_suffixes.clone(),
+            bearer,
         },
     );
     let documents = Documents::new(

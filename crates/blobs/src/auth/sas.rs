@@ -1,4 +1,4 @@
-//! Shared access signatures: account SAS and service SAS.
+//! Shared access signatures: account SAS, service SAS, and what user delegation SAS share with them.
 //!
 //! Source: "Create an account SAS", "Create a service SAS". Which fields are signed depends on
 //! `sv`.
@@ -6,9 +6,11 @@
 use jiff::Timestamp;
 
 use crate::Account;
-use crate::auth::{Evidence, Needs};
+use crate::auth::delegation::{self, Delegated};
+use crate::auth::{Evidence, Needs, permit_rights};
 use crate::error::{BlobsError, ErrorCode};
 use crate::rules::access_policy::{Policy, Terms};
+use crate::rules::roles::Rights;
 use crate::wire::target::Target;
 
 /// What a verified signature grants.
@@ -19,12 +21,47 @@ pub(crate) struct Grant {
     resource_types: Option<String>,
     /// Whether a service SAS is for one blob.
     one_blob: bool,
+    /// What the principal may do who signed it; `None` for the account's key.
+    pub(crate) signer: Option<Rights>,
     /// Headers of Get Blob's answer that the signature sets.
     pub(crate) overrides: Vec<(&'static str, String)>,
 }
 
+/// The parameters that are signed, of all kinds of signatures, but for [`OVERRIDES`].
+const SIGNED: [&str; 29] = [
+    "sp",
+    "st",
+    "se",
+    "sip",
+    "spr",
+    "sv",
+    "sr",
+    "ss",
+    "srt",
+    "ses",
+    "si",
+    "skoid",
+    "sktid",
+    "skt",
+    "ske",
+    "sks",
+    "skv",
+    "saoid",
+    "suoid",
+    "scid",
+    "skdutid",
+    "sduoid",
+    "srh",
+    "srq",
+    "sdd",
+    "snapshot",
+    "versionid",
+    "sig",
+    "tn",
+];
+
 /// Query parameters that override answer headers, and those headers.
-const OVERRIDES: [(&str, &str); 5] = [
+pub(super) const OVERRIDES: [(&str, &str); 5] = [
     ("rscc", "cache-control"),
     ("rscd", "content-disposition"),
     ("rsce", "content-encoding"),
@@ -55,14 +92,21 @@ impl Grant {
             .chars()
             .any(|granted| needs.any_of.contains(granted))
         {
-            Ok(())
+            self.signer
+                .as_ref()
+                .map_or(Ok(()), |signer| permit_rights(signer, needs))
         } else {
             Err(ErrorCode::AuthorizationPermissionMismatch.into())
         }
     }
 }
 
-/// Checks the signature in the query; `policy` is what `si` names, or an empty one.
+pub(super) fn failed(text: &str) -> BlobsError {
+    BlobsError::with(ErrorCode::AuthenticationFailed, text)
+}
+
+/// Checks the signature in the query; `policy` is what `si` names, or an empty one, and `delegated` the key
+/// that a principal asked for, if it is signed with one.
 ///
 /// # Errors
 /// The code of what doesn't hold.
@@ -70,34 +114,30 @@ pub(crate) fn verify(
     account: &Account,
     target: &Target,
     evidence: &Evidence<'_>,
-    policy: &Policy,
+    (policy, delegated): (&Policy, Option<Delegated>),
     now: Timestamp,
 ) -> Result<Grant, BlobsError> {
-    let get = |name: &str| {
-        evidence
-            .query
-            .iter()
-            .find(|(found, _)| found == name)
-            .map_or("", |(_, value)| value.as_str())
-    };
-    let failed = |text: &str| BlobsError::with(ErrorCode::AuthenticationFailed, text);
+    let get = |name: &str| evidence.value(name);
     let version = get("sv");
     if version.len() != 10 {
         return Err(failed("sv is mandatory and is a version such as 2021-12-02."));
     }
-    if !get("skoid").is_empty() {
-        return Err(failed(
-            "User delegation signatures are not accepted by this account.",
-        ));
-    }
-    let of_account = !get("ss").is_empty();
-    let signed = if of_account {
-        account_fields(&account.name, version, &get)
-    } else {
-        service_fields(target, version, &get)?
+    refuse_control_characters(&get)?;
+    let of_account = !get("ss").is_empty() && delegated.is_none();
+    let signed = match &delegated {
+        Some(_) => {
+            let (resource, time) = resource(target, &get)?;
+            delegation::fields((&resource, time), version, evidence)?
+        }
+        None if of_account => account_fields(&account.name, version, &get),
+        None => service_fields(target, version, &get)?,
+    };
+    let keys = match &delegated {
+        Some(delegated) => std::slice::from_ref(&delegated.key),
+        None => account.keys.as_slice(),
     };
     let signature = get("sig");
-    if !account.keys.iter().any(|key| key.verify(&signed, signature)) {
+    if !keys.iter().any(|key| key.verify(&signed, signature)) {
         return Err(failed("Signature did not match."));
     }
     let terms = Terms {
@@ -120,8 +160,20 @@ pub(crate) fn verify(
         permissions: terms.permission.to_owned(),
         resource_types: of_account.then(|| get("srt").to_owned()),
         one_blob: !of_account && get("sr") != "c",
+        signer: delegated.map(|delegated| delegated.signer),
         overrides,
     })
+}
+
+/// What is signed is one value a line; one with a line's end in it would stand for two.
+fn refuse_control_characters<'a>(get: &impl Fn(&str) -> &'a str) -> Result<(), BlobsError> {
+    let mut signed = SIGNED
+        .iter()
+        .chain(OVERRIDES.iter().map(|(parameter, _)| parameter));
+    match signed.find(|name| get(name).contains(char::is_control)) {
+        Some(name) => Err(failed(&format!("{name} has a control character."))),
+        None => Ok(()),
+    }
 }
 
 fn account_fields<'a>(account: &'a str, version: &str, get: &impl Fn(&str) -> &'a str) -> String {
@@ -134,30 +186,45 @@ fn account_fields<'a>(account: &'a str, version: &str, get: &impl Fn(&str) -> &'
     fields.join("\n")
 }
 
-fn service_fields<'a>(
-    target: &Target,
-    version: &str,
-    get: &impl Fn(&str) -> &'a str,
-) -> Result<String, BlobsError> {
+/// What `sr` names, as it is signed: the resource, and the time of a state of it, which is empty for the
+/// current one.
+fn resource<'a>(target: &Target, get: &impl Fn(&str) -> &'a str) -> Result<(String, &'a str), BlobsError> {
     let container = target.container.as_deref().unwrap_or_default();
-    let resource = match (get("sr"), &target.blob) {
+    let path = match (get("sr"), &target.blob) {
         ("c", _) => format!("/blob/{}/{container}", target.account),
         ("b" | "bs" | "bv", Some(blob)) => format!("/blob/{}/{container}/{blob}", target.account),
         ("b" | "bs" | "bv", None) => return Err(ErrorCode::AuthorizationPermissionMismatch.into()),
         _ => {
             let text = "sr must be c, b, bs or bv: signatures for directories are not served.";
-            return Err(BlobsError::with(ErrorCode::AuthenticationFailed, text));
+            return Err(failed(text));
         }
     };
+    let time = match get("sr") {
+        "bs" => get("snapshot"),
+        "bv" => get("versionid"),
+        _ => return Ok((path, "")),
+    };
+    if time.is_empty() {
+        let text = "The address must say which snapshot (sr=bs) or version (sr=bv) is meant.";
+        return Err(failed(text));
+    }
+    Ok((path, time))
+}
+
+fn service_fields<'a>(
+    target: &Target,
+    version: &str,
+    get: &impl Fn(&str) -> &'a str,
+) -> Result<String, BlobsError> {
+    let (resource, time) = resource(target, get)?;
+    if version < "2018-11-09" && !time.is_empty() {
+        // Neither sr nor the time is signed there.
+        let text = "Signatures for a snapshot or a version are of version 2018-11-09 and later.";
+        return Err(failed(text));
+    }
     let mut fields: Vec<&str> = vec![get("sp"), get("st"), get("se"), &resource];
     fields.extend(["si", "sip", "spr", "sv"].map(get));
     if version >= "2018-11-09" {
-        // The time of a snapshot or a version comes behind sr; it is empty for c and b.
-        let time = match get("sr") {
-            "bs" => get("snapshot"),
-            "bv" => get("versionid"),
-            _ => "",
-        };
         fields.extend([get("sr"), time]);
     }
     if version >= "2020-12-06" {
@@ -167,21 +234,19 @@ fn service_fields<'a>(
     Ok(fields.join("\n"))
 }
 
-fn check_time(start: &str, expiry: &str, now: Timestamp) -> Result<(), BlobsError> {
-    let failed = |text: String| BlobsError::with(ErrorCode::AuthenticationFailed, text);
-    let expires =
-        parse_time(expiry).ok_or_else(|| failed("se is mandatory and is a UTC date.".to_owned()))?;
+pub(super) fn check_time(start: &str, expiry: &str, now: Timestamp) -> Result<(), BlobsError> {
+    let expires = parse_time(expiry).ok_or_else(|| failed("se is mandatory and is a UTC date."))?;
     if now >= expires {
-        return Err(failed(format!(
+        return Err(failed(&format!(
             "Signature not valid in the specified time frame: expired at {expires}."
         )));
     }
     if start.is_empty() {
         return Ok(());
     }
-    let starts = parse_time(start).ok_or_else(|| failed("st is not a UTC date.".to_owned()))?;
+    let starts = parse_time(start).ok_or_else(|| failed("st is not a UTC date."))?;
     if now < starts {
-        return Err(failed(format!(
+        return Err(failed(&format!(
             "Signature not valid in the specified time frame: starts at {starts}."
         )));
     }
@@ -202,8 +267,11 @@ pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
 }
 
 fn check_place(protocols: &str, addresses: &str, evidence: &Evidence<'_>) -> Result<(), BlobsError> {
-    if protocols == "https" && !evidence.secure {
-        return Err(ErrorCode::AuthorizationProtocolMismatch.into());
+    match protocols {
+        "" | "https,http" => {}
+        "https" if evidence.secure => {}
+        "https" => return Err(ErrorCode::AuthorizationProtocolMismatch.into()),
+        _ => return Err(failed("spr is https or https,http.")),
     }
     if addresses.is_empty() {
         return Ok(());

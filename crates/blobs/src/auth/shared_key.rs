@@ -45,10 +45,6 @@ pub(crate) fn verify(
     let lite = match scheme {
         "SharedKey" => false,
         "SharedKeyLite" => true,
-        "Bearer" => {
-            let text = "Bearer tokens are not accepted by this account; sign with its key or a SAS.";
-            return Err(BlobsError::with(ErrorCode::AuthenticationFailed, text));
-        }
         _ => return Err(ErrorCode::InvalidAuthenticationInfo.into()),
     };
     let (name, signature) = rest.split_once(':').ok_or(ErrorCode::InvalidAuthenticationInfo)?;

@@ -11,12 +11,13 @@ use crate::operations::container;
 use crate::operations::demands::Demands;
 use crate::rules::access_policy::{Policy, PublicAccess};
 use crate::rules::lease::Use;
+use crate::rules::roles::Action;
 use crate::service::Call;
 use crate::wire::xml_tree::Element;
 use crate::wire::{headers, render, xml};
 
 pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
-    call.permit_signed('c', "r")?;
+    call.permit_action('c', "r", Action::ContainersGetAcl)?;
     let snapshot = blobs.ledger.snapshot().await?;
     let container = blobs
         .container(snapshot.as_ref(), &call.target.account, call.container()?)
@@ -49,7 +50,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
 }
 
 pub(crate) async fn set(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
-    call.permit_signed('c', "w")?;
+    call.permit_action('c', "w", Action::ContainersSetAcl)?;
     let demands = Demands::parse(&call.headers)?;
     let access = public_access(blobs, &call.target.account, &call.headers)?;
     let body = call.take_body().read_bounded(XML_BYTES_MAX).await?;

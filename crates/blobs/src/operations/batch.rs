@@ -9,7 +9,7 @@ use http_semantics::{Body, Service as _};
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_PARALLEL_MAX, BATCH_REQUESTS_MAX};
-use crate::service::{Call, parse_query};
+use crate::service::{BatchVersion, Call, parse_query};
 use crate::wire::multipart::{self, Part};
 use crate::wire::target::Target;
 use crate::wire::{headers, render};
@@ -93,5 +93,8 @@ fn request(blobs: &Blobs, call: &Call, part: Part) -> Result<Request<Body>, Blob
         .entry("content-length")
         .or_insert(HeaderValue::from_static("0"));
     request.extensions_mut().insert(call.context.clone());
+    if let Some(version) = call.headers.get("x-ms-version") {
+        request.extensions_mut().insert(BatchVersion(version.clone()));
+    }
     Ok(request)
 }

@@ -17,6 +17,7 @@ use crate::operations::demands::{Demands, overtaken};
 use crate::operations::pages;
 use crate::rules::conditions::Read;
 use crate::rules::lease;
+use crate::rules::roles::Action;
 use crate::rules::tags::Tags;
 use crate::rules::tier::Asked;
 use crate::service::Call;
@@ -119,7 +120,7 @@ impl Given {
     pub(crate) fn parse(call: &Call, now: Timestamp) -> Result<Self, BlobsError> {
         let tags = headers::tags(&call.headers)?;
         if !tags.is_empty() {
-            call.permit('o', "t")?;
+            call.permit_action('o', "t", Action::TagsWrite)?;
         }
         let tier = headers::tier(&call.headers)?.map(|asked| (asked, now));
         Ok(Self { tags, tier })

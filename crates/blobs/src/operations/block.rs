@@ -17,8 +17,10 @@ use crate::rules::block_list::merge;
 use crate::rules::lease::{self, Lease, Use};
 use crate::service::Call;
 use crate::store::blobs::Blob;
+use crate::store::blocks::Staged;
 use crate::store::records::{BlobKind, BlobRecord, BlockRecord, Extent};
 use crate::store::staging::StagedContent;
+use crate::store::states::Which;
 use crate::wire::transfer::{self, Transfer};
 use crate::wire::{headers, render, xml};
 
@@ -231,9 +233,15 @@ pub(crate) async fn get_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
     let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
     demands.lease(leased(blob.as_ref()), Use::Reads, blobs.clock.now())?;
     refuse_other_kinds(blob.as_ref())?;
-    let staged = blobs
-        .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
-        .await?;
+    // Blocks are staged for the blob; its other states were made of what was committed.
+    let staged = match call.which()? {
+        Which::Blob => {
+            blobs
+                .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
+                .await?
+        }
+        Which::Snapshot(_) | Which::Version(_) => Staged::default(),
+    };
     if blob.is_none() && staged.entries.is_empty() {
         return Err(ErrorCode::BlobNotFound.into());
     }

@@ -5,6 +5,7 @@ use http_semantics::Body;
 use jiff::Timestamp;
 
 use crate::Blobs;
+use crate::auth::{Access, Needs};
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::acl::public_access;
 use crate::operations::demands::{Demands, overtaken};
@@ -13,6 +14,7 @@ use crate::service::Call;
 use crate::store::containers::Container;
 use crate::store::deleted_containers::DeletedVersion;
 use crate::store::records::ContainerRecord;
+use crate::wire::target::Target;
 use crate::wire::{headers, render};
 
 pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -113,6 +115,15 @@ pub(crate) async fn restore(blobs: &Blobs, call: Call) -> Result<Response<Body>,
     // The original's page names no letter: who may only create doesn't bring content and policies back.
     call.permit_signed('c', "w")?;
     let name = headers::required(&call.headers, "x-ms-deleted-container-name")?;
+    // A role in the one container isn't one in what comes back under its name.
+    if let Access::Bearer(principal, _) = &call.access {
+        let deleted = Target {
+            container: Some(name.to_owned()),
+            ..call.target.clone()
+        };
+        let there = blobs.access_of(principal.clone(), &deleted);
+        there.permit_signed(Needs::new('c', "w"))?;
+    }
     let version = headers::required(&call.headers, "x-ms-deleted-container-version")?;
     let version = DeletedVersion::parse(version).ok_or_else(|| {
         let text = "x-ms-deleted-container-version is one that List Containers gives.";

@@ -15,6 +15,7 @@ use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_u
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::source::Source;
 use crate::rules::lease;
+use crate::rules::roles::Action;
 use crate::service::Call;
 use crate::store::keys;
 use crate::store::page_maps::CopiedPages;
@@ -92,7 +93,7 @@ pub(crate) async fn stage_from(
         .is_some_and(|option| option.eq_ignore_ascii_case("COPY"));
     if copies_tags {
         source.permit_tags()?;
-        call.permit_signed('o', "t")?;
+        call.permit_action('o', "t", Action::TagsWrite)?;
     }
     // The source's content is read once, however often the write is overtaken: as long as its ETag is the
     // same, so is its content.

@@ -11,7 +11,7 @@ use crate::operations::demands::{Demands, overtaken};
 use crate::rules::deletion::{Scope, scope};
 use crate::service::Call;
 use crate::store::states::Which;
-use crate::store::steps;
+use crate::store::{keys, steps};
 use crate::wire::{headers, render};
 
 pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -56,8 +56,9 @@ async fn state(
         let container = blobs
             .container(snapshot.as_ref(), &call.target.account, call.container()?)
             .await?;
+        let mut tx = Transaction::new();
         if deleted {
-            permit_permanent(blobs, snapshot.as_ref(), &call.target.account).await?;
+            permit_permanent(blobs, snapshot.as_ref(), &call.target.account, &mut tx).await?;
         }
         let found = blobs
             .state_at(snapshot.as_ref(), &container, call.blob()?, call.which()?)
@@ -71,7 +72,6 @@ async fn state(
             return Err(ErrorCode::BlobSnapshotNotSoftDeleted.into());
         }
         demands.write(Some(&found.record), blobs.clock.now())?;
-        let mut tx = Transaction::new();
         let mut kept = false;
         if deleted {
             blobs.stage_deleted_removal(&mut tx, &container, &found);
@@ -89,8 +89,15 @@ async fn state(
     Err(ErrorCode::ServerBusy.into())
 }
 
-async fn permit_permanent(blobs: &Blobs, snapshot: &dyn Snapshot, account: &str) -> Result<(), BlobsError> {
-    let (record, _) = blobs.service_record(snapshot, account).await?;
+/// What goes for good goes under the setting that lets it.
+async fn permit_permanent(
+    blobs: &Blobs,
+    snapshot: &dyn Snapshot,
+    account: &str,
+    tx: &mut Transaction,
+) -> Result<(), BlobsError> {
+    let (record, version) = blobs.service_record(snapshot, account).await?;
+    tx.require_version(keys::service(account), version);
     if record.allows_permanent_delete {
         return Ok(());
     }

@@ -62,8 +62,16 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
                 .next_time(snapshot.as_ref(), &container, name, version)
                 .await?,
         };
-        if let Some(replaced) = replaced {
-            check(replaced, &incremental)?;
+        match replaced {
+            Some(replaced) => check(replaced, &incremental)?,
+            None => {
+                let kind = blobs
+                    .kind_of_versions(snapshot.as_ref(), &container, name)
+                    .await?;
+                if kind.is_some_and(|kind| kind != BlobKind::Page) {
+                    return Err(ErrorCode::InvalidBlobType.into());
+                }
+            }
         }
         let record = BlobRecord {
             name: name.to_owned(),

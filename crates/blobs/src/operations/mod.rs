@@ -8,6 +8,7 @@ pub(crate) mod block;
 pub(crate) mod container;
 pub(crate) mod copy;
 pub(crate) mod cors;
+pub(crate) mod delegation_key;
 pub(crate) mod delete;
 pub(crate) mod demands;
 pub(crate) mod from_url;

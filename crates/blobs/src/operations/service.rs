@@ -5,17 +5,28 @@ use http_semantics::Body;
 use ledger::Transaction;
 
 use crate::Blobs;
+use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{CORS_RULES_MAX, RETENTION_DAYS_MAX, XML_BYTES_MAX};
 use crate::operations::demands::overtaken;
 use crate::rules::cors::{CorsRule, METHODS};
+use crate::rules::roles::Action;
 use crate::service::Call;
 use crate::store::account::ServiceRecord;
 use crate::wire::transfer;
 use crate::wire::xml_tree::Element;
 use crate::wire::{render, xml};
 
-pub(crate) fn information(_call: &Call) -> Result<Response<Body>, BlobsError> {
+pub(crate) fn information(call: &Call) -> Result<Response<Body>, BlobsError> {
+    // Of signatures any will do; roles have an action for it.
+    let rights = match &call.access {
+        Access::Bearer(_, rights) => Some(rights),
+        Access::Sas(grant) => grant.signer.as_ref(),
+        Access::Key | Access::Anonymous(_) => None,
+    };
+    if rights.is_some_and(|rights| !rights.allow(Action::AccountInformation)) {
+        return Err(ErrorCode::AuthorizationPermissionMismatch.into());
+    }
     let mut response = render::empty(StatusCode::OK);
     let headers = response.headers_mut();
     render::set(headers, "x-ms-sku-name", "Standard_LRS");

@@ -1,14 +1,14 @@
 //! Where a copy takes its content from: a blob of this very service, which is read as whoever the
 //! source's address says. Nothing is fetched over the network.
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use http_semantics::Body;
 use http_semantics::range::ByteRange;
 use ledger::{Key, Snapshot, Transaction};
 use md5::{Digest as _, Md5};
 
 use crate::Blobs;
-use crate::auth::{Access, Evidence, Needs};
+use crate::auth::{Access, Evidence, Needs, bearer_token};
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::PUT_BLOB_BYTES_MAX;
 use crate::operations::demands::source_state;
@@ -49,6 +49,17 @@ fn unverified(status: Option<u16>) -> BlobsError {
     }
 }
 
+/// `x-ms-copy-source-authorization` holds a bearer token: a key would have signed another request.
+fn bearer_alone(evidence: &Evidence<'_>) -> Result<(), BlobsError> {
+    let named = evidence.headers.get("authorization");
+    let is_bearer = |value: &HeaderValue| value.to_str().is_ok_and(|text| bearer_token(text).is_some());
+    if named.is_none_or(is_bearer) {
+        Ok(())
+    } else {
+        Err(ErrorCode::InvalidAuthenticationInfo.into())
+    }
+}
+
 /// An error of the source's as the copy's caller is told: with its status, not its text.
 fn as_source(error: &BlobsError) -> BlobsError {
     let status = error.status().as_u16();
@@ -65,10 +76,6 @@ impl Source {
     /// `CannotVerifyCopySource`, with the status that reading it would have.
     pub(crate) async fn parse(blobs: &Blobs, call: &Call) -> Result<Self, BlobsError> {
         let url = headers::text(&call.headers, "x-ms-copy-source").ok_or(ErrorCode::MissingRequiredHeader)?;
-        if call.headers.contains_key("x-ms-copy-source-authorization") {
-            let text = "x-ms-copy-source-authorization is not served; sign the source's address.";
-            return Err(BlobsError::with(ErrorCode::NotImplemented, text));
-        }
         let uri: Uri = url.parse().map_err(|_| {
             BlobsError::with(
                 ErrorCode::InvalidHeaderValue,
@@ -83,29 +90,36 @@ impl Source {
         }
         let target = Target::parse(&authority, uri.path(), &blobs.settings.host_suffixes)
             .map_err(|_| unverified(None))?;
-        let signed = query.iter().any(|(name, _)| name == "sig");
-        let of_caller = target.account == call.target.account && matches!(call.access, Access::Key);
-        let access = if of_caller && !signed {
-            Access::Key
-        } else {
-            let evidence = Evidence {
-                method: "GET",
-                path: uri.path(),
-                query: &query,
-                headers: &HeaderMap::new(),
-                secure: call.context.secure,
-                peer: call.context.peer.ip(),
-            };
-            blobs
-                .authenticate(&target, &evidence)
-                .await
-                .map_err(|error| as_source(&error))?
+        let mut own_headers = HeaderMap::new();
+        if let Some(authorization) = call.headers.get("x-ms-copy-source-authorization") {
+            own_headers.insert("authorization", authorization.clone());
+        }
+        let signed = !own_headers.is_empty() || query.iter().any(|(name, _)| name == "sig");
+        let access = match &call.access {
+            Access::Key if !signed && target.account == call.target.account => Access::Key,
+            // Within its account a principal reads as itself.
+            Access::Bearer(principal, _) if !signed && target.account == call.target.account => {
+                blobs.access_of(principal.clone(), &target)
+            }
+            _ => {
+                let evidence = Evidence {
+                    method: "GET",
+                    path: uri.path(),
+                    query: &query,
+                    headers: &own_headers,
+                    secure: call.context.secure,
+                    peer: call.context.peer.ip(),
+                    version: headers::text(&call.headers, "x-ms-version"),
+                };
+                let found = match bearer_alone(&evidence) {
+                    Ok(()) => blobs.authenticate(&target, &evidence).await,
+                    Err(error) => Err(error),
+                };
+                found.map_err(|error| as_source(&error))?
+            }
         };
         access
-            .permit(Needs {
-                resource: 'o',
-                any_of: "r",
-            })
+            .permit(Needs::new('o', "r"))
             .map_err(|error| as_source(&error))?;
         let named = |name: &str| {
             let found = query.iter().find(|(found, _)| found == name);
@@ -132,10 +146,7 @@ impl Source {
     /// `CannotVerifyCopySource`, with the status that reading the tags would have.
     pub(crate) fn permit_tags(&self) -> Result<(), BlobsError> {
         self.access
-            .permit_signed(Needs {
-                resource: 'o',
-                any_of: "t",
-            })
+            .permit_signed(Needs::new('o', "t"))
             .map_err(|error| as_source(&error))
     }
 

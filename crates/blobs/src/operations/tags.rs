@@ -13,6 +13,7 @@ use crate::operations::blob::look_up;
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::list::entries_max;
 use crate::rules::lease::Use;
+use crate::rules::roles::Action;
 use crate::rules::tags::{Search, Tags, collect};
 use crate::service::Call;
 use crate::store::tags::FindFrom;
@@ -63,7 +64,7 @@ fn parse(body: &[u8]) -> Result<Tags, BlobsError> {
 }
 
 pub(crate) async fn set(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
-    call.permit('o', "t")?;
+    call.permit_action('o', "t", Action::TagsWrite)?;
     let demands = Demands::parse(&call.headers)?;
     let body = call.take_body().read_bounded(XML_BYTES_MAX).await?;
     transfer::check(&call.headers, &body)?;

@@ -22,11 +22,13 @@ pub(crate) async fn undelete(blobs: &Blobs, call: Call) -> Result<Response<Body>
         let snapshot = blobs.ledger.snapshot().await?;
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
         let name = call.blob()?;
-        let newest = blobs.newest_deleted(snapshot.as_ref(), &container, name).await?;
         let (states, mut complete) = blobs.states(snapshot.as_ref(), &container, name, true).await?;
-        let has_version = match blob {
-            Some(_) => false,
-            None => blobs.has_version(snapshot.as_ref(), &container, name).await?,
+        let (newest, has_version) = match blob {
+            Some(_) => (None, false),
+            None => (
+                blobs.newest_deleted(snapshot.as_ref(), &container, name).await?,
+                blobs.has_version(snapshot.as_ref(), &container, name).await?,
+            ),
         };
         if states.is_empty() {
             return match blob.is_some() || has_version {
@@ -37,7 +39,7 @@ pub(crate) async fn undelete(blobs: &Blobs, call: Call) -> Result<Response<Body>
         // Where versions are what a blob leaves behind, a snapshot isn't what it was last.
         let versioned = has_version || blobs.makes_versions(&call.target.account);
         let was_current = |found: &Blob| found.record.deleted.as_ref().is_some_and(|it| it.was_current);
-        let becomes = newest.filter(|newest| blob.is_none() && (was_current(newest) || !versioned));
+        let becomes = newest.filter(|newest| was_current(newest) || !versioned);
         let mut tx = Transaction::new();
         // Snapshots have a blob in every commit: the newest state becomes it first of all.
         if let Some(blob) = &blob {

@@ -13,6 +13,7 @@ use crate::store::records::{BlockRecord, StoredId, decode, encode};
 use crate::store::staging::{Place, StagedContent};
 
 /// A blob's staged blocks, by id, with the entries they were read from.
+#[derive(Default)]
 pub(crate) struct Staged {
     pub(crate) blocks: HashMap<String, BlockRecord>,
     pub(crate) entries: Vec<Entry>,

@@ -393,10 +393,7 @@ mod tests {
         let clock = Arc::new(AdjustableClock::standing_at(begin));
         let ledger = Arc::new(MemoryLedger::new(clock.clone()));
         let content = MemoryContent::new(Arc::new(move || (ContentId::from_bytes([1; 16]), begin)));
-        let settings = Settings {
-            accounts: Vec::new(),
-            host_suffixes: Vec::new(),
-        };
+        let settings = Settings::default();
         let random = Arc::new(SeededRandom::new(1));
         let blobs = Blobs::new(ledger.clone(), Arc::new(content), clock, random, settings);
         blobs.ensure_container("dev", "box").await.unwrap();

@@ -235,7 +235,7 @@ impl Blobs {
         Ok(found.map(|(_, sort)| sort.kind))
     }
 
-    /// A blob's newest deleted state that isn't a version.
+    /// A name's newest deleted state, unless a version is newer: what came behind it isn't undone.
     pub(crate) async fn newest_deleted(
         &self,
         snapshot: &dyn Snapshot,
@@ -243,9 +243,10 @@ impl Blobs {
         name: &str,
     ) -> Result<Option<Blob>, BlobsError> {
         let from = (name, Direction::Backward);
-        let wanted = |sort: &Sort| sort.deleted.is_some() && !sort.previous;
+        let wanted = |sort: &Sort| sort.deleted.is_some() || sort.previous;
         let found = self.first_state(snapshot, container, from, wanted).await?;
         found
+            .filter(|(_, sort)| !sort.previous)
             .map(|(entry, _)| {
                 Ok(Blob {
                     record: decode(&entry.versioned)?,

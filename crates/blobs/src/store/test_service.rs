@@ -20,10 +20,7 @@ pub(crate) fn blobs() -> Arc<Blobs> {
         let number = u128::from(counter.fetch_add(1, Ordering::Relaxed));
         (ContentId::from_bytes(number.to_be_bytes()), now.now())
     }));
-    let settings = Settings {
-        accounts: Vec::new(),
-        host_suffixes: Vec::new(),
-    };
+    let settings = Settings::default();
     Blobs::new(
         Arc::new(MemoryLedger::new(clock.clone())),
         Arc::new(content),

@@ -1,6 +1,6 @@
 //! Answers: headers that all have, properties of blobs, errors.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_semantics::{Body, date};
 use jiff::Timestamp;
@@ -21,6 +21,8 @@ pub(crate) struct Common {
     pub(crate) version: HeaderValue,
     pub(crate) now: Timestamp,
     pub(crate) head: bool,
+    /// What an answer of 401 tells the client to do.
+    pub(crate) challenge: HeaderValue,
 }
 
 /// Sets a header whose value comes from a client or from us; one that HTTP can't hold is left out.
@@ -187,7 +189,10 @@ fn failure(error: &BlobsError, common: &Common) -> Response<Body> {
         common.request_id,
         xml::timestamp(common.now)
     );
-    let extra = if error.code == ErrorCode::AuthenticationFailed {
+    let unauthorized = error.status() == StatusCode::UNAUTHORIZED;
+    let extra = if error.code == ErrorCode::AuthenticationFailed
+        || error.code == ErrorCode::InvalidAuthenticationInfo && unauthorized
+    {
         format!(
             "<AuthenticationErrorDetail>{}</AuthenticationErrorDetail>",
             xml::escape(detail)
@@ -212,8 +217,9 @@ fn failure(error: &BlobsError, common: &Common) -> Response<Body> {
     if let Some(length) = error.length_bytes {
         set(headers, "content-range", format!("bytes */{length}"));
     }
-    if error.code == ErrorCode::NoAuthenticationInformation {
-        set(headers, "www-authenticate", "SharedKey");
+    // A copy source's 401 asks nothing of whoever copies.
+    if unauthorized && error.code != ErrorCode::CannotVerifyCopySource {
+        headers.insert(WWW_AUTHENTICATE, common.challenge.clone());
     }
     if common.head {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

@@ -9,6 +9,8 @@
     reason = "test code, of which each test takes a part"
 )]
 
+pub(crate) mod tokens;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -79,6 +81,15 @@ fn bench_of(allows_public_access: bool, host_suffixes: Vec<String>, versioning: 
     let clock = Arc::new(AdjustableClock::standing_at(
         jiff::Timestamp::from_second(1_700_000_000).unwrap(),
     ));
+    bench_with_clock(clock, |settings| {
+        settings.accounts[0].allows_public_access = allows_public_access;
+        settings.accounts[0].versioning = versioning;
+        settings.host_suffixes = host_suffixes;
+    })
+}
+
+/// With a clock and settings of the test's own.
+pub(crate) fn bench_with_clock(clock: Arc<AdjustableClock>, set: impl FnOnce(&mut Settings)) -> Bench {
     let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone()));
     let counter = AtomicU64::new(1);
     let now = clock.clone();
@@ -86,8 +97,7 @@ fn bench_of(allows_public_access: bool, host_suffixes: Vec<String>, versioning: 
         let number = u128::from(counter.fetch_add(1, Ordering::Relaxed));
         (ContentId::from_bytes(number.to_be_bytes()), now.now())
     })));
-    let account = (allows_public_access, versioning);
-    bench_over((ledger, content), clock, 1, account, host_suffixes)
+    bench_over((ledger, content), clock, 1, set)
 }
 
 /// Over what others write to, too.
@@ -96,25 +106,23 @@ pub(crate) fn over(
     content: Arc<dyn ContentStore>,
     clock: Arc<AdjustableClock>,
 ) -> Bench {
-    bench_over((ledger, content), clock, 2, (true, false), Vec::new())
+    bench_over((ledger, content), clock, 2, |settings| {
+        settings.accounts[0].allows_public_access = true;
+    })
 }
 
-fn bench_over(
+pub(crate) fn bench_over(
     (ledger, content): (Arc<dyn Ledger>, Arc<dyn ContentStore>),
     clock: Arc<AdjustableClock>,
     seed: u64,
-    (allows_public_access, versioning): (bool, bool),
-    host_suffixes: Vec<String>,
+    set: impl FnOnce(&mut Settings),
 ) -> Bench {
-    let settings = Settings {
-        accounts: vec![Account {
-            name: ACCOUNT.to_owned(),
-            keys: vec![SharedKey::from_base64(KEY).unwrap()],
-            allows_public_access,
-            versioning,
-        }],
-        host_suffixes,
+    let mut settings = Settings {
+        accounts: vec![Account::new(ACCOUNT, vec![SharedKey::from_base64(KEY).unwrap()])],
+        host_suffixes: Vec::new(),
+        bearer: None,
     };
+    set(&mut settings);
     let overtaking = Arc::new(Overtaking {
         ledger: ledger.clone(),
         first: Mutex::new(None),
@@ -197,15 +205,23 @@ impl Bench {
     /// The same estate, served by a process in which the account's versioning is on, or off.
     pub(crate) fn restarted(&self, versioning: bool) -> Bench {
         let stores = (self.ledger.clone(), self.content.clone());
-        bench_over(stores, self.clock.clone(), 3, (true, versioning), Vec::new())
+        bench_over(stores, self.clock.clone(), 3, |settings| {
+            settings.accounts[0].allows_public_access = true;
+            settings.accounts[0].versioning = versioning;
+        })
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        self.send_from("127.0.0.1", false, request).await
+    }
+
+    /// From an address, over TLS or not.
+    pub(crate) async fn send_from(&self, peer: &str, secure: bool, request: Request<Body>) -> Answer {
         let mut request = request;
         request.extensions_mut().insert(RequestContext {
             request_id: uuid::Uuid::nil(),
-            peer: "127.0.0.1:1".parse().unwrap(),
-            secure: false,
+            peer: std::net::SocketAddr::new(peer.parse().unwrap(), 1),
+            secure,
             listener: "blobs".into(),
         });
         let response: Response<Body> = self.blobs.call(request).await;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing of it exists outside of `dev`, where everybody may be anybody.
 
+pub mod storage;
 mod tokens;
 
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use std::sync::Arc;
 use http::{Response, StatusCode, Uri};
 use http_semantics::Body;
 use identity::TokenIssuer;
-use serde_json::json;
+use ledger::Clock;
+use serde_json::{Map, Value, json};
 
 use crate::decision::RegisterSource;
 use crate::error::PlatformError;
@@ -22,6 +24,7 @@ const OPENID: &str = "/authentication/api/v1/openid/.well-known/openid-configura
 pub struct Development {
     issuer: Arc<TokenIssuer>,
     register: Arc<RegisterSource>,
+    clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for Development {
@@ -31,10 +34,14 @@ impl std::fmt::Debug for Development {
 }
 
 impl Development {
-    /// Tokens by `issuer` for the users of `register`.
+    /// Tokens by `issuer`, which has the same `clock`, for the users of `register`.
     #[must_use]
-    pub fn new(issuer: Arc<TokenIssuer>, register: Arc<RegisterSource>) -> Self {
-        Self { issuer, register }
+    pub fn new(issuer: Arc<TokenIssuer>, register: Arc<RegisterSource>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            issuer,
+            register,
+            clock,
+        }
     }
 
     /// The answer to a GET, if its path is one of these conveniences.
@@ -77,11 +84,41 @@ impl Development {
             "gettestusertoken" => tokens::user(name, &query, &register)?,
             "gettestorgtoken" => tokens::org(name, &query)?,
             "getteststudiotoken" => tokens::studio(),
+            "getteststoragetoken" | "identity" => {
+                return self.storage(&kind, name, &query).await.map(Some);
+            }
             _ => return Ok(None),
         };
-        let ttl_seconds = tokens::ttl_seconds(&query)?;
-        let token = self.issuer.issue(&issuer, claims, ttl_seconds).await;
-        let token = token.map_err(|error| PlatformError::Internal(error.to_string()))?;
+        let token = self.issue(&issuer, claims, &query).await?;
         Ok(Some(answer::text(StatusCode::OK, token)))
+    }
+
+    /// A token for blobs, as text, or as an application's managed identity gives it.
+    async fn storage(&self, kind: &str, who: &str, query: &Query) -> Result<Response<Body>, PlatformError> {
+        let claims = storage::claims(who, query)?;
+        let ttl_seconds = tokens::ttl_seconds(query)?;
+        let expires = self.clock.now().as_second().saturating_add(ttl_seconds);
+        let token = self.issue(storage::ISSUER, claims, query).await?;
+        if kind != "identity" {
+            return Ok(answer::text(StatusCode::OK, token));
+        }
+        answer::json(
+            StatusCode::OK,
+            &json!({
+                "access_token": token, "token_type": "Bearer", "expires_on": expires.to_string(),
+                "expires_in": ttl_seconds.to_string(), "resource": storage::audience(query), "client_id": who,
+            }),
+        )
+    }
+
+    async fn issue(
+        &self,
+        issuer: &str,
+        claims: Map<String, Value>,
+        query: &Query,
+    ) -> Result<String, PlatformError> {
+        let ttl_seconds = tokens::ttl_seconds(query)?;
+        let token = self.issuer.issue(issuer, claims, ttl_seconds).await;
+        token.map_err(|error| PlatformError::Internal(error.to_string()))
     }
 }

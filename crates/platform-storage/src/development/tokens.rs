@@ -11,7 +11,7 @@ use crate::wire::query::Query;
 const USER_LEVEL_DEFAULT: i64 = 2;
 const ORG_LEVEL: i64 = 3;
 
-fn claims(value: Value) -> Map<String, Value> {
+pub(super) fn claims(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(object) => object,
         _ => Map::new(),

@@ -94,10 +94,7 @@ impl Bench {
             content,
             clock.clone(),
             random.clone(),
-            blobs::Settings {
-                accounts: Vec::new(),
-                host_suffixes: Vec::new(),
-            },
+            blobs::Settings::default(),
         );
         let issuer = Arc::new(TokenIssuer::new(ledger.clone(), clock.clone(), "test"));
         let register = Arc::new(RegisterSource::fixed(Register::development()));
@@ -124,7 +121,10 @@ impl Bench {
         };
         let platform = Platform::new(foundation, settings);
         Self {
-            service: PlatformService::new(platform.clone(), Some(Development::new(issuer, register))),
+            service: PlatformService::new(
+                platform.clone(),
+                Some(Development::new(issuer, register, clock.clone())),
+            ),
             internal: InternalService::new(platform.clone()),
             platform,
             ledger,
