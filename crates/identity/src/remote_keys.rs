@@ -449,6 +449,10 @@ mod tests {
     async fn all_wait_for_one_question_where_there_are_no_keys() {
         let (issuer, _clock, remote) = present();
         issuer.hangs.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            assert!(at_once(remote.keys()).await.is_none());
+            settle().await;
+        }
         let (mut one, mut other) = (std::pin::pin!(remote.keys()), std::pin::pin!(remote.keys()));
         assert!(at_once(one.as_mut()).await.is_none());
         assert!(at_once(other.as_mut()).await.is_none());
