@@ -74,26 +74,32 @@ impl Trust {
         is_meant: impl Fn(&str) -> bool + Send,
     ) -> Result<Claims, TrustError> {
         let named = named_issuer(token).ok_or(TokenError::Invalid)?;
-        let (_, verifier) = self
+        let (issuer, verifier) = self
             .issuers
             .iter()
             .find(|(issuer, _)| *issuer == named)
             .ok_or(TrustError::Issuer)?;
         let claims = verifier.verify(token).await?;
-        let audiences = match claims.get("aud") {
-            Some(Value::String(audience)) => vec![audience.as_str()],
-            Some(Value::Array(audiences)) => audiences.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        };
-        let meant = audiences
-            .into_iter()
-            .any(|audience| is_meant(audience.strip_suffix('/').unwrap_or(audience)));
-        if meant {
-            Ok(claims)
-        } else {
-            Err(TrustError::Audience)
-        }
+        check(&claims, issuer, is_meant)?;
+        Ok(claims)
     }
+}
+
+/// Whether verified claims are those of `issuer` and for one of the audiences that `is_meant` takes.
+fn check(claims: &Claims, issuer: &str, is_meant: impl Fn(&str) -> bool) -> Result<(), TrustError> {
+    // The issuer was chosen by what the token said before it was verified, read by other code.
+    if claims.get("iss").and_then(Value::as_str) != Some(issuer) {
+        return Err(TrustError::Issuer);
+    }
+    let audiences = match claims.get("aud") {
+        Some(Value::String(audience)) => vec![audience.as_str()],
+        Some(Value::Array(audiences)) => audiences.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let meant = audiences
+        .into_iter()
+        .any(|audience| is_meant(audience.strip_suffix('/').unwrap_or(audience)));
+    meant.then_some(()).ok_or(TrustError::Audience)
 }
 
 /// The issuer that a token names, before anything of it is checked.
@@ -114,6 +120,26 @@ mod tests {
 
     use super::*;
     use crate::TokenIssuer;
+
+    #[test]
+    fn verified_claims_are_of_the_chosen_issuer() {
+        let found = |claims: Value| {
+            let claims = Claims::new(claims.as_object().cloned().unwrap());
+            check(&claims, "https://here/", |audience| audience == "a")
+        };
+        assert_eq!(found(json!({"iss": "https://here/", "aud": "a"})), Ok(()));
+        for other in [
+            json!("https://there/"),
+            json!("https://here"),
+            json!(["https://here/"]),
+        ] {
+            let found = found(json!({"iss": other, "aud": "a"}));
+            assert_eq!(found, Err(TrustError::Issuer), "{other}");
+        }
+        assert_eq!(found(json!({"aud": "a"})), Err(TrustError::Issuer));
+        let for_another = found(json!({"iss": "https://here/", "aud": "b"}));
+        assert_eq!(for_another, Err(TrustError::Audience));
+    }
 
     #[tokio::test]
     async fn issuer_audience_and_time_decide() {
