@@ -28,7 +28,7 @@ pub(crate) struct Grant {
 }
 
 /// The parameters that are signed, of all kinds of signatures, but for [`OVERRIDES`].
-const SIGNED: [&str; 29] = [
+const SIGNED: [&str; 26] = [
     "sp",
     "st",
     "se",
@@ -53,11 +53,8 @@ const SIGNED: [&str; 29] = [
     "sduoid",
     "srh",
     "srq",
-    "sdd",
     "snapshot",
     "versionid",
-    "sig",
-    "tn",
 ];
 
 /// Query parameters that override answer headers, and those headers.
