@@ -406,5 +406,21 @@ async fn an_account_may_demand_tls_and_know_its_networks() {
             expected,
             "{peer} {secure}"
         );
+        // Whoever isn't let in learns nothing of the account's rules for browsers either.
+        let origin = [
+            ("origin", "https://example.org"),
+            ("access-control-request-method", "GET"),
+        ];
+        let preflight = bare("OPTIONS", "/box", &origin, b"");
+        let answer = estate.bench.send_from(peer, secure, preflight).await;
+        let refused = match expected {
+            (200, _) => (403, "CorsPreflightFailure"),
+            refused => refused,
+        };
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            refused,
+            "{peer} {secure}"
+        );
     }
 }

@@ -465,3 +465,32 @@ async fn one_user_is_named_where_the_name_is_signed_alone() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_a_signature_says_of_the_protocol_is_known_or_refused() {
+    let (estate, key) = boxed().await;
+    for (protocols, expected) in [
+        ("https", good()),
+        ("https,http", good()),
+        ("HTTPS", failed()),
+        ("https,", failed()),
+    ] {
+        let mut terms = terms(&key, "2022-11-02");
+        terms.insert("spr", protocols.to_owned());
+        let sas = query(&key, &terms, "/box/x", ("", ""));
+        assert_eq!(get(&estate, "/box/x", &sas).await, expected, "{protocols}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_account_is_is_told_to_signers_who_may_know() {
+    let (estate, key) = boxed().await;
+    let mut terms = terms(&key, "2022-11-02");
+    terms.insert("sr", "c".to_owned());
+    let sas = query(&key, &terms, "/box", ("", ""));
+    assert_eq!(get(&estate, "/box/x", &sas).await, good());
+    // None of the roles has the action.
+    let asked = format!("restype=account&comp=properties&{sas}");
+    let refused = (403, "AuthorizationPermissionMismatch".to_owned());
+    assert_eq!(get(&estate, "/box", &asked).await, refused);
+}
