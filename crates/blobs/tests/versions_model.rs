@@ -366,8 +366,11 @@ impl World {
                 let there = blob.current.is_some() || has_version || !deleted.is_empty();
                 check(&answer, if there { 200 } else { 404 });
                 let newest = deleted.iter().rfind(|(_, state)| !state.is_version);
+                let version = blob.below.iter().rfind(|(_, state)| state.is_version);
                 if let Some((at, state)) = newest
                     && blob.current.is_none()
+                    // What came behind it isn't undone.
+                    && version.is_none_or(|(version, _)| version < at)
                     && (state.deleted.is_some_and(|(_, was_current)| was_current)
                         || !(has_version || self.makes))
                 {
