@@ -3,7 +3,8 @@
 use ledger::Snapshot;
 
 use super::continuation::FeedToken;
-use super::page::{Counters, ItemsRequest, Page, open_conditions, request_hash};
+use super::opening::open_conditions;
+use super::page::{Counters, ItemsRequest, Page, request_hash};
 use super::plan::{Scope, narrowing};
 use super::rows::Rows;
 use super::source::NumberSource;
@@ -44,7 +45,12 @@ impl Documents {
         let mut source = if narrowing.nothing {
             NumberSource::empty(container)
         } else {
-            NumberSource::new(container, conditions, from)
+            NumberSource::new(
+                container,
+                conditions,
+                from,
+                (request.items_max as u64).saturating_add(1),
+            )
         };
         let now = self.clock.now().as_second();
         while let Some((number, record)) = source.next(snapshot, &mut page.counters).await? {

@@ -5,6 +5,7 @@
 //! again, so a wrong choice costs time and never changes an answer. Items that were kept out of the
 //! index are found or not by what the query asks, not by what was chosen.
 
+mod batches;
 mod candidates;
 mod composite;
 mod continuation;
@@ -17,6 +18,7 @@ mod lacking;
 mod lacking_memory;
 pub(crate) mod metrics;
 mod number_set;
+mod opening;
 mod order;
 mod ordered;
 mod page;

@@ -8,8 +8,9 @@ use super::continuation::FeedToken;
 use super::cursor::Numbers;
 use super::intersection::Intersection;
 use super::lacking_memory::LackingMemory;
+use super::opening::open_conditions;
 use super::ordered::{OrderedSource, Position, Walk};
-use super::page::{Counters, open_conditions};
+use super::page::Counters;
 use super::plan::{Condition, Narrowing, Scope, index_order_path, order_range};
 use crate::Documents;
 use crate::error::DocumentsError;
@@ -121,13 +122,13 @@ impl<'a> IndexOrder<'a> {
         Ok(beside)
     }
 
-    /// The walk.
+    /// The walk, from a place on, for so many items.
     pub(super) fn source<'c>(
         &self,
         (container, scope): (&'c Container, &Scope),
         access: &Access,
         narrowing: &Narrowing,
-        resume: Option<&Position>,
+        resume: (Option<&Position>, u64),
         memory: (Option<&'c LackingMemory>, Sequence),
     ) -> Option<OrderedSource<'c>> {
         let walk = match &self.of {

@@ -11,6 +11,7 @@ use ledger::limits::SCAN_PAGE_BYTES_MAX;
 use ledger::{Clock, Direction, Entry, Key, KeyRange, KeyWriter, ScanLimit, Sequence, Snapshot};
 use serde_json::Value;
 
+use super::batches::Batches;
 use super::cursor::Numbers;
 use super::group::{Group, Member};
 use super::lacking::Lacking;
@@ -23,9 +24,6 @@ use crate::store::Container;
 use crate::store::item_number::ItemNumber;
 use crate::store::keys;
 use crate::store::records::ItemRecord;
-
-const BATCH_FIRST: usize = 16;
-const BATCH_MAX: usize = 256;
 
 /// Items whose arrays or objects share a hash up to which it is looked whether these are equal. That
 /// more of them aren't all equal is taken as out of the question: they come by their numbers then.
@@ -97,7 +95,7 @@ pub(super) struct OrderedSource<'a> {
     descending: bool,
     phases: VecDeque<Phase>,
     lacking: Lacking<'a>,
-    batch: usize,
+    batches: Batches,
     buffer: VecDeque<OrderedItem>,
     /// Entries that were read and whose items weren't.
     waiting: VecDeque<Entry>,
@@ -128,13 +126,13 @@ fn undefined_at(number: u64) -> Position {
 }
 
 impl<'a> OrderedSource<'a> {
-    /// `memory` is of items without the property; `None` if the snapshot isn't one that others share. `at`
-    /// is its commit.
+    /// The page wants `wanted` items. `memory` is of items without the property; `None` if the snapshot isn't
+    /// one that others share. `at` is its commit.
     pub(super) fn new(
         container: &'a Container,
         walk: Walk,
         descending: bool,
-        resume: Option<&Position>,
+        (resume, wanted): (Option<&Position>, u64),
         (memory, at): (Option<&'a LackingMemory>, Sequence),
     ) -> Self {
         let mut phases = VecDeque::from([Phase::Values(walk.range)]);
@@ -157,7 +155,7 @@ impl<'a> OrderedSource<'a> {
             descending,
             phases,
             lacking,
-            batch: BATCH_FIRST,
+            batches: Batches::new(wanted),
             buffer: VecDeque::new(),
             waiting: VecDeque::new(),
             passed: None,
@@ -278,7 +276,6 @@ impl<'a> OrderedSource<'a> {
                 };
                 self.phases.push_front(rest);
             }
-            self.batch = (self.batch * 2).min(BATCH_MAX);
             if self.buffer.is_empty() && self.waiting.is_empty() {
                 // Long stretches without a match must not hold up others, nor the page.
                 tokio::task::yield_now().await;
@@ -289,13 +286,6 @@ impl<'a> OrderedSource<'a> {
         }
     }
 
-    fn limit(&self) -> ScanLimit {
-        ScanLimit {
-            entries_max: self.batch,
-            bytes_max: SCAN_PAGE_BYTES_MAX,
-        }
-    }
-
     async fn read_undefined(
         &mut self,
         snapshot: &dyn Snapshot,
@@ -303,7 +293,7 @@ impl<'a> OrderedSource<'a> {
         counters: &mut Counters,
         clock: &dyn Clock,
     ) -> Result<Option<Range<u64>>, DocumentsError> {
-        let batch = self.batch;
+        let batch = self.batches.items();
         let (found, rest) = self
             .lacking
             .read(snapshot, numbers, batch, counters, clock)
@@ -324,7 +314,11 @@ impl<'a> OrderedSource<'a> {
         range: &KeyRange,
         counters: &mut Counters,
     ) -> Result<Option<KeyRange>, DocumentsError> {
-        let page = snapshot.scan_page(range, self.direction(), self.limit()).await?;
+        let limit = ScanLimit {
+            entries_max: self.batches.entries(),
+            bytes_max: SCAN_PAGE_BYTES_MAX,
+        };
+        let page = snapshot.scan_page(range, self.direction(), limit).await?;
         counters.index_keys += page.entries.len() as u64;
         let last = page.entries.last();
         let last = last
@@ -375,6 +369,7 @@ impl<'a> OrderedSource<'a> {
     ) -> Result<(), DocumentsError> {
         let sure = self.sure();
         if sure > 0 {
+            let sure = sure.min(self.batches.items());
             let entries: Vec<Entry> = self.waiting.drain(..sure).collect();
             let items = self.fetch(snapshot, &entries, counters).await?;
             self.buffer.extend(items);
@@ -456,8 +451,7 @@ impl<'a> OrderedSource<'a> {
         snapshot: &dyn Snapshot,
         counters: &mut Counters,
     ) -> Result<(), DocumentsError> {
-        let count = self.members.len().min(self.batch);
-        self.batch = (self.batch * 2).min(BATCH_MAX);
+        let count = self.members.len().min(self.batches.items());
         let members: Vec<Member> = self.members.drain(..count).collect();
         let numbers: Vec<u64> = members.iter().map(|member| member.number).collect();
         let found = self.load(snapshot, &numbers, counters).await?;

@@ -1,6 +1,5 @@
 //! Runs one page of a query.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +9,11 @@ use serde_json::Value;
 
 use super::candidates::{Next, Source, token_at};
 use super::continuation::FeedToken;
-use super::cursor::Numbers;
 use super::metrics::Timings;
+use super::opening::open_conditions;
 use super::order::IndexOrder;
 use super::ordered::Position;
-use super::plan::{Condition, Narrowing, Scope, finds_unindexed, narrowing};
+use super::plan::{Scope, finds_unindexed, narrowing};
 use super::pushing::Pushing;
 use super::rows::Rows;
 use super::source::NumberSource;
@@ -22,10 +21,7 @@ use super::waiting::Waiting;
 use super::with_functions::PageFunctions;
 use crate::Documents;
 use crate::error::DocumentsError;
-use crate::limits::{
-    BLOCKING_QUERY_SECONDS_MAX, COMPOSITE_RANGE_NUMBERS_MAX, PAGE_MILLISECONDS_MAX, QUERY_MEMORY_BYTES_MAX,
-    RANGE_NUMBERS_BESIDE_MAX, RANGE_NUMBERS_MAX,
-};
+use crate::limits::{BLOCKING_QUERY_SECONDS_MAX, PAGE_MILLISECONDS_MAX, QUERY_MEMORY_BYTES_MAX};
 use crate::scripting::Seat;
 use crate::store::Container;
 
@@ -230,6 +226,8 @@ impl Documents {
         // Rows that are whole documents, and come out as these go in, are answered as stored.
         let rows_are_stored = compiled.reads().rows_are_documents && (access.streaming || ordered);
         let properties = properties_read(compiled, rows_are_stored, request);
+        // The row behind the page tells that there is more.
+        let wanted = (request.items_max as u64).saturating_add(skip).saturating_add(1);
         let mut walk = None;
         if let Some(order) = &index_order {
             order.note(&narrowing, &mut counters);
@@ -239,7 +237,7 @@ impl Documents {
                 (container, &request.scope),
                 access,
                 &narrowing,
-                resume_position.as_ref(),
+                (resume_position.as_ref(), wanted),
                 (memory, snapshot.sequence()),
             );
             walk = source.map(|source| source.meeting(beside).reading(properties.as_deref()));
@@ -254,7 +252,7 @@ impl Documents {
             }
             None => {
                 let conditions = open_conditions(snapshot, &narrowing, &mut counters).await?;
-                Source::ByNumber(NumberSource::new(container, conditions, resume_from))
+                Source::ByNumber(NumberSource::new(container, conditions, resume_from, wanted))
             }
         };
         counters.timings.plan = counters
@@ -279,8 +277,7 @@ impl Documents {
         if let Some(count) = count {
             execution.push_count(count);
         }
-        // The row behind the page tells that there is more.
-        execution.want_rows((request.items_max as u64).saturating_add(skip).saturating_add(1));
+        execution.want_rows(wanted);
         let mut execution = Pushing::new(
             execution,
             functions,
@@ -456,102 +453,6 @@ impl Documents {
         }
         page.counters.timings.write += page.counters.timings.since(begun);
         Ok(page)
-    }
-}
-
-/// Opens the conditions: first what is read bit by bit, of composite indexes and then of others that no
-/// composite index meets; then ranges, which are gathered, of composite indexes first. Ranges that cover
-/// too much are left away: the whole query is checked on every document anyway.
-pub(super) async fn open_conditions(
-    snapshot: &dyn Snapshot,
-    narrowing: &Narrowing,
-    counters: &mut Counters,
-) -> Result<Vec<Numbers>, DocumentsError> {
-    if narrowing.nothing {
-        return Ok(Vec::new());
-    }
-    let (composites, others): (Vec<_>, Vec<_>) = narrowing
-        .conditions
-        .iter()
-        .partition(|condition| condition.composite.is_some());
-    let (streams, gathered): (Vec<_>, Vec<_>) =
-        composites.into_iter().partition(|condition| condition.by_number);
-    let by_composites: HashSet<usize> = gathered
-        .iter()
-        .flat_map(|condition| condition.conjuncts.iter().copied())
-        .collect();
-    let (exact, ranges): (Vec<_>, Vec<_>) = others.into_iter().partition(|condition| condition.by_number);
-    // Those that a composite index may meet wait for it.
-    let may_be_met = |condition: &&Condition| {
-        let mut conjuncts = condition.conjuncts.iter();
-        !condition.conjuncts.is_empty() && conjuncts.all(|at| by_composites.contains(at))
-    };
-    let (waiting, alone): (Vec<_>, Vec<_>) = exact.into_iter().partition(may_be_met);
-    let mut opening = Opening {
-        snapshot,
-        counters,
-        opened: Vec::new(),
-        covered: Vec::new(),
-    };
-    for condition in streams.into_iter().chain(alone) {
-        opening.open(condition, RANGE_NUMBERS_MAX).await?;
-    }
-    for condition in &gathered {
-        opening.open(condition, COMPOSITE_RANGE_NUMBERS_MAX).await?;
-    }
-    for condition in waiting {
-        opening.open(condition, RANGE_NUMBERS_MAX).await?;
-    }
-    // What no single value narrows, a composite index may do with more.
-    if opening.opened.is_empty() {
-        for condition in &gathered {
-            opening.open(condition, RANGE_NUMBERS_MAX).await?;
-        }
-    }
-    // What a composite index has too much of, one path alone has still more of.
-    for condition in ranges.into_iter().filter(|range| !may_be_met(range)) {
-        opening.open(condition, RANGE_NUMBERS_MAX).await?;
-    }
-    Ok(opening.opened)
-}
-
-/// Conditions that are being opened.
-struct Opening<'a> {
-    snapshot: &'a dyn Snapshot,
-    counters: &'a mut Counters,
-    opened: Vec<Numbers>,
-    /// The conjuncts that a composite index narrows with.
-    covered: Vec<usize>,
-}
-
-impl Opening<'_> {
-    /// Opens a condition, unless a composite index meets it already or its range is too large: beside
-    /// others, more isn't worth the reading.
-    async fn open(&mut self, condition: &Condition, gathered_max: usize) -> Result<(), DocumentsError> {
-        let mut conjuncts = condition.conjuncts.iter();
-        if !condition.conjuncts.is_empty() && conjuncts.all(|at| self.covered.contains(at)) {
-            return Ok(());
-        }
-        let gathered_max = if self.opened.is_empty() {
-            gathered_max
-        } else {
-            gathered_max.min(RANGE_NUMBERS_BESIDE_MAX)
-        };
-        let begun = self.counters.timings.now();
-        let read = &mut self.counters.index_keys;
-        let numbers = Numbers::open(self.snapshot, condition, gathered_max, read).await?;
-        if let Some(numbers) = numbers {
-            self.opened.push(numbers);
-            match condition.composite {
-                Some(at) => {
-                    self.counters.composites_used.push(at);
-                    self.covered.extend(&condition.conjuncts);
-                }
-                None => self.counters.conjuncts_used.extend(&condition.conjuncts),
-            }
-        }
-        self.counters.timings.index += self.counters.timings.since(begun);
-        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use ledger::limits::SCAN_PAGE_BYTES_MAX;
 use ledger::{Direction, KeyRange, ScanLimit, Snapshot};
 
+use super::batches::Batches;
 use super::cursor::Numbers;
 use super::intersection::Intersection;
 use super::page::Counters;
@@ -12,9 +13,6 @@ use crate::error::DocumentsError;
 use crate::store::Container;
 use crate::store::keys;
 use crate::store::records::ItemRecord;
-
-const BATCH_FIRST: usize = 16;
-const BATCH_MAX: usize = 256;
 
 /// A lazy walk.
 #[derive(Debug)]
@@ -25,18 +23,22 @@ pub(super) struct NumberSource<'a> {
     /// Where a walk through all items stands.
     next: u64,
     ended: bool,
-    batch: usize,
+    batches: Batches,
+    /// Matches whose items weren't read yet.
+    matches: VecDeque<u64>,
     buffer: VecDeque<(u64, ItemRecord)>,
 }
 
 impl<'a> NumberSource<'a> {
-    pub(super) fn new(container: &'a Container, conditions: Vec<Numbers>, from: u64) -> Self {
+    /// From a number on; the page wants `wanted` items.
+    pub(super) fn new(container: &'a Container, conditions: Vec<Numbers>, from: u64, wanted: u64) -> Self {
         Self {
             container,
             conditions: Intersection::new(conditions, from),
             next: from,
             ended: false,
-            batch: BATCH_FIRST,
+            batches: Batches::new(wanted),
+            matches: VecDeque::new(),
             buffer: VecDeque::new(),
         }
     }
@@ -45,7 +47,7 @@ impl<'a> NumberSource<'a> {
     pub(super) fn empty(container: &'a Container) -> Self {
         Self {
             ended: true,
-            ..Self::new(container, Vec::new(), 0)
+            ..Self::new(container, Vec::new(), 0, 0)
         }
     }
 
@@ -54,13 +56,12 @@ impl<'a> NumberSource<'a> {
         snapshot: &dyn Snapshot,
         counters: &mut Counters,
     ) -> Result<Option<(u64, ItemRecord)>, DocumentsError> {
-        while self.buffer.is_empty() && !self.ended {
+        while self.buffer.is_empty() && !(self.ended && self.matches.is_empty()) {
             if self.conditions.is_of_nothing() {
                 self.read_items(snapshot).await?;
             } else {
                 self.read_matches(snapshot, counters).await?;
             }
-            self.batch = (self.batch * 2).min(BATCH_MAX);
         }
         let next = self.buffer.pop_front();
         if let Some((_, record)) = &next {
@@ -73,7 +74,7 @@ impl<'a> NumberSource<'a> {
         let prefix = keys::items(self.container.number);
         let range = KeyRange::prefix_from(&prefix, keys::item(self.container.number, self.next));
         let limit = ScanLimit {
-            entries_max: self.batch,
+            entries_max: self.batches.items(),
             bytes_max: SCAN_PAGE_BYTES_MAX,
         };
         let page = snapshot.scan_page(&range, Direction::Forward, limit).await?;
@@ -94,13 +95,16 @@ impl<'a> NumberSource<'a> {
         snapshot: &dyn Snapshot,
         counters: &mut Counters,
     ) -> Result<(), DocumentsError> {
-        let begun = counters.timings.now();
-        let numbers = self
-            .conditions
-            .next(snapshot, self.batch, &mut counters.index_keys)
-            .await?;
-        counters.timings.index += counters.timings.since(begun);
-        self.ended = numbers.len() < self.batch;
+        if self.matches.is_empty() {
+            let begun = counters.timings.now();
+            let entries = self.batches.entries();
+            let read = &mut counters.index_keys;
+            self.matches = self.conditions.next(snapshot, entries, read).await?.into();
+            counters.timings.index += counters.timings.since(begun);
+            self.ended = self.matches.len() < entries;
+        }
+        let count = self.matches.len().min(self.batches.items());
+        let numbers: Vec<u64> = self.matches.drain(..count).collect();
         let item_keys: Vec<_> = numbers
             .iter()
             .map(|number| keys::item(self.container.number, *number))
