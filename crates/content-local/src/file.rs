@@ -13,10 +13,14 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use content::frame::{CHECKSUM_BYTES, FRAME_BYTES, checksum};
 use content::{ContentError, ContentId, ContentInfo};
+use rustix::buffer::spare_capacity;
+
+use crate::pool::{Pool, STEP_FRAMES};
 
 pub(crate) const MAGIC: &[u8; 8] = b"STBCONT1";
 pub(crate) const HEADER_BYTES: u64 = 8 + 16;
@@ -102,28 +106,58 @@ impl ContentFile {
         Ok(Self { file, info })
     }
 
-    /// The part of `range` that lies in the frame where `range` begins, checked.
-    pub(crate) fn read(&self, range: &Range<u64>) -> Result<Bytes, ContentError> {
+    /// The part of `range` that lies in the [`STEP_FRAMES`] frames from where it begins on, a piece for each
+    /// frame, checked. Where one is damaged, those before it are given, and the next call fails.
+    pub(crate) fn read(&self, range: &Range<u64>, pool: &Arc<Pool>) -> Result<Vec<Bytes>, ContentError> {
         let frame_bytes = FRAME_BYTES as u64;
-        let index = range.start / frame_bytes;
-        let begins = index * frame_bytes;
-        let length = (self.info.length_bytes - begins).min(frame_bytes);
         let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-        let mut frame = vec![0; size(length) + CHECKSUM_BYTES];
-        self.file
-            .read_exact_at(&mut frame, frame_offset(index))
-            .map_err(|error| failed(&error))?;
-        let stored = frame.split_off(size(length));
-        let id = self.info.id;
-        if checksum(id.as_bytes(), index, &frame).as_slice() != stored {
-            return Err(ContentError::Corrupt {
-                id,
-                cause: format!("frame {index}: the checksum doesn't match"),
-            });
+        let first = range.start / frame_bytes;
+        let end = range.end.min(self.info.length_bytes);
+        let frames = size(end.div_ceil(frame_bytes) - first).min(STEP_FRAMES);
+        let stored = self.read_frames(first, frames, pool)?;
+        let mut pieces = Vec::with_capacity(frames);
+        let mut at = 0;
+        for index in first..first + frames as u64 {
+            let begins = index * frame_bytes;
+            let length = size((self.info.length_bytes - begins).min(frame_bytes));
+            let frame = stored.slice(at..at + length);
+            let found = stored.slice(at + length..at + length + CHECKSUM_BYTES);
+            at += length + CHECKSUM_BYTES;
+            let id = self.info.id;
+            if checksum(id.as_bytes(), index, &frame).as_slice() != found {
+                if pieces.is_empty() {
+                    let cause = format!("frame {index}: the checksum doesn't match");
+                    return Err(ContentError::Corrupt { id, cause });
+                }
+                break;
+            }
+            let from = size(range.start.saturating_sub(begins));
+            let to = size((end - begins).min(frame_bytes));
+            pieces.push(frame.slice(from..to));
         }
-        let from = size(range.start - begins);
-        let to = size((range.end - begins).min(length));
-        Ok(Bytes::from(frame).slice(from..to.max(from)))
+        Ok(pieces)
+    }
+
+    /// Frames as they are stored, each with its checksum behind it.
+    fn read_frames(&self, first: u64, frames: usize, pool: &Arc<Pool>) -> Result<Bytes, ContentError> {
+        let stored_bytes = frame_offset(first + frames as u64) - frame_offset(first);
+        let behind = file_bytes(self.info.length_bytes) - FOOTER_BYTES as u64;
+        let wanted = stored_bytes.min(behind - frame_offset(first));
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let mut buffer = pool.take(wanted);
+        let stored = &mut buffer.bytes;
+        while stored.len() < wanted {
+            let at = frame_offset(first) + stored.len() as u64;
+            let read = rustix::io::pread(&self.file, spare_capacity(stored), at);
+            match read {
+                Ok(0) => return Err(failed(&io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(failed(&error.into())),
+            }
+        }
+        // There may be more room than was asked for.
+        stored.truncate(wanted);
+        Ok(Bytes::from_owner(buffer))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The content store in a folder: one file per content.
 //!
 //! * `file`: how a content lies in its file; checked reads of ranges.
+//! * `pool`: the memory that files are read and written in.
 //! * `writer`: a content under way, in `tmp/`, until it is synced and named.
 //!
 //! Invariants: a file has its final name only when its bytes are synced, and the name is synced
@@ -8,6 +9,7 @@
 //! docs/format.md draws the bytes.
 
 mod file;
+mod pool;
 mod store;
 mod writer;
 

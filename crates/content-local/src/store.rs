@@ -6,6 +6,7 @@
 //! {xx}/{id}       finished contents, by the first two digits of their id
 //! ```
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::Write as _;
 use std::ops::Range;
@@ -20,8 +21,10 @@ use content::{
 };
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 
 use crate::file::{ContentFile, failed, file_bytes};
+use crate::pool::Pool;
 use crate::writer::{LocalWriter, sync_folder};
 
 /// Gives the time of a finished content.
@@ -58,6 +61,7 @@ pub(crate) struct Folder {
     now: Now,
     chance: Chance,
     operations: Arc<Semaphore>,
+    pub(crate) pool: Arc<Pool>,
     contents: AtomicU64,
     disk_bytes: AtomicU64,
     corrupt_frames: AtomicU64,
@@ -166,6 +170,7 @@ impl LocalContent {
             now,
             chance,
             operations: Arc::new(Semaphore::new(OPERATIONS_MAX)),
+            pool: Arc::default(),
             contents: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
             corrupt_frames: AtomicU64::new(0),
@@ -182,15 +187,28 @@ impl LocalContent {
         &self,
         job: impl FnOnce(&Folder) -> Result<T, ContentError> + Send + 'static,
     ) -> Result<T, ContentError> {
+        joined(self.begin(job).await?).await
+    }
+
+    /// Begins a job off the async threads, when it is its turn.
+    async fn begin<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Folder) -> Result<T, ContentError> + Send + 'static,
+    ) -> Result<Job<T>, ContentError> {
         let permit = self.0.permit().await?;
         let folder = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || {
+        Ok(tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let outcome = job(&folder);
             folder.note(outcome)
-        });
-        done.await.map_err(|error| ContentError::Io(error.to_string()))?
+        }))
     }
+}
+
+type Job<T> = JoinHandle<Result<T, ContentError>>;
+
+async fn joined<T>(job: Job<T>) -> Result<T, ContentError> {
+    job.await.map_err(|error| ContentError::Io(error.to_string()))?
 }
 
 /// Ids and files of finished contents above `after`, by id. Ids begin with their folder's name, so
@@ -234,19 +252,37 @@ fn names(
 struct LocalReader {
     store: LocalContent,
     file: Arc<ContentFile>,
+    /// What isn't read yet.
     rest: Range<u64>,
+    ready: VecDeque<Bytes>,
+    /// The next step, which is read while the one before is sent.
+    ahead: Option<Job<Vec<Bytes>>>,
+}
+
+impl LocalReader {
+    async fn begin_step(&self) -> Result<Job<Vec<Bytes>>, ContentError> {
+        let (file, range) = (self.file.clone(), self.rest.clone());
+        self.store
+            .begin(move |folder| file.read(&range, &folder.pool))
+            .await
+    }
 }
 
 #[async_trait]
 impl ContentReader for LocalReader {
     async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
-        if self.rest.is_empty() {
-            return Ok(None);
+        if self.ready.is_empty() && !self.rest.is_empty() {
+            let step = match self.ahead.take() {
+                Some(ahead) => ahead,
+                None => self.begin_step().await?,
+            };
+            self.ready.extend(joined(step).await?);
+            self.rest.start += self.ready.iter().map(|piece| piece.len() as u64).sum::<u64>();
+            if !self.rest.is_empty() {
+                self.ahead = Some(self.begin_step().await?);
+            }
         }
-        let (file, range) = (self.file.clone(), self.rest.clone());
-        let piece = self.store.blocking(move |_| file.read(&range)).await?;
-        self.rest.start += piece.len() as u64;
-        Ok(Some(piece))
+        Ok(self.ready.pop_front())
     }
 }
 
@@ -271,6 +307,8 @@ impl ContentStore for LocalContent {
             store: self.clone(),
             file: Arc::new(file),
             rest,
+            ready: VecDeque::new(),
+            ahead: None,
         }))
     }
 

@@ -65,7 +65,7 @@ pub(crate) async fn block(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
     demands.write(Some(&blob.record), blobs.clock.now())?;
     append::append(target(&blob.record), demand, length)?;
-    let expected = transfer.expected(APPEND_BLOCK_BYTES_MAX, false);
+    let expected = transfer.expected_part(&call.headers, APPEND_BLOCK_BYTES_MAX, false);
     let content = blobs.take_in(call.take_body(), expected).await?;
     add(blobs, &call, &demands, demand, &content).await
 }

@@ -72,7 +72,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     given.check(kind == BlobKind::Block)?;
     let staged = blobs.take_in(call.take_body(), expected).await?;
     if properties.content_md5.is_none() && kind == BlobKind::Block {
-        properties.content_md5 = Some(STANDARD.encode(staged.md5));
+        properties.content_md5 = staged.md5.map(|md5| STANDARD.encode(md5));
     }
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;

@@ -71,7 +71,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         return Err(ErrorCode::RequestBodyTooLarge.into());
     }
     check(blobs, &call, &id).await?;
-    let expected = transfer.expected(BLOCK_BYTES_MAX, false);
+    let expected = transfer.expected_part(&call.headers, BLOCK_BYTES_MAX, false);
     let content = blobs.take_in(call.take_body(), expected).await?;
     stage(blobs, &call, &id, &content).await
 }

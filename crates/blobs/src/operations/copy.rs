@@ -123,7 +123,7 @@ pub(crate) async fn stage_from(
         }
         let content = taken.as_ref().filter(|_| takes_in).map(|(_, content)| content);
         let md5 = match (content, hashed) {
-            (Some(content), _) => Some(content.md5),
+            (Some(content), _) => content.md5,
             (None, Some((etag, md5))) if etag == from.etag => md5,
             _ => original.check_digest(blobs, snapshot.as_ref(), call).await?,
         };

@@ -20,7 +20,7 @@ use crate::service::Call;
 use crate::store::records::{BlobHeaders, BlobRecord, Extent};
 use crate::store::staging::{Expected, StagedContent};
 use crate::wire::transfer::Announced;
-use crate::wire::{headers, render};
+use crate::wire::{headers, render, transfer};
 
 /// A body would be lost silently.
 fn refuse_body(call: &Call) -> Result<(), BlobsError> {
@@ -57,6 +57,7 @@ pub(crate) async fn take_in(
         digest: Announced::of_source(&call.headers)?,
         is_structured: false,
         bytes_max,
+        md5: transfer::answers_md5(&call.headers),
         inline,
     };
     match blobs.take_in(body, expected).await {

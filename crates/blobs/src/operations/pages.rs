@@ -175,7 +175,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             let (_, blob) = look_up(blobs, &call).await?;
             let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
             demands.check(&blob.record, &range, blobs.clock.now())?;
-            let expected = transfer.expected(PUT_PAGE_BYTES_MAX, true);
+            let expected = transfer.expected_part(&call.headers, PUT_PAGE_BYTES_MAX, true);
             let content = blobs.take_in(call.take_body(), expected).await?;
             update(blobs, &call, &demands, &range, &content).await
         }

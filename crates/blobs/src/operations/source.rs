@@ -233,6 +233,7 @@ impl Original {
             digest: Announced::of_source(&call.headers)?,
             is_structured: false,
             bytes_max: PUT_BLOB_BYTES_MAX,
+            md5: true,
             inline: true,
         };
         blobs.take_in(body, expected).await
@@ -267,7 +268,7 @@ impl Original {
             crc64.update(&piece);
         }
         let md5 = md5.finalize().into();
-        announced.check(md5, crc64.finalize())?;
+        announced.check(Some(md5), crc64.finalize())?;
         Ok(Some(md5))
     }
 }

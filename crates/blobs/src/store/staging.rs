@@ -21,8 +21,8 @@ use crate::wire::transfer::Announced;
 pub struct StagedContent {
     /// Its length.
     pub length_bytes: u64,
-    /// Its MD5.
-    pub md5: [u8; 16],
+    /// Its MD5, if it was wanted: it takes most of the time that taking content in takes.
+    pub md5: Option<[u8; 16]>,
     pub(crate) crc64: u64,
     pub(crate) place: Place,
 }
@@ -58,6 +58,8 @@ pub(crate) struct Expected {
     /// It comes in a structured message.
     pub(crate) is_structured: bool,
     pub(crate) bytes_max: u64,
+    /// Whether the MD5 is wanted though none was announced.
+    pub(crate) md5: bool,
     /// Whether small content may stay in memory.
     pub(crate) inline: bool,
 }
@@ -72,6 +74,7 @@ impl Blobs {
             body,
             Expected {
                 bytes_max,
+                md5: true,
                 inline: true,
                 ..Expected::default()
             },
@@ -84,7 +87,9 @@ impl Blobs {
         mut body: Body,
         expected: Expected,
     ) -> Result<StagedContent, BlobsError> {
-        let (mut md5, mut crc64) = (Md5::new(), structured::crc64());
+        let announced_md5 = matches!(expected.digest, Some(Announced::Md5(_)));
+        let mut md5 = (expected.md5 || announced_md5).then(Md5::new);
+        let mut crc64 = structured::crc64();
         let mut length = 0_u64;
         let mut small = BytesMut::new();
         let mut writer = None;
@@ -100,7 +105,9 @@ impl Blobs {
                 if length > expected.bytes_max {
                     return Err(ErrorCode::RequestBodyTooLarge.into());
                 }
-                md5.update(&piece);
+                if let Some(md5) = &mut md5 {
+                    md5.update(&piece);
+                }
                 crc64.update(&piece);
                 if writer.is_none() && (!expected.inline || small.len() + piece.len() > INLINE_BYTES_MAX) {
                     let mut opened = self.content.writer().await?;
@@ -124,7 +131,7 @@ impl Blobs {
                 "The content isn't as long as the request's headers say.",
             ));
         }
-        let (md5, crc64) = (md5.finalize().into(), crc64.finalize());
+        let (md5, crc64) = (md5.map(|md5| md5.finalize().into()), crc64.finalize());
         if let Some(announced) = expected.digest {
             announced.check(md5, crc64)?;
         }

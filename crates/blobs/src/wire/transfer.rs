@@ -51,9 +51,9 @@ impl Announced {
     }
 
     /// Compares it with what the content has.
-    pub(crate) fn check(self, md5: [u8; 16], crc64: u64) -> Result<(), BlobsError> {
+    pub(crate) fn check(self, md5: Option<[u8; 16]>, crc64: u64) -> Result<(), BlobsError> {
         match self {
-            Self::Md5(announced) if announced != md5 => Err(ErrorCode::Md5Mismatch.into()),
+            Self::Md5(announced) if md5 != Some(announced) => Err(ErrorCode::Md5Mismatch.into()),
             Self::Crc64(announced) if announced != crc64 => Err(ErrorCode::Crc64Mismatch.into()),
             _ => Ok(()),
         }
@@ -98,15 +98,32 @@ impl Transfer {
         })
     }
 
+    /// Of a part of a blob.
+    pub(crate) fn expected_part(self, request: &HeaderMap, bytes_max: u64, inline: bool) -> Expected {
+        Expected {
+            md5: answers_md5(request),
+            ..self.expected(bytes_max, inline)
+        }
+    }
+
+    /// Of a whole blob, whose MD5 is a property of it.
     pub(crate) fn expected(self, bytes_max: u64, inline: bool) -> Expected {
         Expected {
             length: Some(self.length),
             digest: self.digest,
             is_structured: self.is_structured,
             bytes_max,
+            md5: true,
             inline,
         }
     }
+}
+
+/// Whether the MD5 of a part of a blob is answered though the request has none: versions before 2019-02-02 do
+/// (Put Block, Append Block, Put Page: response headers).
+pub(crate) fn answers_md5(request: &HeaderMap) -> bool {
+    let version = headers::text(request, "x-ms-version");
+    version.is_none_or(|version| version < "2019-02-02")
 }
 
 /// Whether a structured message is sent, or wanted.
@@ -128,7 +145,7 @@ pub(crate) fn check(headers: &HeaderMap, body: &[u8]) -> Result<(), BlobsError> 
         return Err(BlobsError::with(ErrorCode::NotImplemented, text));
     }
     match Announced::parse(headers, MD5, CRC64)? {
-        Some(announced) => announced.check(Md5::digest(body).into(), crc64_of(body)),
+        Some(announced) => announced.check(Some(Md5::digest(body).into()), crc64_of(body)),
         None => Ok(()),
     }
 }
@@ -145,7 +162,9 @@ fn encoded(crc64: u64) -> String {
 
 /// Says what was taken in, so that the client can compare; `request` are its headers.
 pub(crate) fn answer(out: &mut HeaderMap, request: &HeaderMap, content: &StagedContent) {
-    render::set(out, MD5, STANDARD.encode(content.md5));
+    if let Some(md5) = content.md5 {
+        render::set(out, MD5, STANDARD.encode(md5));
+    }
     render::set(out, CRC64, encoded(content.crc64));
     if request.contains_key(STRUCTURED) {
         // Clients take an answer without it for one of a server that stored the message as it came.
