@@ -110,7 +110,7 @@ impl On<'_> {
     fn pytest(&self, tally: &mut Tally, suite: &str, arguments: &[String]) -> Result<()> {
         let mut pytest = Command::new(self.context.venv("python"));
         pytest
-            .args(["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"])
+            .args(["-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider"])
             .args(arguments)
             .env("PYTHONDONTWRITEBYTECODE", "1");
         self.suite(tally, suite, &mut pytest, tally::pytest)
@@ -159,6 +159,9 @@ impl On<'_> {
         let finished = run::aloud(runner)?;
         let count = read(&finished.lines).with_context(|| format!("no test of the {suite} ran"))?;
         tally.add_on(&self.column, suite, count);
+        if !finished.success {
+            tally.add_failures(&format!("{}, {suite}", self.column), &finished.lines);
+        }
         expect(finished.success, count)
     }
 

@@ -23,12 +23,17 @@ impl Count {
     }
 }
 
+/// A failure's name may have its reason behind it.
+const FAILURE_CHARS_MAX: usize = 200;
+
 /// Numbers by kind, in the order in which they came up; those of suites also by combination.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     kinds: Vec<(String, Count)>,
     /// Suite, combination, numbers.
     suites: Vec<(String, String, Count)>,
+    /// What failed, as its runner names it: whoever sees the end of a long run alone sees it as well.
+    failures: Vec<String>,
 }
 
 impl Tally {
@@ -66,6 +71,7 @@ impl Tally {
     /// Says and counts that something didn't get to its end.
     pub(crate) fn broke_off(&mut self, name: &str, error: &anyhow::Error) {
         println!("    {name} failed: {error:#}");
+        self.failures.push(format!("{name}: {error:#}"));
         self.check("phases that broke off", false);
     }
 
@@ -116,6 +122,40 @@ impl Tally {
             })
             .collect();
         table(&["kind of test", "passed", "failed", "skipped"], &rows)
+    }
+
+    /// Keeps the names of failed tests out of a runner's output.
+    pub(crate) fn add_failures(&mut self, of: &str, lines: &[String]) {
+        let mut failed: Vec<String> = Vec::new();
+        for line in lines.iter().map(|line| line.trim()) {
+            let name = (line.strip_prefix("test "))
+                .and_then(|rest| rest.strip_suffix(" ... FAILED"))
+                .or_else(|| line.strip_prefix("FAILED "))
+                .or_else(|| line.strip_prefix("ERROR "))
+                .or_else(|| line.strip_prefix("--- FAIL: "))
+                .or_else(|| line.strip_prefix("[ERROR]   "))
+                .or_else(|| line.strip_prefix("\u{2716} "));
+            if let Some(name) = name {
+                let name = format!(
+                    "{of}: {}",
+                    name.chars().take(FAILURE_CHARS_MAX).collect::<String>()
+                );
+                if !failed.contains(&name) {
+                    failed.push(name);
+                }
+            }
+        }
+        self.failures.append(&mut failed);
+    }
+
+    /// What failed, a line each; empty if nothing did.
+    pub(crate) fn failures(&self) -> String {
+        let lines: Vec<String> = self
+            .failures
+            .iter()
+            .map(|name| format!("FAILED {name}\n"))
+            .collect();
+        lines.concat()
     }
 
     /// Takes the numbers out of `cargo test`'s output: which binary runs is on a line before.
@@ -254,6 +294,34 @@ mod tests {
         );
         assert_eq!(tally.kinds.len(), 2);
         assert!(tally.table().contains("public face"));
+    }
+
+    #[test]
+    fn failed_tests_are_named_by_whatever_ran_them() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.failures(), "");
+        tally.add_failures(
+            "crates",
+            &lines("test a::b ... ok\ntest a::c ... FAILED\n    a::c\ntest a::c ... FAILED"),
+        );
+        tally.add_failures(
+            "Python",
+            &lines("FAILED test_x.py::test_y - assert 1 == 2\n1 failed in 3 s"),
+        );
+        tally.add_failures("Go", &lines("--- FAIL: TestB (0.00s)"));
+        tally.add_failures(
+            "JavaScript",
+            &lines("\u{2716} refuses (3ms)\n\u{2714} takes (1ms)"),
+        );
+        let failures = tally.failures();
+        let named: Vec<&str> = failures.lines().collect();
+        let expected = [
+            "FAILED crates: a::c",
+            "FAILED Python: test_x.py::test_y - assert 1 == 2",
+            "FAILED Go: TestB (0.00s)",
+            "FAILED JavaScript: refuses (3ms)",
+        ];
+        assert_eq!(named, expected);
     }
 
     #[test]

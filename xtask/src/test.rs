@@ -113,6 +113,7 @@ pub(crate) fn run(context: &Context, what: What) -> Result<bool> {
     if total.skipped > 0 {
         println!("{} skipped (reasons above)", total.skipped);
     }
+    print!("{}", tally.failures());
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(total.failed == 0)
 }
@@ -175,6 +176,7 @@ fn crates(context: &Context, tally: &mut Tally) -> Result<()> {
     )?;
     let failed_before = tally.total().failed;
     tally.add_cargo_test(&finished.lines);
+    tally.add_failures("tests of the crates", &finished.lines);
     if !finished.success && tally.total().failed == failed_before {
         anyhow::bail!("cargo test stopped before its tests ran");
     }

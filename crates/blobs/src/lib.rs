@@ -31,7 +31,7 @@ pub use auth::bearer::Bearer;
 pub use error::{BlobsError, ErrorCode};
 use rules::firewall::Network;
 use rules::roles::Assignment;
-pub use store::{BlobHeaders, OpenBlob, StagedContent};
+pub use store::{BlobHeaders, Damage, OpenBlob, ScrubReport, StagedContent};
 
 /// A storage account: a name, the keys that sign for it, and who else is let in.
 #[derive(Debug, Clone)]

@@ -160,6 +160,12 @@ pub const WALK_ENTRIES_MAX: usize = 65_536;
 /// Versions of a segment that a walk reads one after the other; more are jumped over.
 pub const WALK_VERSIONS_MAX: usize = 32;
 
+/// Contents that a scrub reads at once.
+pub const SCRUB_CONTENTS_AT_ONCE: usize = 4;
+
+/// Damaged contents that a scrub names; of more it says how many there are.
+pub const SCRUB_DAMAGED_MAX: usize = 1_000;
+
 /// Pieces or owners that a verification has in memory while it looks for who refers to them.
 pub const VERIFY_ENTRIES_MAX: usize = 16_384;
 

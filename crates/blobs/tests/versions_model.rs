@@ -97,14 +97,24 @@ impl Blob {
             .collect()
     }
 
-    /// The current state becomes a previous version.
-    fn step_down(&mut self, now: Ticks) -> Option<Ticks> {
-        let (content, version) = self.current.take()?;
+    /// The time that the current state has as a previous version.
+    fn time_below(&self, now: Ticks) -> Option<Ticks> {
+        let (content, version) = self.current.as_ref()?;
         let late = match self.below.contains_key(&content.made) {
             true => self.next(now, None),
             false => content.made,
         };
-        let at = version.unwrap_or(late);
+        Some(version.unwrap_or(late))
+    }
+
+    /// The current state becomes a previous version.
+    fn step_down(&mut self, now: Ticks) -> Option<Ticks> {
+        let at = self.time_below(now)?;
+        self.step_down_at(at)
+    }
+
+    fn step_down_at(&mut self, at: Ticks) -> Option<Ticks> {
+        let (content, _) = self.current.take()?;
         let state = State {
             content,
             is_version: true,
@@ -313,11 +323,13 @@ impl World {
                     return check(&answer, 409);
                 }
                 check(&answer, 202);
+                // What goes with the same request has its time still.
+                let below = blob.time_below(now);
                 for at in taken {
                     blob.delete_state(at, now, self.keeps);
                 }
                 if self.makes || version.is_some() {
-                    blob.step_down(now);
+                    below.and_then(|at| blob.step_down_at(at));
                 } else if self.keeps {
                     blob.keep(content, now, true);
                 }

@@ -3,6 +3,7 @@
 mod allocator;
 mod bearer_config;
 mod config;
+mod content_commands;
 mod dev;
 mod documents_copy;
 mod documents_transfer;
@@ -57,6 +58,11 @@ enum Command {
     /// Runs scripts for the server that starts it; of no use to people.
     #[command(hide = true)]
     ScriptWorker,
+    /// Looks at all content. A data folder must not be in use.
+    Content {
+        #[command(subcommand)]
+        command: ContentCommand,
+    },
     /// Looks into a ledger that no process has open.
     Ledger {
         #[command(subcommand)]
@@ -81,6 +87,12 @@ impl DataArgument {
     fn places(&self) -> anyhow::Result<places::Places> {
         places::Places::of(self.ledger_postgres.as_ref(), self.content_config.as_ref())
     }
+}
+
+#[derive(Debug, Subcommand)]
+enum ContentCommand {
+    /// Reads everything that blobs refer to and compares checksums: says which blobs have damaged content.
+    Scrub(DataArgument),
 }
 
 #[derive(Debug, Subcommand)]
@@ -155,6 +167,9 @@ fn main() -> ExitCode {
             Command::Documents {
                 command: DocumentsCommand::Copy(arguments),
             } => documents_copy::run(*arguments).await,
+            Command::Content {
+                command: ContentCommand::Scrub(data),
+            } => content_commands::scrub(&data.data, &data.places()?).await,
             Command::Ledger {
                 command: LedgerCommand::Verify(data),
             } => ledger_commands::verify(&data.data, &data.places()?).await,

@@ -142,7 +142,7 @@ impl Blobs {
 
     /// `range` of a blob's content. Inline bytes are read now, from the record's own snapshot;
     /// stored content is opened extent by extent as the client takes it.
-    pub(crate) async fn content_body(
+    pub(super) async fn open_content(
         &self,
         snapshot: &dyn Snapshot,
         container: &Container,

@@ -259,9 +259,14 @@ pub(crate) fn references(content: ContentId) -> KeyRange {
     KeyRange::prefix(&kind(REFERENCE).raw(content.as_bytes()).finish())
 }
 
-#[cfg(test)]
 pub(crate) fn all_references() -> KeyRange {
     KeyRange::prefix(&kind(REFERENCE).finish())
+}
+
+/// The content of a reference's key.
+pub(crate) fn referenced_content(key: &Key) -> Option<ContentId> {
+    let bytes = key.as_bytes().get(2..18)?;
+    bytes.try_into().ok().map(ContentId::from_bytes)
 }
 
 /// A content that lost a reference and may be unreferenced now.

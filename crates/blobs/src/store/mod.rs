@@ -14,6 +14,7 @@ mod page_body;
 pub(crate) mod page_maps;
 pub(crate) mod pages;
 pub(crate) mod records;
+mod scrub;
 pub(crate) mod segment;
 pub(crate) mod snapshots;
 mod soft_delete;
@@ -27,8 +28,10 @@ mod test_service;
 mod verify;
 mod verify_pages;
 mod versions;
+mod watched_body;
 
 pub use in_process::OpenBlob;
 pub use records::BlobHeaders;
+pub use scrub::{Damage, ScrubReport};
 pub use staging::StagedContent;
 pub use sweep::SweepOutcome;
