@@ -133,7 +133,11 @@ impl Drop for Upload {
         let mut parts = std::mem::take(&mut self.parts);
         runtime.spawn(async move {
             let limit = Duration::from_secs(ABORT_SECONDS_MAX);
-            parts.shutdown().await;
+            // A part that is cut off here may arrive there all the same, after the others were thrown away.
+            let all_arrived = async { while parts.join_next().await.is_some() {} };
+            if tokio::time::timeout(limit, all_arrived).await.is_err() {
+                parts.shutdown().await;
+            }
             match tokio::time::timeout(limit, upload.abort()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "an upload that was given up leaves its parts"),
