@@ -52,7 +52,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "List Containers",
         "GET /?comp=list",
-        "system containers don't exist",
+        "of the system containers `$blobchangefeed` alone exists (include=system)",
     ),
     partial(
         "Set Blob Service Properties",

@@ -2,6 +2,7 @@
 
 mod allocator;
 mod bearer_config;
+mod blob_jobs_config;
 mod config;
 mod dev;
 mod documents_copy;
