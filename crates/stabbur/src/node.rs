@@ -257,9 +257,7 @@ impl Services {
         if let Err(error) = self.blobs.sweep_once().await {
             tracing::warn!(%error, "the blobs' sweep failed; it is tried again");
         }
-        if let Err(error) = self.blobs.lifecycle_once().await {
-            tracing::warn!(%error, "lifecycle rules weren't followed; it is tried again");
-        }
+        self.blobs.lifecycle_once().await;
         if let Err(error) = self.blobs.feed_once().await {
             tracing::warn!(%error, "the blobs' change feeds weren't written; it is tried again");
         }
