@@ -211,6 +211,9 @@ pub const LIFECYCLE_DAYS_MAX: u32 = 99_999;
 /// States of blobs that one step of a lifecycle run looks at.
 pub const LIFECYCLE_PAGE_ENTRIES_MAX: usize = 1_000;
 
+/// Containers among which one step looks for the next that a rule is about.
+pub const LIFECYCLE_CONTAINERS_MAX: usize = 100;
+
 /// Steps of a lifecycle run that one round of the background work takes.
 pub const LIFECYCLE_STEPS_MAX: usize = 20;
 

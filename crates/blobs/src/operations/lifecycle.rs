@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{
-    LIFECYCLE_PAGE_ENTRIES_MAX, LIFECYCLE_PARALLEL_MAX, LIFECYCLE_ROUND_ACTIONS_MAX, LIFECYCLE_RUN_SECONDS,
-    LIFECYCLE_STEPS_MAX,
+    LIFECYCLE_CONTAINERS_MAX, LIFECYCLE_PAGE_ENTRIES_MAX, LIFECYCLE_PARALLEL_MAX,
+    LIFECYCLE_ROUND_ACTIONS_MAX, LIFECYCLE_RUN_SECONDS, LIFECYCLE_STEPS_MAX,
 };
 use crate::operations::delete;
 use crate::rules::lifecycle::{Action, Facts, State};
@@ -208,26 +208,40 @@ impl Blobs {
             prefix: "",
             delimiter: None,
             from: Some(&from).filter(|from| !from.name.is_empty()),
-            entries_max: 1,
+            entries_max: LIFECYCLE_CONTAINERS_MAX,
             states: States::default(),
         };
         let (listed, next) = self.list_containers(snapshot, account, wanted).await?;
-        let behind = next.map(|next| RunPlace {
-            container: next.name,
-            ..RunPlace::default()
+        let mut names = listed.into_iter().filter_map(|listed| match listed {
+            ListedContainer::Live(record) => Some(record.name),
+            ListedContainer::Deleted(_) => None,
         });
-        let Some(ListedContainer::Live(listed)) = listed.into_iter().next() else {
+        let begin_of = |container: String| RunPlace {
+            container,
+            ..RunPlace::default()
+        };
+        // The first container that the rules are about, and what of it is left. One that went meanwhile takes its
+        // place in it along.
+        let found = names.find_map(|name| {
+            let place = Some(place).filter(|place| place.container == name);
+            let left: Vec<String> = lifecycle
+                .policy
+                .prefixes(&name)
+                .into_iter()
+                .filter(|prefix| place.is_none_or(|place| *prefix >= place.prefix.as_str()))
+                .map(str::to_owned)
+                .collect();
+            (!left.is_empty()).then_some((name, left, place))
+        });
+        let behind = names.next().or(next.map(|next| next.name)).map(begin_of);
+        let Some((name, left, place)) = found else {
             return Ok((Done::default(), behind));
         };
-        // A container that went meanwhile takes its place with it.
-        let place = Some(place).filter(|place| place.container == listed.name);
-        let is_left = |prefix: &&str| place.is_none_or(|place| *prefix >= place.prefix.as_str());
-        let prefixes = lifecycle.policy.prefixes(&listed.name);
-        let mut left = prefixes.into_iter().filter(is_left);
+        let mut left = left.iter().map(String::as_str);
         let Some(prefix) = left.next() else {
             return Ok((Done::default(), behind));
         };
-        let container = self.container(snapshot, account, &listed.name).await?;
+        let container = self.container(snapshot, account, &name).await?;
         let from = place
             .filter(|place| place.prefix == prefix && !place.name.is_empty())
             .map(|place| From {
@@ -255,7 +269,7 @@ impl Blobs {
         let due = self.due(&container, lifecycle, lines);
         done.add(self.act_on(&container, lifecycle, due).await?);
         let here = |prefix: &str, next: From| RunPlace {
-            container: listed.name.clone(),
+            container: name.clone(),
             prefix: prefix.to_owned(),
             name: next.name,
             below: next.below,

@@ -1,3 +1,5 @@
+//! What is refused of a policy, and what its rules decide.
+
 use super::*;
 
 fn policy(definition: &str) -> Result<Policy, String> {
