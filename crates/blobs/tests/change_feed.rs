@@ -334,18 +334,49 @@ async fn a_writer_that_is_cut_off_at_any_commit_leaves_no_hole_and_nothing_twice
     }
 }
 
-#[tokio::test]
-async fn two_nodes_that_write_at_once_write_each_event_once() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nodes_that_write_at_once_write_each_event_once() {
     let bench = with_feed(None, false);
     begun(&bench).await;
     let expected = a_day(&bench).await;
-    let nodes: Vec<_> = (0..4).map(|_| restarted(&bench, true)).collect();
-    let rounds = nodes.iter().map(|node| node.blobs.feed_once());
-    for round in futures::future::join_all(rounds).await {
-        round.unwrap();
+    let rounds: Vec<_> = (0..4)
+        .map(|_| {
+            let blobs = restarted(&bench, true).blobs;
+            tokio::spawn(async move { blobs.feed_once().await })
+        })
+        .collect();
+    for round in rounds {
+        round.await.unwrap().unwrap();
     }
     bench.blobs.feed_once().await.unwrap();
     assert_eq!(told(&events(&bench).await), expected);
+}
+
+#[tokio::test]
+async fn a_node_that_was_overtaken_does_not_take_the_position_back() {
+    let bench = with_feed(None, false);
+    begun(&bench).await;
+    idle(&bench, 5_000).await;
+    let position = position_key(&format!("blobs change feed {ACCOUNT}"));
+    let head = *bench.ledger.head().borrow();
+    let state = bench::records(&bench, 24).await.remove(0);
+    let mut other = Transaction::new();
+    other.put(state.key, state.versioned.value);
+    other.put(position.clone(), head.to_be_bytes().to_vec());
+    *bench.overtaking.first.lock().unwrap() = Some(other);
+    bench.blobs.feed_once().await.unwrap();
+    let snapshot = bench.ledger.snapshot().await.unwrap();
+    let stored = snapshot.get(&position).await.unwrap().unwrap();
+    assert_eq!(stored.value[..], head.to_be_bytes());
+}
+
+/// Commits that are nothing to the feed.
+async fn idle(bench: &Bench, commits: usize) {
+    for _ in 0..commits {
+        let mut tx = Transaction::new();
+        tx.put(position_key("another follower"), vec![0; 8]);
+        bench.ledger.commit(tx).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -465,11 +496,7 @@ async fn a_feed_reads_past_much_that_is_not_for_it_and_holds_the_log_until_then(
         bench.ledger.trim_log(head).await.unwrap() < head,
         "the feed hasn't read it yet"
     );
-    for _ in 0..5_000 {
-        let mut tx = Transaction::new();
-        tx.put(position_key("another follower"), vec![0; 8]);
-        bench.ledger.commit(tx).await.unwrap();
-    }
+    idle(&bench, 5_000).await;
     bench.put("/box/b", b"1").await;
     bench.blobs.feed_once().await.unwrap();
     let blobs: Vec<_> = told(&events(&bench).await)
