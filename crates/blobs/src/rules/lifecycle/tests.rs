@@ -18,7 +18,7 @@ fn day(number: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + number * 86_400).unwrap()
 }
 
-const NO_TAGS: Tags = Tags::new();
+static NO_TAGS: Tags = Tags::new();
 
 fn base<'a>(tags: &'a Tags) -> Facts<'a> {
     Facts {
