@@ -193,8 +193,9 @@ fn encode_map(out: &mut Encoder, map: &BTreeMap<String, String>) {
 /// The begin of the hour that a time is in.
 #[must_use]
 pub fn hour_of(at: Timestamp) -> Timestamp {
-    let seconds = at.as_second();
-    Timestamp::from_second(seconds - seconds.rem_euclid(3_600)).unwrap_or(at)
+    let hours = at.as_nanosecond().div_euclid(3_600_000_000_000);
+    let begin = i64::try_from(hours * 3_600).ok().map(Timestamp::from_second);
+    begin.and_then(Result::ok).unwrap_or(at)
 }
 
 #[cfg(test)]
