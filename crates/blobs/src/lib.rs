@@ -11,6 +11,7 @@
 //! references and its log record are one commit.
 
 mod auth;
+mod counters;
 pub mod error;
 pub mod limits;
 pub mod operation;
@@ -22,12 +23,15 @@ mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use content::ContentStore;
 use identity::{KeptSecret, SharedKey};
 use ledger::{Clock, Ledger, Random};
+use parking_lot::Mutex;
 
 pub use auth::bearer::Bearer;
+use counters::Counters;
 pub use error::{BlobsError, ErrorCode};
 use rules::firewall::Network;
 use rules::roles::Assignment;
@@ -52,6 +56,10 @@ pub struct Account {
     pub networks: Vec<Network>,
     /// Who has which roles.
     pub roles: Vec<Assignment>,
+    /// Whether changes of its blobs go into a feed (`changeFeed`).
+    pub change_feed: Option<ChangeFeed>,
+    /// What happens to its blobs as they grow old, if anything does.
+    pub lifecycle: Option<Lifecycle>,
     /// Part of all user delegation keys: with another number those given out before sign no more.
     pub delegation_generation: u32,
 }
@@ -70,9 +78,29 @@ impl Account {
             https_only: false,
             networks: Vec::new(),
             roles: Vec::new(),
+            change_feed: None,
+            lifecycle: None,
             delegation_generation: 0,
         }
     }
+}
+
+/// An account's change feed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChangeFeed {
+    /// How often changes are added to it; 0: in each round of the background work.
+    pub interval_seconds: u32,
+    /// How long they stay in it, in days (`retentionInDays`); `None`: for ever.
+    pub retention_days: Option<u32>,
+}
+
+/// An account's lifecycle rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// The rules.
+    pub policy: rules::lifecycle::Policy,
+    /// Whether the log says what would be done, and nothing is.
+    pub dry_run: bool,
 }
 
 /// How the service is set up.
@@ -97,6 +125,9 @@ pub struct Blobs {
     pub(crate) page_queues: store::pages::Queues,
     /// The secret behind the user delegation keys of each account.
     pub(crate) delegation_secrets: HashMap<String, KeptSecret>,
+    /// When feeds were written last, by account, on the monotonic clock.
+    pub(crate) feeds_written: Mutex<HashMap<String, Duration>>,
+    pub(crate) counters: Counters,
     /// What strangers are told.
     pub(crate) challenge: http::HeaderValue,
 }
@@ -137,6 +168,8 @@ impl Blobs {
             settings,
             page_queues: store::pages::Queues::default(),
             delegation_secrets,
+            feeds_written: Mutex::default(),
+            counters: Counters::default(),
             challenge,
         })
     }

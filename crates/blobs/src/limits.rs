@@ -180,3 +180,54 @@ pub const CORS_RULES_MAX: usize = 5;
 
 /// Longest time that deleted blobs are kept (Set Blob Service Properties, "Request body").
 pub const RETENTION_DAYS_MAX: u32 = 365;
+
+/// Log entries that one step of a change feed reads.
+pub const FEED_LOG_ENTRIES_MAX: usize = 4_096;
+
+/// Bytes of the log after which such a step ends.
+pub const FEED_LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Steps of a change feed that one round takes; what is left waits for the next one.
+pub const FEED_STEPS_MAX: usize = 32;
+
+/// Bytes after which a block of a change feed's file ends: what a reader that resumes in it reads again.
+pub const FEED_BLOCK_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes after which a change feed's file ends.
+pub const FEED_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Pieces after which it ends: each one writes the file's record anew.
+pub const FEED_FILE_PIECES_MAX: usize = 500;
+
+/// Files of a change feed that one commit removes: at most three writes for each of their pieces.
+pub const FEED_EXPIRED_FILES_MAX: usize = 16;
+
+/// Most rules of a lifecycle policy ("Lifecycle management policy structure").
+pub const LIFECYCLE_RULES_MAX: usize = 100;
+
+/// Most prefixes, and most tags, of a rule (the same).
+pub const LIFECYCLE_FILTERS_MAX: usize = 10;
+
+/// Longest name of a rule (the same).
+pub const POLICY_NAME_CHARACTERS_MAX: usize = 256;
+
+/// Most days of a condition, 273 years: what the management plane takes.
+pub const LIFECYCLE_DAYS_MAX: u32 = 99_999;
+
+/// States of blobs that one step of a lifecycle run looks at.
+pub const LIFECYCLE_PAGE_ENTRIES_MAX: usize = 1_000;
+
+/// Containers among which one step looks for the next that a rule is about.
+pub const LIFECYCLE_CONTAINERS_MAX: usize = 100;
+
+/// Steps of a lifecycle run that one round of the background work takes.
+pub const LIFECYCLE_STEPS_MAX: usize = 20;
+
+/// Actions behind which a round takes no further step, so that it is over in seconds.
+pub const LIFECYCLE_ROUND_ACTIONS_MAX: u64 = 1_000;
+
+/// Actions that are under way at once, so that they share syncs.
+pub const LIFECYCLE_PARALLEL_MAX: usize = 16;
+
+/// How long after the begin of a lifecycle run the next one begins ("once per day").
+pub const LIFECYCLE_RUN_SECONDS: i64 = 24 * 3_600;

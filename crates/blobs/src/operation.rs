@@ -52,7 +52,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "List Containers",
         "GET /?comp=list",
-        "system containers don't exist",
+        "of the system containers `$blobchangefeed` alone exists (include=system)",
     ),
     partial(
         "Set Blob Service Properties",
@@ -193,7 +193,9 @@ pub fn compat_markdown() -> String {
          Storage Blob Data Owner, Contributor, Reader and Storage Blob Delegator (docs/operate/identity.md), user \
          delegation SAS for the same, anonymous reads where the account allows them.\nNot served: SAS for directories \
          (`sr=d`), `suoid`, attribute conditions of role assignments.\n\nVersions are made where an account's setting \
-         says so (docs/operate/running.md); docs/adr/0016 has what each operation does then.\n\n| operation | request | served |\n| --- | --- | --- |\n",
+         says so (docs/operate/running.md); docs/adr/0016 has what each operation does then.\n\nThe change feed (`$blobchangefeed`) and \
+         lifecycle rules are settings of an account (docs/operate/running.md, docs/adr/0020); last access times aren't \
+         kept.\n\n| operation | request | served |\n| --- | --- | --- |\n",
     );
     for operation in OPERATIONS {
         let support = match operation.support {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_semantics::{Body, RequestContext, Service};
+use ledger::{Committed, LedgerError, Transaction};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 
@@ -16,6 +17,7 @@ use crate::operations::{
 };
 use crate::rules::roles::Action;
 use crate::store::states::Which;
+use crate::store::{change_feed, change_log};
 use crate::wire::render::{self, Common};
 use crate::wire::target::Target;
 
@@ -77,6 +79,17 @@ impl Call {
     /// Whether the caller may know of tags: to read content isn't enough.
     pub(crate) fn sees_tags(&self, resource: char) -> bool {
         self.permit_signed(resource, "t").is_ok()
+    }
+
+    /// Commits what the operation staged, in accounts that have a change feed with what the feed tells of the request.
+    ///
+    /// # Errors
+    /// As the ledger.
+    pub(crate) async fn commit(&self, blobs: &Blobs, mut tx: Transaction) -> Result<Committed, LedgerError> {
+        if blobs.feeds(&self.target.account) {
+            tx.record(change_log::request_record(self));
+        }
+        blobs.ledger.commit(tx).await
     }
 
     /// The body; empty when it was taken before.
@@ -181,7 +194,9 @@ impl Blobs {
             return self.preflight(&target.account, &parts.headers).await;
         }
         let access = self.authenticate(&target, &evidence).await?;
-        if target.secondary && !matches!(parts.method, Method::GET | Method::HEAD) {
+        let is_kept_by_the_service = target.container.as_deref() == Some(change_feed::CONTAINER);
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        if (target.secondary || is_kept_by_the_service) && !reads {
             return Err(ErrorCode::InsufficientAccountPermissions.into());
         }
         let origin = format!("{}://{host}", context.scheme());

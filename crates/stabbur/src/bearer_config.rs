@@ -189,6 +189,8 @@ impl Account {
                 .iter()
                 .map(|role| role.assignment(&self.name))
                 .collect::<Result<_>>()?,
+            change_feed: self.change_feed()?,
+            lifecycle: self.lifecycle()?,
             delegation_generation: self.delegation_generation,
             ..blobs::Account::new(self.name.clone(), self.keys()?)
         })
@@ -203,6 +205,8 @@ impl Account {
             ("https_only", self.https_only),
             ("allowed_networks", !self.allowed_networks.is_empty()),
             ("roles", !self.roles.is_empty()),
+            ("change_feed", self.change_feed.is_some()),
+            ("lifecycle", self.lifecycle.is_some()),
             ("delegation_generation", self.delegation_generation != 0),
         ];
         for (name, is_said) in of_blobs {

@@ -8,6 +8,7 @@ use identity::SharedKey;
 use serde::Deserialize;
 
 use crate::bearer_config::{BearerConfig, RoleConfig};
+use crate::blob_jobs_config::{ChangeFeedConfig, LifecycleConfig};
 use crate::dev;
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
 
@@ -115,6 +116,10 @@ pub(crate) struct Account {
     /// Who has which roles.
     #[serde(default)]
     pub(crate) roles: Vec<RoleConfig>,
+    /// Whether changes of blobs go into a feed, and how.
+    pub(crate) change_feed: Option<ChangeFeedConfig>,
+    /// What happens to blobs as they grow old.
+    pub(crate) lifecycle: Option<LifecycleConfig>,
     /// Another number ends all user delegation keys that were given out.
     #[serde(default)]
     pub(crate) delegation_generation: u32,
@@ -230,6 +235,8 @@ mod tests {
                 https_only: false,
                 allowed_networks: Vec::new(),
                 roles: Vec::new(),
+                change_feed: None,
+                lifecycle: None,
                 delegation_generation: 0,
             },
         )

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use blobs::{Bearer, Blobs};
+use blobs::{Bearer, Blobs, Lifecycle};
 use clap::Args;
 use documents::{Documents, DocumentsService};
 use gateway::tls::Tls;
@@ -22,7 +22,8 @@ use platform_storage::{
 };
 use tokio::sync::watch;
 
-use crate::node::{self, DocumentsUse, Services, Stores, StoresHealth};
+use crate::blob_jobs_config::read_policy;
+use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
 use crate::places::Places;
 
 /// The storage emulators' account and key (Microsoft's documentation of Azurite).
@@ -71,6 +72,15 @@ pub(crate) struct DevArguments {
     /// Keep what is overwritten or deleted in the blob account as versions.
     #[arg(long)]
     blob_versioning: bool,
+    /// Put changes of blobs into the blob account's change feed, within seconds.
+    #[arg(long)]
+    blob_change_feed: bool,
+    /// Lifecycle rules (JSON) for the blob account.
+    #[arg(long, value_name = "FILE")]
+    blob_lifecycle: Option<PathBuf>,
+    /// Say in the log what lifecycle rules would do, and do nothing.
+    #[arg(long, requires = "blob_lifecycle")]
+    blob_lifecycle_dry_run: bool,
     /// Written when everything listens: the addresses, as JSON.
     #[arg(long)]
     ready_file: Option<PathBuf>,
@@ -84,6 +94,11 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             arguments.host
         );
     }
+    let lifecycle = arguments.blob_lifecycle.as_deref().map(|path| {
+        let dry_run = arguments.blob_lifecycle_dry_run;
+        read_policy(path).map(|policy| Lifecycle { policy, dry_run })
+    });
+    let lifecycle = lifecycle.transpose()?;
     let clock = Arc::new(AdjustableClock::over_system());
     let places = Places::of(
         arguments.ledger_postgres.as_ref(),
@@ -107,6 +122,8 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             accounts: vec![blobs::Account {
                 allows_public_access: true,
                 versioning: arguments.blob_versioning,
+                lifecycle,
+                change_feed: arguments.blob_change_feed.then(blobs::ChangeFeed::default),
                 roles: storage::roles(),
                 ..blobs::Account::new(BLOBS_ACCOUNT, vec![key(BLOBS_KEY)?])
             }],
@@ -130,6 +147,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
     let metrics = Arc::new(Metrics::new(vec![
         health.clone(),
         Arc::new(DocumentsUse(documents.clone())),
+        Arc::new(BlobsWork(blobs.clone())),
     ]));
     let admin = AdminService {
         metrics: metrics.clone(),

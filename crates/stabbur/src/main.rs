@@ -2,6 +2,7 @@
 
 mod allocator;
 mod bearer_config;
+mod blob_jobs_config;
 mod config;
 mod content_commands;
 mod dev;

@@ -91,6 +91,20 @@ impl StatsSource for DocumentsUse {
     }
 }
 
+/// What the background work did for blobs, for `/metrics`.
+pub(crate) struct BlobsWork(pub(crate) Arc<Blobs>);
+
+#[async_trait]
+impl StatsSource for BlobsWork {
+    async fn samples(&self) -> Vec<Sample> {
+        let sample = |(name, number): (&str, u64)| Sample {
+            name: name.to_owned(),
+            value: i64::try_from(number).unwrap_or(i64::MAX),
+        };
+        self.0.counters().into_iter().map(sample).collect()
+    }
+}
+
 /// Whether the background work is this node's, for people and for `/metrics`.
 #[derive(Default)]
 pub(crate) struct Duty {
@@ -242,6 +256,10 @@ impl Services {
     async fn work(&self, rounds: u64) {
         if let Err(error) = self.blobs.sweep_once().await {
             tracing::warn!(%error, "the blobs' sweep failed; it is tried again");
+        }
+        self.blobs.lifecycle_once().await;
+        if let Err(error) = self.blobs.feed_once().await {
+            tracing::warn!(%error, "the blobs' change feeds weren't written; it is tried again");
         }
         if let Err(error) = self.documents.sweep_once().await {
             tracing::warn!(%error, "the documents' sweep failed; it is tried again");

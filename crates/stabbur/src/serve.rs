@@ -19,7 +19,7 @@ use platform_storage::{
 use tokio::sync::watch;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
-use crate::node::{self, DocumentsUse, Services, Stores, StoresHealth};
+use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
     let mut config = Config::read(path)?;
@@ -102,6 +102,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     let metrics = Arc::new(Metrics::new(vec![
         health.clone(),
         Arc::new(DocumentsUse(documents.clone())),
+        Arc::new(BlobsWork(blobs.clone())),
     ]));
     let admin = AdminService {
         metrics: metrics.clone(),

@@ -93,7 +93,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         blobs
             .stage_overwrite(&mut tx, snapshot.as_ref(), &container, states, "put")
             .await?;
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {
@@ -307,7 +307,7 @@ async fn change(
                 .await?;
         }
         blobs.stage_blob(&mut tx, &container, Some(&blob), &record, None, op)?;
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {

@@ -200,7 +200,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             None,
             "putBlockList",
         )?;
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {

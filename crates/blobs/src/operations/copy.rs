@@ -181,7 +181,7 @@ pub(crate) async fn stage_from(
         blobs
             .stage_overwrite(&mut tx, snapshot.as_ref(), &container, states, op)
             .await?;
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {
                 copied = copied.filter(|(_, own)| !own.are_gone(&error));
             }

@@ -80,7 +80,7 @@ async fn state(
                 .stage_state_deletion(&mut tx, snapshot.as_ref(), &container, &found)
                 .await?;
         }
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => return Ok(answer(kept)),
@@ -148,7 +148,7 @@ async fn blob(
             blobs.stage_blob_removal(&mut tx, &container, &blob);
         }
         if !tx.is_empty() {
-            match blobs.ledger.commit(tx).await {
+            match call.commit(blobs, tx).await {
                 Err(error) if overtaken(&error, attempt) => {
                     attempt += 1;
                     continue;

@@ -109,7 +109,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         blobs
             .stage_below(&mut tx, snapshot.as_ref(), &container, &taken)
             .await?;
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {

@@ -131,6 +131,7 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
         entries_max,
         states: States {
             deleted: includes(&call, "deleted"),
+            system: includes(&call, "system"),
             ..States::default()
         },
     };
@@ -191,6 +192,7 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
             deleted: includes(&call, "deleted"),
             versions: includes(&call, "versions"),
             versions_only: includes(&call, "deletedwithversions"),
+            system: false,
         },
     };
     let snapshot = blobs.ledger.snapshot().await?;

@@ -14,6 +14,7 @@ pub(crate) mod demands;
 pub(crate) mod from_url;
 pub(crate) mod incremental_copy;
 pub(crate) mod lease;
+pub(crate) mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod page_list;
 pub(crate) mod pages;

@@ -70,7 +70,7 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
         blobs
             .stage_overwrite(&mut tx, snapshot.as_ref(), &container, states, "put")
             .await?;
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {
@@ -354,7 +354,7 @@ async fn change_in_steps(
             finish(&mut record)?;
         }
         blobs.stage_blob(&mut tx, &container, Some(&blob), &record, None, op)?;
-        match (blobs.ledger.commit(tx).await, next) {
+        match (call.commit(blobs, tx).await, next) {
             (Err(error), _) if overtaken(&error, attempt) => attempt += 1,
             (Err(error), _) => return Err(error.into()),
             (Ok(_), None) => return Ok(record),

@@ -40,7 +40,7 @@ pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         let (at, version) = blobs
             .stage_snapshot_of(&mut tx, snapshot.as_ref(), &container, &blob, record)
             .await?;
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {

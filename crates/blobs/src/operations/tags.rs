@@ -78,7 +78,7 @@ pub(crate) async fn set(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         record.tags.clone_from(&tags);
         let mut tx = Transaction::new();
         blobs.stage_change(&mut tx, &container, &blob, &record, "setTags")?;
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => return Ok(render::empty(StatusCode::NO_CONTENT)),

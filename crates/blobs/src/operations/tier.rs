@@ -30,7 +30,7 @@ pub(crate) async fn set(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         record.tier = Some(TierRecord { tier, changed: now });
         let mut tx = Transaction::new();
         blobs.stage_change(&mut tx, &container, &blob, &record, "setTier")?;
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {

@@ -66,7 +66,7 @@ pub(crate) async fn undelete(blobs: &Blobs, call: Call) -> Result<Response<Body>
                 .stage_return(&mut tx, snapshot.as_ref(), &container, found, false)
                 .await?;
         }
-        match blobs.ledger.commit(tx).await {
+        match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => attempt += 1,
             Err(error) => return Err(error.into()),
             Ok(_) if complete => return Ok(render::empty(StatusCode::OK)),

@@ -12,7 +12,7 @@ use crate::Blobs;
 use crate::error::BlobsError;
 use crate::rules::lease;
 use crate::rules::tags::Tags;
-use crate::store::containers::{Container, log_record};
+use crate::store::containers::Container;
 use crate::store::holdings;
 use crate::store::keys;
 use crate::store::records::{BlobHeaders, BlobRecord, decode, encode};
@@ -72,12 +72,8 @@ impl Blobs {
         let old_tags = before.map_or(&no_tags, |before| &before.record.tags);
         tags::stage(tx, generation, &record.name, old_tags, &record.tags);
         tx.put(key, encode(record)?);
-        tx.record(log_record(
-            op,
-            &container.account,
-            &container.record.name,
-            Some(&record.name),
-        ));
+        let before = before.map(|before| &before.record);
+        tx.record(self.blob_log_record(op, container, before, record));
         Ok(())
     }
 
@@ -108,12 +104,7 @@ impl Blobs {
         tags::stage(tx, generation, &blob.record.name, &blob.record.tags, &Tags::new());
         tx.delete(keys::inline(generation, &blob.record.name, None));
         tx.delete(key);
-        tx.record(log_record(
-            "delete",
-            &container.account,
-            &container.record.name,
-            Some(&blob.record.name),
-        ));
+        tx.record(self.blob_log_record("delete", container, None, &blob.record));
     }
 
     /// The record of a blob that was put whole.

@@ -5,7 +5,7 @@
 
 use content::ContentId;
 use jiff::Timestamp;
-use ledger::{Key, KeyRange, KeyWriter, Keyspace};
+use ledger::{Key, KeyRange, KeyReader, KeyWriter, Keyspace};
 
 use crate::limits::{BLOB_NAME_KEY_BYTES_MAX, SNAPSHOT_TICK_NANOSECONDS};
 use crate::store::deleted_containers::DeletedVersion;
@@ -36,6 +36,8 @@ const MAP_RELEASE: u8 = 16;
 const MAP_COPY: u8 = 17;
 const DELETED_CONTAINER: u8 = 18;
 const CONTAINER_EXPIRY: u8 = 19;
+const CHANGE_FEED: u8 = 24;
+const LIFECYCLE: u8 = 25;
 
 fn kind(tag: u8) -> KeyWriter {
     KeyWriter::new(Keyspace::Blobs).u8(tag)
@@ -48,6 +50,27 @@ pub(crate) fn container(account: &str, name: &str) -> Key {
 /// What an account's clients set for all of its blobs.
 pub(crate) fn service(account: &str) -> Key {
     kind(SERVICE).str(account).finish()
+}
+
+/// An account's runs of its lifecycle rules.
+pub(crate) fn lifecycle(account: &str) -> Key {
+    kind(LIFECYCLE).str(account).finish()
+}
+
+/// How far an account's change feed is.
+pub(crate) fn change_feed(account: &str) -> Key {
+    kind(CHANGE_FEED).str(account).finish()
+}
+
+pub(crate) fn all_change_feeds() -> KeyRange {
+    KeyRange::prefix(&kind(CHANGE_FEED).finish())
+}
+
+/// The account of a change feed's key.
+pub(crate) fn change_feed_account(key: &Key) -> Option<String> {
+    let mut reader = KeyReader::new(key, Keyspace::Blobs)?;
+    reader.u8()?;
+    reader.str()
 }
 
 pub(crate) fn containers(account: &str, prefix: &str) -> KeyRange {

@@ -10,6 +10,7 @@ use ledger::{Direction, Entry, Key, KeyRange, LedgerError, Scan, Snapshot};
 use crate::Blobs;
 use crate::error::BlobsError;
 use crate::limits::LIST_ENTRIES_MAX;
+use crate::store::change_feed;
 use crate::store::containers::Container;
 use crate::store::deleted_containers::{DeletedContainer, DeletedVersion};
 use crate::store::keys::{self, Generation};
@@ -62,6 +63,8 @@ pub(crate) struct States {
     pub(crate) versions: bool,
     /// Names that have versions, deleted ones as well, but no blob.
     pub(crate) versions_only: bool,
+    /// For containers: those that the service keeps.
+    pub(crate) system: bool,
 }
 
 impl States {
@@ -256,7 +259,7 @@ impl Blobs {
             keys::deleted_container(account, &from.name, version)
         });
         let mut deleted = Scan::new(snapshot, begin(deleted, from), Direction::Forward);
-        let mut next_live: Option<ContainerRecord> = read(scan.next().await?)?;
+        let mut next_live = next_container(&mut scan, wanted.states.system).await?;
         let mut next_deleted: Option<DeletedContainer> = None;
         if wanted.states.deleted {
             next_deleted = read(deleted.next().await?)?;
@@ -285,7 +288,7 @@ impl Blobs {
                 next_deleted = read(deleted.next().await?)?;
             } else {
                 listed.extend(next_live.take().map(ListedContainer::Live));
-                next_live = read(scan.next().await?)?;
+                next_live = next_container(&mut scan, wanted.states.system).await?;
             }
         }
     }
@@ -349,6 +352,20 @@ async fn due(merged: &mut Merged<'_>, seen: &mut Option<Seen>, states: States) -
         record.snapshot = None;
     }
     Ok(Due::Line(Line::Blob(Box::new(record)), own))
+}
+
+/// The next container; those that the service keeps are passed over unless they are asked for.
+async fn next_container(
+    scan: &mut Scan<'_, dyn Snapshot + '_>,
+    system: bool,
+) -> Result<Option<ContainerRecord>, LedgerError> {
+    loop {
+        let next: Option<ContainerRecord> = read(scan.next().await?)?;
+        match next {
+            Some(next) if !system && next.name == change_feed::CONTAINER => {}
+            next => return Ok(next),
+        }
+    }
 }
 
 fn read<R: for<'de> serde::Deserialize<'de>>(entry: Option<Entry>) -> Result<Option<R>, LedgerError> {

@@ -3,6 +3,8 @@
 pub(crate) mod account;
 pub(crate) mod blobs;
 pub(crate) mod blocks;
+pub(crate) mod change_feed;
+pub(crate) mod change_log;
 pub(crate) mod containers;
 pub(crate) mod deleted_containers;
 pub(crate) mod holdings;

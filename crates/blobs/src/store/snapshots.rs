@@ -11,7 +11,7 @@ use ledger::{Snapshot, Transaction};
 use crate::Blobs;
 use crate::error::BlobsError;
 use crate::store::blobs::Blob;
-use crate::store::containers::{Container, log_record};
+use crate::store::containers::Container;
 use crate::store::holdings;
 use crate::store::keys;
 use crate::store::records::{BlobRecord, encode};
@@ -96,18 +96,13 @@ impl Blobs {
             tx.put(keys::map_owner(pages, &key), Vec::new());
         }
         tx.put(key, encode(&next)?);
-        tx.record(log_record(
-            "snapshot",
-            &container.account,
-            &container.record.name,
-            Some(&blob.record.name),
-        ));
         let taken = BlobRecord {
             snapshot: Some(at),
             version: None,
             lease: None,
             ..record
         };
+        tx.record(self.blob_log_record("snapshot", container, None, &taken));
         self.stage_below(tx, snapshot, container, &taken).await?;
         Ok((at, next.version.filter(|_| makes)))
     }
@@ -121,11 +116,7 @@ impl Blobs {
         holdings::release(tx, &found.record, &key);
         tx.delete(keys::inline(generation, &found.record.name, found.record.below()));
         tx.delete(key);
-        tx.record(log_record(
-            deletion(&found.record),
-            &container.account,
-            &container.record.name,
-            Some(&found.record.name),
-        ));
+        let record = self.blob_log_record(deletion(&found.record), container, None, &found.record);
+        tx.record(record);
     }
 }

@@ -12,7 +12,7 @@ use crate::Blobs;
 use crate::error::BlobsError;
 use crate::limits::{SWEEP_STEP_ENTRIES_MAX, SWEEP_STEPS_MAX};
 use crate::store::blobs::Blob;
-use crate::store::containers::{Container, log_record};
+use crate::store::containers::Container;
 use crate::store::holdings;
 use crate::store::keys;
 use crate::store::records::{BlobRecord, Deleted, decode, encode};
@@ -79,12 +79,7 @@ impl Blobs {
         tx.put(keys::expiry(deleted.until, &key), Vec::new());
         record.deleted = Some(deleted);
         tx.put(key, encode(&record)?);
-        tx.record(log_record(
-            deletion(&record),
-            &container.account,
-            &container.record.name,
-            Some(&record.name),
-        ));
+        tx.record(self.blob_log_record(deletion(&record), container, None, &record));
         Ok(true)
     }
 

@@ -12,7 +12,7 @@ use ledger::{Snapshot, Transaction};
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::store::blobs::Blob;
-use crate::store::containers::{Container, log_record};
+use crate::store::containers::Container;
 use crate::store::keys;
 use crate::store::records::{BlobRecord, encode};
 use crate::store::states::whole_ticks;
@@ -159,12 +159,7 @@ impl Blobs {
         container.require(tx);
         tx.require_version(key.clone(), Some(found.version));
         tx.put(key, encode(record)?);
-        tx.record(log_record(
-            op,
-            &container.account,
-            &container.record.name,
-            Some(&record.name),
-        ));
+        tx.record(self.blob_log_record(op, container, Some(&found.record), record));
         Ok(())
     }
 }

@@ -1,0 +1,311 @@
+//! Lifecycle rules over memory: what goes and what stays, once a day, whatever is in the way.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    missing_docs,
+    reason = "test code"
+)]
+
+mod bench;
+
+use std::sync::Arc;
+
+use bench::{Bench, bench_over, bench_with_clock};
+use blobs::rules::lifecycle::Policy;
+use blobs::{ChangeFeed, Lifecycle};
+use jiff::Timestamp;
+use ledger::fault::{CommitFault, FaultLedger};
+use ledger::{AdjustableClock, Ledger};
+
+const DAY: i64 = 24 * 3_600;
+
+fn policy(rules: &[(&str, &str)]) -> Policy {
+    let rules: Vec<_> = rules
+        .iter()
+        .enumerate()
+        .map(|(number, (actions, filters))| {
+            format!(
+                r#"{{"name":"r{number}","type":"Lifecycle","definition":{{"actions":{actions},
+                "filters":{{"blobTypes":["blockBlob","appendBlob"]{filters}}}}}}}"#
+            )
+        })
+        .collect();
+    Policy::parse(&format!(r#"{{"rules":[{}]}}"#, rules.join(","))).unwrap()
+}
+
+const DELETE_AFTER_5: &str = r#"{"baseBlob":{"delete":{"daysAfterModificationGreaterThan":5}}}"#;
+
+fn with_rules(rules: &[(&str, &str)], dry_run: bool, versioning: bool) -> Bench {
+    let begin = Timestamp::from_second(1_700_000_000).unwrap();
+    let policy = policy(rules);
+    bench_with_clock(Arc::new(AdjustableClock::standing_at(begin)), |settings| {
+        settings.accounts[0].versioning = versioning;
+        settings.accounts[0].lifecycle = Some(Lifecycle { policy, dry_run });
+        settings.accounts[0].change_feed = Some(ChangeFeed::default());
+    })
+}
+
+async fn ok(bench: &Bench, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> bench::Answer {
+    let answer = bench.ask(method, path, headers, body).await;
+    assert!(answer.status.is_success(), "{method} {path}: {}", answer.text());
+    answer
+}
+
+async fn with_blobs(bench: &Bench, container: &str, names: &[&str]) {
+    ok(bench, "PUT", &format!("/{container}?restype=container"), &[], b"").await;
+    for name in names {
+        assert_eq!(bench.put(&format!("/{container}/{name}"), b"x").await.status, 201);
+    }
+}
+
+async fn names(bench: &Bench, container: &str, include: &str) -> Vec<String> {
+    let path = format!("/{container}?restype=container&comp=list&include={include}");
+    let listed = ok(bench, "GET", &path, &[], b"").await.text();
+    let names = listed.split("<Name>").skip(1);
+    names
+        .map(|part| part.split("</Name>").next().unwrap().to_owned())
+        .collect()
+}
+
+async fn tier(bench: &Bench, path: &str) -> String {
+    ok(bench, "HEAD", path, &[], b"")
+        .await
+        .header("x-ms-access-tier")
+        .to_owned()
+}
+
+fn counter(bench: &Bench, name: &str) -> u64 {
+    let counters = bench.blobs.counters();
+    counters.iter().find(|(found, _)| *found == name).unwrap().1
+}
+
+#[tokio::test]
+async fn what_is_old_goes_once_a_day_and_the_rest_stays() {
+    let bench = with_rules(
+        &[(DELETE_AFTER_5, r#","prefixMatch":["box/logs/","old"]"#)],
+        false,
+        false,
+    );
+    with_blobs(&bench, "box", &["logs/a", "logs/b", "other"]).await;
+    with_blobs(&bench, "new", &["logs/a"]).await;
+    with_blobs(&bench, "older", &["x"]).await;
+    bench.blobs.lifecycle_once().await;
+    bench.clock.advance_seconds(5 * DAY + 1);
+    bench.put("/box/logs/b", b"again").await;
+    bench.blobs.lifecycle_once().await;
+    assert_eq!(names(&bench, "box", "").await, ["logs/b", "other"]);
+    assert_eq!(names(&bench, "new", "").await, ["logs/a"]);
+    assert!(names(&bench, "older", "").await.is_empty());
+    // The next run is a day later, not before.
+    bench.clock.advance_seconds(DAY - 1);
+    let head = *bench.ledger.head().borrow();
+    bench.blobs.lifecycle_once().await;
+    assert_eq!(*bench.ledger.head().borrow(), head);
+    assert_eq!(counter(&bench, "blobs_lifecycle_deleted"), 2);
+}
+
+#[tokio::test]
+async fn leases_snapshots_and_soft_delete_are_respected() {
+    let bench = with_rules(&[(DELETE_AFTER_5, "")], false, false);
+    let properties =
+        b"<StorageServiceProperties><DeleteRetentionPolicy><Enabled>true</Enabled><Days>7</Days>\
+        </DeleteRetentionPolicy></StorageServiceProperties>";
+    ok(
+        &bench,
+        "PUT",
+        "/?restype=service&comp=properties",
+        &[],
+        properties,
+    )
+    .await;
+    with_blobs(&bench, "box", &["leased", "plain", "snapped"]).await;
+    let forever = [("x-ms-lease-action", "acquire"), ("x-ms-lease-duration", "-1")];
+    ok(&bench, "PUT", "/box/leased?comp=lease", &forever, b"").await;
+    ok(&bench, "PUT", "/box/snapped?comp=snapshot", &[], b"").await;
+    bench.clock.advance_seconds(6 * DAY);
+    bench.blobs.lifecycle_once().await;
+    assert_eq!(names(&bench, "box", "").await, ["leased", "snapped"]);
+    assert_eq!(
+        names(&bench, "box", "deleted").await,
+        ["leased", "plain", "snapped"]
+    );
+    assert_eq!(
+        (
+            counter(&bench, "blobs_lifecycle_deleted"),
+            counter(&bench, "blobs_lifecycle_refused")
+        ),
+        (1, 2)
+    );
+    ok(&bench, "PUT", "/box/plain?comp=undelete", &[], b"").await;
+    // What was refused is tried again the next day.
+    ok(
+        &bench,
+        "PUT",
+        "/box/leased?comp=lease",
+        &[("x-ms-lease-action", "break"), ("x-ms-lease-break-period", "0")],
+        b"",
+    )
+    .await;
+    bench.clock.advance_seconds(DAY);
+    bench.blobs.lifecycle_once().await;
+    assert_eq!(names(&bench, "box", "").await, ["snapped"]);
+}
+
+#[tokio::test]
+async fn tiers_follow_age_and_are_told_to_the_feed() {
+    let actions = r#"{"baseBlob":{"tierToCool":{"daysAfterModificationGreaterThan":1},
+        "tierToArchive":{"daysAfterModificationGreaterThan":3}}}"#;
+    let bench = with_rules(&[(actions, "")], false, false);
+    with_blobs(&bench, "box", &["a"]).await;
+    ok(
+        &bench,
+        "PUT",
+        "/box/appended",
+        &[("x-ms-blob-type", "AppendBlob")],
+        b"",
+    )
+    .await;
+    bench.blobs.feed_once().await.unwrap();
+    let etag = ok(&bench, "HEAD", "/box/a", &[], b"")
+        .await
+        .header("etag")
+        .to_owned();
+    for (days, expected) in [
+        (1, "Hot"),
+        (1, "Cool"),
+        (1, "Cool"),
+        (1, "Archive"),
+        (1, "Archive"),
+    ] {
+        bench.clock.advance_seconds(days * DAY);
+        bench.blobs.lifecycle_once().await;
+        assert_eq!(tier(&bench, "/box/a").await, expected);
+    }
+    assert_eq!(ok(&bench, "HEAD", "/box/a", &[], b"").await.header("etag"), etag);
+    assert_eq!(
+        (
+            counter(&bench, "blobs_lifecycle_tiered"),
+            counter(&bench, "blobs_lifecycle_refused")
+        ),
+        (2, 0)
+    );
+    bench.blobs.feed_once().await.unwrap();
+    assert_eq!(counter(&bench, "blobs_change_feed_events"), 2);
+}
+
+#[tokio::test]
+async fn snapshots_and_versions_go_by_their_own_age() {
+    let actions = r#"{"snapshot":{"delete":{"daysAfterCreationGreaterThan":2}},
+        "version":{"delete":{"daysAfterCreationGreaterThan":4}}}"#;
+    let bench = with_rules(&[(actions, "")], false, true);
+    with_blobs(&bench, "box", &["a"]).await;
+    ok(&bench, "PUT", "/box/a?comp=snapshot", &[], b"").await;
+    bench.put("/box/a", b"second").await;
+    assert_eq!(names(&bench, "box", "snapshots,versions").await.len(), 4);
+    bench.clock.advance_seconds(3 * DAY);
+    bench.put("/box/a", b"third").await;
+    bench.blobs.lifecycle_once().await;
+    assert_eq!(
+        names(&bench, "box", "snapshots").await,
+        ["a"],
+        "the snapshot went"
+    );
+    assert_eq!(names(&bench, "box", "versions").await.len(), 4);
+    bench.clock.advance_seconds(2 * DAY);
+    bench.blobs.lifecycle_once().await;
+    assert_eq!(
+        names(&bench, "box", "versions").await,
+        ["a"],
+        "what is the blob stays"
+    );
+    assert_eq!(ok(&bench, "GET", "/box/a", &[], b"").await.body, b"third"[..]);
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing_and_counts() {
+    let bench = with_rules(&[(DELETE_AFTER_5, "")], true, false);
+    with_blobs(&bench, "box", &["a", "b"]).await;
+    bench.clock.advance_seconds(6 * DAY);
+    bench.blobs.lifecycle_once().await;
+    assert_eq!(names(&bench, "box", "").await, ["a", "b"]);
+    assert_eq!(
+        (
+            counter(&bench, "blobs_lifecycle_seen"),
+            counter(&bench, "blobs_lifecycle_deleted")
+        ),
+        (2, 2)
+    );
+}
+
+#[tokio::test]
+async fn many_blobs_take_many_rounds_and_none_is_forgotten() {
+    let bench = with_rules(
+        &[(DELETE_AFTER_5, r#","prefixMatch":["box/a","box/c","boxes"]"#)],
+        false,
+        false,
+    );
+    let all: Vec<String> = (0..1_300)
+        .flat_map(|number| {
+            [
+                format!("a{number:04}"),
+                format!("b{number:04}"),
+                format!("c{number:04}"),
+            ]
+        })
+        .collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    with_blobs(&bench, "box", &all).await;
+    with_blobs(&bench, "boxes", &["x"]).await;
+    bench.clock.advance_seconds(6 * DAY);
+    let mut rounds = 0;
+    while counter(&bench, "blobs_lifecycle_deleted") < 2_601 {
+        bench.blobs.lifecycle_once().await;
+        rounds += 1;
+        assert!(rounds < 20, "{}", counter(&bench, "blobs_lifecycle_deleted"));
+    }
+    assert!(rounds > 1, "a round is bounded");
+    let left = names(&bench, "box", "").await;
+    assert!(left.len() == 1_300 && left.iter().all(|name| name.starts_with('b')));
+    assert!(names(&bench, "boxes", "").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_run_that_is_cut_off_at_any_commit_goes_on() {
+    for fault in [
+        CommitFault::BeforeApplied,
+        CommitFault::AfterApplied,
+        CommitFault::SyncFailedButWritten,
+    ] {
+        let mut struck = 0;
+        for skip in 0..10 {
+            let bench = with_rules(&[(DELETE_AFTER_5, "")], false, false);
+            with_blobs(&bench, "one", &["a", "b", "c"]).await;
+            with_blobs(&bench, "two", &["a", "b", "c"]).await;
+            bench.clock.advance_seconds(6 * DAY);
+            bench.put("/two/b", b"young").await;
+            let failing = FaultLedger::over(bench.ledger.clone());
+            failing.fail_commits(skip, 1, fault.clone());
+            let stores: (Arc<dyn Ledger>, _) = (Arc::new(failing.clone()), bench.content.clone());
+            let policy = policy(&[(DELETE_AFTER_5, "")]);
+            let dying = bench_over(stores, bench.clock.clone(), 5, |settings| {
+                let dry_run = false;
+                settings.accounts[0].lifecycle = Some(Lifecycle { policy, dry_run });
+            });
+            dying.blobs.lifecycle_once().await;
+            struck += failing.struck().0;
+            bench.blobs.lifecycle_once().await;
+            assert!(
+                names(&bench, "one", "").await.is_empty(),
+                "{fault:?} behind {skip} commits"
+            );
+            assert_eq!(
+                names(&bench, "two", "").await,
+                ["b"],
+                "{fault:?} behind {skip} commits"
+            );
+        }
+        assert!(struck >= 7, "{fault:?} struck {struck} times alone");
+    }
+}
