@@ -169,6 +169,10 @@ pub const UNFINISHED_COPY_SECONDS: i64 = 24 * 3_600;
 /// Queues in which writes of pages wait for each other; two blobs may share one.
 pub const PAGE_QUEUES: usize = 32;
 
+/// Longest time that an immutability policy protects from now on (Immutable storage for blob data, "Retention
+/// interval for a time-based policy").
+pub const IMMUTABILITY_DAYS_MAX: i64 = 146_000;
+
 /// Most CORS rules of an account (Set Blob Service Properties, "Remarks").
 pub const CORS_RULES_MAX: usize = 5;
 

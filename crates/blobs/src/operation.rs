@@ -132,11 +132,12 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     yes("Get, Set Blob Tags", "GET, PUT /c/b?comp=tags"),
     no("Set Blob Expiry", "PUT /c/b?comp=expiry"),
-    no(
+    partial(
         "Set, Delete Immutability Policy",
         "PUT, DELETE /c/b?comp=immutabilityPolicies",
+        "policies of versions; no default policies of accounts and containers, no policies of containers as a whole",
     ),
-    no("Set Blob Legal Hold", "PUT /c/b?comp=legalhold"),
+    yes("Set Blob Legal Hold", "PUT /c/b?comp=legalhold"),
     no("Query Blob Contents", "POST /c/b?comp=query"),
     partial(
         "Put Block",
@@ -193,7 +194,8 @@ pub fn compat_markdown() -> String {
          Storage Blob Data Owner, Contributor, Reader and Storage Blob Delegator (docs/operate/identity.md), user \
          delegation SAS for the same, anonymous reads where the account allows them.\nNot served: SAS for directories \
          (`sr=d`), `suoid`, attribute conditions of role assignments.\n\nVersions are made where an account's setting \
-         says so (docs/operate/running.md); docs/adr/0016 has what each operation does then.\n\n| operation | request | served |\n| --- | --- | --- |\n",
+         says so (docs/operate/running.md); docs/adr/0016 has what each operation does then.\n\nImmutability \
+         policies and legal holds are taken where an account's setting says so; docs/adr/0019 has what they refuse.\n\n| operation | request | served |\n| --- | --- | --- |\n",
     );
     for operation in OPERATIONS {
         let support = match operation.support {

@@ -11,7 +11,7 @@ use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs};
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::{
-    acl, append, batch, blob, block, container, copy, cors, delegation_key, delete, from_url,
+    acl, append, batch, blob, block, container, copy, cors, delegation_key, delete, from_url, immutability,
     incremental_copy, lease, list, page_list, pages, service as account, snapshot, tags, tier, undelete,
 };
 use crate::rules::roles::Action;
@@ -206,12 +206,14 @@ impl Blobs {
         // Another state than the one that is meant must not be changed.
         let changed = match call.which()? {
             Which::Blob => true,
-            Which::Snapshot(_) => comp == "tier",
-            Which::Version(_) => matches!(comp.as_str(), "tier" | "tags"),
+            Which::Snapshot(_) => matches!(comp.as_str(), "tier" | "immutabilityPolicies" | "legalhold"),
+            Which::Version(_) => {
+                matches!(comp.as_str(), "tier" | "tags" | "immutabilityPolicies" | "legalhold")
+            }
         };
         if !changed && !matches!(method.as_str(), "GET" | "HEAD" | "DELETE") {
-            let text = "A snapshot or a version is read, deleted, or given a tier, a version tags as well; this \
-                        operation is about the blob.";
+            let text = "A snapshot or a version is read, deleted, protected, or given a tier, a version tags as \
+                        well; this operation is about the blob.";
             return Err(BlobsError::with(ErrorCode::InvalidQueryParameterValue, text));
         }
         if call.target.blob.is_some() && restype.is_empty() {
@@ -283,6 +285,9 @@ impl Blobs {
             ("GET", "tags") => tags::get(self, call).await,
             ("PUT", "tags") => tags::set(self, call).await,
             ("PUT", "tier") => tier::set(self, call).await,
+            ("PUT", "immutabilityPolicies") => immutability::set_policy(self, call).await,
+            ("DELETE", "immutabilityPolicies") => immutability::delete_policy(self, call).await,
+            ("PUT", "legalhold") => immutability::set_hold(self, call).await,
             ("PUT", "lease") => lease::blob(self, call).await,
             ("PUT", "block") if copies => from_url::put_block(self, call).await,
             ("PUT", "block") => block::put(self, call).await,

@@ -1,5 +1,6 @@
-//! Versions against a model: whatever is written, deleted and brought back, with versioning and soft delete on or
-//! off, listings say what the model says, every state has its content, and nothing else is left.
+//! Versions against a model: whatever is written, protected, deleted and brought back, with versioning and soft delete
+//! on or off, listings say what the model says, every state has its content and its protection, and nothing else
+//! is left.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -14,7 +15,8 @@ mod bench;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bench::versions::listed;
-use bench::{Answer, Bench, bytes, contents, with_container};
+use bench::{Answer, Bench, bench_over, bytes, contents, with_container};
+use http_semantics::date;
 use ledger::Clock as _;
 use proptest::prelude::*;
 
@@ -33,9 +35,27 @@ enum Act {
     Delete { snapshots: bool },
     DeleteState { which: usize, at_once: bool },
     Undelete,
+    Protect { which: usize, how: How },
     Versioning(bool),
     Retention(bool),
     Wait,
+}
+
+/// How protection is changed.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Policy { seconds: i64, locked: bool },
+    NoPolicy,
+    Hold(bool),
+}
+
+fn how() -> impl Strategy<Value = How> {
+    prop_oneof![
+        4 => (prop_oneof![Just(3_i64), Just(90_000)], prop::bool::weighted(0.3))
+            .prop_map(|(seconds, locked)| How::Policy { seconds, locked }),
+        2 => Just(How::NoPolicy),
+        2 => any::<bool>().prop_map(How::Hold),
+    ]
 }
 
 fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
@@ -49,6 +69,7 @@ fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
         4 => (any::<usize>(), prop::bool::weighted(0.3))
             .prop_map(|(which, at_once)| Act::DeleteState { which, at_once }),
         3 => Just(Act::Undelete),
+        3 => (any::<usize>(), how()).prop_map(|(which, how)| Act::Protect { which, how }),
         2 => any::<bool>().prop_map(Act::Versioning),
         2 => any::<bool>().prop_map(Act::Retention),
         1 => Just(Act::Wait),
@@ -66,6 +87,25 @@ struct Content {
     large: bool,
     metadata: usize,
     made: Ticks,
+    guard: Guard,
+}
+
+/// What protects a state.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Guard {
+    /// Until when, and whether it is locked.
+    policy: Option<(Ticks, bool)>,
+    held: Option<bool>,
+}
+
+impl Guard {
+    fn keeps(self, now: Ticks) -> bool {
+        self.held == Some(true) || self.policy.is_some_and(|(until, _)| until > now)
+    }
+
+    fn freezes(self) -> bool {
+        self.held == Some(true) || self.policy.is_some()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +135,23 @@ impl Blob {
             .filter(|(_, state)| live(state))
             .map(|(at, _)| *at)
             .collect()
+    }
+
+    /// Whether a write in the place of the current state would let go of what is protected.
+    fn would_lose(&self, now: Ticks, makes: bool) -> bool {
+        let loses = |(content, version): &(Content, Option<Ticks>)| {
+            !makes && version.is_none() && content.guard.keeps(now)
+        };
+        self.current.as_ref().is_some_and(loses)
+    }
+
+    /// How a change of the current state in place is answered.
+    fn changed(&self) -> u16 {
+        match &self.current {
+            None => 404,
+            Some((content, _)) if content.guard.freezes() => 409,
+            Some(_) => 200,
+        }
     }
 
     /// The current state becomes a previous version.
@@ -196,6 +253,8 @@ struct World {
     makes: bool,
     keeps: bool,
     puts: usize,
+    /// Whether anything was ever protected.
+    marked: bool,
 }
 
 fn sent(content: &Content) -> Vec<u8> {
@@ -227,9 +286,14 @@ impl World {
                     large: *large,
                     metadata: 0,
                     made: now,
+                    guard: Guard::default(),
                 };
-                check(&self.bench.put(&path, &sent(&content)).await, 201);
-                blob.replace(content, now, settings);
+                let loses = blob.would_lose(now, self.makes);
+                let answer = self.bench.put(&path, &sent(&content)).await;
+                check(&answer, if loses { 409 } else { 201 });
+                if !loses {
+                    blob.replace(content, now, settings);
+                }
             }
             Act::Metadata => {
                 self.puts += 1;
@@ -239,8 +303,10 @@ impl World {
                     .bench
                     .ask("PUT", &format!("{path}?comp=metadata"), &headers, b"")
                     .await;
-                check(&answer, if blob.current.is_some() { 200 } else { 404 });
-                if let Some((content, _)) = &blob.current {
+                check(&answer, blob.changed());
+                if let Some((content, _)) = &blob.current
+                    && !content.guard.freezes()
+                {
                     let content = Content {
                         metadata: self.puts,
                         made: now,
@@ -255,8 +321,10 @@ impl World {
                     .bench
                     .ask("PUT", &format!("{path}?comp=properties"), &[], b"")
                     .await;
-                check(&answer, if blob.current.is_some() { 200 } else { 404 });
-                if let Some((content, _)) = &mut blob.current {
+                check(&answer, blob.changed());
+                if let Some((content, _)) = &mut blob.current
+                    && !content.guard.freezes()
+                {
                     content.made = now;
                 }
             }
@@ -270,7 +338,10 @@ impl World {
                     let above = if self.makes { blob.step_down(now) } else { version };
                     let taken = blob.next(now, above);
                     let state = State {
-                        content: content.clone(),
+                        content: Content {
+                            guard: Guard::default(),
+                            ..content.clone()
+                        },
                         is_version: false,
                         deleted: None,
                     };
@@ -285,15 +356,16 @@ impl World {
                     return;
                 };
                 let source = format!("http://127.0.0.1:10000/dev{path}?versionid={}", text(*version));
-                check(
-                    &self
-                        .bench
-                        .ask("PUT", &path, &[("x-ms-copy-source", &source)], b"")
-                        .await,
-                    202,
-                );
+                let loses = blob.would_lose(now, self.makes);
+                let headers = [("x-ms-copy-source", source.as_str())];
+                let answer = self.bench.ask("PUT", &path, &headers, b"").await;
+                check(&answer, if loses { 409 } else { 202 });
+                if loses {
+                    return;
+                }
                 let content = Content {
                     made: now,
+                    guard: Guard::default(),
                     ..blob.below[version].content.clone()
                 };
                 blob.replace(content, now, settings);
@@ -309,7 +381,9 @@ impl World {
                 let Some((content, version)) = blob.current.clone() else {
                     return check(&answer, 404);
                 };
-                if !snapshots && !taken.is_empty() {
+                let stays = |at: &Ticks| blob.below[at].content.guard.keeps(now);
+                let protected = content.guard.keeps(now) || taken.iter().any(stays);
+                if !snapshots && !taken.is_empty() || protected {
                     return check(&answer, 409);
                 }
                 check(&answer, 202);
@@ -345,6 +419,7 @@ impl World {
                     }
                     (Some(_), false) => check(&answer, 404),
                     (None, true) => check(&answer, 409),
+                    (None, false) if state.content.guard.keeps(now) => check(&answer, 409),
                     (None, false) => {
                         check(&answer, 202);
                         blob.delete_state(*at, now, self.keeps);
@@ -381,9 +456,58 @@ impl World {
                     state.deleted = None;
                 }
             }
+            Act::Protect { which, how } => {
+                let enabled = self.makes;
+                let current = blob.current.is_some();
+                let mut all: Vec<_> = blob.below.keys().map(|at| Some(*at)).collect();
+                all.extend(current.then_some(None));
+                let Some(at) = all.get(which % all.len().max(1)) else {
+                    return;
+                };
+                let (named, guard, deleted) = match at {
+                    None => (String::new(), &mut blob.current.as_mut().unwrap().0.guard, false),
+                    Some(at) => {
+                        let state = blob.below.get_mut(at).unwrap();
+                        let parameter = if state.is_version { "versionid" } else { "snapshot" };
+                        let named = format!("&{parameter}={}", text(*at).replace(':', "%3A"));
+                        (named, &mut state.content.guard, state.deleted.is_some())
+                    }
+                };
+                let answer = ask_protection(&self.bench, &path, &named, *how).await;
+                if deleted {
+                    return check(&answer, 404);
+                }
+                let lets_go = matches!(how, How::NoPolicy | How::Hold(false));
+                if !enabled && !(lets_go && *guard != Guard::default()) {
+                    return check(&answer, 409);
+                }
+                let until = |seconds: i64| (now / 10_000_000 + i128::from(seconds)) * 10_000_000;
+                let next = match (*how, guard.policy) {
+                    (How::Policy { seconds, locked }, Some((before, true)))
+                        if !locked || until(seconds) < before =>
+                    {
+                        None
+                    }
+                    (How::Policy { seconds, locked }, _) => Some(Guard {
+                        policy: Some((until(seconds), locked)),
+                        ..*guard
+                    }),
+                    (How::NoPolicy, Some((_, true))) => None,
+                    (How::NoPolicy, _) => Some(Guard { policy: None, ..*guard }),
+                    (How::Hold(held), _) => Some(Guard {
+                        held: Some(held),
+                        ..*guard
+                    }),
+                };
+                check(&answer, if next.is_some() { 200 } else { 409 });
+                if let Some(next) = next {
+                    *guard = next;
+                    self.marked |= next != Guard::default();
+                }
+            }
             Act::Versioning(on) => {
                 self.makes = *on;
-                self.bench = self.bench.restarted(*on);
+                self.bench = immutable(&self.bench, *on);
             }
             Act::Retention(on) => self.retain(*on).await,
             Act::Wait => self.bench.clock.advance_seconds(DAY_SECONDS),
@@ -413,6 +537,16 @@ impl World {
             content.metadata.to_string()
         };
         assert_eq!(got.header("x-ms-meta-m"), metadata, "{path}");
+        let until = date::parse(got.header("x-ms-immutability-policy-until-date"));
+        let locked = got.header("x-ms-immutability-policy-mode") == "locked";
+        let guard = Guard {
+            policy: until.map(|until| (until.as_nanosecond() / 100, locked)),
+            held: match got.header("x-ms-legal-hold") {
+                "" => None,
+                held => Some(held == "true"),
+            },
+        };
+        assert_eq!(guard, content.guard, "{path}");
     }
 
     /// Listings and contents are the model's.
@@ -476,11 +610,12 @@ impl World {
 async fn run(acts: &[(usize, Act)]) {
     let bench = with_container().await;
     let mut world = World {
-        bench: bench.restarted(true),
+        bench: immutable(&bench, true),
         blobs: Default::default(),
         makes: true,
         keeps: false,
         puts: 0,
+        marked: false,
     };
     for (number, (at, act)) in acts.iter().enumerate() {
         world.act(*at, act).await;
@@ -491,6 +626,47 @@ async fn run(acts: &[(usize, Act)]) {
         }
     }
     world.sweep().await;
+    let is_empty = world
+        .blobs
+        .iter()
+        .all(|blob| blob.current.is_none() && blob.below.is_empty());
+    let container = "/box?restype=container";
+    let removed = world.bench.ask("DELETE", container, &[], b"").await;
+    let stays = (world.makes || world.marked) && !is_empty;
+    check(&removed, if stays { 409 } else { 202 });
+}
+
+/// The same estate after a restart; blobs can be protected where there are versions.
+fn immutable(bench: &Bench, versioning: bool) -> Bench {
+    let stores = (bench.ledger.clone(), bench.content.clone());
+    bench_over(stores, bench.clock.clone(), 3, |settings| {
+        settings.accounts[0].versioning = versioning;
+        settings.accounts[0].immutable_storage = true;
+    })
+}
+
+async fn ask_protection(bench: &Bench, path: &str, named: &str, how: How) -> Answer {
+    let policies = format!("{path}?comp=immutabilityPolicies{named}");
+    match how {
+        How::Policy { seconds, locked } => {
+            let until = bench.clock.now();
+            let until = until.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+            let until = date::format(until);
+            let headers = [
+                ("x-ms-immutability-policy-until-date", until.as_str()),
+                ("x-ms-immutability-policy-mode", if locked { "Locked" } else { "Unlocked" }),
+            ];
+            bench.ask("PUT", &policies, &headers, b"").await
+        }
+        How::NoPolicy => bench.ask("DELETE", &policies, &[], b"").await,
+        How::Hold(held) => {
+            let held = held.to_string();
+            let headers = [("x-ms-legal-hold", held.as_str())];
+            bench
+                .ask("PUT", &format!("{path}?comp=legalhold{named}"), &headers, b"")
+                .await
+        }
+    }
 }
 
 proptest! {

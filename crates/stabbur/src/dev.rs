@@ -71,6 +71,9 @@ pub(crate) struct DevArguments {
     /// Keep what is overwritten or deleted in the blob account as versions.
     #[arg(long)]
     blob_versioning: bool,
+    /// Take immutability policies and legal holds in the blob account.
+    #[arg(long, requires = "blob_versioning")]
+    blob_immutability: bool,
     /// Written when everything listens: the addresses, as JSON.
     #[arg(long)]
     ready_file: Option<PathBuf>,
@@ -107,6 +110,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             accounts: vec![blobs::Account {
                 allows_public_access: true,
                 versioning: arguments.blob_versioning,
+                immutable_storage: arguments.blob_immutability,
                 roles: storage::roles(),
                 ..blobs::Account::new(BLOBS_ACCOUNT, vec![key(BLOBS_KEY)?])
             }],

@@ -14,6 +14,7 @@ use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_unserved};
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::source::Source;
+use crate::rules::immutability::Protection;
 use crate::rules::lease;
 use crate::rules::roles::Action;
 use crate::service::Call;
@@ -112,7 +113,8 @@ pub(crate) async fn stage_from(
         permit_write(call, before.is_some())?;
         let from = &original.blob.record;
         check(from, replaced)?;
-        given.check(becomes == Becomes::BlockBlob || from.kind == BlobKind::Block)?;
+        let is_block = becomes == Becomes::BlockBlob || from.kind == BlobKind::Block;
+        given.check(blobs, &container, is_block)?;
         let takes_in = from.pages.is_some() && becomes == Becomes::BlockBlob;
         if takes_in && taken.as_ref().is_none_or(|(etag, _)| *etag != from.etag) {
             match original.take_in(blobs, snapshot.as_ref(), call).await {
@@ -154,6 +156,8 @@ pub(crate) async fn stage_from(
             deleted: None,
             pages: own.as_ref().map(|own| own.pages.clone()),
             incremental: None,
+            // Its source's policy is its source's.
+            protection: Protection::default(),
             ..make(from, md5, now)
         };
         if copies_tags {

@@ -10,6 +10,7 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::LIST_ENTRIES_MAX;
 use crate::operations::tags;
+use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
 use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
@@ -154,13 +155,15 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
         }
         out.push_str(&format!(
             "<Properties><Last-Modified>{}</Last-Modified><Etag>\"{}\"</Etag>{}{}<HasImmutabilityPolicy>false</HasImmutabilityPolicy>\
-             <HasLegalHold>false</HasLegalHold>{}</Properties>",
+             <HasLegalHold>false</HasLegalHold>\
+             <ImmutableStorageWithVersioningEnabled>{}</ImmutableStorageWithVersioningEnabled>{}</Properties>",
             date::format(record.last_modified),
             record.etag,
             lease_elements(record.lease.as_ref().filter(|_| deleted.is_none()), now),
             record
                 .public_access
                 .map_or_else(String::new, |access| xml::element("PublicAccess", access.name())),
+            blobs.has_immutable_storage(&call.target.account, &record.name),
             deleted.map_or_else(String::new, |deleted| deletion_elements(deleted.at, deleted.until, now))
         ));
         if includes(&call, "metadata") {
@@ -222,6 +225,19 @@ fn lease_elements(held: Option<&Lease>, now: Timestamp) -> String {
     out.push_str(&xml::element("LeaseState", state.name()));
     if let Some(duration) = lease::duration(held, now) {
         out.push_str(&xml::element("LeaseDuration", duration));
+    }
+    out
+}
+
+fn protection_elements(call: &Call, protection: &Protection) -> String {
+    let mut out = String::new();
+    if let Some(policy) = protection.policy.filter(|_| includes(call, "immutabilitypolicy")) {
+        let until = date::format(policy.until);
+        out.push_str(&xml::element("ImmutabilityPolicyUntilDate", &until));
+        out.push_str(&xml::element("ImmutabilityPolicyMode", policy.mode.name()));
+    }
+    if let Some(held) = protection.legal_hold.filter(|_| includes(call, "legalhold")) {
+        out.push_str(&xml::element("LegalHold", &held.to_string()));
     }
     out
 }
@@ -308,7 +324,9 @@ fn blob_element(call: &Call, record: &BlobRecord, standing: &str, now: Timestamp
     if !record.previous {
         out.push_str(&lease_elements(record.lease.as_ref(), now));
     }
-    out.push_str("<ServerEncrypted>false</ServerEncrypted></Properties>");
+    out.push_str("<ServerEncrypted>false</ServerEncrypted>");
+    out.push_str(&protection_elements(call, &record.protection));
+    out.push_str("</Properties>");
     if includes(call, "metadata") {
         out.push_str(&metadata_element(&record.metadata));
     }

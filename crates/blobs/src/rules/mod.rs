@@ -7,6 +7,7 @@ pub mod conditions;
 pub mod cors;
 pub mod deletion;
 pub mod firewall;
+pub mod immutability;
 pub mod lease;
 pub mod pages;
 pub mod roles;

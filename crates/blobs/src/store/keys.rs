@@ -36,6 +36,7 @@ const MAP_RELEASE: u8 = 16;
 const MAP_COPY: u8 = 17;
 const DELETED_CONTAINER: u8 = 18;
 const CONTAINER_EXPIRY: u8 = 19;
+const PROTECTED: u8 = 20;
 
 fn kind(tag: u8) -> KeyWriter {
     KeyWriter::new(Keyspace::Blobs).u8(tag)
@@ -207,6 +208,11 @@ pub(crate) fn blocks(generation: &Generation, name: &str) -> KeyRange {
             .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX)
             .finish(),
     )
+}
+
+/// That a container has, or had, a state with an immutability policy or a legal hold.
+pub(crate) fn protected(generation: &Generation) -> Key {
+    kind(PROTECTED).raw(generation).finish()
 }
 
 /// Everything of a container's generation: ranges of blobs, snapshots, inline contents, blocks, tags.

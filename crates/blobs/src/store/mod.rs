@@ -6,6 +6,7 @@ pub(crate) mod blocks;
 pub(crate) mod containers;
 pub(crate) mod deleted_containers;
 pub(crate) mod holdings;
+pub(crate) mod immutability;
 mod in_process;
 pub(crate) mod keys;
 pub(crate) mod listing;
