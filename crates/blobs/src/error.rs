@@ -69,6 +69,8 @@ codes! {
     DuplicateTagNames 400 "The tags specified contain duplicate names.";
     EmptyTagName 400 "The name of one of the tags specified is empty.";
     ImmutabilityPolicyDeleteOnLockedPolicy 409 "A locked immutability policy can't be deleted.";
+    FeatureVersionMismatch 409 "Stored access policy contains a permission that is not supported by this version.";
+    HierarchicalNamespaceNotEnabled 400 "Hierarchical namespace is not enabled for this account.";
     IncrementalCopyBlobMismatch 409 "The specified source blob is different than the copy source of the existing incremental copy blob.";
     IncrementalCopyOfEarlierSnapshotNotAllowed 409 "The specified snapshot is earlier than the last snapshot copied into the incremental copy blob.";
     IncrementalCopySourceMustBeSnapshot 409 "The source for incremental copy request must be a snapshot.";
@@ -125,6 +127,7 @@ codes! {
     PreviousSnapshotNotFound 409 "The previous snapshot is not found.";
     PublicAccessNotPermitted 409 "Public access is not permitted on this storage account.";
     RequestBodyTooLarge 413 "The request body is too large and exceeds the maximum permissible limit.";
+    ResourceNotFound 404 "The specified resource does not exist.";
     SequenceNumberConditionNotMet 412 "The sequence number condition specified was not met.";
     ServerBusy 503 "The server is currently unable to receive requests. Please retry your request.";
     SnapshotsPresent 409 "This operation is not permitted while the blob has snapshots.";

@@ -64,7 +64,11 @@ pub const OPERATIONS: &[Operation] = &[
         "GET /?restype=service&comp=properties",
     ),
     yes("Preflight Blob Request", "OPTIONS"),
-    no("Get Blob Service Stats", "GET /?restype=service&comp=stats"),
+    partial(
+        "Get Blob Service Stats",
+        "GET /?restype=service&comp=stats",
+        "there is one region: the secondary host answers as that of an account without read access to a secondary, with InsufficientAccountPermissions",
+    ),
     yes("Get Account Information", "GET ?restype=account&comp=properties"),
     partial(
         "Get User Delegation Key",
@@ -99,11 +103,7 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     yes("Restore Container", "PUT /c?restype=container&comp=undelete"),
     yes("Lease Container", "PUT /c?restype=container&comp=lease"),
-    partial(
-        "List Blobs",
-        "GET /c?restype=container&comp=list",
-        "blobs that have staged blocks alone are left out",
-    ),
+    yes("List Blobs", "GET /c?restype=container&comp=list"),
     partial("Put Blob", "PUT /c/b", "no customer keys"),
     partial(
         "Put Blob from URL",
@@ -131,7 +131,11 @@ pub const OPERATIONS: &[Operation] = &[
         "as of a general-purpose v2 account: block blobs' tiers; page blobs' (P4 to P80) and append blobs' are refused as that account refuses them, with AccessTierNotSupportedForBlobType; a blob leaves the archive at once",
     ),
     yes("Get, Set Blob Tags", "GET, PUT /c/b?comp=tags"),
-    no("Set Blob Expiry", "PUT /c/b?comp=expiry"),
+    partial(
+        "Set Blob Expiry",
+        "PUT /c/b?comp=expiry",
+        "as of an account without a hierarchical namespace: HierarchicalNamespaceNotEnabled",
+    ),
     partial(
         "Set, Delete Immutability Policy",
         "PUT, DELETE /c/b?comp=immutabilityPolicies",
@@ -139,11 +143,7 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     yes("Set Blob Legal Hold", "PUT /c/b?comp=legalhold"),
     no("Query Blob Contents", "POST /c/b?comp=query"),
-    partial(
-        "Put Block",
-        "PUT /c/b?comp=block",
-        "blocks are kept until they are committed or replaced",
-    ),
+    yes("Put Block", "PUT /c/b?comp=block"),
     partial(
         "Put Block from URL",
         "PUT /c/b?comp=block + x-ms-copy-source",

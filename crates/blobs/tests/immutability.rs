@@ -46,7 +46,9 @@ async fn immutable_bench() -> Bench {
 /// The same estate after a restart, with other settings.
 fn restarted(bench: &Bench, set: impl FnOnce(&mut Account)) -> Bench {
     let stores = (bench.ledger.clone(), bench.content.clone());
-    bench_over(stores, bench.clock.clone(), 5, |settings| set(&mut settings.accounts[0]))
+    bench_over(stores, bench.clock.clone(), 5, |settings| {
+        set(&mut settings.accounts[0])
+    })
 }
 
 /// A date that is so far away.
@@ -153,7 +155,10 @@ type Headers<'a> = &'a [(&'a str, &'a str)];
 
 const BLOCK: Headers<'static> = &[("x-ms-blob-type", "BlockBlob")];
 const APPEND: Headers<'static> = &[("x-ms-blob-type", "AppendBlob")];
-const PAGE: Headers<'static> = &[("x-ms-blob-type", "PageBlob"), ("x-ms-blob-content-length", "1024")];
+const PAGE: Headers<'static> = &[
+    ("x-ms-blob-type", "PageBlob"),
+    ("x-ms-blob-content-length", "1024"),
+];
 
 #[tokio::test]
 async fn each_operation_under_each_protection() {
@@ -363,7 +368,11 @@ async fn a_write_says_what_protects_its_blob() {
             for method in ["HEAD", "GET"] {
                 let got = bench.ask(method, blob, &[], b"").await;
                 let found = (got.header(UNTIL), got.header(MODE), got.header(HOLD));
-                assert_eq!(found, (until.as_str(), shown.0, shown.1), "{method} {path} {mode:?}");
+                assert_eq!(
+                    found,
+                    (until.as_str(), shown.0, shown.1),
+                    "{method} {path} {mode:?}"
+                );
             }
         }
         // The next one protects nothing, and what was protected stays so.
@@ -371,7 +380,11 @@ async fn a_write_says_what_protects_its_blob() {
         let before = bench.ask("HEAD", blob, &[], b"").await;
         ok(&bench.ask("PUT", path, headers, body).await, status);
         let got = bench.ask("HEAD", blob, &[], b"").await;
-        assert_eq!((got.header(UNTIL), got.header(MODE), got.header(HOLD)), ("", "", ""), "{path}");
+        assert_eq!(
+            (got.header(UNTIL), got.header(MODE), got.header(HOLD)),
+            ("", "", ""),
+            "{path}"
+        );
         let version = at(blob, before.header("x-ms-version-id"));
         let old = bench.ask("HEAD", &version, &[], b"").await;
         assert_eq!(old.header(HOLD), "true");
@@ -381,20 +394,37 @@ async fn a_write_says_what_protects_its_blob() {
     }
     for (headers, code) in [
         (vec![(MODE, "Locked")], "MissingRequiredHeader"),
-        (vec![(UNTIL, until.as_str()), (MODE, "Mutable")], "InvalidHeaderValue"),
+        (
+            vec![(UNTIL, until.as_str()), (MODE, "Mutable")],
+            "InvalidHeaderValue",
+        ),
         (vec![(UNTIL, "tomorrow")], "InvalidHeaderValue"),
-        (vec![(UNTIL, "Sun, 06 Nov 1994 08:49:37 GMT")], "InvalidHeaderValue"),
-        (vec![(UNTIL, "Sun, 06 Nov 2994 08:49:37 GMT")], "InvalidHeaderValue"),
+        (
+            vec![(UNTIL, "Sun, 06 Nov 1994 08:49:37 GMT")],
+            "InvalidHeaderValue",
+        ),
+        (
+            vec![(UNTIL, "Sun, 06 Nov 2994 08:49:37 GMT")],
+            "InvalidHeaderValue",
+        ),
         (vec![(HOLD, "yes")], "InvalidHeaderValue"),
     ] {
         let put = [BLOCK, &headers[..]].concat();
-        assert_eq!(refused(&bench.ask("PUT", "/box/new", &put, b"").await), (400, code), "{headers:?}");
+        assert_eq!(
+            refused(&bench.ask("PUT", "/box/new", &put, b"").await),
+            (400, code),
+            "{headers:?}"
+        );
         let (comp, status) = match headers.iter().any(|(name, _)| *name == HOLD) {
             true => ("legalhold", 400),
             false => ("immutabilityPolicies", 400),
         };
         let path = format!("/box/source?comp={comp}");
-        assert_eq!(refused(&bench.ask("PUT", &path, &headers, b"").await), (status, code), "{headers:?}");
+        assert_eq!(
+            refused(&bench.ask("PUT", &path, &headers, b"").await),
+            (status, code),
+            "{headers:?}"
+        );
     }
     for comp in ["legalhold", "immutabilityPolicies"] {
         let missing = (400, "MissingRequiredHeader");
@@ -411,7 +441,10 @@ async fn answers_tell_what_was_set_and_tags_and_times_stay() {
     bench.clock.advance_seconds(5);
     let until = date_in(&bench, 10);
     let answer = set_policy(&bench, "/box/x?comp=immutabilityPolicies", "Unlocked", 10).await;
-    assert_eq!((answer.header(UNTIL), answer.header(MODE)), (until.as_str(), "unlocked"));
+    assert_eq!(
+        (answer.header(UNTIL), answer.header(MODE)),
+        (until.as_str(), "unlocked")
+    );
     assert_eq!(answer.header("etag"), "");
     let answer = set_hold(&bench, "/box/x?comp=legalhold", "true").await;
     assert_eq!(answer.header(HOLD), "true");
@@ -433,7 +466,11 @@ async fn answers_tell_what_was_set_and_tags_and_times_stay() {
         ("immutabilitypolicy,legalhold,versions", (true, true)),
     ] {
         let page = listed(include).await;
-        assert_eq!((page.contains(&policy), page.contains(hold)), has, "{include}: {page}");
+        assert_eq!(
+            (page.contains(&policy), page.contains(hold)),
+            has,
+            "{include}: {page}"
+        );
         assert_eq!(page.contains("ImmutabilityPolicy"), has.0);
     }
     let head = bench.ask("HEAD", "/box/x", &[], b"").await;
@@ -441,7 +478,10 @@ async fn answers_tell_what_was_set_and_tags_and_times_stay() {
         assert_eq!(head.header(name), put.header(name), "{name}");
     }
     // Conditions hold of the blob as they do elsewhere.
-    let late = [(HOLD, "false"), ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")];
+    let late = [
+        (HOLD, "false"),
+        ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ];
     let answer = bench.ask("PUT", "/box/x?comp=legalhold", &late, b"").await;
     assert_eq!(refused(&answer), (412, "ConditionNotMet"));
     for (method, comp) in [
@@ -454,7 +494,9 @@ async fn answers_tell_what_was_set_and_tags_and_times_stay() {
         let answer = bench.ask(method, &path, &headers, b"").await;
         assert_eq!(refused(&answer), (404, "BlobNotFound"), "{method} {comp}");
     }
-    let answer = bench.ask("DELETE", "/box/x?comp=immutabilityPolicies", &[], b"").await;
+    let answer = bench
+        .ask("DELETE", "/box/x?comp=immutabilityPolicies", &[], b"")
+        .await;
     ok(&answer, 200);
     ok(&set_hold(&bench, "/box/x?comp=legalhold", "false").await, 200);
     let page = listed("immutabilitypolicy,legalhold").await;
@@ -475,7 +517,9 @@ async fn blobs_are_protected_where_the_account_says_so() {
         let head = bench.ask("HEAD", &container, &[], b"").await;
         let shown = head.header("x-ms-immutable-storage-with-versioning-enabled");
         assert_eq!(shown, enabled.to_string());
-        let list = bench.ask("GET", &format!("/?comp=list&prefix={name}"), &[], b"").await;
+        let list = bench
+            .ask("GET", &format!("/?comp=list&prefix={name}"), &[], b"")
+            .await;
         let element = format!("<ImmutableStorageWithVersioningEnabled>{enabled}<");
         assert!(list.text().contains(&element), "{}", list.text());
         let path = format!("/{name}/x");
@@ -501,7 +545,10 @@ async fn blobs_are_protected_where_the_account_says_so() {
     let bench = bench_with_clock(clock(), |settings| settings.accounts[0].immutable_storage = true);
     ok(&bench.ask("PUT", "/box?restype=container", &[], b"").await, 201);
     bench.put("/box/x", b"1").await;
-    assert_eq!(refused(&set_hold(&bench, "/box/x?comp=legalhold", "true").await), not_here);
+    assert_eq!(
+        refused(&set_hold(&bench, "/box/x?comp=legalhold", "true").await),
+        not_here
+    );
 }
 
 #[tokio::test]
@@ -515,12 +562,22 @@ async fn protection_outlasts_the_settings() {
     retain(&off, 1, true).await;
     for (headers, body) in [(BLOCK, b"new".as_slice()), (&[], b"")] {
         let source = ("x-ms-copy-source", "http://127.0.0.1:10000/dev/box/x");
-        let headers = if headers.is_empty() { vec![source] } else { headers.to_vec() };
+        let headers = if headers.is_empty() {
+            vec![source]
+        } else {
+            headers.to_vec()
+        };
         assert_eq!(refused(&off.ask("PUT", "/box/x", &headers, body).await), HELD);
     }
-    ok(&off.ask("PUT", "/box/x?comp=block&blockid=MDAx", &[], b"1").await, 201);
+    ok(
+        &off.ask("PUT", "/box/x?comp=block&blockid=MDAx", &[], b"1").await,
+        201,
+    );
     let list = b"<BlockList><Latest>MDAx</Latest></BlockList>";
-    assert_eq!(refused(&off.ask("PUT", "/box/x?comp=blocklist", &[], list).await), HELD);
+    assert_eq!(
+        refused(&off.ask("PUT", "/box/x?comp=blocklist", &[], list).await),
+        HELD
+    );
     assert_eq!(refused(&off.ask("DELETE", "/box/x", &[], b"").await), HELD);
     let not_empty = (409, "ContainerImmutableStorageWithVersioningEnabled");
     let container = "/box?restype=container";
@@ -550,7 +607,10 @@ async fn deleted_states_were_let_go_before_and_go_in_their_time() {
     bench.put("/box/x", b"new").await;
     let version = at("/box/x", &first);
     let policies = with("/box/x", "immutabilityPolicies", &first);
-    ok(&set_policy(&bench, &policies, "Locked", 3 * DAY_SECONDS).await, 200);
+    ok(
+        &set_policy(&bench, &policies, "Locked", 3 * DAY_SECONDS).await,
+        200,
+    );
     assert_eq!(refused(&bench.ask("DELETE", &version, &[], b"").await), POLICY);
     let permanent = format!("{version}&deletetype=permanent");
     assert_eq!(
@@ -564,7 +624,10 @@ async fn deleted_states_were_let_go_before_and_go_in_their_time() {
     // Its time is over: it goes, may come back, and is what it was.
     ok(&bench.ask("DELETE", &version, &[], b"").await, 202);
     assert_eq!(bench.ask("HEAD", &version, &[], b"").await.status, 404);
-    assert_eq!(refused(&set_policy(&bench, &policies, "Locked", 5).await), (404, "BlobNotFound"));
+    assert_eq!(
+        refused(&set_policy(&bench, &policies, "Locked", 5).await),
+        (404, "BlobNotFound")
+    );
     ok(&bench.ask("PUT", "/box/x?comp=undelete", &[], b"").await, 200);
     let back = bench.ask("HEAD", &version, &[], b"").await;
     assert_eq!(back.header(MODE), "locked");
@@ -582,9 +645,7 @@ async fn a_container_is_not_deleted_beside_a_write_that_protects() {
     let other = restarted(&bench, immutable);
     // What a protecting write of another node commits just before the deletion does.
     let (first, second) = (bench.ledger.snapshot().await.unwrap(), "/box/x");
-    other
-        .ask("PUT", second, &[BLOCK[0], (HOLD, "true")], b"1")
-        .await;
+    other.ask("PUT", second, &[BLOCK[0], (HOLD, "true")], b"1").await;
     let after = bench.ledger.snapshot().await.unwrap();
     let mut tx = ledger::Transaction::new();
     for kind in 0..=u8::MAX {
@@ -649,7 +710,11 @@ async fn permissions_of_signatures() {
     for (granted, expected) in [("cw", mismatch), ("i", mismatch), ("cwi", (201, ""))] {
         let path = format!("/box/new?{}", container_sas(granted, LATER));
         let put = [BLOCK[0], headers[0], headers[1]];
-        assert_eq!(refused(&bench.bare("PUT", &path, &put).await), expected, "{granted}");
+        assert_eq!(
+            refused(&bench.bare("PUT", &path, &put).await),
+            expected,
+            "{granted}"
+        );
     }
     let path = format!("/box/plain?{}", container_sas("cw", LATER));
     ok(&bench.bare("PUT", &path, BLOCK).await, 201);

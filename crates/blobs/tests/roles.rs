@@ -220,21 +220,25 @@ async fn prepared(estate: &Estate) -> Vec<Example> {
         example("Set Blob Tier", "PUT", "/box/block?comp=tier", 200).header("x-ms-access-tier", "Cool"),
         example("Get, Set Blob Tags", "GET", "/box/block?comp=tags", 200),
         example("Get, Set Blob Tags", "PUT", "/box/block?comp=tags", 204).body(TAGS),
-        example("Set Blob Expiry", "PUT", "/box/block?comp=expiry", 200),
+        example("Set Blob Expiry", "PUT", "/box/block?comp=expiry", 400),
         example(
             "Set, Delete Immutability Policy",
             "PUT",
             "/box/block?comp=immutabilityPolicies",
             200,
         )
-        .header("x-ms-immutability-policy-until-date", "Sat, 01 Jan 2033 00:00:00 GMT"),
+        .header(
+            "x-ms-immutability-policy-until-date",
+            "Sat, 01 Jan 2033 00:00:00 GMT",
+        ),
         example(
             "Set, Delete Immutability Policy",
             "DELETE",
             "/box/block?comp=immutabilityPolicies",
             200,
         ),
-        example("Set Blob Legal Hold", "PUT", "/box/block?comp=legalhold", 200).header("x-ms-legal-hold", "true"),
+        example("Set Blob Legal Hold", "PUT", "/box/block?comp=legalhold", 200)
+            .header("x-ms-legal-hold", "true"),
         example("Query Blob Contents", "POST", "/box/block?comp=query", 200),
         example(
             "Put Block",
@@ -318,10 +322,10 @@ fn check(example: &Example, whose: &str, allowed: bool, answer: &Answer) {
         (false, _) => (501, "NotImplemented"),
         (true, true) => (
             example.status,
-            if example.status == 409 {
-                "NoPendingCopyOperation"
-            } else {
-                ""
+            match example.operation {
+                "Abort Copy Blob" => "NoPendingCopyOperation",
+                "Set Blob Expiry" => "HierarchicalNamespaceNotEnabled",
+                _ => "",
             },
         ),
         (true, false) => (403, "AuthorizationPermissionMismatch"),

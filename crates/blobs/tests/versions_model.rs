@@ -493,7 +493,10 @@ impl World {
                         ..*guard
                     }),
                     (How::NoPolicy, Some((_, true))) => None,
-                    (How::NoPolicy, _) => Some(Guard { policy: None, ..*guard }),
+                    (How::NoPolicy, _) => Some(Guard {
+                        policy: None,
+                        ..*guard
+                    }),
                     (How::Hold(held), _) => Some(Guard {
                         held: Some(held),
                         ..*guard
@@ -650,11 +653,16 @@ async fn ask_protection(bench: &Bench, path: &str, named: &str, how: How) -> Ans
     match how {
         How::Policy { seconds, locked } => {
             let until = bench.clock.now();
-            let until = until.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+            let until = until
+                .checked_add(jiff::SignedDuration::from_secs(seconds))
+                .unwrap();
             let until = date::format(until);
             let headers = [
                 ("x-ms-immutability-policy-until-date", until.as_str()),
-                ("x-ms-immutability-policy-mode", if locked { "Locked" } else { "Unlocked" }),
+                (
+                    "x-ms-immutability-policy-mode",
+                    if locked { "Locked" } else { "Unlocked" },
+                ),
             ];
             bench.ask("PUT", &policies, &headers, b"").await
         }

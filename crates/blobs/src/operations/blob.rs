@@ -352,6 +352,12 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
     .await
 }
 
+/// Set Blob Expiry is for accounts with a hierarchical namespace, whatever it is about.
+pub(crate) fn set_expiry(call: &Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "w")?;
+    Err(ErrorCode::HierarchicalNamespaceNotEnabled.into())
+}
+
 pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     let metadata = headers::metadata(&call.headers)?;
     change(blobs, &call, ("setMetadata", true), |record| {

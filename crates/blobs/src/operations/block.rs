@@ -183,7 +183,6 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         };
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
-        blobs.stage_block_removal(&mut tx, &staged)?;
         blobs
             .stage_replacing(
                 &mut tx,
@@ -201,6 +200,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             None,
             "putBlockList",
         )?;
+        blobs.stage_block_removal(&mut tx, &staged)?;
         match blobs.ledger.commit(tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),

@@ -132,9 +132,7 @@ async fn blob(
             }
         } else {
             // Nothing goes where something stays.
-            blobs
-                .check_snapshots(snapshot.as_ref(), &container, name)
-                .await?;
+            blobs.check_snapshots(snapshot.as_ref(), &container, name).await?;
             (taken, complete) = blobs.states(snapshot.as_ref(), &container, name, false).await?;
         }
         // Many go in several commits, oldest first; the blob goes in the last one.

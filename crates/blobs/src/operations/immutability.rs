@@ -26,7 +26,9 @@ fn invalid(text: &str) -> BlobsError {
 /// The policy that headers name; without a mode it is unlocked.
 fn policy(sent: &HeaderMap) -> Result<Option<Policy>, BlobsError> {
     let mode = headers::text(sent, MODE)
-        .map(|text| Mode::parse(text).ok_or_else(|| invalid("x-ms-immutability-policy-mode is Unlocked or Locked.")))
+        .map(|text| {
+            Mode::parse(text).ok_or_else(|| invalid("x-ms-immutability-policy-mode is Unlocked or Locked."))
+        })
         .transpose()?;
     let Some(until) = headers::text(sent, UNTIL) else {
         return match mode {
@@ -37,8 +39,9 @@ fn policy(sent: &HeaderMap) -> Result<Option<Policy>, BlobsError> {
             None => Ok(None),
         };
     };
-    let until = date::parse(until)
-        .ok_or_else(|| invalid("x-ms-immutability-policy-until-date is a date such as Sun, 06 Nov 1994 08:49:37 GMT."))?;
+    let until = date::parse(until).ok_or_else(|| {
+        invalid("x-ms-immutability-policy-until-date is a date such as Sun, 06 Nov 1994 08:49:37 GMT.")
+    })?;
     Ok(Some(Policy {
         until: date::whole_seconds(until),
         mode: mode.unwrap_or(Mode::Unlocked),

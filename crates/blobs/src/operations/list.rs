@@ -181,6 +181,11 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     if includes(&call, "tags") {
         call.permit_signed('c', "t")?;
     }
+    // Anybody may see what is in a public container, not what somebody is about to write.
+    let uncommitted = includes(&call, "uncommittedblobs");
+    if uncommitted {
+        call.permit_signed('c', "l")?;
+    }
     let Page { entries_max, from } = page(&call)?;
     let prefix = call.parameter("prefix").unwrap_or("");
     let delimiter = call.parameter("delimiter");
@@ -194,6 +199,7 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
             deleted: includes(&call, "deleted"),
             versions: includes(&call, "versions"),
             versions_only: includes(&call, "deletedwithversions"),
+            uncommitted,
         },
     };
     let snapshot = blobs.ledger.snapshot().await?;
@@ -208,6 +214,7 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         match line {
             Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
             Line::Blob(record) => out.push_str(&blob_element(&call, &record, &standing(&record), now)),
+            Line::Uncommitted(name) => out.push_str(&uncommitted_element(&name)),
             Line::VersionsOnly(record) => {
                 let standing = "<HasVersionsOnly>true</HasVersionsOnly>";
                 out.push_str(&blob_element(&call, &record, standing, now));
@@ -227,6 +234,15 @@ fn lease_elements(held: Option<&Lease>, now: Timestamp) -> String {
         out.push_str(&xml::element("LeaseDuration", duration));
     }
     out
+}
+
+/// A blob that has staged blocks alone has no time, no tag and no properties.
+fn uncommitted_element(name: &str) -> String {
+    format!(
+        "<Blob>{}<Properties><Content-Length>0</Content-Length><BlobType>BlockBlob</BlobType>{}</Properties></Blob>",
+        xml::name(name),
+        lease_elements(None, Timestamp::UNIX_EPOCH)
+    )
 }
 
 fn protection_elements(call: &Call, protection: &Protection) -> String {

@@ -24,7 +24,9 @@ impl Mode {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let modes = [Self::Unlocked, Self::Locked];
-        modes.into_iter().find(|mode| text.eq_ignore_ascii_case(mode.name()))
+        modes
+            .into_iter()
+            .find(|mode| text.eq_ignore_ascii_case(mode.name()))
     }
 
     /// As answers have it: in small letters, unlike requests of clients.
@@ -142,7 +144,10 @@ mod tests {
     }
 
     fn policy(until: i64, mode: Mode) -> Policy {
-        Policy { until: at(until), mode }
+        Policy {
+            until: at(until),
+            mode,
+        }
     }
 
     #[test]
@@ -156,7 +161,10 @@ mod tests {
         ] {
             assert_eq!(Mode::parse(text), expected, "{text}");
         }
-        assert_eq!((Mode::Unlocked.name(), Mode::Locked.name()), ("unlocked", "locked"));
+        assert_eq!(
+            (Mode::Unlocked.name(), Mode::Locked.name()),
+            ("unlocked", "locked")
+        );
     }
 
     #[test]

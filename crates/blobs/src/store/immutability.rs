@@ -35,7 +35,12 @@ impl Blobs {
     /// Whether blobs of a container can be protected.
     pub(crate) fn has_immutable_storage(&self, account: &str, container: &str) -> bool {
         self.account(account).is_some_and(|account| {
-            let named = || account.immutable_containers.iter().any(|named| named == container);
+            let named = || {
+                account
+                    .immutable_containers
+                    .iter()
+                    .any(|named| named == container)
+            };
             account.versioning && (account.immutable_storage || named())
         })
     }

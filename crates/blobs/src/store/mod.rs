@@ -25,6 +25,7 @@ mod sweep;
 pub(crate) mod tags;
 #[cfg(test)]
 mod test_service;
+pub(crate) mod uploads;
 mod verify;
 mod verify_pages;
 mod versions;

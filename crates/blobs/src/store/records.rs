@@ -253,6 +253,14 @@ pub(crate) struct BlockRecord {
     pub(crate) content: StoredId,
 }
 
+/// A name that has staged blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UploadRecord {
+    pub(crate) name: String,
+    /// When a block was staged for it last, to an hour.
+    pub(crate) at: Timestamp,
+}
+
 /// The stored form.
 pub(crate) fn encode<R: Serialize>(record: &R) -> Result<Vec<u8>, LedgerError> {
     serde_json::to_vec(record).map_err(|error| LedgerError::Corrupt(error.to_string()))

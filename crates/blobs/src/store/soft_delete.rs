@@ -191,7 +191,10 @@ impl Blobs {
             let record: BlobRecord = decode(&stored)?;
             // Nothing that is protected is deleted, so none comes here; it would stay if it did.
             if record.protection.deletion(self.clock.now()).is_err() {
-                tracing::error!(name = record.name, "a deleted state of a blob is protected; it stays");
+                tracing::error!(
+                    name = record.name,
+                    "a deleted state of a blob is protected; it stays"
+                );
                 continue;
             }
             tx.delete(entry.key);
