@@ -14,9 +14,9 @@ mod bench;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bench::guard::{Guard, How, Ticks, ask_protection, how, immutable};
 use bench::versions::listed;
-use bench::{Answer, Bench, bench_over, bytes, contents, with_container};
-use http_semantics::date;
+use bench::{Answer, Bench, bytes, contents, with_container};
 use ledger::Clock as _;
 use proptest::prelude::*;
 
@@ -41,23 +41,6 @@ enum Act {
     Wait,
 }
 
-/// How protection is changed.
-#[derive(Debug, Clone, Copy)]
-enum How {
-    Policy { seconds: i64, locked: bool },
-    NoPolicy,
-    Hold(bool),
-}
-
-fn how() -> impl Strategy<Value = How> {
-    prop_oneof![
-        4 => (prop_oneof![Just(3_i64), Just(90_000)], prop::bool::weighted(0.3))
-            .prop_map(|(seconds, locked)| How::Policy { seconds, locked }),
-        2 => Just(How::NoPolicy),
-        2 => any::<bool>().prop_map(How::Hold),
-    ]
-}
-
 fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
     let act = prop_oneof![
         5 => any::<bool>().prop_map(|large| Act::Put { large }),
@@ -77,9 +60,6 @@ fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
     prop::collection::vec((0..NAMES.len(), act), 1..50)
 }
 
-/// In units of 100 ns since 1970.
-type Ticks = i128;
-
 #[derive(Debug, Clone, PartialEq)]
 struct Content {
     /// No two puts have the same.
@@ -88,24 +68,6 @@ struct Content {
     metadata: usize,
     made: Ticks,
     guard: Guard,
-}
-
-/// What protects a state.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Guard {
-    /// Until when, and whether it is locked.
-    policy: Option<(Ticks, bool)>,
-    held: Option<bool>,
-}
-
-impl Guard {
-    fn keeps(self, now: Ticks) -> bool {
-        self.held == Some(true) || self.policy.is_some_and(|(until, _)| until > now)
-    }
-
-    fn freezes(self) -> bool {
-        self.held == Some(true) || self.policy.is_some()
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -481,27 +443,7 @@ impl World {
                 if !enabled && !(lets_go && *guard != Guard::default()) {
                     return check(&answer, 409);
                 }
-                let until = |seconds: i64| (now / 10_000_000 + i128::from(seconds)) * 10_000_000;
-                let next = match (*how, guard.policy) {
-                    (How::Policy { seconds, locked }, Some((before, true)))
-                        if !locked || until(seconds) < before =>
-                    {
-                        None
-                    }
-                    (How::Policy { seconds, locked }, _) => Some(Guard {
-                        policy: Some((until(seconds), locked)),
-                        ..*guard
-                    }),
-                    (How::NoPolicy, Some((_, true))) => None,
-                    (How::NoPolicy, _) => Some(Guard {
-                        policy: None,
-                        ..*guard
-                    }),
-                    (How::Hold(held), _) => Some(Guard {
-                        held: Some(held),
-                        ..*guard
-                    }),
-                };
+                let next = guard.after(*how, now);
                 check(&answer, if next.is_some() { 200 } else { 409 });
                 if let Some(next) = next {
                     *guard = next;
@@ -540,16 +482,7 @@ impl World {
             content.metadata.to_string()
         };
         assert_eq!(got.header("x-ms-meta-m"), metadata, "{path}");
-        let until = date::parse(got.header("x-ms-immutability-policy-until-date"));
-        let locked = got.header("x-ms-immutability-policy-mode") == "locked";
-        let guard = Guard {
-            policy: until.map(|until| (until.as_nanosecond() / 100, locked)),
-            held: match got.header("x-ms-legal-hold") {
-                "" => None,
-                held => Some(held == "true"),
-            },
-        };
-        assert_eq!(guard, content.guard, "{path}");
+        assert_eq!(Guard::shown(&got), content.guard, "{path}");
     }
 
     /// Listings and contents are the model's.
@@ -637,44 +570,6 @@ async fn run(acts: &[(usize, Act)]) {
     let removed = world.bench.ask("DELETE", container, &[], b"").await;
     let stays = (world.makes || world.marked) && !is_empty;
     check(&removed, if stays { 409 } else { 202 });
-}
-
-/// The same estate after a restart; blobs can be protected where there are versions.
-fn immutable(bench: &Bench, versioning: bool) -> Bench {
-    let stores = (bench.ledger.clone(), bench.content.clone());
-    bench_over(stores, bench.clock.clone(), 3, |settings| {
-        settings.accounts[0].versioning = versioning;
-        settings.accounts[0].immutable_storage = true;
-    })
-}
-
-async fn ask_protection(bench: &Bench, path: &str, named: &str, how: How) -> Answer {
-    let policies = format!("{path}?comp=immutabilityPolicies{named}");
-    match how {
-        How::Policy { seconds, locked } => {
-            let until = bench.clock.now();
-            let until = until
-                .checked_add(jiff::SignedDuration::from_secs(seconds))
-                .unwrap();
-            let until = date::format(until);
-            let headers = [
-                ("x-ms-immutability-policy-until-date", until.as_str()),
-                (
-                    "x-ms-immutability-policy-mode",
-                    if locked { "Locked" } else { "Unlocked" },
-                ),
-            ];
-            bench.ask("PUT", &policies, &headers, b"").await
-        }
-        How::NoPolicy => bench.ask("DELETE", &policies, &[], b"").await,
-        How::Hold(held) => {
-            let held = held.to_string();
-            let headers = [("x-ms-legal-hold", held.as_str())];
-            bench
-                .ask("PUT", &format!("{path}?comp=legalhold{named}"), &headers, b"")
-                .await
-        }
-    }
 }
 
 proptest! {

@@ -9,6 +9,8 @@
     reason = "test code, of which each test takes a part"
 )]
 
+pub(crate) mod guard;
+pub(crate) mod immutable;
 pub(crate) mod tokens;
 
 use std::sync::atomic::{AtomicU64, Ordering};
