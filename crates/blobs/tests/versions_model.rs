@@ -440,7 +440,7 @@ impl World {
                     return check(&answer, 404);
                 }
                 let lets_go = matches!(how, How::NoPolicy | How::Hold(false));
-                if !enabled && !(lets_go && *guard != Guard::default()) {
+                if !(enabled || lets_go && *guard != Guard::default()) {
                     return check(&answer, 409);
                 }
                 let next = guard.after(*how, now);

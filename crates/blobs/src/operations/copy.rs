@@ -14,7 +14,6 @@ use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_unserved};
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::source::Source;
-use crate::rules::immutability::Protection;
 use crate::rules::lease;
 use crate::rules::roles::Action;
 use crate::service::Call;
@@ -156,8 +155,6 @@ pub(crate) async fn stage_from(
             deleted: None,
             pages: own.as_ref().map(|own| own.pages.clone()),
             incremental: None,
-            // Its source's policy is its source's.
-            protection: Protection::default(),
             ..make(from, md5, now)
         };
         if copies_tags {

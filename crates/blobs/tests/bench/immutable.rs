@@ -36,7 +36,7 @@ pub(crate) async fn immutable_bench() -> Bench {
 pub(crate) fn restarted(bench: &Bench, set: impl FnOnce(&mut Account)) -> Bench {
     let stores = (bench.ledger.clone(), bench.content.clone());
     bench_over(stores, bench.clock.clone(), 5, |settings| {
-        set(&mut settings.accounts[0])
+        set(&mut settings.accounts[0]);
     })
 }
 
