@@ -99,7 +99,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Delete Container",
         "DELETE /c?restype=container",
-        "the name is free at once; kept as long as DeleteRetentionPolicy says, for which the original has a setting outside of this protocol",
+        "the name is free at once; kept as long as DeleteRetentionPolicy says, for which the original has a setting outside of this protocol; one with immutable storage is deleted if it is empty, which there only the management does",
     ),
     yes("Restore Container", "PUT /c?restype=container&comp=undelete"),
     yes("Lease Container", "PUT /c?restype=container&comp=lease"),

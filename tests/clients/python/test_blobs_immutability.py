@@ -227,3 +227,31 @@ def test_without_the_setting(blob_container):
     assert refused(blob.delete_immutability_policy) == not_here
     assert refused(blob.upload_blob, b"2", overwrite=True, legal_hold=True) == not_here
     assert blob.download_blob().readall() == b"1"
+
+
+def test_protection_outlasts_a_kill_and_the_settings():
+    server = Server(options=["--blob-versioning", "--blob-immutability"]).start()
+    try:
+        def container():
+            service = BlobServiceClient.from_connection_string(server.endpoints.blobs_connection_string)
+            return service.get_container_client("kept")
+
+        container().create_container()
+        lock = policy("Locked", hours=1)
+        container().upload_blob("put", b"1", immutability_policy=lock)
+        container().upload_blob("held", b"1").set_legal_hold(True)
+        server.process.kill()
+        server.process.wait()
+        for options in [server.options, []]:
+            server.options = options
+            server.start()
+            put, held = (container().get_blob_client(name) for name in ["put", "held"])
+            assert shown(put.get_blob_properties()) == (lock.expiry_time, "locked")
+            assert refused(put.delete_blob) == KEPT
+            assert refused(held.delete_blob) == HELD
+            assert refused(container().delete_container) == (409, "ContainerImmutableStorageWithVersioningEnabled")
+            server.stop()
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.remove()
