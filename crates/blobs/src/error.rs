@@ -50,6 +50,8 @@ codes! {
     AuthorizationSourceIPMismatch 403 "This request is not authorized to perform this operation using this source IP.";
     BlobAlreadyExists 409 "The specified blob already exists.";
     BlobArchived 409 "This operation is not permitted on an archived blob.";
+    BlobImmutableDueToLegalHold 409 "This operation is not permitted as the blob is immutable due to one or more legal holds.";
+    BlobImmutableDueToPolicy 409 "This operation is not permitted as the blob is immutable due to a policy.";
     BlobIsSealed 409 "The specified blob is sealed and its contents can't be modified unless the blob is re-created after a delete.";
     BlobNotFound 404 "The specified blob does not exist.";
     BlobOverwritten 409 "The blob has been recreated since the previous snapshot was taken.";
@@ -60,11 +62,15 @@ codes! {
     CannotVerifyCopySource 404 "The specified copy source could not be read by this service.";
     ConditionNotMet 412 "The condition specified using HTTP conditional header(s) is not met.";
     ContainerAlreadyExists 409 "The specified container already exists.";
+    ContainerImmutableStorageWithVersioningEnabled 409 "The container has immutable storage with versioning enabled, so it can be deleted only once it is empty: of blobs, snapshots, versions and what is kept of deleted ones.";
     ContainerNotFound 404 "The specified container does not exist.";
     CorsPreflightFailure 403 "CORS not enabled or no matching rule found for this request.";
     Crc64Mismatch 400 "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.";
     DuplicateTagNames 400 "The tags specified contain duplicate names.";
     EmptyTagName 400 "The name of one of the tags specified is empty.";
+    ImmutabilityPolicyDeleteOnLockedPolicy 409 "A locked immutability policy can't be deleted.";
+    FeatureVersionMismatch 409 "Stored access policy contains a permission that is not supported by this version.";
+    HierarchicalNamespaceNotEnabled 400 "Hierarchical namespace is not enabled for this account.";
     IncrementalCopyBlobMismatch 409 "The specified source blob is different than the copy source of the existing incremental copy blob.";
     IncrementalCopyOfEarlierSnapshotNotAllowed 409 "The specified snapshot is earlier than the last snapshot copied into the incremental copy blob.";
     IncrementalCopySourceMustBeSnapshot 409 "The source for incremental copy request must be a snapshot.";
@@ -121,6 +127,7 @@ codes! {
     PreviousSnapshotNotFound 409 "The previous snapshot is not found.";
     PublicAccessNotPermitted 409 "Public access is not permitted on this storage account.";
     RequestBodyTooLarge 413 "The request body is too large and exceeds the maximum permissible limit.";
+    ResourceNotFound 404 "The specified resource does not exist.";
     SequenceNumberConditionNotMet 412 "The sequence number condition specified was not met.";
     ServerBusy 503 "The server is currently unable to receive requests. Please retry your request.";
     SnapshotsPresent 409 "This operation is not permitted while the blob has snapshots.";

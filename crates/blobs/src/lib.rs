@@ -50,6 +50,11 @@ pub struct Account {
     pub allows_public_access: bool,
     /// Whether writes to its blobs make versions (`isVersioningEnabled`).
     pub versioning: bool,
+    /// Whether blobs of all of its containers can be protected (`immutableStorageWithVersioning`): with
+    /// immutability policies and legal holds, which need versioning.
+    pub immutable_storage: bool,
+    /// Containers whose blobs can be protected, where those of others can't.
+    pub immutable_containers: Vec<String>,
     /// Whether requests without TLS are refused (`supportsHttpsTrafficOnly`).
     pub https_only: bool,
     /// From where it is reached; from everywhere if none is named.
@@ -75,6 +80,8 @@ impl Account {
             allows_shared_key: true,
             allows_public_access: false,
             versioning: false,
+            immutable_storage: false,
+            immutable_containers: Vec::new(),
             https_only: false,
             networks: Vec::new(),
             roles: Vec::new(),

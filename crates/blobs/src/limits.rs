@@ -175,6 +175,16 @@ pub const UNFINISHED_COPY_SECONDS: i64 = 24 * 3_600;
 /// Queues in which writes of pages wait for each other; two blobs may share one.
 pub const PAGE_QUEUES: usize = 32;
 
+/// Longest time that an immutability policy protects from now on (Immutable storage for blob data, "Retention
+/// interval for a time-based policy").
+pub const IMMUTABILITY_DAYS_MAX: i64 = 146_000;
+
+/// How long staged blocks are kept that nobody adds to or commits (Put Block, "Remarks").
+pub const STAGED_DAYS_MAX: i64 = 7;
+
+/// How exactly that is counted: a block that is staged sooner after another one moves no time.
+pub const STAGED_TOUCH_SECONDS: i64 = 3_600;
+
 /// Most CORS rules of an account (Set Blob Service Properties, "Remarks").
 pub const CORS_RULES_MAX: usize = 5;
 

@@ -64,7 +64,11 @@ pub const OPERATIONS: &[Operation] = &[
         "GET /?restype=service&comp=properties",
     ),
     yes("Preflight Blob Request", "OPTIONS"),
-    no("Get Blob Service Stats", "GET /?restype=service&comp=stats"),
+    partial(
+        "Get Blob Service Stats",
+        "GET /?restype=service&comp=stats",
+        "there is one region: the secondary host answers as that of an account without read access to a secondary, with InsufficientAccountPermissions",
+    ),
     yes("Get Account Information", "GET ?restype=account&comp=properties"),
     partial(
         "Get User Delegation Key",
@@ -95,15 +99,11 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Delete Container",
         "DELETE /c?restype=container",
-        "the name is free at once; kept as long as DeleteRetentionPolicy says, for which the original has a setting outside of this protocol",
+        "the name is free at once; kept as long as DeleteRetentionPolicy says, for which the original has a setting outside of this protocol; one with immutable storage is deleted if it is empty, which there only the management does",
     ),
     yes("Restore Container", "PUT /c?restype=container&comp=undelete"),
     yes("Lease Container", "PUT /c?restype=container&comp=lease"),
-    partial(
-        "List Blobs",
-        "GET /c?restype=container&comp=list",
-        "blobs that have staged blocks alone are left out",
-    ),
+    yes("List Blobs", "GET /c?restype=container&comp=list"),
     partial("Put Blob", "PUT /c/b", "no customer keys"),
     partial(
         "Put Blob from URL",
@@ -131,18 +131,19 @@ pub const OPERATIONS: &[Operation] = &[
         "as of a general-purpose v2 account: block blobs' tiers; page blobs' (P4 to P80) and append blobs' are refused as that account refuses them, with AccessTierNotSupportedForBlobType; a blob leaves the archive at once",
     ),
     yes("Get, Set Blob Tags", "GET, PUT /c/b?comp=tags"),
-    no("Set Blob Expiry", "PUT /c/b?comp=expiry"),
-    no(
+    partial(
+        "Set Blob Expiry",
+        "PUT /c/b?comp=expiry",
+        "as of an account without a hierarchical namespace: HierarchicalNamespaceNotEnabled",
+    ),
+    partial(
         "Set, Delete Immutability Policy",
         "PUT, DELETE /c/b?comp=immutabilityPolicies",
+        "policies of versions; no default policies of accounts and containers, no policies of containers as a whole",
     ),
-    no("Set Blob Legal Hold", "PUT /c/b?comp=legalhold"),
+    yes("Set Blob Legal Hold", "PUT /c/b?comp=legalhold"),
     no("Query Blob Contents", "POST /c/b?comp=query"),
-    partial(
-        "Put Block",
-        "PUT /c/b?comp=block",
-        "blocks are kept until they are committed or replaced",
-    ),
+    yes("Put Block", "PUT /c/b?comp=block"),
     partial(
         "Put Block from URL",
         "PUT /c/b?comp=block + x-ms-copy-source",
@@ -193,9 +194,11 @@ pub fn compat_markdown() -> String {
          Storage Blob Data Owner, Contributor, Reader and Storage Blob Delegator (docs/operate/identity.md), user \
          delegation SAS for the same, anonymous reads where the account allows them.\nNot served: SAS for directories \
          (`sr=d`), `suoid`, attribute conditions of role assignments.\n\nVersions are made where an account's setting \
-         says so (docs/operate/running.md); docs/adr/0016 has what each operation does then.\n\nThe change feed (`$blobchangefeed`) and \
-         lifecycle rules are settings of an account (docs/operate/running.md, docs/adr/0020); last access times aren't \
-         kept.\n\n| operation | request | served |\n| --- | --- | --- |\n",
+         says so (docs/operate/running.md); docs/adr/0016 has what each operation does then.\n\nImmutability \
+         policies and legal holds are taken where an account's setting says so; docs/adr/0019 has what they \
+         refuse.\n\nThe change feed (`$blobchangefeed`) and lifecycle rules are settings of an account \
+         (docs/operate/running.md, docs/adr/0020); last access times aren't kept.\n\n| operation | request | served \
+         |\n| --- | --- | --- |\n",
     );
     for operation in OPERATIONS {
         let support = match operation.support {

@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 
 use crate::Blobs;
-use crate::auth::{Access, Evidence, Needs};
+use crate::auth::{Access, Evidence, Needs, bearer};
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::{
-    acl, append, batch, blob, block, container, copy, cors, delegation_key, delete, from_url,
+    acl, append, batch, blob, block, container, copy, cors, delegation_key, delete, from_url, immutability,
     incremental_copy, lease, list, page_list, pages, service as account, snapshot, tags, tier, undelete,
 };
 use crate::rules::roles::Action;
@@ -175,6 +175,40 @@ impl Blobs {
         context: &RequestContext,
     ) -> Result<Response<Body>, BlobsError> {
         let (parts, body) = request.into_parts();
+        let named = version(&parts).map(str::to_owned);
+        let target = self.target(&parts.uri, &parts.headers);
+        match self.serve_parts(parts, body, context).await {
+            Err(error) if error.code == ErrorCode::NoAuthenticationInformation => {
+                let (target, _) = target?;
+                match self.challenges(&target.account, named).await? {
+                    true => Err(error),
+                    false => Err(ErrorCode::ResourceNotFound.into()),
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether a stranger is told to sign: not before the version that challenges. Who names none asks in the
+    /// account's default version, or in the oldest one.
+    async fn challenges(&self, account: &str, named: Option<String>) -> Result<bool, BlobsError> {
+        let version = match named {
+            Some(version) => Some(version),
+            None => {
+                let snapshot = self.ledger.snapshot().await?;
+                let (record, _) = self.service_record(snapshot.as_ref(), account).await?;
+                record.default_version
+            }
+        };
+        Ok(version.is_some_and(|version| version.as_str() >= bearer::VERSION_CHALLENGES))
+    }
+
+    async fn serve_parts(
+        &self,
+        parts: Parts,
+        body: Body,
+        context: &RequestContext,
+    ) -> Result<Response<Body>, BlobsError> {
         check_version(&parts.headers)?;
         let (target, host) = self.target(&parts.uri, &parts.headers)?;
         let query = parse_query(parts.uri.query().unwrap_or_default())?;
@@ -221,12 +255,17 @@ impl Blobs {
         // Another state than the one that is meant must not be changed.
         let changed = match call.which()? {
             Which::Blob => true,
-            Which::Snapshot(_) => comp == "tier",
-            Which::Version(_) => matches!(comp.as_str(), "tier" | "tags"),
+            Which::Snapshot(_) => matches!(comp.as_str(), "tier" | "immutabilityPolicies" | "legalhold"),
+            Which::Version(_) => {
+                matches!(
+                    comp.as_str(),
+                    "tier" | "tags" | "immutabilityPolicies" | "legalhold"
+                )
+            }
         };
         if !changed && !matches!(method.as_str(), "GET" | "HEAD" | "DELETE") {
-            let text = "A snapshot or a version is read, deleted, or given a tier, a version tags as well; this \
-                        operation is about the blob.";
+            let text = "A snapshot or a version is read, deleted, protected, or given a tier, a version tags as \
+                        well; this operation is about the blob.";
             return Err(BlobsError::with(ErrorCode::InvalidQueryParameterValue, text));
         }
         if call.target.blob.is_some() && restype.is_empty() {
@@ -245,6 +284,7 @@ impl Blobs {
                 batch::batch(self, call).await
             }
             ("POST", "service", "userdelegationkey", false) => delegation_key::get(self, call).await,
+            ("GET", "service", "stats", false) => account::stats(&call),
             ("GET", "service", "properties", false) => account::properties(self, call).await,
             ("PUT", "service", "properties", false) => account::set_properties(self, call).await,
             ("PUT", "container", "", true) => container::create(self, call).await,
@@ -298,6 +338,10 @@ impl Blobs {
             ("GET", "tags") => tags::get(self, call).await,
             ("PUT", "tags") => tags::set(self, call).await,
             ("PUT", "tier") => tier::set(self, call).await,
+            ("PUT", "immutabilityPolicies") => immutability::set_policy(self, call).await,
+            ("DELETE", "immutabilityPolicies") => immutability::delete_policy(self, call).await,
+            ("PUT", "legalhold") => immutability::set_hold(self, call).await,
+            ("PUT", "expiry") => blob::set_expiry(&call),
             ("PUT", "lease") => lease::blob(self, call).await,
             ("PUT", "block") if copies => from_url::put_block(self, call).await,
             ("PUT", "block") => block::put(self, call).await,

@@ -20,6 +20,7 @@ async fn bare(bench: &Bench, method: &str, uri: &str) -> (u16, String) {
         .uri(uri)
         .header("host", "h")
         .header("content-length", 0)
+        .header("x-ms-version", "2024-11-04")
         .header("x-ms-blob-type", "BlockBlob");
     let answer = bench.send(request.body(Body::empty()).unwrap()).await;
     (answer.status.as_u16(), answer.code().to_owned())

@@ -97,6 +97,53 @@ async fn which_operations_make_versions() {
 }
 
 #[tokio::test]
+async fn replacing_many_blocks_fits_a_commit() {
+    let (bench, blocks) = (versioning().await, 100);
+    let list: String = (0..blocks)
+        .map(|number| format!("<Latest>{number:04}</Latest>"))
+        .collect();
+    let list = format!("<BlockList>{list}</BlockList>");
+    let mut made = Vec::new();
+    for round in 0..3 {
+        for number in 0..blocks {
+            let path = format!("/box/x?comp=block&blockid={number:04}");
+            let body = format!("{round} {number:04} ");
+            assert_eq!(bench.ask("PUT", &path, &[], body.as_bytes()).await.status, 201);
+        }
+        let put = bench
+            .ask("PUT", "/box/x?comp=blocklist", &[], list.as_bytes())
+            .await;
+        assert_eq!(put.status, 201, "{}", put.text());
+        // Five for each block: 40,000 blocks, as many as a record takes, fit one commit.
+        let writes = bench.overtaking.writes.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(writes <= 5 * blocks + 20, "{writes}");
+        made.push(put.header("x-ms-version-id").to_owned());
+        let kept = blocks * (round + 1);
+        assert_eq!(contents(&bench).await, (kept, 0), "each block has its place");
+    }
+    for (round, version) in made.iter().enumerate() {
+        let body = content(&bench, version).await;
+        assert!(body.starts_with(format!("{round} 0000 {round} 0001 ").as_bytes()));
+    }
+    for version in &made[..2] {
+        assert_eq!(
+            bench.ask("DELETE", &at("/box/x", version), &[], b"").await.status,
+            202
+        );
+    }
+    assert_eq!(contents(&bench).await, (blocks, 0));
+    bench.put("/box/x", b"small").await;
+    assert_eq!(
+        bench
+            .ask("DELETE", &at("/box/x", &made[2]), &[], b"")
+            .await
+            .status,
+        202
+    );
+    assert_eq!(contents(&bench).await, (0, 1));
+}
+
+#[tokio::test]
 async fn a_version_keeps_what_was() {
     for length in [10, 100_000] {
         let bench = versioning().await;

@@ -1,5 +1,6 @@
-//! Versions against a model: whatever is written, deleted and brought back, with versioning and soft delete on or
-//! off, listings say what the model says, every state has its content, and nothing else is left.
+//! Versions against a model: whatever is written, protected, deleted and brought back, with versioning and soft delete
+//! on or off, listings say what the model says, every state has its content and its protection, and nothing else
+//! is left.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -13,6 +14,7 @@ mod bench;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bench::guard::{Guard, How, Ticks, ask_protection, how, immutable};
 use bench::versions::listed;
 use bench::{Answer, Bench, bytes, contents, with_container};
 use ledger::Clock as _;
@@ -33,6 +35,7 @@ enum Act {
     Delete { snapshots: bool },
     DeleteState { which: usize, at_once: bool },
     Undelete,
+    Protect { which: usize, how: How },
     Versioning(bool),
     Retention(bool),
     Wait,
@@ -49,15 +52,13 @@ fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
         4 => (any::<usize>(), prop::bool::weighted(0.3))
             .prop_map(|(which, at_once)| Act::DeleteState { which, at_once }),
         3 => Just(Act::Undelete),
+        3 => (any::<usize>(), how()).prop_map(|(which, how)| Act::Protect { which, how }),
         2 => any::<bool>().prop_map(Act::Versioning),
         2 => any::<bool>().prop_map(Act::Retention),
         1 => Just(Act::Wait),
     ];
     prop::collection::vec((0..NAMES.len(), act), 1..50)
 }
-
-/// In units of 100 ns since 1970.
-type Ticks = i128;
 
 #[derive(Debug, Clone, PartialEq)]
 struct Content {
@@ -66,6 +67,7 @@ struct Content {
     large: bool,
     metadata: usize,
     made: Ticks,
+    guard: Guard,
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +97,23 @@ impl Blob {
             .filter(|(_, state)| live(state))
             .map(|(at, _)| *at)
             .collect()
+    }
+
+    /// Whether a write in the place of the current state would let go of what is protected.
+    fn would_lose(&self, now: Ticks, makes: bool) -> bool {
+        let loses = |(content, version): &(Content, Option<Ticks>)| {
+            !makes && version.is_none() && content.guard.keeps(now)
+        };
+        self.current.as_ref().is_some_and(loses)
+    }
+
+    /// How a change of the current state in place is answered.
+    fn changed(&self) -> u16 {
+        match &self.current {
+            None => 404,
+            Some((content, _)) if content.guard.freezes() => 409,
+            Some(_) => 200,
+        }
     }
 
     /// The time that the current state has as a previous version.
@@ -206,6 +225,8 @@ struct World {
     makes: bool,
     keeps: bool,
     puts: usize,
+    /// Whether anything was ever protected.
+    marked: bool,
 }
 
 fn sent(content: &Content) -> Vec<u8> {
@@ -237,9 +258,14 @@ impl World {
                     large: *large,
                     metadata: 0,
                     made: now,
+                    guard: Guard::default(),
                 };
-                check(&self.bench.put(&path, &sent(&content)).await, 201);
-                blob.replace(content, now, settings);
+                let loses = blob.would_lose(now, self.makes);
+                let answer = self.bench.put(&path, &sent(&content)).await;
+                check(&answer, if loses { 409 } else { 201 });
+                if !loses {
+                    blob.replace(content, now, settings);
+                }
             }
             Act::Metadata => {
                 self.puts += 1;
@@ -249,8 +275,10 @@ impl World {
                     .bench
                     .ask("PUT", &format!("{path}?comp=metadata"), &headers, b"")
                     .await;
-                check(&answer, if blob.current.is_some() { 200 } else { 404 });
-                if let Some((content, _)) = &blob.current {
+                check(&answer, blob.changed());
+                if let Some((content, _)) = &blob.current
+                    && !content.guard.freezes()
+                {
                     let content = Content {
                         metadata: self.puts,
                         made: now,
@@ -265,8 +293,10 @@ impl World {
                     .bench
                     .ask("PUT", &format!("{path}?comp=properties"), &[], b"")
                     .await;
-                check(&answer, if blob.current.is_some() { 200 } else { 404 });
-                if let Some((content, _)) = &mut blob.current {
+                check(&answer, blob.changed());
+                if let Some((content, _)) = &mut blob.current
+                    && !content.guard.freezes()
+                {
                     content.made = now;
                 }
             }
@@ -280,7 +310,10 @@ impl World {
                     let above = if self.makes { blob.step_down(now) } else { version };
                     let taken = blob.next(now, above);
                     let state = State {
-                        content: content.clone(),
+                        content: Content {
+                            guard: Guard::default(),
+                            ..content.clone()
+                        },
                         is_version: false,
                         deleted: None,
                     };
@@ -295,15 +328,16 @@ impl World {
                     return;
                 };
                 let source = format!("http://127.0.0.1:10000/dev{path}?versionid={}", text(*version));
-                check(
-                    &self
-                        .bench
-                        .ask("PUT", &path, &[("x-ms-copy-source", &source)], b"")
-                        .await,
-                    202,
-                );
+                let loses = blob.would_lose(now, self.makes);
+                let headers = [("x-ms-copy-source", source.as_str())];
+                let answer = self.bench.ask("PUT", &path, &headers, b"").await;
+                check(&answer, if loses { 409 } else { 202 });
+                if loses {
+                    return;
+                }
                 let content = Content {
                     made: now,
+                    guard: Guard::default(),
                     ..blob.below[version].content.clone()
                 };
                 blob.replace(content, now, settings);
@@ -319,7 +353,9 @@ impl World {
                 let Some((content, version)) = blob.current.clone() else {
                     return check(&answer, 404);
                 };
-                if !snapshots && !taken.is_empty() {
+                let stays = |at: &Ticks| blob.below[at].content.guard.keeps(now);
+                let protected = content.guard.keeps(now) || taken.iter().any(stays);
+                if !snapshots && !taken.is_empty() || protected {
                     return check(&answer, 409);
                 }
                 check(&answer, 202);
@@ -357,6 +393,7 @@ impl World {
                     }
                     (Some(_), false) => check(&answer, 404),
                     (None, true) => check(&answer, 409),
+                    (None, false) if state.content.guard.keeps(now) => check(&answer, 409),
                     (None, false) => {
                         check(&answer, 202);
                         blob.delete_state(*at, now, self.keeps);
@@ -393,9 +430,41 @@ impl World {
                     state.deleted = None;
                 }
             }
+            Act::Protect { which, how } => {
+                let enabled = self.makes;
+                let current = blob.current.is_some();
+                let mut all: Vec<_> = blob.below.keys().map(|at| Some(*at)).collect();
+                all.extend(current.then_some(None));
+                let Some(at) = all.get(which % all.len().max(1)) else {
+                    return;
+                };
+                let (named, guard, deleted) = match at {
+                    None => (String::new(), &mut blob.current.as_mut().unwrap().0.guard, false),
+                    Some(at) => {
+                        let state = blob.below.get_mut(at).unwrap();
+                        let parameter = if state.is_version { "versionid" } else { "snapshot" };
+                        let named = format!("&{parameter}={}", text(*at).replace(':', "%3A"));
+                        (named, &mut state.content.guard, state.deleted.is_some())
+                    }
+                };
+                let answer = ask_protection(&self.bench, &path, &named, *how).await;
+                if deleted {
+                    return check(&answer, 404);
+                }
+                let lets_go = matches!(how, How::NoPolicy | How::Hold(false));
+                if !(enabled || lets_go && *guard != Guard::default()) {
+                    return check(&answer, 409);
+                }
+                let next = guard.after(*how, now);
+                check(&answer, if next.is_some() { 200 } else { 409 });
+                if let Some(next) = next {
+                    *guard = next;
+                    self.marked |= next != Guard::default();
+                }
+            }
             Act::Versioning(on) => {
                 self.makes = *on;
-                self.bench = self.bench.restarted(*on);
+                self.bench = immutable(&self.bench, *on);
             }
             Act::Retention(on) => self.retain(*on).await,
             Act::Wait => self.bench.clock.advance_seconds(DAY_SECONDS),
@@ -425,6 +494,7 @@ impl World {
             content.metadata.to_string()
         };
         assert_eq!(got.header("x-ms-meta-m"), metadata, "{path}");
+        assert_eq!(Guard::shown(&got), content.guard, "{path}");
     }
 
     /// Listings and contents are the model's.
@@ -488,11 +558,12 @@ impl World {
 async fn run(acts: &[(usize, Act)]) {
     let bench = with_container().await;
     let mut world = World {
-        bench: bench.restarted(true),
+        bench: immutable(&bench, true),
         blobs: Default::default(),
         makes: true,
         keeps: false,
         puts: 0,
+        marked: false,
     };
     for (number, (at, act)) in acts.iter().enumerate() {
         world.act(*at, act).await;
@@ -503,6 +574,14 @@ async fn run(acts: &[(usize, Act)]) {
         }
     }
     world.sweep().await;
+    let is_empty = world
+        .blobs
+        .iter()
+        .all(|blob| blob.current.is_none() && blob.below.is_empty());
+    let container = "/box?restype=container";
+    let removed = world.bench.ask("DELETE", container, &[], b"").await;
+    let stays = (world.makes || world.marked) && !is_empty;
+    check(&removed, if stays { 409 } else { 202 });
 }
 
 proptest! {

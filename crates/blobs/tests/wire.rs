@@ -123,7 +123,7 @@ async fn bad_input_has_its_own_code_and_changes_nothing() {
         .header("host", "h")
         .body(Body::empty())
         .unwrap();
-    assert_eq!(bench.send(bare).await.code(), "NoAuthenticationInformation");
+    assert_eq!(bench.send(bare).await.code(), "ResourceNotFound");
     assert_eq!(
         bench
             .ask("PUT", "/box/x", &[("x-ms-blob-type", "PageBlob")], b"")

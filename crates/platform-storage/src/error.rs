@@ -162,6 +162,9 @@ impl From<BlobsError> for PlatformError {
             ErrorCode::LeaseIdMissing => Self::Conflict(
                 "Somebody holds a lease on the content; try again when it has ended.".to_owned(),
             ),
+            ErrorCode::BlobImmutableDueToLegalHold | ErrorCode::BlobImmutableDueToPolicy => Self::Conflict(
+                "The content is protected by an immutability policy or a legal hold.".to_owned(),
+            ),
             // The one internal error of the blob service that has a text of its own.
             ErrorCode::InternalError if error.detail.is_some() => Self::Full,
             _ => Self::Internal(error.to_string()),

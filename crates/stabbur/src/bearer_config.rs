@@ -170,6 +170,11 @@ impl Account {
             "account {}: read_only_key_files are for documents; blobs have shared access signatures",
             self.name
         );
+        ensure!(
+            self.versioning || !self.immutable_storage && self.immutable_containers.is_empty(),
+            "account {}: immutable_storage and immutable_containers need versioning = true",
+            self.name
+        );
         let network = |text: &String| {
             Network::parse(text).with_context(|| {
                 format!(
@@ -182,6 +187,8 @@ impl Account {
             allows_shared_key: self.allow_shared_key_access.unwrap_or(true),
             allows_public_access: self.allow_blob_public_access,
             versioning: self.versioning,
+            immutable_storage: self.immutable_storage,
+            immutable_containers: self.immutable_containers.clone(),
             https_only: self.https_only,
             networks: self.allowed_networks.iter().map(network).collect::<Result<_>>()?,
             roles: self
@@ -201,6 +208,8 @@ impl Account {
         let of_blobs = [
             ("allow_blob_public_access", self.allow_blob_public_access),
             ("versioning", self.versioning),
+            ("immutable_storage", self.immutable_storage),
+            ("immutable_containers", !self.immutable_containers.is_empty()),
             ("allow_shared_key_access", self.allow_shared_key_access.is_some()),
             ("https_only", self.https_only),
             ("allowed_networks", !self.allowed_networks.is_empty()),
@@ -249,8 +258,13 @@ mod tests {
             container: Some("box".to_owned()),
         };
         assert_eq!(made.roles[1], owner);
+        let immutable = "versioning = true\nimmutable_storage = true\nimmutable_containers = [\"a\"]";
+        let made = account(&format!("{without_keys}{immutable}")).unwrap();
+        assert!(made.immutable_storage && made.immutable_containers == ["a"]);
         for (settings, cause) in [
             ("", "give one or two"),
+            ("immutable_storage = true", "need versioning"),
+            ("immutable_containers = [\"a\"]", "need versioning"),
             ("allow_shared_key_access = true", "give one or two"),
             (
                 "allow_shared_key_access = false\nallowed_networks = [\"10.0.0.1/8\"]",

@@ -104,6 +104,12 @@ pub(crate) struct Account {
     /// For blobs: whether writes make versions.
     #[serde(default)]
     pub(crate) versioning: bool,
+    /// For blobs: whether immutability policies and legal holds are taken in all containers.
+    #[serde(default)]
+    pub(crate) immutable_storage: bool,
+    /// For blobs: containers that take them where others don't.
+    #[serde(default)]
+    pub(crate) immutable_containers: Vec<String>,
     /// For blobs, as what follows: whether what is signed with the keys counts, if said; it does unless
     /// this says no.
     pub(crate) allow_shared_key_access: Option<bool>,
@@ -231,6 +237,8 @@ mod tests {
                 read_only_key_files: Vec::new(),
                 allow_blob_public_access: false,
                 versioning: false,
+                immutable_storage: false,
+                immutable_containers: Vec::new(),
                 allow_shared_key_access: None,
                 https_only: false,
                 allowed_networks: Vec::new(),
@@ -291,6 +299,7 @@ mod tests {
         };
         assert!(!read("").versioning);
         assert!(read("versioning = true").versioning);
+        assert!(!read("versioning = true").immutable_storage);
     }
 
     #[test]

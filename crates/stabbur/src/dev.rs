@@ -81,6 +81,9 @@ pub(crate) struct DevArguments {
     /// Say in the log what lifecycle rules would do, and do nothing.
     #[arg(long, requires = "blob_lifecycle")]
     blob_lifecycle_dry_run: bool,
+    /// Take immutability policies and legal holds in the blob account.
+    #[arg(long, requires = "blob_versioning")]
+    blob_immutability: bool,
     /// Written when everything listens: the addresses, as JSON.
     #[arg(long)]
     ready_file: Option<PathBuf>,
@@ -124,6 +127,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
                 versioning: arguments.blob_versioning,
                 lifecycle,
                 change_feed: arguments.blob_change_feed.then(blobs::ChangeFeed::default),
+                immutable_storage: arguments.blob_immutability,
                 roles: storage::roles(),
                 ..blobs::Account::new(BLOBS_ACCOUNT, vec![key(BLOBS_KEY)?])
             }],

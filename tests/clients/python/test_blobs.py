@@ -21,6 +21,7 @@ from azure.storage.blob import (
     BlobClient,
     BlobSasPermissions,
     BlobServiceClient,
+    BlobType,
     ContainerClient,
     ContainerSasPermissions,
     ContentSettings,
@@ -293,3 +294,20 @@ def test_sas_by_another_key(endpoints, blob_container):
     with pytest.raises(ClientAuthenticationError) as refused:
         BlobClient.from_blob_url(f"{endpoints.blobs_account}/{blob_container.container_name}/a?{sas}").download_blob()
     assert BLOBS_KEY not in str(refused.value)
+
+
+def test_blobs_that_have_staged_blocks_alone_are_listed(blob_container):
+    for name in ["a", "b/1", "c"]:
+        blob_container.get_blob_client(name).stage_block("MDAx", b"1")
+    blob_container.upload_blob("b/2", b"22")
+    assert [blob.name for blob in blob_container.list_blobs()] == ["b/2"]
+    for size in [1, 100]:
+        listed = list(blob_container.list_blobs(include=["uncommittedblobs"], results_per_page=size))
+        assert [(blob.name, blob.size) for blob in listed] == [("a", 0), ("b/1", 0), ("b/2", 2), ("c", 0)]
+    (alone,) = blob_container.list_blobs(name_starts_with="a", include=["uncommittedblobs"])
+    assert (alone.blob_type, alone.etag, alone.last_modified) == (BlobType.BLOCKBLOB, None, None)
+    walked = [entry.name for entry in blob_container.walk_blobs(include=["uncommittedblobs"], delimiter="/")]
+    assert sorted(walked) == ["a", "b/", "c"], "the client puts prefixes first"
+    blob_container.get_blob_client("a").commit_block_list(["MDAx"])
+    listed = blob_container.list_blobs(include=["uncommittedblobs"])
+    assert [(blob.name, blob.size) for blob in listed] == [("a", 1), ("b/1", 0), ("b/2", 2), ("c", 0)]

@@ -17,7 +17,7 @@ use crate::rules::roles::Principal;
 const VERSION_FIRST: &str = "2017-11-09";
 
 /// The first version that challenges.
-const VERSION_CHALLENGES: &str = "2019-12-12";
+pub(crate) const VERSION_CHALLENGES: &str = "2019-12-12";
 
 /// What tokens for Azure Storage of any account are for.
 const AUDIENCE: &str = "https://storage.azure.com";

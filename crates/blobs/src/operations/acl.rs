@@ -16,6 +16,9 @@ use crate::service::Call;
 use crate::wire::xml_tree::Element;
 use crate::wire::{headers, render, xml};
 
+/// The first version that knows more permissions than `r`, `w`, `d` and `l` ("Shared access signature error codes").
+const VERSION_PERMISSIONS: &str = "2015-04-05";
+
 pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit_action('c', "r", Action::ContainersGetAcl)?;
     let snapshot = blobs.ledger.snapshot().await?;
@@ -24,6 +27,10 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         .await?;
     let record = &container.record;
     Demands::parse(&call.headers)?.container_lease(record, Use::Reads, blobs.clock.now())?;
+    let version = headers::text(&call.headers, "x-ms-version").unwrap_or("");
+    if version < VERSION_PERMISSIONS && record.policies.iter().any(Policy::has_later_permissions) {
+        return Err(ErrorCode::FeatureVersionMismatch.into());
+    }
     let mut out = format!("{}<SignedIdentifiers>", xml::DECLARATION);
     for policy in &record.policies {
         out.push_str("<SignedIdentifier>");

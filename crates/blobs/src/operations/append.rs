@@ -64,6 +64,7 @@ pub(crate) async fn block(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     let (_, blob) = look_up(blobs, &call).await?;
     let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
     demands.write(Some(&blob.record), blobs.clock.now())?;
+    blob.record.protection.change()?;
     append::append(target(&blob.record), demand, length)?;
     let expected = transfer.expected_part(&call.headers, APPEND_BLOCK_BYTES_MAX, false);
     let content = blobs.take_in(call.take_body(), expected).await?;
@@ -96,6 +97,7 @@ async fn add(
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         let now = blobs.clock.now();
         demands.write(Some(&blob.record), now)?;
+        blob.record.protection.change()?;
         append::append(target(&blob.record), demand, content.length_bytes)?;
         let mut record = blob.record.clone();
         let offset = record.length;
@@ -142,6 +144,7 @@ pub(crate) async fn seal(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         let now = blobs.clock.now();
         demands.write(Some(&blob.record), now)?;
+        blob.record.protection.change()?;
         append::seal(target(&blob.record), demand)?;
         let mut record = blob.record.clone();
         let sealed_before = std::mem::replace(&mut record.sealed, true);

@@ -14,8 +14,9 @@ use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{PUT_BLOB_BYTES_MAX, RANGE_DIGEST_BYTES_MAX};
 use crate::operations::demands::{Demands, overtaken};
-use crate::operations::pages;
+use crate::operations::{immutability, pages};
 use crate::rules::conditions::Read;
+use crate::rules::immutability::Protection;
 use crate::rules::lease;
 use crate::rules::roles::Action;
 use crate::rules::tags::Tags;
@@ -67,9 +68,9 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let (container, before) = look_up(blobs, &call).await?;
     demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
     permit_write(&call, before.is_some())?;
+    given.check(blobs, &container, kind == BlobKind::Block)?;
     drop((container, before));
     let expected = transfer.expected(PUT_BLOB_BYTES_MAX, true);
-    given.check(kind == BlobKind::Block)?;
     let staged = blobs.take_in(call.take_body(), expected).await?;
     if properties.content_md5.is_none() && kind == BlobKind::Block {
         properties.content_md5 = staged.md5.map(|md5| STANDARD.encode(md5));
@@ -110,10 +111,11 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     Err(ErrorCode::ServerBusy.into())
 }
 
-/// Tags and tier that a request gives the blob that it makes.
+/// Tags, tier and protection that a request gives the blob that it makes.
 pub(crate) struct Given {
     pub(crate) tags: Tags,
     tier: Option<(Asked, Timestamp)>,
+    protection: Protection,
 }
 
 impl Given {
@@ -123,11 +125,25 @@ impl Given {
             call.permit_action('o', "t", Action::TagsWrite)?;
         }
         let tier = headers::tier(&call.headers)?.map(|asked| (asked, now));
-        Ok(Self { tags, tier })
+        let protection = immutability::given(call, now)?;
+        Ok(Self {
+            tags,
+            tier,
+            protection,
+        })
     }
 
-    /// Whether a blob of that kind can have the tier: asked before the work is done.
-    pub(crate) fn check(&self, is_block: bool) -> Result<(), BlobsError> {
+    /// Whether a blob of that kind can have the tier, and one in `container` the protection: asked before the
+    /// work is done.
+    pub(crate) fn check(
+        &self,
+        blobs: &Blobs,
+        container: &Container,
+        is_block: bool,
+    ) -> Result<(), BlobsError> {
+        if !self.protection.is_none() {
+            blobs.permit_protection(container)?;
+        }
         if let Some((asked, _)) = self.tier {
             asked.of_blob(is_block)?;
         }
@@ -136,6 +152,7 @@ impl Given {
 
     pub(crate) fn apply(&self, record: &mut BlobRecord) -> Result<(), BlobsError> {
         record.tags.clone_from(&self.tags);
+        record.protection = self.protection;
         record.tier = match self.tier {
             None => None,
             Some((asked, changed)) => Some(TierRecord {
@@ -149,12 +166,7 @@ impl Given {
 
 /// What would be lost silently is refused.
 pub(crate) fn refuse_unserved(call: &Call) -> Result<(), BlobsError> {
-    let unserved = [
-        "x-ms-encryption-key",
-        "x-ms-encryption-scope",
-        "x-ms-immutability-policy-until-date",
-        "x-ms-legal-hold",
-    ];
+    let unserved = ["x-ms-encryption-key", "x-ms-encryption-scope"];
     match unserved.iter().find(|name| call.headers.contains_key(**name)) {
         Some(name) => Err(BlobsError::with(
             ErrorCode::NotImplemented,
@@ -292,6 +304,7 @@ async fn change(
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.write(Some(&blob.record), blobs.clock.now())?;
+        blob.record.protection.change()?;
         if blob.record.is_archived() {
             return Err(ErrorCode::BlobArchived.into());
         }
@@ -337,6 +350,12 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
         record.headers = properties.clone();
     })
     .await
+}
+
+/// Set Blob Expiry is for accounts with a hierarchical namespace, whatever it is about.
+pub(crate) fn set_expiry(call: &Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('o', "w")?;
+    Err(ErrorCode::HierarchicalNamespaceNotEnabled.into())
 }
 
 pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {

@@ -150,6 +150,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         let before = blobs.blob(snapshot.as_ref(), &container, call.blob()?).await?;
         demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
+        given.check(blobs, &container, true)?;
         refuse_other_kinds(before.as_ref())?;
         let staged = blobs
             .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
@@ -182,7 +183,6 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         };
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
-        blobs.stage_block_removal(&mut tx, &staged)?;
         blobs
             .stage_replacing(
                 &mut tx,
@@ -200,6 +200,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             None,
             "putBlockList",
         )?;
+        blobs.stage_block_removal(&mut tx, &staged)?;
         match call.commit(blobs, tx).await {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),

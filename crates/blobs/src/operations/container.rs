@@ -54,6 +54,12 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
         }
         render::set(out, "x-ms-has-immutability-policy", "false");
         render::set(out, "x-ms-has-legal-hold", "false");
+        let enabled = blobs.has_immutable_storage(&container.account, &container.record.name);
+        render::set(
+            out,
+            "x-ms-immutable-storage-with-versioning-enabled",
+            enabled.to_string(),
+        );
     }
     Ok(response)
 }

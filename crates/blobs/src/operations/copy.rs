@@ -112,7 +112,8 @@ pub(crate) async fn stage_from(
         permit_write(call, before.is_some())?;
         let from = &original.blob.record;
         check(from, replaced)?;
-        given.check(becomes == Becomes::BlockBlob || from.kind == BlobKind::Block)?;
+        let is_block = becomes == Becomes::BlockBlob || from.kind == BlobKind::Block;
+        given.check(blobs, &container, is_block)?;
         let takes_in = from.pages.is_some() && becomes == Becomes::BlockBlob;
         if takes_in && taken.as_ref().is_none_or(|(etag, _)| *etag != from.etag) {
             match original.take_in(blobs, snapshot.as_ref(), call).await {

@@ -74,7 +74,7 @@ async fn state(
         demands.write(Some(&found.record), blobs.clock.now())?;
         let mut kept = false;
         if deleted {
-            blobs.stage_deleted_removal(&mut tx, &container, &found);
+            blobs.stage_deleted_removal(&mut tx, &container, &found)?;
         } else {
             kept = blobs
                 .stage_state_deletion(&mut tx, snapshot.as_ref(), &container, &found)
@@ -118,6 +118,9 @@ async fn blob(
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.write(Some(&blob.record), blobs.clock.now())?;
+        if scope != Scope::Snapshots {
+            blob.record.protection.deletion(blobs.clock.now())?;
+        }
         let mut tx = Transaction::new();
         let mut complete = true;
         let mut kept = false;
@@ -128,6 +131,8 @@ async fn blob(
                 return Err(ErrorCode::SnapshotsPresent.into());
             }
         } else {
+            // Nothing goes where something stays.
+            blobs.check_snapshots(snapshot.as_ref(), &container, name).await?;
             (taken, complete) = blobs.states(snapshot.as_ref(), &container, name, false).await?;
         }
         // Many go in several commits, oldest first; the blob goes in the last one.
@@ -145,7 +150,7 @@ async fn blob(
             kept = blobs
                 .stage_leaving(&mut tx, snapshot.as_ref(), &container, &blob)
                 .await?;
-            blobs.stage_blob_removal(&mut tx, &container, &blob);
+            blobs.stage_blob_removal(&mut tx, &container, &blob)?;
         }
         if !tx.is_empty() {
             match call.commit(blobs, tx).await {

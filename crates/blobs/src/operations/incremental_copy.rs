@@ -10,6 +10,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::operations::blob::{look_up_in, permit_write, refuse_unserved};
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::source::Source;
+use crate::rules::immutability::Protection;
 use crate::rules::lease;
 use crate::service::Call;
 use crate::store::records::{BlobKind, BlobRecord, CopyRecord, IncrementalRecord};
@@ -21,6 +22,7 @@ fn check(before: &BlobRecord, next: &IncrementalRecord) -> Result<(), ErrorCode>
     if before.kind != BlobKind::Page {
         return Err(ErrorCode::InvalidBlobType);
     }
+    before.protection.change()?;
     match &before.incremental {
         Some(last) if last.source != next.source => Err(ErrorCode::IncrementalCopyBlobMismatch),
         Some(last) if last.source_snapshot >= next.source_snapshot => {
@@ -88,6 +90,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
                 completed: now,
             }),
             incremental: Some(incremental.clone()),
+            protection: Protection::default(),
             ..from.clone()
         };
         let taken = BlobRecord {

@@ -10,6 +10,7 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::LIST_ENTRIES_MAX;
 use crate::operations::tags;
+use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
 use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
@@ -155,13 +156,15 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
         }
         out.push_str(&format!(
             "<Properties><Last-Modified>{}</Last-Modified><Etag>\"{}\"</Etag>{}{}<HasImmutabilityPolicy>false</HasImmutabilityPolicy>\
-             <HasLegalHold>false</HasLegalHold>{}</Properties>",
+             <HasLegalHold>false</HasLegalHold>\
+             <ImmutableStorageWithVersioningEnabled>{}</ImmutableStorageWithVersioningEnabled>{}</Properties>",
             date::format(record.last_modified),
             record.etag,
             lease_elements(record.lease.as_ref().filter(|_| deleted.is_none()), now),
             record
                 .public_access
                 .map_or_else(String::new, |access| xml::element("PublicAccess", access.name())),
+            blobs.has_immutable_storage(&call.target.account, &record.name),
             deleted.map_or_else(String::new, |deleted| deletion_elements(deleted.at, deleted.until, now))
         ));
         if includes(&call, "metadata") {
@@ -179,6 +182,11 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     if includes(&call, "tags") {
         call.permit_signed('c', "t")?;
     }
+    // Anybody may see what is in a public container, not what somebody is about to write.
+    let uncommitted = includes(&call, "uncommittedblobs");
+    if uncommitted {
+        call.permit_signed('c', "l")?;
+    }
     let Page { entries_max, from } = page(&call)?;
     let prefix = call.parameter("prefix").unwrap_or("");
     let delimiter = call.parameter("delimiter");
@@ -193,6 +201,7 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
             versions: includes(&call, "versions"),
             versions_only: includes(&call, "deletedwithversions"),
             system: false,
+            uncommitted,
         },
     };
     let snapshot = blobs.ledger.snapshot().await?;
@@ -207,6 +216,7 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         match line {
             Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
             Line::Blob(record) => out.push_str(&blob_element(&call, &record, &standing(&record), now)),
+            Line::Uncommitted(name) => out.push_str(&uncommitted_element(&name)),
             Line::VersionsOnly(record) => {
                 let standing = "<HasVersionsOnly>true</HasVersionsOnly>";
                 out.push_str(&blob_element(&call, &record, standing, now));
@@ -224,6 +234,28 @@ fn lease_elements(held: Option<&Lease>, now: Timestamp) -> String {
     out.push_str(&xml::element("LeaseState", state.name()));
     if let Some(duration) = lease::duration(held, now) {
         out.push_str(&xml::element("LeaseDuration", duration));
+    }
+    out
+}
+
+/// A blob that has staged blocks alone has no time, no tag and no properties.
+fn uncommitted_element(name: &str) -> String {
+    format!(
+        "<Blob>{}<Properties><Content-Length>0</Content-Length><BlobType>BlockBlob</BlobType>{}</Properties></Blob>",
+        xml::name(name),
+        lease_elements(None, Timestamp::UNIX_EPOCH)
+    )
+}
+
+fn protection_elements(call: &Call, protection: &Protection) -> String {
+    let mut out = String::new();
+    if let Some(policy) = protection.policy.filter(|_| includes(call, "immutabilitypolicy")) {
+        let until = date::format(policy.until);
+        out.push_str(&xml::element("ImmutabilityPolicyUntilDate", &until));
+        out.push_str(&xml::element("ImmutabilityPolicyMode", policy.mode.name()));
+    }
+    if let Some(held) = protection.legal_hold.filter(|_| includes(call, "legalhold")) {
+        out.push_str(&xml::element("LegalHold", &held.to_string()));
     }
     out
 }
@@ -310,7 +342,9 @@ fn blob_element(call: &Call, record: &BlobRecord, standing: &str, now: Timestamp
     if !record.previous {
         out.push_str(&lease_elements(record.lease.as_ref(), now));
     }
-    out.push_str("<ServerEncrypted>false</ServerEncrypted></Properties>");
+    out.push_str("<ServerEncrypted>false</ServerEncrypted>");
+    out.push_str(&protection_elements(call, &record.protection));
+    out.push_str("</Properties>");
     if includes(call, "metadata") {
         out.push_str(&metadata_element(&record.metadata));
     }

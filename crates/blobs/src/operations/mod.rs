@@ -12,6 +12,7 @@ pub(crate) mod delegation_key;
 pub(crate) mod delete;
 pub(crate) mod demands;
 pub(crate) mod from_url;
+pub(crate) mod immutability;
 pub(crate) mod incremental_copy;
 pub(crate) mod lease;
 pub(crate) mod lifecycle;

@@ -50,6 +50,7 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
         let replaced = before.as_ref().map(|before| &before.record);
         demands.write(replaced, now)?;
         permit_write(&call, before.is_some())?;
+        given.check(blobs, &container, false)?;
         let mut record = BlobRecord {
             name: call.blob()?.to_owned(),
             etag: blobs.new_etag(),
@@ -123,6 +124,7 @@ impl PageDemands {
 /// The pages of a blob that may be written.
 pub(crate) fn writable(record: &BlobRecord) -> Result<&PagesRecord, BlobsError> {
     refuse_incremental(record)?;
+    record.protection.change()?;
     record
         .pages
         .as_ref()

@@ -1,4 +1,4 @@
-//! Get Account Information; Get and Set Blob Service Properties.
+//! Get Account Information; Get and Set Blob Service Properties; Get Blob Service Stats.
 
 use http::{Response, StatusCode};
 use http_semantics::Body;
@@ -33,6 +33,17 @@ pub(crate) fn information(call: &Call) -> Result<Response<Body>, BlobsError> {
     render::set(headers, "x-ms-account-kind", "StorageV2");
     render::set(headers, "x-ms-is-hns-enabled", "false");
     Ok(response)
+}
+
+/// Get Blob Service Stats: there is one region, so the secondary host answers as one that is closed to reads of this
+/// kind.
+pub(crate) fn stats(call: &Call) -> Result<Response<Body>, BlobsError> {
+    call.permit('s', "r")?;
+    if call.target.secondary {
+        return Err(ErrorCode::InsufficientAccountPermissions.into());
+    }
+    let text = "comp=stats is asked of the account's secondary host.";
+    Err(BlobsError::with(ErrorCode::InvalidQueryParameterValue, text))
 }
 
 pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {

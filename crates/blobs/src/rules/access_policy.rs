@@ -62,6 +62,15 @@ pub struct Policy {
     pub permission: String,
 }
 
+impl Policy {
+    /// Whether it grants what versions before 2015-04-05 don't know.
+    #[must_use]
+    pub fn has_later_permissions(&self) -> bool {
+        self.permission
+            .contains(|permission| !"rwdl".contains(permission))
+    }
+}
+
 /// What a signature and its policy grant together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms<'a> {

@@ -9,6 +9,7 @@ pub mod conditions;
 pub mod cors;
 pub mod deletion;
 pub mod firewall;
+pub mod immutability;
 pub mod lease;
 pub mod lifecycle;
 pub mod pages;

@@ -14,6 +14,7 @@ use crate::rules::lease;
 use crate::rules::tags::Tags;
 use crate::store::containers::Container;
 use crate::store::holdings;
+use crate::store::immutability;
 use crate::store::keys;
 use crate::store::records::{BlobHeaders, BlobRecord, decode, encode};
 use crate::store::staging::StagedContent;
@@ -71,6 +72,7 @@ impl Blobs {
         let no_tags = Tags::new();
         let old_tags = before.map_or(&no_tags, |before| &before.record.tags);
         tags::stage(tx, generation, &record.name, old_tags, &record.tags);
+        immutability::mark(tx, generation, record);
         tx.put(key, encode(record)?);
         let before = before.map(|before| &before.record);
         tx.record(self.blob_log_record(op, container, before, record));
@@ -95,7 +97,16 @@ impl Blobs {
     }
 
     /// Stages the removal of a blob.
-    pub(crate) fn stage_blob_removal(&self, tx: &mut Transaction, container: &Container, blob: &Blob) {
+    ///
+    /// # Errors
+    /// `BlobImmutableDueToPolicy`, `BlobImmutableDueToLegalHold`.
+    pub(crate) fn stage_blob_removal(
+        &self,
+        tx: &mut Transaction,
+        container: &Container,
+        blob: &Blob,
+    ) -> Result<(), BlobsError> {
+        blob.record.protection.deletion(self.clock.now())?;
         let generation = &container.record.generation;
         let key = keys::blob(generation, &blob.record.name);
         container.require(tx);
@@ -105,6 +116,7 @@ impl Blobs {
         tx.delete(keys::inline(generation, &blob.record.name, None));
         tx.delete(key);
         tx.record(self.blob_log_record("delete", container, None, &blob.record));
+        Ok(())
     }
 
     /// The record of a blob that was put whole.

@@ -2,21 +2,37 @@
 
 use std::collections::HashMap;
 
-use ledger::{Committed, Direction, Entry, LedgerError, Scan, ScanLimit, Snapshot, Transaction};
+use ledger::{
+    Committed, Direction, Entry, Key, LedgerError, Scan, ScanLimit, Snapshot, Transaction, Versioned,
+};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::BLOCKS_MAX;
 use crate::store::containers::Container;
+use crate::store::holdings;
 use crate::store::keys;
 use crate::store::records::{BlockRecord, StoredId, decode, encode};
 use crate::store::staging::{Place, StagedContent};
+use crate::store::uploads;
 
 /// A blob's staged blocks, by id, with the entries they were read from.
 #[derive(Default)]
 pub(crate) struct Staged {
     pub(crate) blocks: HashMap<String, BlockRecord>,
     pub(crate) entries: Vec<Entry>,
+    /// What the name has beside them.
+    upload: Option<(Key, Versioned)>,
+}
+
+/// Stages the removal of a staged block; its content goes unless a blob took it over.
+pub(crate) fn stage_entry_removal(tx: &mut Transaction, entry: &Entry) -> Result<(), BlobsError> {
+    let block: BlockRecord = decode(&entry.versioned)?;
+    tx.require_version(entry.key.clone(), Some(entry.versioned.version));
+    tx.delete(keys::reference(block.content.id(), &entry.key));
+    holdings::queue(tx, block.content.id());
+    tx.delete(entry.key.clone());
+    Ok(())
 }
 
 impl Blobs {
@@ -28,9 +44,11 @@ impl Blobs {
     ) -> Result<Staged, BlobsError> {
         let range = keys::blocks(&container.record.generation, name);
         let mut scan = Scan::new(snapshot, range, Direction::Forward);
+        let upload = keys::upload(&container.record.generation, name);
+        let found = snapshot.get(&upload).await?;
         let mut staged = Staged {
-            blocks: HashMap::new(),
-            entries: Vec::new(),
+            upload: found.map(|found| (upload, found)),
+            ..Staged::default()
         };
         while let Some(entry) = scan.next().await? {
             if staged.entries.len() >= 2 * BLOCKS_MAX {
@@ -87,6 +105,8 @@ impl Blobs {
             tx.put(keys::dropped(before.content.id()), Vec::new());
         }
         tx.put(keys::reference(stored, &key), Vec::new());
+        let of_name = (&container.record.generation, name);
+        uploads::stage(&mut tx, snapshot.as_ref(), of_name, self.clock.now()).await?;
         let record = BlockRecord {
             id: id.to_owned(),
             length: content.length_bytes,
@@ -96,18 +116,17 @@ impl Blobs {
         Ok(self.ledger.commit(tx).await)
     }
 
-    /// Stages the removal of every staged block; their contents go unless a blob took them over.
+    /// Stages the removal of every staged block, behind the blob that took them over; other contents go.
     pub(crate) fn stage_block_removal(
         &self,
         tx: &mut Transaction,
         staged: &Staged,
     ) -> Result<(), BlobsError> {
         for entry in &staged.entries {
-            let block: BlockRecord = decode(&entry.versioned)?;
-            tx.require_version(entry.key.clone(), Some(entry.versioned.version));
-            tx.delete(keys::reference(block.content.id(), &entry.key));
-            tx.put(keys::dropped(block.content.id()), Vec::new());
-            tx.delete(entry.key.clone());
+            stage_entry_removal(tx, entry)?;
+        }
+        if let Some((key, found)) = &staged.upload {
+            uploads::stage_removal(tx, key, found)?;
         }
         Ok(())
     }

@@ -128,6 +128,7 @@ impl Blobs {
     ) -> Result<Result<Committed, LedgerError>, BlobsError> {
         let mut tx = Transaction::new();
         container.require(&mut tx);
+        self.stage_unmarking(&mut tx, container).await?;
         tx.delete(keys::container(&container.account, &container.record.name));
         self.stage_container_keeping(&mut tx, container).await?;
         tx.record(log_record(

@@ -3,10 +3,25 @@
 
 use std::collections::HashSet;
 
-use ledger::{Key, Transaction};
+use content::ContentId;
+use ledger::{Key, Transaction, Write};
 
 use crate::store::keys;
 use crate::store::records::{BlobRecord, PagesRecord};
+
+/// Queues a content that lost an entry for the sweep, unless the same commit enters it for somebody else: the
+/// blocks of a large blob that stays as a version would fill a commit otherwise.
+pub(crate) fn queue(tx: &mut Transaction, content: ContentId) {
+    let entries = keys::references(content);
+    let is_entered = tx
+        .writes()
+        .range(entries.start..)
+        .take_while(|(key, _)| entries.end.as_ref().is_none_or(|end| *key < end))
+        .any(|(_, write)| matches!(write, Write::Put(_)));
+    if !is_entered {
+        tx.put(keys::dropped(content), Vec::new());
+    }
+}
 
 /// Enters what a new state has.
 pub(crate) fn hold(tx: &mut Transaction, record: &BlobRecord, key: &Key) {
@@ -35,7 +50,7 @@ pub(crate) fn change(tx: &mut Transaction, before: Option<&BlobRecord>, record: 
     let new: HashSet<_> = record.contents().collect();
     for content in old.difference(&new) {
         tx.delete(keys::reference(*content, key));
-        tx.put(keys::dropped(*content), Vec::new());
+        queue(tx, *content);
     }
     for content in new.difference(&old) {
         tx.put(keys::reference(*content, key), Vec::new());

@@ -24,7 +24,8 @@ impl Blobs {
     /// is there. The container and the blob as `snapshot` has them become preconditions.
     ///
     /// # Errors
-    /// `ContainerNotFound`; `LeaseIdMissing` if the blob is leased; the ledger's.
+    /// `ContainerNotFound`; `LeaseIdMissing` if the blob is leased; `BlobImmutableDueToPolicy`,
+    /// `BlobImmutableDueToLegalHold` if it is protected and wouldn't be kept as a version; the ledger's.
     pub async fn stage_put(
         &self,
         tx: &mut Transaction,
@@ -47,7 +48,7 @@ impl Blobs {
     ///
     /// # Errors
     /// `LeaseIdMissing` if the blob is leased; `SnapshotsPresent` if it has more than a commit
-    /// removes; the ledger's.
+    /// removes; `BlobImmutableDueToPolicy`, `BlobImmutableDueToLegalHold`; the ledger's.
     pub async fn stage_delete(
         &self,
         tx: &mut Transaction,
@@ -64,6 +65,7 @@ impl Blobs {
             return Ok(false);
         };
         self.permit_unleased(Some(&blob))?;
+        self.check_snapshots(snapshot, &container, name).await?;
         let (taken, complete) = self.states(snapshot, &container, name, false).await?;
         if !complete {
             return Err(ErrorCode::SnapshotsPresent.into());
@@ -72,7 +74,7 @@ impl Blobs {
             self.stage_state_deletion(tx, snapshot, &container, found).await?;
         }
         self.stage_leaving(tx, snapshot, &container, &blob).await?;
-        self.stage_blob_removal(tx, &container, &blob);
+        self.stage_blob_removal(tx, &container, &blob)?;
         Ok(true)
     }
 

@@ -36,6 +36,9 @@ const MAP_RELEASE: u8 = 16;
 const MAP_COPY: u8 = 17;
 const DELETED_CONTAINER: u8 = 18;
 const CONTAINER_EXPIRY: u8 = 19;
+const PROTECTED: u8 = 20;
+const UPLOAD: u8 = 21;
+const UPLOAD_EXPIRY: u8 = 22;
 const CHANGE_FEED: u8 = 24;
 const LIFECYCLE: u8 = 25;
 
@@ -232,9 +235,55 @@ pub(crate) fn blocks(generation: &Generation, name: &str) -> KeyRange {
     )
 }
 
-/// Everything of a container's generation: ranges of blobs, snapshots, inline contents, blocks, tags.
-pub(crate) fn generation(generation: &Generation) -> [KeyRange; 5] {
-    [BLOB, SNAPSHOT, INLINE, BLOCK, TAG].map(|tag| KeyRange::prefix(&kind(tag).raw(generation).finish()))
+/// That a container has, or had, a state with an immutability policy or a legal hold.
+pub(crate) fn protected(generation: &Generation) -> Key {
+    kind(PROTECTED).raw(generation).finish()
+}
+
+/// A name that has staged blocks.
+pub(crate) fn upload(generation: &Generation, name: &str) -> Key {
+    kind(UPLOAD)
+        .raw(generation)
+        .str_bounded(name, BLOB_NAME_KEY_BYTES_MAX)
+        .finish()
+}
+
+/// Names with staged blocks that begin with `prefix`.
+pub(crate) fn uploads(generation: &Generation, prefix: &str) -> KeyRange {
+    KeyRange::prefix(&open_ended(kind(UPLOAD).raw(generation), prefix))
+}
+
+/// The staged blocks of the name in an upload's key.
+pub(crate) fn blocks_of_upload(upload: &Key) -> KeyRange {
+    let behind_kind = upload.as_bytes().get(2..).unwrap_or_default();
+    KeyRange::prefix(&kind(BLOCK).raw(behind_kind).finish())
+}
+
+/// That the staged blocks of a name go at a time.
+pub(crate) fn upload_expiry(until: Timestamp, upload: &Key) -> Key {
+    let behind_kind = upload.as_bytes().get(2..).unwrap_or_default();
+    kind(UPLOAD_EXPIRY).i64(ticks(until)).raw(behind_kind).finish()
+}
+
+/// Names whose staged blocks' time is over.
+pub(crate) fn expired_uploads(now: Timestamp) -> KeyRange {
+    let whole = KeyRange::prefix(&kind(UPLOAD_EXPIRY).finish());
+    KeyRange {
+        start: whole.start,
+        end: Some(kind(UPLOAD_EXPIRY).i64(ticks(now)).finish()),
+    }
+}
+
+/// The key of the name whose blocks go.
+pub(crate) fn expiring_upload(expiry: &Key) -> Option<Key> {
+    Some(kind(UPLOAD).raw(expiry.as_bytes().get(10..)?).finish())
+}
+
+/// Everything of a container's generation: ranges of blobs, snapshots, inline contents, blocks, tags, names with
+/// staged blocks.
+pub(crate) fn generation(generation: &Generation) -> [KeyRange; 6] {
+    [BLOB, SNAPSHOT, INLINE, BLOCK, TAG, UPLOAD]
+        .map(|tag| KeyRange::prefix(&kind(tag).raw(generation).finish()))
 }
 
 /// A tag of a blob in the index.

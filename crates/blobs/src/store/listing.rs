@@ -1,5 +1,6 @@
 //! Listings, page by page. With a delimiter, what lies behind a common prefix is jumped over, not
-//! read. Snapshots and versions come from a range of their own and are merged in before their blob.
+//! read. Snapshots and versions come from a range of their own and are merged in before their blob, names that
+//! have staged blocks and no blob from a third one.
 //!
 //! A name that has versions but no blob is told by its last state: when another name comes next, nothing took the
 //! place. So a page that ends before it says in its marker which version it saw.
@@ -14,7 +15,7 @@ use crate::store::change_feed;
 use crate::store::containers::Container;
 use crate::store::deleted_containers::{DeletedContainer, DeletedVersion};
 use crate::store::keys::{self, Generation};
-use crate::store::records::{BlobRecord, ContainerRecord, decode};
+use crate::store::records::{BlobRecord, ContainerRecord, UploadRecord, decode};
 
 /// One line of a listing.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) enum Line {
     Blob(Box<BlobRecord>),
     /// A name that has no blob: the newest of its versions.
     VersionsOnly(Box<BlobRecord>),
+    /// A name that has staged blocks, but no blob.
+    Uncommitted(String),
     Prefix(String),
 }
 
@@ -65,9 +68,20 @@ pub(crate) struct States {
     pub(crate) versions_only: bool,
     /// For containers: those that the service keeps.
     pub(crate) system: bool,
+    /// Names that have staged blocks, but no blob.
+    pub(crate) uncommitted: bool,
 }
 
 impl States {
+    /// Whether anything that lies below names is asked for.
+    fn below(self) -> bool {
+        let uncommitted = Self {
+            uncommitted: self.uncommitted,
+            ..Self::default()
+        };
+        self != uncommitted
+    }
+
     fn take(self, record: &BlobRecord) -> bool {
         match (&record.deleted, record.snapshot) {
             _ if record.previous => self.versions && (self.deleted || record.deleted.is_none()),
@@ -102,6 +116,14 @@ impl<'a> Ahead<'a> {
     }
 }
 
+/// Of which range something comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Below,
+    Uncommitted,
+    Blob,
+}
+
 /// Whether a state below a name comes before a blob: those of the same name do.
 fn comes_first(state: &Entry, blob: &Entry) -> bool {
     let (state, blob) = (
@@ -111,41 +133,74 @@ fn comes_first(state: &Entry, blob: &Entry) -> bool {
     state < blob || state.starts_with(blob)
 }
 
-/// Blobs and the states below their names, in the order of a listing.
+/// Blobs, the states below their names, and names without a blob, in the order of a listing.
 struct Merged<'a> {
     blobs: Ahead<'a>,
     below: Option<Ahead<'a>>,
+    uploads: Option<Ahead<'a>>,
 }
 
 impl Merged<'_> {
-    /// Whether what comes next lies below a name; `None` at the end.
-    fn next_is_below(&self) -> Option<bool> {
-        match (
-            self.below.as_ref().and_then(|ahead| ahead.head.as_ref()),
-            &self.blobs.head,
-        ) {
-            (Some(state), Some(blob)) => Some(comes_first(state, blob)),
-            (Some(_), None) => Some(true),
-            (None, Some(_)) => Some(false),
+    /// What comes next, and from where; `None` at the end.
+    fn next(&self) -> Option<(Next, &Entry)> {
+        let upload = self.uploads.as_ref().and_then(|ahead| ahead.head.as_ref());
+        let named = match (upload, &self.blobs.head) {
+            (Some(upload), Some(blob))
+                if keys::behind_generation(&upload.key) >= keys::behind_generation(&blob.key) =>
+            {
+                Some((Next::Blob, blob))
+            }
+            (Some(upload), _) => Some((Next::Uncommitted, upload)),
+            (None, Some(blob)) => Some((Next::Blob, blob)),
             (None, None) => None,
+        };
+        let state = self.below.as_ref().and_then(|ahead| ahead.head.as_ref());
+        match (state, named) {
+            (Some(state), Some((_, named))) if comes_first(state, named) => Some((Next::Below, state)),
+            (Some(state), None) => Some((Next::Below, state)),
+            (_, named) => named,
         }
     }
 
-    /// The name of what comes next, as keys have it.
+    /// The name of what comes next, as keys have it, unless it is a name without a blob.
     fn next_name(&self) -> Option<&[u8]> {
-        if self.next_is_below()? {
-            let state = self.below.as_ref()?.head.as_ref()?;
-            return Some(keys::name_of_state(&state.key));
+        match self.next()? {
+            (Next::Below, state) => Some(keys::name_of_state(&state.key)),
+            (Next::Blob, blob) => Some(keys::behind_generation(&blob.key)),
+            (Next::Uncommitted, _) => None,
         }
-        Some(keys::behind_generation(&self.blobs.head.as_ref()?.key))
     }
 
-    async fn take(&mut self) -> Result<Option<Entry>, LedgerError> {
-        let is_below = self.next_is_below() == Some(true);
-        match self.below.as_mut().filter(|_| is_below) {
-            Some(below) => below.take().await,
-            None => self.blobs.take().await,
+    async fn take(&mut self) -> Result<Option<(Next, Entry)>, LedgerError> {
+        let Some((next, _)) = self.next() else {
+            return Ok(None);
+        };
+        let ahead = match next {
+            Next::Below => self.below.as_mut(),
+            Next::Uncommitted => self.uploads.as_mut(),
+            Next::Blob => Some(&mut self.blobs),
+        };
+        let Some(ahead) = ahead else { return Ok(None) };
+        let Some(entry) = ahead.take().await? else {
+            return Ok(None);
+        };
+        if next == Next::Blob {
+            self.pass_uploads(&entry).await?;
         }
+        Ok(Some((next, entry)))
+    }
+
+    /// A name that has a blob isn't one without.
+    async fn pass_uploads(&mut self, blob: &Entry) -> Result<(), LedgerError> {
+        let Some(uploads) = &mut self.uploads else {
+            return Ok(());
+        };
+        let is_same =
+            |upload: &Entry| keys::behind_generation(&upload.key) == keys::behind_generation(&blob.key);
+        if uploads.head.as_ref().is_some_and(is_same) {
+            uploads.take().await?;
+        }
+        Ok(())
     }
 }
 
@@ -175,6 +230,7 @@ impl Blobs {
         let whole = (
             keys::blobs(generation, wanted.prefix),
             keys::snapshots(generation, wanted.prefix),
+            keys::uploads(generation, wanted.prefix),
         );
         let mut begins = (
             wanted.from.map(|from| keys::blob(generation, &from.name)),
@@ -182,6 +238,7 @@ impl Blobs {
                 Some(at) => Some(keys::snapshot(generation, &from.name, at)),
                 None => keys::snapshots_of(generation, &from.name).end,
             }),
+            wanted.from.map(|from| keys::upload(generation, &from.name)),
         );
         let mut seen = match wanted.from {
             Some(from) if wanted.states.versions_only => seen(snapshot, generation, from).await?,
@@ -189,13 +246,18 @@ impl Blobs {
         };
         let (mut lines, mut skipped) = (Vec::new(), 0);
         loop {
-            let below = match wanted.states != States::default() {
+            let below = match wanted.states.below() {
                 true => Some(Ahead::new(snapshot, begin(whole.1.clone(), begins.1)).await?),
+                false => None,
+            };
+            let uploads = match wanted.states.uncommitted {
+                true => Some(Ahead::new(snapshot, begin(whole.2.clone(), begins.2)).await?),
                 false => None,
             };
             let mut merged = Merged {
                 blobs: Ahead::new(snapshot, begin(whole.0.clone(), begins.0)).await?,
                 below,
+                uploads,
             };
             let jump = loop {
                 let (line, own) = match due(&mut merged, &mut seen, wanted.states).await? {
@@ -229,6 +291,7 @@ impl Blobs {
                         let behind = (
                             keys::blobs(generation, &common).end,
                             keys::snapshots(generation, &common).end,
+                            keys::uploads(generation, &common).end,
                         );
                         lines.push(Line::Prefix(common));
                         break behind;
@@ -236,10 +299,10 @@ impl Blobs {
                 }
             };
             seen = None;
-            let (Some(blob), Some(below)) = jump else {
+            let (Some(blob), Some(below), Some(upload)) = jump else {
                 return Ok((lines, None));
             };
-            begins = (Some(blob), Some(below));
+            begins = (Some(blob), Some(below), Some(upload));
         }
     }
 
@@ -323,9 +386,17 @@ async fn due(merged: &mut Merged<'_>, seen: &mut Option<Seen>, states: States) -
         };
         return Ok(Due::Line(Line::VersionsOnly(Box::new(last.record)), own));
     }
-    let Some(entry) = merged.take().await? else {
+    let Some((next, entry)) = merged.take().await? else {
         return Ok(Due::End);
     };
+    if next == Next::Uncommitted {
+        let record: UploadRecord = decode(&entry.versioned)?;
+        let own = From {
+            name: record.name.clone(),
+            ..From::default()
+        };
+        return Ok(Due::Line(Line::Uncommitted(record.name), own));
+    }
     let mut record: BlobRecord = decode(&entry.versioned)?;
     let own = From {
         name: record.name.clone(),

@@ -8,6 +8,7 @@ pub(crate) mod change_log;
 pub(crate) mod containers;
 pub(crate) mod deleted_containers;
 pub(crate) mod holdings;
+pub(crate) mod immutability;
 mod in_process;
 pub(crate) mod keys;
 pub(crate) mod listing;
@@ -27,6 +28,7 @@ mod sweep;
 pub(crate) mod tags;
 #[cfg(test)]
 mod test_service;
+pub(crate) mod uploads;
 mod verify;
 mod verify_pages;
 mod versions;

@@ -12,6 +12,7 @@ use ledger::{LedgerError, Versioned};
 use serde::{Deserialize, Serialize};
 
 use crate::rules::access_policy::{Policy, PublicAccess};
+use crate::rules::immutability::Protection;
 use crate::rules::lease::Lease;
 use crate::rules::tags::Tags;
 use crate::rules::tier::Tier;
@@ -210,6 +211,9 @@ pub(crate) struct BlobRecord {
     pub(crate) sequence_number: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) incremental: Option<IncrementalRecord>,
+    /// Immutability policy and legal hold.
+    #[serde(default, skip_serializing_if = "Protection::is_none")]
+    pub(crate) protection: Protection,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the encoder asks by reference")]
@@ -249,6 +253,14 @@ pub(crate) struct BlockRecord {
     pub(crate) content: StoredId,
 }
 
+/// A name that has staged blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UploadRecord {
+    pub(crate) name: String,
+    /// When a block was staged for it last, to an hour.
+    pub(crate) at: Timestamp,
+}
+
 /// The stored form.
 pub(crate) fn encode<R: Serialize>(record: &R) -> Result<Vec<u8>, LedgerError> {
     serde_json::to_vec(record).map_err(|error| LedgerError::Corrupt(error.to_string()))
@@ -278,6 +290,7 @@ mod tests {
         };
         let record: BlobRecord = decode(&stored).unwrap();
         assert_eq!((record.version, record.previous), (None, false));
+        assert!(record.protection.is_none());
         assert_eq!(record.below(), record.snapshot);
         assert_eq!(String::from_utf8(encode(&record).unwrap()).unwrap(), text);
     }

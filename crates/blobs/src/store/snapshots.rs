@@ -10,9 +10,11 @@ use ledger::{Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::BlobsError;
+use crate::rules::immutability::Protection;
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::holdings;
+use crate::store::immutability;
 use crate::store::keys;
 use crate::store::records::{BlobRecord, encode};
 use crate::store::states::next_tick;
@@ -49,6 +51,7 @@ impl Blobs {
             );
         }
         holdings::hold(tx, record, &key);
+        immutability::mark(tx, generation, record);
         tx.put(key, encode(record)?);
         Ok(())
     }
@@ -100,6 +103,8 @@ impl Blobs {
             snapshot: Some(at),
             version: None,
             lease: None,
+            // A policy is of the version for which it was set: the blob keeps it, and so does what it was.
+            protection: Protection::default(),
             ..record
         };
         tx.record(self.blob_log_record("snapshot", container, None, &taken));

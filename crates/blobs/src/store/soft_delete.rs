@@ -60,6 +60,9 @@ impl Blobs {
     }
 
     /// Stages the deletion of a state below its blob's name; false if the account doesn't keep it.
+    ///
+    /// # Errors
+    /// `BlobImmutableDueToPolicy`, `BlobImmutableDueToLegalHold`; the ledger's.
     pub(crate) async fn stage_state_deletion(
         &self,
         tx: &mut Transaction,
@@ -67,6 +70,7 @@ impl Blobs {
         container: &Container,
         found: &Blob,
     ) -> Result<bool, BlobsError> {
+        found.record.protection.deletion(self.clock.now())?;
         let Some(kept) = self.retention(snapshot, &container.account).await? else {
             self.stage_state_removal(tx, container, found);
             return Ok(false);
@@ -84,12 +88,22 @@ impl Blobs {
     }
 
     /// Stages the removal of a deleted state before its time is over.
-    pub(crate) fn stage_deleted_removal(&self, tx: &mut Transaction, container: &Container, found: &Blob) {
+    ///
+    /// # Errors
+    /// `BlobImmutableDueToPolicy`, `BlobImmutableDueToLegalHold`.
+    pub(crate) fn stage_deleted_removal(
+        &self,
+        tx: &mut Transaction,
+        container: &Container,
+        found: &Blob,
+    ) -> Result<(), BlobsError> {
+        found.record.protection.deletion(self.clock.now())?;
         if let Some(deleted) = &found.record.deleted {
             let key = keys::state(&container.record.generation, &found.record);
             tx.delete(keys::expiry(deleted.until, &key));
         }
         self.stage_state_removal(tx, container, found);
+        Ok(())
     }
 
     /// Stages the return of a deleted state: as the snapshot or the version that it was, or as the blob, which
@@ -159,15 +173,26 @@ impl Blobs {
                 break;
             }
             removed += 1;
-            tx.delete(entry.key.clone());
             // Its container may have been purged meanwhile.
-            let Some(key) = keys::expiring_state(&entry.key) else {
-                continue;
+            let key = keys::expiring_state(&entry.key);
+            let stored = match &key {
+                Some(key) => snapshot.get(key).await?,
+                None => None,
             };
-            let Some(stored) = snapshot.get(&key).await? else {
+            let (Some(key), Some(stored)) = (key, stored) else {
+                tx.delete(entry.key);
                 continue;
             };
             let record: BlobRecord = decode(&stored)?;
+            // Nothing that is protected is deleted, so none comes here; it would stay if it did.
+            if record.protection.deletion(self.clock.now()).is_err() {
+                tracing::error!(
+                    name = record.name,
+                    "a deleted state of a blob is protected; it stays"
+                );
+                continue;
+            }
+            tx.delete(entry.key);
             if record.deleted.is_none() {
                 continue;
             }

@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{SNAPSHOT_TICK_NANOSECONDS, SNAPSHOTS_STEP_MAX, STEP_BYTES_MAX};
+use crate::rules::immutability::Protection;
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::keys;
@@ -88,6 +89,8 @@ struct Sort {
     previous: bool,
     #[serde(default)]
     kind: BlobKind,
+    #[serde(default)]
+    protection: Protection,
 }
 
 impl Sort {
@@ -180,7 +183,7 @@ impl Blobs {
         snapshot: &dyn Snapshot,
         container: &Container,
         (name, direction): (&str, Direction),
-        wanted: fn(&Sort) -> bool,
+        wanted: impl Fn(&Sort) -> bool + Send,
     ) -> Result<Option<(Entry, Sort)>, BlobsError> {
         let range = keys::snapshots_of(&container.record.generation, name);
         let mut scan = Scan::new(snapshot, range, direction);
@@ -205,6 +208,20 @@ impl Blobs {
             .first_state(snapshot, container, from, Sort::is_snapshot)
             .await?;
         Ok(found.is_some())
+    }
+
+    /// What protects the first of a blob's snapshots that can't be deleted, if there is one.
+    pub(crate) async fn protected_snapshot(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<Protection>, BlobsError> {
+        let from = (name, Direction::Forward);
+        let wanted = |sort: &Sort| sort.is_snapshot() && sort.protection.deletion(now).is_err();
+        let found = self.first_state(snapshot, container, from, wanted).await?;
+        Ok(found.map(|(_, sort)| sort.protection))
     }
 
     /// Whether a name has a previous version, be it deleted or not.

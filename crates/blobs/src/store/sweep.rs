@@ -1,4 +1,4 @@
-//! The background work: purges deleted containers, removes content that lost its last reference,
+//! The background work: purges deleted containers, lets go of staged blocks that nobody commits, removes content that lost its last reference,
 //! and content that no commit ever referred to.
 //!
 //! Invariant: content is removed only when the newest state has no reference to it; a commit that
@@ -23,7 +23,8 @@ use crate::store::steps;
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SweepOutcome {
-    /// Records of deleted containers, and deleted states of blobs with their parts, that were removed.
+    /// Records of deleted containers, and deleted states of blobs with their parts, and staged blocks that
+    /// nobody committed, that were removed.
     pub purged_records: u64,
     /// Contents that were removed because their last reference went.
     pub removed_contents: u64,
@@ -78,6 +79,7 @@ impl Blobs {
             }
         }
         outcome.purged_records += self.sweep_expired().await?;
+        outcome.purged_records += self.sweep_staged().await?;
         if let Err(error) = self.sweep_copies().await {
             tracing::error!(%error, "unfinished copies of page blobs weren't looked at; the next round tries again");
         }
@@ -97,13 +99,14 @@ impl Blobs {
     /// was all.
     async fn purge_step(&self, generation: &Generation, purge: &Key) -> Result<(u64, bool), BlobsError> {
         let snapshot = self.ledger.snapshot().await?;
-        let [blobs, snapshots, inline, blocks, tags] = keys::generation(generation);
+        let [blobs, snapshots, inline, blocks, tags, uploads] = keys::generation(generation);
         let parts = [
             (blobs, Part::Blob),
             (snapshots, Part::Blob),
             (blocks, Part::Block),
             (inline, Part::Bare),
             (tags, Part::Bare),
+            (uploads, Part::Bare),
         ];
         let mut tx = Transaction::new();
         let (mut looked_at, mut records) = (0, 0);

@@ -13,6 +13,7 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
+use crate::store::immutability;
 use crate::store::keys;
 use crate::store::records::{BlobRecord, encode};
 use crate::store::states::whole_ticks;
@@ -73,6 +74,10 @@ impl Blobs {
 
     /// As [`Self::stage_version`], for a write of a whole blob: what it replaces is otherwise kept for a while,
     /// if the account keeps it.
+    ///
+    /// # Errors
+    /// As [`Self::stage_version`]; `BlobImmutableDueToPolicy`, `BlobImmutableDueToLegalHold` if it is protected
+    /// and wouldn't stay as a version.
     pub(crate) async fn stage_replacing(
         &self,
         tx: &mut Transaction,
@@ -85,6 +90,7 @@ impl Blobs {
             .stage_version(tx, snapshot, container, before, record)
             .await?;
         if let Some(before) = before.filter(|_| !kept) {
+            before.record.protection.deletion(self.clock.now())?;
             self.stage_keeping(tx, snapshot, container, before, false).await?;
         }
         Ok(())
@@ -143,7 +149,7 @@ impl Blobs {
         Ok(true)
     }
 
-    /// Stages a state's record with tags or a tier changed, be it the blob or what lies below its name.
+    /// Stages a state's record with tags, a tier or protection changed, be it the blob or what lies below its name.
     pub(crate) fn stage_change(
         &self,
         tx: &mut Transaction,
@@ -158,6 +164,7 @@ impl Blobs {
         let key = keys::state(&container.record.generation, record);
         container.require(tx);
         tx.require_version(key.clone(), Some(found.version));
+        immutability::mark(tx, &container.record.generation, record);
         tx.put(key, encode(record)?);
         tx.record(self.blob_log_record(op, container, Some(&found.record), record));
         Ok(())

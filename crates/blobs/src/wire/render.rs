@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::error::{BlobsError, ErrorCode};
+use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::rules::tier::Tier;
 use crate::store::records::{BlobKind, BlobRecord};
@@ -80,6 +81,22 @@ pub(crate) fn set_lease(headers: &mut HeaderMap, held: Option<&Lease>, now: Time
     }
 }
 
+/// `x-ms-immutability-policy-until-date` and `-mode`, if there is a policy.
+pub(crate) fn set_policy(headers: &mut HeaderMap, protection: &Protection) {
+    if let Some(policy) = protection.policy {
+        let until = date::format(policy.until);
+        set(headers, "x-ms-immutability-policy-until-date", until);
+        set(headers, "x-ms-immutability-policy-mode", policy.mode.name());
+    }
+}
+
+/// `x-ms-legal-hold`, if it was ever set.
+pub(crate) fn set_hold(headers: &mut HeaderMap, protection: &Protection) {
+    if let Some(held) = protection.legal_hold {
+        set(headers, "x-ms-legal-hold", held.to_string());
+    }
+}
+
 /// Every property of a blob, as Get Blob and Get Blob Properties give them. How many tags it has is
 /// for those alone who may see tags.
 pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, sees_tags: bool, now: Timestamp) {
@@ -88,6 +105,8 @@ pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, sees_tags: 
     if record.version.is_some() && !record.previous {
         set(headers, "x-ms-is-current-version", "true");
     }
+    set_policy(headers, &record.protection);
+    set_hold(headers, &record.protection);
     let properties = &record.headers;
     set(
         headers,

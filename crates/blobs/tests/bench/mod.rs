@@ -9,6 +9,8 @@
     reason = "test code, of which each test takes a part"
 )]
 
+pub(crate) mod guard;
+pub(crate) mod immutable;
 pub(crate) mod tokens;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,6 +130,7 @@ pub(crate) fn bench_over(
         first: Mutex::new(None),
         each: Mutex::new(None),
         left: AtomicU64::new(u64::MAX),
+        writes: AtomicU64::new(0),
     });
     let random = Arc::new(SeededRandom::new(seed));
     let blobs = Blobs::new(
@@ -153,6 +156,8 @@ pub(crate) struct Overtaking {
     pub(crate) each: Mutex<Option<Transaction>>,
     /// Commits until it can't be reached any more.
     pub(crate) left: AtomicU64,
+    /// Writes of the newest commit.
+    pub(crate) writes: AtomicU64,
 }
 
 #[async_trait]
@@ -166,6 +171,8 @@ impl Ledger for Overtaking {
             return Err(LedgerError::Unavailable("the node is going down".to_owned()));
         }
         self.left.store(left - 1, Ordering::Relaxed);
+        self.writes
+            .store(transaction.writes().len() as u64, Ordering::Relaxed);
         let first = self.first.lock().unwrap().take();
         let each = self.each.lock().unwrap().clone();
         for before in first.into_iter().chain(each) {
@@ -307,13 +314,17 @@ impl Bench {
         self.send(builder.body(Body::full(body.to_vec())).unwrap()).await
     }
 
-    /// Asks with the signature that the address has, or as nobody.
+    /// Asks with the signature that the address has, or as nobody, in a version that challenges unless the
+    /// headers name one.
     pub(crate) async fn bare(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/{ACCOUNT}{path}"))
             .header("host", "127.0.0.1:10000")
             .header("content-length", 0);
+        if !headers.iter().any(|(name, _)| *name == "x-ms-version") {
+            request = request.header("x-ms-version", "2024-11-04");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -91,7 +91,12 @@ fn settings<F: FnOnce(&mut Account)>(
 impl Estate {
     /// Empty stores for the same issuer, whose key takes long to make.
     pub(crate) fn renewed(&self) -> Self {
-        estate_of(self.issuer.clone(), self.bench.clock.clone(), |_| {})
+        self.renewed_with(|_| {})
+    }
+
+    /// The same, with an account that is changed.
+    pub(crate) fn renewed_with(&self, set: impl FnOnce(&mut Account)) -> Self {
+        estate_of(self.issuer.clone(), self.bench.clock.clone(), set)
     }
 
     /// The same stores after a restart, with an account that is changed.
