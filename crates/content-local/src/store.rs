@@ -239,6 +239,10 @@ struct LocalReader {
 
 #[async_trait]
 impl ContentReader for LocalReader {
+    fn length_bytes(&self) -> u64 {
+        self.file.info.length_bytes
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
         if self.rest.is_empty() {
             return Ok(None);

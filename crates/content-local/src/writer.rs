@@ -90,7 +90,7 @@ impl LocalWriter {
         Ok(())
     }
 
-    async fn write_frames(&mut self, bytes: Vec<u8>) -> Result<(), ContentError> {
+    async fn write_frames(&mut self, bytes: Bytes) -> Result<(), ContentError> {
         // Until it has succeeded, it has failed: also where its future is dropped half-way.
         self.failed = true;
         self.folder.check_room()?;
@@ -124,14 +124,23 @@ fn create(path: &Path, id: ContentId) -> io::Result<Unfinished> {
 
 #[async_trait]
 impl ContentWriter for LocalWriter {
+    fn id(&self) -> ContentId {
+        self.id
+    }
+
     async fn write(&mut self, piece: Bytes) -> Result<(), ContentError> {
         self.check_sound()?;
         self.length_bytes += piece.len() as u64;
         let mut rest = piece;
         while self.filling.len() + rest.len() >= FRAME_BYTES {
             let part = rest.split_to(FRAME_BYTES - self.filling.len());
-            self.filling.extend_from_slice(&part);
-            let frame = std::mem::take(&mut self.filling);
+            // What comes as a whole frame needs no copy.
+            let frame = if self.filling.is_empty() {
+                part
+            } else {
+                self.filling.extend_from_slice(&part);
+                std::mem::take(&mut self.filling).into()
+            };
             self.write_frames(frame).await?;
         }
         self.filling.extend_from_slice(&rest);
@@ -142,7 +151,7 @@ impl ContentWriter for LocalWriter {
         self.check_sound()?;
         if !self.filling.is_empty() {
             let frame = std::mem::take(&mut self.filling);
-            self.write_frames(frame).await?;
+            self.write_frames(frame.into()).await?;
         }
         let finished = self.folder.now();
         let info = ContentInfo {

@@ -204,6 +204,7 @@ impl Account {
             ("allowed_networks", !self.allowed_networks.is_empty()),
             ("roles", !self.roles.is_empty()),
             ("delegation_generation", self.delegation_generation != 0),
+            ("encryption_generation", self.encryption_generation.is_some()),
         ];
         for (name, is_said) in of_blobs {
             ensure!(

@@ -6,6 +6,7 @@ mod config;
 mod dev;
 mod documents_copy;
 mod documents_transfer;
+mod encryption_config;
 mod key_fetch;
 mod ledger_commands;
 mod ledger_copy;

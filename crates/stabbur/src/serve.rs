@@ -19,6 +19,7 @@ use platform_storage::{
 use tokio::sync::watch;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
+use crate::encryption_config::{generations, open_keyring};
 use crate::node::{self, DocumentsUse, Services, Stores, StoresHealth};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
@@ -63,7 +64,19 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     let bearer = config.bearer.as_ref();
     let bearer = bearer.map(|bearer| bearer.bearer(&shared_clock)).transpose()?;
     let places = config.places();
-    let stores = Stores::open(&config.data_dir, &places, clock.clone()).await?;
+    let generations = generations(&config.blobs.accounts, config.encryption.as_ref())?;
+    let key_files = match &config.encryption {
+        Some(encryption) => {
+            anyhow::ensure!(
+                !encryption.key_files.is_empty(),
+                "[encryption]: key_files names no file; name one, or leave the section out if nothing was ever encrypted"
+            );
+            encryption.key_files.as_slice()
+        }
+        None => &[],
+    };
+    let mut stores = Stores::open(&config.data_dir, &places, clock.clone()).await?;
+    let keyring = open_keyring(&mut stores, key_files, &generations).await?;
     let blobs = Blobs::new(
         stores.ledger.clone(),
         stores.content.clone(),
@@ -73,6 +86,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             accounts: blob_accounts,
             host_suffixes: config.blobs.host_suffixes.clone(),
             bearer,
+            keyring,
         },
     );
     let documents = Documents::new(

@@ -235,7 +235,7 @@ impl Original {
             bytes_max: PUT_BLOB_BYTES_MAX,
             inline: true,
         };
-        blobs.take_in(body, expected).await
+        blobs.take_in(&call.target.account, body, expected).await
     }
 
     /// Whether it isn't any more what it was when it was read.

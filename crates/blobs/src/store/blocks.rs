@@ -9,7 +9,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::limits::BLOCKS_MAX;
 use crate::store::containers::Container;
 use crate::store::keys;
-use crate::store::records::{BlockRecord, StoredId, decode, encode};
+use crate::store::records::{BlockRecord, decode, encode};
 use crate::store::staging::{Place, StagedContent};
 
 /// A blob's staged blocks, by id, with the entries they were read from.
@@ -86,11 +86,11 @@ impl Blobs {
             tx.delete(keys::reference(before.content.id(), &key));
             tx.put(keys::dropped(before.content.id()), Vec::new());
         }
-        tx.put(keys::reference(stored, &key), Vec::new());
+        tx.put(keys::reference(stored.id(), &key), Vec::new());
         let record = BlockRecord {
             id: id.to_owned(),
             length: content.length_bytes,
-            content: StoredId::from(stored),
+            content: stored,
         };
         tx.put(key, encode(&record)?);
         Ok(self.ledger.commit(tx).await)

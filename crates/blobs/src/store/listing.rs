@@ -406,6 +406,7 @@ mod tests {
                 block: String::new(),
                 length: 1,
                 content: None,
+                inline: None,
             }],
             ..BlobRecord::default()
         };

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod blobs;
 pub(crate) mod blocks;
 pub(crate) mod containers;
+pub(crate) mod contents;
 pub(crate) mod deleted_containers;
 pub(crate) mod holdings;
 mod in_process;

@@ -1,0 +1,92 @@
+//! Which keys content is encrypted with at rest (docs/adr/0018).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use encryption::{AccountGeneration, KeyEncryptionKey, Keyring, has_account_keys};
+use serde::Deserialize;
+
+use crate::config::Account;
+use crate::node::Stores;
+
+/// The section `[encryption]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EncryptionConfig {
+    /// Files with a key-encryption key each: the first wraps, all unwrap.
+    pub(crate) key_files: Vec<PathBuf>,
+}
+
+/// What the accounts' settings say of their keys.
+///
+/// # Errors
+/// If one says something, but nothing is encrypted.
+pub(crate) fn generations(
+    accounts: &[Account],
+    config: Option<&EncryptionConfig>,
+) -> Result<Vec<AccountGeneration>> {
+    let generation = |account: &Account| {
+        ensure!(
+            config.is_some() || account.encryption_generation.is_none(),
+            "account {}: encryption_generation counts the account's keys; name in [encryption] the key files that wrap \
+             them",
+            account.name
+        );
+        Ok(AccountGeneration {
+            account: account.name.clone(),
+            generation: account.encryption_generation.unwrap_or_default(),
+        })
+    };
+    accounts.iter().map(generation).collect()
+}
+
+/// Opens the account keys, if key files are named, and has the stores count what doesn't decrypt.
+///
+/// # Errors
+/// Those of the key files and of the account keys; if none is named and the ledger has account keys.
+pub(crate) async fn open_keyring(
+    stores: &mut Stores,
+    key_files: &[PathBuf],
+    accounts: &[AccountGeneration],
+) -> Result<Option<Arc<Keyring>>> {
+    if key_files.is_empty() {
+        ensure!(
+            !has_account_keys(stores.ledger.as_ref()).await?,
+            "content of this ledger is encrypted, and no key-encryption key is named; serve takes the files from \
+             [encryption] key_files, dev from --encryption-key (docs/operate/encryption.md)"
+        );
+        return Ok(None);
+    }
+    let keys = key_files.iter().map(|path| KeyEncryptionKey::from_file(path));
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    let keyring = Keyring::open(stores.ledger.clone(), stores.random.clone(), keys, accounts)
+        .await
+        .context("the account keys")?;
+    stores.keyring = Some(keyring.clone());
+    Ok(Some(keyring))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts(rest: &str) -> Vec<Account> {
+        let text = format!("name = \"acme\"\nkey_files = []\n{rest}");
+        vec![toml::from_str(&text).unwrap()]
+    }
+
+    #[test]
+    fn a_generation_is_for_what_is_encrypted() {
+        let config = EncryptionConfig {
+            key_files: vec!["kek".into()],
+        };
+        let found = generations(&accounts(""), Some(&config)).unwrap();
+        assert_eq!((found[0].account.as_str(), found[0].generation), ("acme", 0));
+        let found = generations(&accounts("encryption_generation = 3"), Some(&config)).unwrap();
+        assert_eq!(found[0].generation, 3);
+        assert!(generations(&accounts(""), None).is_ok());
+        let error = generations(&accounts("encryption_generation = 3"), None).unwrap_err();
+        assert!(error.to_string().contains("[encryption]"), "{error}");
+    }
+}
