@@ -89,7 +89,7 @@ fn blobs() -> Arc<Blobs> {
             accounts: vec![Account::new("dev", vec![SharedKey::from_base64(KEY).unwrap()])],
             host_suffixes: Vec::new(),
             bearer: None,
-        keyring: None,
+            keyring: None,
         },
     )
 }

@@ -15,7 +15,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bench::{ACCOUNT, Bench, INLINE, KEY, bench_over, contents, create_pages, put_pages, records, take_snapshot};
+use bench::{
+    ACCOUNT, Bench, INLINE, KEY, bench_over, contents, create_pages, put_pages, records, take_snapshot,
+};
 use blobs::Account;
 use content::memory::MemoryContent;
 use content::{ContentId, ContentStore, read_bounded};
@@ -66,7 +68,9 @@ impl Estate {
         let stores = (self.ledger.clone(), self.content.clone());
         let seed = 10 + u64::from(keyring.is_some());
         bench_over(stores, self.clock.clone(), seed, |settings| {
-            settings.accounts.push(Account::new(OTHER, vec![SharedKey::from_base64(KEY).unwrap()]));
+            settings
+                .accounts
+                .push(Account::new(OTHER, vec![SharedKey::from_base64(KEY).unwrap()]));
             settings.accounts[0].allows_public_access = true;
             settings.accounts[1].allows_public_access = true;
             settings.keyring = keyring;
@@ -101,7 +105,9 @@ impl Estate {
             found |= has(&entry.versioned.value);
         }
         for info in self.content.list(None, 10_000).await.unwrap() {
-            let bytes = read_bounded(&self.content, info.id, 0..u64::MAX, 64 << 20).await.unwrap();
+            let bytes = read_bounded(&self.content, info.id, 0..u64::MAX, 64 << 20)
+                .await
+                .unwrap();
             found |= has(&bytes);
         }
         found
@@ -113,7 +119,14 @@ fn marked(length: usize) -> Vec<u8> {
 }
 
 async fn make_container(bench: &Bench) {
-    let made = bench.ask("PUT", "/box?restype=container", &[("x-ms-blob-public-access", "container")], b"").await;
+    let made = bench
+        .ask(
+            "PUT",
+            "/box?restype=container",
+            &[("x-ms-blob-public-access", "container")],
+            b"",
+        )
+        .await;
     assert_eq!(made.status, 201, "{}", made.text());
 }
 
@@ -124,19 +137,25 @@ async fn get(bench: &Bench, path: &str) -> Vec<u8> {
 }
 
 async fn put_block(bench: &Bench, path: &str, id: &str, bytes: &[u8]) {
-    let put = bench.ask("PUT", &format!("{path}?comp=block&blockid={id}"), &[], bytes).await;
+    let put = bench
+        .ask("PUT", &format!("{path}?comp=block&blockid={id}"), &[], bytes)
+        .await;
     assert_eq!(put.status, 201, "{}", put.text());
 }
 
 async fn put_list(bench: &Bench, path: &str, ids: &[&str]) {
     let latest: String = ids.iter().map(|id| format!("<Latest>{id}</Latest>")).collect();
     let list = format!("<BlockList>{latest}</BlockList>");
-    let put = bench.ask("PUT", &format!("{path}?comp=blocklist"), &[], list.as_bytes()).await;
+    let put = bench
+        .ask("PUT", &format!("{path}?comp=blocklist"), &[], list.as_bytes())
+        .await;
     assert_eq!(put.status, 201, "{}", put.text());
 }
 
 async fn append(bench: &Bench, path: &str, bytes: &[u8]) {
-    let put = bench.ask("PUT", &format!("{path}?comp=appendblock"), &[], bytes).await;
+    let put = bench
+        .ask("PUT", &format!("{path}?comp=appendblock"), &[], bytes)
+        .await;
     assert_eq!(put.status, 201, "{}", put.text());
 }
 
@@ -149,7 +168,17 @@ async fn copy(bench: &Bench, from: &str, to: &str) {
 /// Blobs of every kind and size; the paths with what they hold.
 async fn fill(bench: &Bench) -> Vec<(String, Vec<u8>)> {
     let mut held = Vec::new();
-    for length in [0, 1, 5_000, 16 * 1024, 16 * 1024 + 1, 65_520, 65_536, 65_537, 300_000] {
+    for length in [
+        0,
+        1,
+        5_000,
+        16 * 1024,
+        16 * 1024 + 1,
+        65_520,
+        65_536,
+        65_537,
+        300_000,
+    ] {
         let (path, content) = (format!("/box/put-{length}"), marked(length));
         assert_eq!(bench.put(&path, &content).await.status, 201);
         held.push((path, content));
@@ -157,17 +186,29 @@ async fn fill(bench: &Bench) -> Vec<(String, Vec<u8>)> {
     put_block(bench, "/box/blocks", "AAAA", &marked(40)).await;
     put_block(bench, "/box/blocks", "BBBB", &marked(100_000)).await;
     put_list(bench, "/box/blocks", &["BBBB", "AAAA", "BBBB"]).await;
-    held.push(("/box/blocks".to_owned(), [marked(100_000), marked(40), marked(100_000)].concat()));
-    let made = bench.ask("PUT", "/box/append", &[("x-ms-blob-type", "AppendBlob")], b"").await;
+    held.push((
+        "/box/blocks".to_owned(),
+        [marked(100_000), marked(40), marked(100_000)].concat(),
+    ));
+    let made = bench
+        .ask("PUT", "/box/append", &[("x-ms-blob-type", "AppendBlob")], b"")
+        .await;
     assert_eq!(made.status, 201);
     for length in [30, 70_000, 1] {
         append(bench, "/box/append", &marked(length)).await;
     }
-    held.push(("/box/append".to_owned(), [marked(30), marked(70_000), marked(1)].concat()));
+    held.push((
+        "/box/append".to_owned(),
+        [marked(30), marked(70_000), marked(1)].concat(),
+    ));
     create_pages(bench, "/box/pages", 2 * SEGMENT).await;
     let mut pages = vec![0; 2 * SEGMENT];
     // In the ledger, across two segments as well, and in the content store.
-    for (at, length) in [(512, 1_024), (SEGMENT - 1_024, 4_096), (SEGMENT + 65_536, 131_072)] {
+    for (at, length) in [
+        (512, 1_024),
+        (SEGMENT - 1_024, 4_096),
+        (SEGMENT + 65_536, 131_072),
+    ] {
         put_pages(bench, "/box/pages", at, &marked(length)).await;
         pages[at..at + length].copy_from_slice(&marked(length));
     }
@@ -183,7 +224,11 @@ async fn fill(bench: &Bench) -> Vec<(String, Vec<u8>)> {
     assert_eq!(bench.put("/box/put-5000", b"new").await.status, 201);
     held.retain(|(path, _)| path != "/box/put-5000");
     held.push((format!("/box/put-5000?snapshot={taken}"), marked(5_000)));
-    for (from, content) in [("put-1", marked(1)), ("put-300000", marked(300_000)), ("pages", newer)] {
+    for (from, content) in [
+        ("put-1", marked(1)),
+        ("put-300000", marked(300_000)),
+        ("pages", newer),
+    ] {
         copy(bench, &format!("/box/{from}"), &format!("/box/copy-of-{from}")).await;
         held.push((format!("/box/copy-of-{from}"), content));
     }
@@ -194,7 +239,12 @@ async fn assert_held(bench: &Bench, held: &[(String, Vec<u8>)]) {
     for (path, content) in held {
         assert!(get(bench, path).await == *content, "{path}");
         let length = content.len();
-        for (from, to) in [(0, 0), (1, 40), (length / 2, length / 2 + 70_000), (length.saturating_sub(3), length)] {
+        for (from, to) in [
+            (0, 0),
+            (1, 40),
+            (length / 2, length / 2 + 70_000),
+            (length.saturating_sub(3), length),
+        ] {
             if from >= length {
                 continue;
             }
@@ -211,7 +261,10 @@ async fn assert_held(bench: &Bench, held: &[(String, Vec<u8>)]) {
 async fn says_encrypted(bench: &Bench, path: &str) -> bool {
     let got = bench.ask("HEAD", path, &[], b"").await;
     let said = got.header("x-ms-server-encrypted").to_owned();
-    let list = bench.ask("GET", "/box?restype=container&comp=list", &[], b"").await.text();
+    let list = bench
+        .ask("GET", "/box?restype=container&comp=list", &[], b"")
+        .await
+        .text();
     let name = path.strip_prefix("/box/").unwrap();
     let element = list.split(&format!("<Name>{name}</Name>")).nth(1).unwrap();
     let listed = element.split("<ServerEncrypted>").nth(1).unwrap();
@@ -231,7 +284,14 @@ async fn nothing_that_is_stored_holds_the_content() {
         let held = fill(&bench).await;
         assert_held(&bench, &held).await;
         assert_eq!(estate.has_marker().await, !encrypted);
-        for path in ["/box/put-0", "/box/put-300000", "/box/blocks", "/box/append", "/box/pages", "/box/copy-of-pages"] {
+        for path in [
+            "/box/put-0",
+            "/box/put-300000",
+            "/box/blocks",
+            "/box/append",
+            "/box/pages",
+            "/box/copy-of-pages",
+        ] {
             assert_eq!(says_encrypted(&bench, path).await, encrypted, "{path}");
         }
         let put = bench.put("/box/more", b"x").await;
@@ -289,7 +349,13 @@ async fn what_was_plain_stays_readable_and_is_added_to() {
     held.push(("/box/mixed-pages".to_owned(), content("/box/pages")));
     assert_held(&bench, &held).await;
     // A part of each is plain still, and nobody says otherwise.
-    for path in ["/box/append", "/box/mixed", "/box/pages", "/box/mixed-pages", "/box/put-1"] {
+    for path in [
+        "/box/append",
+        "/box/mixed",
+        "/box/pages",
+        "/box/mixed-pages",
+        "/box/put-1",
+    ] {
         assert!(!says_encrypted(&bench, path).await, "{path}");
     }
     assert_eq!(bench.put("/box/put-1", b"x").await.status, 201);
@@ -319,9 +385,20 @@ async fn a_new_account_key_leaves_what_there_is() {
     // The process that was there before finds the other one's key.
     assert_held(&bench, &held).await;
     let key_of = |name: &str, blobs: &[ledger::Entry]| -> String {
-        let text = blobs.iter().map(|entry| String::from_utf8(entry.versioned.value.to_vec()).unwrap());
-        let text = text.filter(|text| text.contains(&format!("\"name\":\"{name}\""))).next().unwrap();
-        text.split("\"content\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+        let text = blobs
+            .iter()
+            .map(|entry| String::from_utf8(entry.versioned.value.to_vec()).unwrap());
+        let text = text
+            .filter(|text| text.contains(&format!("\"name\":\"{name}\"")))
+            .next()
+            .unwrap();
+        text.split("\"content\":\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .to_owned()
     };
     let blobs = records(&bench, bench::BLOB).await;
     let (old, new) = (key_of("put-300000", &blobs), key_of("large", &blobs));
@@ -344,17 +421,35 @@ async fn copies_into_another_account_share_the_content() {
     let sign = |method: &str, uri: &str, headers: &[(&str, &str)]| {
         bench.signed_for(OTHER, method, uri, headers, 0, KEY)
     };
-    let made = bench.send(sign("PUT", &uri, &[]).body(http_semantics::Body::empty()).unwrap()).await;
+    let made = bench
+        .send(
+            sign("PUT", &uri, &[])
+                .body(http_semantics::Body::empty())
+                .unwrap(),
+        )
+        .await;
     assert_eq!(made.status, 201, "{}", made.text());
     let stored = estate.content.stats().await.unwrap().contents;
     for name in ["put-1", "put-300000", "append", "pages"] {
         let source = format!("http://127.0.0.1:10000/{ACCOUNT}/box/{name}");
         let uri = format!("{other}/{name}");
         let request = sign("PUT", &uri, &[("x-ms-copy-source", &source)]);
-        let copied = bench.send(request.body(http_semantics::Body::empty()).unwrap()).await;
+        let copied = bench
+            .send(request.body(http_semantics::Body::empty()).unwrap())
+            .await;
         assert_eq!(copied.status, 202, "{}", copied.text());
-        let got = bench.send(sign("GET", &uri, &[]).body(http_semantics::Body::empty()).unwrap()).await;
-        let wanted = &held.iter().find(|(path, _)| path == &format!("/box/{name}")).unwrap().1;
+        let got = bench
+            .send(
+                sign("GET", &uri, &[])
+                    .body(http_semantics::Body::empty())
+                    .unwrap(),
+            )
+            .await;
+        let wanted = &held
+            .iter()
+            .find(|(path, _)| path == &format!("/box/{name}"))
+            .unwrap()
+            .1;
         assert!(got.status == 200 && got.body == wanted, "{name}");
     }
     assert_eq!(estate.content.stats().await.unwrap().contents, stored);
@@ -371,12 +466,18 @@ async fn without_the_keys_nothing_is_served() {
     for (path, content) in held.iter().filter(|(_, content)| !content.is_empty()) {
         let length = content.len();
         if path.contains("pages") {
-            let got = blind.ask("GET", path, &[("x-ms-range", "bytes=512-1000")], b"").await;
+            let got = blind
+                .ask("GET", path, &[("x-ms-range", "bytes=512-1000")], b"")
+                .await;
             assert_eq!(got.status, 500, "{path}");
             continue;
         }
         let got = blind.ask("GET", path, &[], b"").await;
-        assert_eq!((got.status.as_u16(), got.code()), (500, "InternalError"), "{path} of {length} bytes");
+        assert_eq!(
+            (got.status.as_u16(), got.code()),
+            (500, "InternalError"),
+            "{path} of {length} bytes"
+        );
     }
     // Checking needs no keys.
     contents(&blind).await;
@@ -389,9 +490,21 @@ async fn small_contents_that_were_exchanged_are_found() {
     let bench = estate.open(Some(keyring.clone()));
     make_container(&bench).await;
     for name in ["a", "b"] {
-        assert_eq!(bench.put(&format!("/box/{name}"), name.repeat(100).as_bytes()).await.status, 201);
+        assert_eq!(
+            bench
+                .put(&format!("/box/{name}"), name.repeat(100).as_bytes())
+                .await
+                .status,
+            201
+        );
         create_pages(&bench, &format!("/box/pages-{name}"), 4_096).await;
-        put_pages(&bench, &format!("/box/pages-{name}"), 0, name.repeat(512).as_bytes()).await;
+        put_pages(
+            &bench,
+            &format!("/box/pages-{name}"),
+            0,
+            name.repeat(512).as_bytes(),
+        )
+        .await;
     }
     let mut damaged = 0;
     for (kind, path) in [(INLINE, "/box/"), (PIECES, "/box/pages-")] {
@@ -403,7 +516,11 @@ async fn small_contents_that_were_exchanged_are_found() {
         estate.ledger.commit(tx).await.unwrap();
         for name in ["a", "b"] {
             let got = bench.ask("GET", &format!("{path}{name}"), &[], b"").await;
-            assert_eq!((got.status.as_u16(), got.code()), (500, "InternalError"), "{path}{name}");
+            assert_eq!(
+                (got.status.as_u16(), got.code()),
+                (500, "InternalError"),
+                "{path}{name}"
+            );
             damaged += 1;
         }
     }

@@ -94,11 +94,7 @@ impl AccountKey {
     /// [`ContentError::Corrupt`] if it isn't that.
     pub fn decrypt_small(&self, id: ContentId, encrypted: Bytes) -> Result<Bytes, ContentError> {
         let mut frame = owned(encrypted);
-        if self
-            .small_key(id)?
-            .decrypt((0, true), &[], &mut frame)
-            .is_err()
-        {
+        if self.small_key(id)?.decrypt((0, true), &[], &mut frame).is_err() {
             return Err(self.damage(id, "it doesn't decrypt".to_owned()));
         }
         Ok(frame.freeze())

@@ -76,11 +76,9 @@ impl FrameKey {
         bound: &[u8],
         frame: &mut BytesMut,
     ) -> Result<(), Unspecified> {
-        let tag = self.0.seal_in_place_separate_tag(
-            nonce(number, is_last),
-            Aad::from(bound),
-            frame.as_mut(),
-        )?;
+        let tag =
+            self.0
+                .seal_in_place_separate_tag(nonce(number, is_last), Aad::from(bound), frame.as_mut())?;
         frame.extend_from_slice(tag.as_ref());
         Ok(())
     }
@@ -139,7 +137,10 @@ mod tests {
         let mut seen = HashSet::new();
         for number in (0..1_000).chain([u64::from(u32::MAX), 1 << 40, u64::MAX]) {
             for is_last in [false, true] {
-                assert!(seen.insert(*nonce(number, is_last).as_ref()), "{number} {is_last}");
+                assert!(
+                    seen.insert(*nonce(number, is_last).as_ref()),
+                    "{number} {is_last}"
+                );
             }
         }
     }
@@ -208,7 +209,10 @@ mod tests {
     #[test]
     fn lengths_around_frames() {
         let frame = FRAME_BYTES as u64;
-        for plain in (0..40).chain(frame - 40..frame + 40).chain(7 * frame - 200..7 * frame + 40) {
+        for plain in (0..40)
+            .chain(frame - 40..frame + 40)
+            .chain(7 * frame - 200..7 * frame + 40)
+        {
             assert_eq!(plain_bytes(encrypted_bytes(plain)), Some(plain));
         }
         // No frame at all; a tag cut short; a tag without bytes behind other frames.

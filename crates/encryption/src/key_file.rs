@@ -62,7 +62,11 @@ fn parse(text: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
     // Base64's estimate of its room is longer than the key.
     let mut room = Zeroizing::new([0; KEY_BYTES + 4]);
     let length = STANDARD.decode_slice(text, room.as_mut_slice()).ok()?;
-    key.copy_from_slice(room.get(..length)?.get(..KEY_BYTES).filter(|_| length == KEY_BYTES)?);
+    key.copy_from_slice(
+        room.get(..length)?
+            .get(..KEY_BYTES)
+            .filter(|_| length == KEY_BYTES)?,
+    );
     Some(key)
 }
 
@@ -102,9 +106,21 @@ mod tests {
         let cut = &BASE64[..40];
         let more = STANDARD.encode([7; 33]);
         let huge = "0".repeat(10_000);
-        for text in [short, &long, cut, &more, &huge, "", "secret passphrase", &HEX.replace('0', "g")] {
+        for text in [
+            short,
+            &long,
+            cut,
+            &more,
+            &huge,
+            "",
+            "secret passphrase",
+            &HEX.replace('0', "g"),
+        ] {
             let error = read_text(text, 0o600).unwrap_err();
-            assert!(error.contains("64 hexadecimal digits") && error.contains("base64"), "{error}");
+            assert!(
+                error.contains("64 hexadecimal digits") && error.contains("base64"),
+                "{error}"
+            );
             assert!(text.is_empty() || !error.contains(text), "{error}");
         }
     }
@@ -113,10 +129,23 @@ mod tests {
     fn a_file_that_others_may_read_is_refused() {
         for mode in [0o640, 0o604, 0o660, 0o644, 0o620, 0o601] {
             let error = read_text(HEX, mode).unwrap_err();
-            assert!(error.contains(&format!("{mode:03o}")) && error.contains("chmod 600"), "{error}");
+            assert!(
+                error.contains(&format!("{mode:03o}")) && error.contains("chmod 600"),
+                "{error}"
+            );
         }
         let folder = tempfile::tempdir().unwrap();
-        assert!(read(folder.path()).unwrap_err().to_string().contains("not a file"));
-        assert!(read(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
+        assert!(
+            read(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains("not a file")
+        );
+        assert!(
+            read(&folder.path().join("none"))
+                .unwrap_err()
+                .to_string()
+                .contains("none")
+        );
     }
 }

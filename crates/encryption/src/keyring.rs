@@ -127,7 +127,10 @@ impl Keyring {
         for (at, key) in wrapping.iter().enumerate() {
             if let Some(same) = wrapping.iter().take(at).find(|other| other.name() == key.name()) {
                 let files = (same.file().display(), key.file().display());
-                let text = format!("{} and {} hold the same key-encryption key; name it once", files.0, files.1);
+                let text = format!(
+                    "{} and {} hold the same key-encryption key; name it once",
+                    files.0, files.1
+                );
                 return Err(KeyError::List(text));
             }
         }
@@ -165,7 +168,10 @@ impl Keyring {
         }
         // All of them could be unwrapped: only now is anything changed.
         let mut anew = 0;
-        for found in stored.iter().filter(|found| found.wrapped.wrapped_by != first.name()) {
+        for found in stored
+            .iter()
+            .filter(|found| found.wrapped.wrapped_by != first.name())
+        {
             if let Some((_, bytes)) = unwrapped.get(&found.number) {
                 let wrapped = first.wrap(&found.wrapped.owner(found.number), bytes, self.random.as_ref())?;
                 let mut tx = Transaction::new();

@@ -191,6 +191,9 @@ mod tests {
         assert_ne!(kek(1).name(), kek(2).name());
         assert_eq!(kek(1).name().len(), 16);
         let printed = format!("{:?}", kek(1));
-        assert!(printed.contains(kek(1).name()) && !printed.contains("secret"), "{printed}");
+        assert!(
+            printed.contains(kek(1).name()) && !printed.contains("secret"),
+            "{printed}"
+        );
     }
 }

@@ -331,8 +331,15 @@ impl StatsSource for StoresHealth {
         if let Ok(stats) = self.0.content.stats().await {
             samples.push(sample("content_contents", stats.contents));
             samples.push(sample("content_disk_bytes", stats.disk_bytes));
-            let undecryptable = self.0.keyring.as_ref().map_or(0, |keyring| keyring.damaged_frames());
-            samples.push(sample("content_corrupt_frames", stats.corrupt_frames + undecryptable));
+            let undecryptable = self
+                .0
+                .keyring
+                .as_ref()
+                .map_or(0, |keyring| keyring.damaged_frames());
+            samples.push(sample(
+                "content_corrupt_frames",
+                stats.corrupt_frames + undecryptable,
+            ));
         }
         samples
     }

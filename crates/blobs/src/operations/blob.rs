@@ -235,7 +235,12 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     }
     let mut response = render::empty(status);
     let out = response.headers_mut();
-    render::set_blob(out, record, (call.sees_tags('o'), blobs.contents.encrypts()), blobs.clock.now());
+    render::set_blob(
+        out,
+        record,
+        (call.sees_tags('o'), blobs.contents.encrypts()),
+        blobs.clock.now(),
+    );
     let body = transfer::send(out, &call.headers, body, length)?;
     if status == StatusCode::PARTIAL_CONTENT {
         render::set(
@@ -269,7 +274,12 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     }
     let mut response = render::empty(StatusCode::OK);
     let out = response.headers_mut();
-    render::set_blob(out, &blob.record, (call.sees_tags('o'), blobs.contents.encrypts()), blobs.clock.now());
+    render::set_blob(
+        out,
+        &blob.record,
+        (call.sees_tags('o'), blobs.contents.encrypts()),
+        blobs.clock.now(),
+    );
     if call.parameter("comp").is_none() {
         render::set(out, "content-length", blob.record.length.to_string());
     } else {

@@ -100,7 +100,11 @@ pub(crate) async fn stage(
     }
     let mut response = render::empty(StatusCode::CREATED);
     transfer::answer(response.headers_mut(), &call.headers, content);
-    render::set(response.headers_mut(), "x-ms-request-server-encrypted", blobs.encrypts());
+    render::set(
+        response.headers_mut(),
+        "x-ms-request-server-encrypted",
+        blobs.encrypts(),
+    );
     Ok(response)
 }
 

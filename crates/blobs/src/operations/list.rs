@@ -204,7 +204,9 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     for line in lines {
         match line {
             Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
-            Line::Blob(record) => out.push_str(&blob_element((&call, encrypts), &record, &standing(&record), now)),
+            Line::Blob(record) => {
+                out.push_str(&blob_element((&call, encrypts), &record, &standing(&record), now))
+            }
             Line::VersionsOnly(record) => {
                 let standing = "<HasVersionsOnly>true</HasVersionsOnly>";
                 out.push_str(&blob_element((&call, encrypts), &record, standing, now));
@@ -314,7 +316,9 @@ fn blob_element(
         out.push_str(&lease_elements(record.lease.as_ref(), now));
     }
     let encrypted = record.is_encrypted(encrypts);
-    out.push_str(&format!("<ServerEncrypted>{encrypted}</ServerEncrypted></Properties>"));
+    out.push_str(&format!(
+        "<ServerEncrypted>{encrypted}</ServerEncrypted></Properties>"
+    ));
     if includes(call, "metadata") {
         out.push_str(&metadata_element(&record.metadata));
     }

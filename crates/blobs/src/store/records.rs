@@ -353,7 +353,14 @@ mod tests {
             assert_eq!((stored.id().to_string().as_str(), stored.key()), (digits, key));
             assert_eq!(String::from(stored), text);
         }
-        for bad in ["", ".7", "7", &format!("{digits}."), &format!("{digits}.x"), &format!("{digits}.7.8")] {
+        for bad in [
+            "",
+            ".7",
+            "7",
+            &format!("{digits}."),
+            &format!("{digits}.x"),
+            &format!("{digits}.7.8"),
+        ] {
             assert!(StoredId::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }

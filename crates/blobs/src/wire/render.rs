@@ -127,7 +127,11 @@ pub(crate) fn set_blob(
     set(headers, "x-ms-blob-type", record.kind.name());
     set(headers, "x-ms-creation-time", date::format(record.created));
     set_lease(headers, record.lease.as_ref(), now);
-    set(headers, "x-ms-server-encrypted", flag(record.is_encrypted(encrypts)));
+    set(
+        headers,
+        "x-ms-server-encrypted",
+        flag(record.is_encrypted(encrypts)),
+    );
     match record.kind {
         BlobKind::Block => {
             let given = record.tier.as_ref();

@@ -37,7 +37,10 @@ async fn open(
 async fn wrapped(ledger: &Arc<dyn Ledger>) -> Vec<(u64, WrappedKey)> {
     let snapshot = ledger.snapshot().await.unwrap();
     let stored = stored_keys(snapshot.as_ref()).await.unwrap();
-    stored.into_iter().map(|found| (found.number.0, found.wrapped)).collect()
+    stored
+        .into_iter()
+        .map(|found| (found.number.0, found.wrapped))
+        .collect()
 }
 
 #[tokio::test]
@@ -50,7 +53,11 @@ async fn keys_are_made_once_and_found_again() {
     let before = wrapped(&ledger).await;
     assert_eq!(before.len(), 2);
     let again = open(&ledger, 2, &[1], &[("a", 0), ("b", 0)]).await.unwrap();
-    assert_eq!(wrapped(&ledger).await, before, "a start without a reason writes nothing");
+    assert_eq!(
+        wrapped(&ledger).await,
+        before,
+        "a start without a reason writes nothing"
+    );
     let key = again.key(first.newest("a").unwrap().number()).await.unwrap();
     assert_eq!(key.decrypt_small(id, encrypted.clone()).unwrap(), &b"text"[..]);
     // The other account's key is another one, and what it can't decrypt is counted.
@@ -84,7 +91,10 @@ async fn the_first_key_encryption_key_wraps_all_anew() {
     let old = open(&ledger, 1, &[1], &[("a", 0), ("b", 0)]).await.unwrap();
     let (id, encrypted) = old.newest("a").unwrap().encrypt_small(b"text").unwrap();
     let error = open(&ledger, 2, &[2], &[("a", 0)]).await.unwrap_err().to_string();
-    assert!(error.contains("account a") && error.contains(kek(1).name()), "{error}");
+    assert!(
+        error.contains("account a") && error.contains(kek(1).name()),
+        "{error}"
+    );
     assert!(error.contains(kek(2).name()), "{error}");
     let by = |name: String| move |(_, key): &(u64, WrappedKey)| key.wrapped_by == name;
     assert!(wrapped(&ledger).await.iter().all(by(kek(1).name().to_owned())));
@@ -108,7 +118,10 @@ async fn a_larger_generation_makes_a_new_key() {
     assert!(new.decrypt_small(id, encrypted.clone()).is_err());
     let key = second.key(old.number()).await.unwrap();
     assert_eq!(key.decrypt_small(id, encrypted).unwrap(), &b"text"[..]);
-    assert_eq!(first.newest("b").unwrap().number(), second.newest("b").unwrap().number());
+    assert_eq!(
+        first.newest("b").unwrap().number(),
+        second.newest("b").unwrap().number()
+    );
     // A smaller one makes none: it goes on with the newest there is.
     let third = open(&ledger, 3, &[1], &[("a", 1)]).await.unwrap();
     assert_eq!(third.newest("a").unwrap().number(), new.number());
@@ -123,7 +136,11 @@ async fn nodes_that_start_together_share_their_keys() {
     let ledger = memory();
     let nodes = (1..=6).map(|seed| {
         let ledger = ledger.clone();
-        tokio::spawn(async move { open(&ledger, seed, &[1], &[("a", 0), ("b", 0), ("c", 0)]).await.unwrap() })
+        tokio::spawn(async move {
+            open(&ledger, seed, &[1], &[("a", 0), ("b", 0), ("c", 0)])
+                .await
+                .unwrap()
+        })
     });
     let mut numbers = Vec::new();
     for node in nodes.collect::<Vec<_>>() {
@@ -146,7 +163,16 @@ async fn a_damaged_record_is_named_and_nothing_is_changed() {
     tx.put(key_of(KeyNumber(2)), encode(&keys[0].1).unwrap());
     ledger.commit(tx).await.unwrap();
     let error = open(&ledger, 2, &[2, 1], &[("a", 9)]).await.unwrap_err();
-    assert!(matches!(error, KeyError::Damaged { number: KeyNumber(2), .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            KeyError::Damaged {
+                number: KeyNumber(2),
+                ..
+            }
+        ),
+        "{error}"
+    );
     let now = wrapped(&ledger).await;
     assert_eq!(now.len(), 2);
     assert!(now.iter().all(|(_, key)| key.wrapped_by == kek(1).name()));

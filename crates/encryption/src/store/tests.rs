@@ -33,7 +33,10 @@ fn below() -> Below {
         let number = u128::from(counter.fetch_add(1, Ordering::Relaxed));
         // Spread, so that ids don't come in the order of their writing.
         let id = number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_0C1D_5A3B_7E11);
-        let id = forced.lock().take().unwrap_or(ContentId::from_bytes(id.to_be_bytes()));
+        let id = forced
+            .lock()
+            .take()
+            .unwrap_or(ContentId::from_bytes(id.to_be_bytes()));
         (id, jiff::Timestamp::from_second(1_000_000).unwrap())
     }));
     let store = Arc::new(store);
@@ -42,7 +45,9 @@ fn below() -> Below {
 
 impl Below {
     async fn stored(&self, id: ContentId) -> Vec<u8> {
-        let bytes = read_bounded(&self.store, id, 0..u64::MAX, BYTES_MAX).await.unwrap();
+        let bytes = read_bounded(&self.store, id, 0..u64::MAX, BYTES_MAX)
+            .await
+            .unwrap();
         bytes.to_vec()
     }
 
@@ -114,8 +119,15 @@ async fn stored_bytes_are_none_of_the_content() {
     let has = |bytes: &[u8]| bytes.windows(8).any(|part| part == b"a marker");
     assert!(!has(&one) && !has(&other) && has(&content));
     // Twice the same content is twice something else, and so is each frame of it.
-    assert!(one.chunks(16).zip(other.chunks(16)).all(|(a, b)| a.len() < 16 || a != b));
-    let mut frames: Vec<&[u8]> = one.chunks(FRAME_BYTES).filter_map(|frame| frame.get(..32)).collect();
+    assert!(
+        one.chunks(16)
+            .zip(other.chunks(16))
+            .all(|(a, b)| a.len() < 16 || a != b)
+    );
+    let mut frames: Vec<&[u8]> = one
+        .chunks(FRAME_BYTES)
+        .filter_map(|frame| frame.get(..32))
+        .collect();
     frames.sort_unstable();
     frames.dedup();
     assert_eq!(frames.len(), one.len().div_ceil(FRAME_BYTES));
@@ -123,7 +135,13 @@ async fn stored_bytes_are_none_of_the_content() {
 
 /// What a reader says of the whole content, and of the ranges around its end.
 async fn refused(store: &Arc<dyn ContentStore>, id: ContentId, length: u64, what: &str) {
-    for range in [0..u64::MAX, 0..length, length - 1..length, length..length + 1, length + FRAME..u64::MAX] {
+    for range in [
+        0..u64::MAX,
+        0..length,
+        length - 1..length,
+        length..length + 1,
+        length + FRAME..u64::MAX,
+    ] {
         let found = read_bounded(store, id, range.clone(), BYTES_MAX).await;
         let damage = matches!(&found, Err(ContentError::Corrupt { id: of, .. }) if *of == id);
         assert!(damage, "{what}, {range:?}: {:?}", found.map(|bytes| bytes.len()));
@@ -159,10 +177,18 @@ async fn frames_that_were_cut_moved_or_exchanged_are_found() {
         let found = read_bounded(&store, id, 0..u64::MAX, BYTES_MAX).await;
         assert!(matches!(found, Err(ContentError::Corrupt { .. })), "{what}");
     }
-    let borrowed = [frames(&sound, &[0]), frames(&foreign, &[1]), frames(&sound, &[2, 3])].concat();
+    let borrowed = [
+        frames(&sound, &[0]),
+        frames(&foreign, &[1]),
+        frames(&sound, &[2, 3]),
+    ]
+    .concat();
     below.replace(id, &borrowed).await;
     let found = read_bounded(&store, id, 0..length, BYTES_MAX).await;
-    assert!(matches!(found, Err(ContentError::Corrupt { .. })), "another content's frame");
+    assert!(
+        matches!(found, Err(ContentError::Corrupt { .. })),
+        "another content's frame"
+    );
     below.replace(id, &foreign).await;
     refused(&store, id, length, "another content").await;
     for length_now in [0, 1, 15, 16, sound.len() - 1, sound.len() - 17] {
@@ -173,7 +199,10 @@ async fn frames_that_were_cut_moved_or_exchanged_are_found() {
     refused(&store, id, length, "bytes behind the end").await;
     // Nothing of all that stuck.
     below.replace(id, &sound).await;
-    assert_eq!(read_bounded(&store, id, 0..length, BYTES_MAX).await.unwrap(), plain);
+    assert_eq!(
+        read_bounded(&store, id, 0..length, BYTES_MAX).await.unwrap(),
+        plain
+    );
     let stats = store.stats().await.unwrap();
     assert!(stats.corrupt_frames > 20, "{stats:?}");
 }
@@ -185,7 +214,15 @@ async fn flipped_bits_are_found_and_only_where_they_are() {
     let plain = bytes(2, 2 * PLAIN_FRAME_BYTES + 100);
     let id = write(&store, &plain, 70_000).await;
     let sound = below.stored(id).await;
-    for at in [0, 1, 40_000, FRAME_BYTES - 17, FRAME_BYTES - 1, FRAME_BYTES, sound.len() - 1] {
+    for at in [
+        0,
+        1,
+        40_000,
+        FRAME_BYTES - 17,
+        FRAME_BYTES - 1,
+        FRAME_BYTES,
+        sound.len() - 1,
+    ] {
         for bit in [0, 7] {
             let mut flipped = sound.clone();
             flipped[at] ^= 1 << bit;

@@ -9,8 +9,8 @@ use ledger::random::SeededRandom;
 
 use super::*;
 use crate::limits::{PAGE_BYTES, SEGMENT_BYTES};
-use crate::store::holdings;
 use crate::store::contents::Small;
+use crate::store::holdings;
 use crate::store::records::{BlobRecord, StoredId};
 use crate::store::segment::{Place, Segment, Span};
 use crate::store::staging::Place as Staged;
