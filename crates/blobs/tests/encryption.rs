@@ -268,7 +268,10 @@ async fn says_encrypted(bench: &Bench, path: &str) -> bool {
     let name = path.strip_prefix("/box/").unwrap();
     let element = list.split(&format!("<Name>{name}</Name>")).nth(1).unwrap();
     let listed = element.split("<ServerEncrypted>").nth(1).unwrap();
-    assert!(listed.starts_with(&format!("{said}<")), "{path}: {said}");
+    assert!(
+        listed.starts_with(&format!("{said}<")),
+        "{path}: {said}, but {listed}"
+    );
     said == "true"
 }
 
@@ -342,11 +345,11 @@ async fn what_was_plain_stays_readable_and_is_added_to() {
             _ => {}
         }
     }
-    copy(&bench, "/box/append", "/box/mixed").await;
-    copy(&bench, "/box/pages", "/box/mixed-pages").await;
-    let content = |path: &str| held.iter().find(|(found, _)| found == path).unwrap().1.clone();
-    held.push(("/box/mixed".to_owned(), content("/box/append")));
-    held.push(("/box/mixed-pages".to_owned(), content("/box/pages")));
+    for (from, to) in [("/box/append", "/box/mixed"), ("/box/pages", "/box/mixed-pages")] {
+        copy(&bench, from, to).await;
+        let content = held.iter().find(|(found, _)| found == from).unwrap().1.clone();
+        held.push((to.to_owned(), content));
+    }
     assert_held(&bench, &held).await;
     // A part of each is plain still, and nobody says otherwise.
     for path in [

@@ -67,6 +67,11 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
+    fn is_encrypted(&self) -> bool {
+        let stored = self.content.or(self.inline);
+        stored.is_some_and(|stored| stored.key().is_some())
+    }
+
     /// A part of a blob in the content store.
     pub(crate) fn stored(block: String, length: u64, content: StoredId) -> Self {
         Self {
@@ -285,12 +290,17 @@ impl BlobRecord {
         if let Some(pages) = &self.pages {
             return pages.encrypted;
         }
-        if self.extents.is_empty() {
-            return by_default;
+        match self.extents.is_empty() {
+            true => by_default,
+            false => self.extents.iter().all(Extent::is_encrypted),
         }
-        let stored = |extent: &Extent| extent.content.or(extent.inline);
-        let mut stored = self.extents.iter().map(stored);
-        stored.all(|stored| stored.is_some_and(|stored| stored.key().is_some()))
+    }
+
+    /// Drops all extents but the one that [`Self::is_encrypted`] is decided by.
+    pub(crate) fn drop_extents(&mut self) {
+        let plain = self.extents.iter().position(|extent| !extent.is_encrypted());
+        let telling = plain.unwrap_or_default();
+        self.extents = self.extents.drain(..).skip(telling).take(1).collect();
     }
 
     pub(crate) fn contents(&self) -> impl Iterator<Item = ContentId> + '_ {
@@ -386,7 +396,14 @@ mod tests {
             (vec![inline(Some(1))], true),
             (vec![inline(None)], false),
         ] {
-            assert_eq!(of(&extents).is_encrypted(!wanted), wanted, "{extents:?}");
+            let mut record = of(&extents);
+            assert_eq!(record.is_encrypted(!wanted), wanted, "{extents:?}");
+            record.drop_extents();
+            assert_eq!(
+                (record.extents.len(), record.is_encrypted(!wanted)),
+                (1, wanted),
+                "{extents:?}"
+            );
         }
         assert!(of(&[]).is_encrypted(true) && !of(&[]).is_encrypted(false));
     }
