@@ -18,12 +18,26 @@ pub(crate) struct EncryptionConfig {
     pub(crate) key_files: Vec<PathBuf>,
 }
 
-/// What the accounts' settings say of their keys.
+/// The files, none if content isn't encrypted.
+///
+/// # Errors
+/// If the section is there, but names none.
+pub(crate) fn key_files(config: Option<&EncryptionConfig>) -> Result<&[PathBuf]> {
+    let Some(config) = config else { return Ok(&[]) };
+    ensure!(
+        !config.key_files.is_empty(),
+        "[encryption]: key_files names no file; name one, or leave the section out if nothing was ever encrypted"
+    );
+    Ok(&config.key_files)
+}
+
+/// What the accounts' settings say of their keys. `other` may be an account that has no settings.
 ///
 /// # Errors
 /// If one says something, but nothing is encrypted.
 pub(crate) fn generations(
     accounts: &[Account],
+    other: Option<&String>,
     config: Option<&EncryptionConfig>,
 ) -> Result<Vec<AccountGeneration>> {
     let generation = |account: &Account| {
@@ -38,7 +52,16 @@ pub(crate) fn generations(
             generation: account.encryption_generation.unwrap_or_default(),
         })
     };
-    accounts.iter().map(generation).collect()
+    let mut generations = accounts.iter().map(generation).collect::<Result<Vec<_>>>()?;
+    if let Some(other) = other
+        && generations.iter().all(|known| known.account != *other)
+    {
+        generations.push(AccountGeneration {
+            account: other.clone(),
+            generation: 0,
+        });
+    }
+    Ok(generations)
 }
 
 /// Opens the account keys, if key files are named, and has the stores count what doesn't decrypt.
@@ -81,12 +104,27 @@ mod tests {
         let config = EncryptionConfig {
             key_files: vec!["kek".into()],
         };
-        let found = generations(&accounts(""), Some(&config)).unwrap();
+        let found = generations(&accounts(""), None, Some(&config)).unwrap();
         assert_eq!((found[0].account.as_str(), found[0].generation), ("acme", 0));
-        let found = generations(&accounts("encryption_generation = 3"), Some(&config)).unwrap();
-        assert_eq!(found[0].generation, 3);
-        assert!(generations(&accounts(""), None).is_ok());
-        let error = generations(&accounts("encryption_generation = 3"), None).unwrap_err();
+        let third = "encryption_generation = 3";
+        let (same, other) = ("acme".to_owned(), "other".to_owned());
+        let found = generations(&accounts(third), Some(&same), Some(&config)).unwrap();
+        assert_eq!((found.len(), found[0].generation), (1, 3));
+        let found = generations(&accounts(third), Some(&other), Some(&config)).unwrap();
+        assert_eq!((found.len(), found[1].account.as_str()), (2, "other"));
+        assert!(generations(&accounts(""), None, None).is_ok());
+        let error = generations(&accounts(third), None, None).unwrap_err();
         assert!(error.to_string().contains("[encryption]"), "{error}");
+        assert_eq!(key_files(Some(&config)).unwrap().len(), 1);
+        assert!(key_files(None).unwrap().is_empty());
+        let none = EncryptionConfig {
+            key_files: Vec::new(),
+        };
+        assert!(
+            key_files(Some(&none))
+                .unwrap_err()
+                .to_string()
+                .contains("names no file")
+        );
     }
 }

@@ -19,7 +19,7 @@ use platform_storage::{
 use tokio::sync::watch;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
-use crate::encryption_config::{generations, open_keyring};
+use crate::encryption_config::{generations, key_files, open_keyring};
 use crate::node::{self, DocumentsUse, Services, Stores, StoresHealth};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
@@ -64,17 +64,10 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     let bearer = config.bearer.as_ref();
     let bearer = bearer.map(|bearer| bearer.bearer(&shared_clock)).transpose()?;
     let places = config.places();
-    let generations = generations(&config.blobs.accounts, config.encryption.as_ref())?;
-    let key_files = match &config.encryption {
-        Some(encryption) => {
-            anyhow::ensure!(
-                !encryption.key_files.is_empty(),
-                "[encryption]: key_files names no file; name one, or leave the section out if nothing was ever encrypted"
-            );
-            encryption.key_files.as_slice()
-        }
-        None => &[],
-    };
+    let encryption = config.encryption.as_ref();
+    let of_platform = config.platform.as_ref().map(|platform| &platform.blobs_account);
+    let generations = generations(&config.blobs.accounts, of_platform, encryption)?;
+    let key_files = key_files(encryption)?;
     let mut stores = Stores::open(&config.data_dir, &places, clock.clone()).await?;
     let keyring = open_keyring(&mut stores, key_files, &generations).await?;
     let blobs = Blobs::new(

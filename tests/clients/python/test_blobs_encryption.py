@@ -1,5 +1,6 @@
 """Encryption at rest, with azure-storage-blob against servers that encrypt, and one that doesn't."""
 
+import base64
 import hashlib
 import os
 import pathlib
@@ -14,6 +15,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from server import Server, is_all_in_its_folder
+from test_blobs_bearer import free_port, serving
 
 MARKER = b"nobody may find this text in any file "
 SIZES = [0, 1, 512, 16 * 1024, 16 * 1024 + 1, 65_520, 65_521, 65_536, 300_000, 5_000_000]
@@ -314,3 +316,58 @@ def test_a_damaged_content_is_an_error_and_counted(server):
         metrics = requests.get(f"{server.endpoints.admin}/metrics", timeout=10).text
         count = int(re.search(r"content_corrupt_frames (\d+)", metrics)[1])
         assert count > 0
+
+
+@pytest.mark.skipif(not is_all_in_its_folder(), reason="the configuration keeps everything in a folder of its own")
+def test_serve_encrypts_what_its_configuration_says(tmp_path):
+    kek, newer = key_file(tmp_path), key_file(tmp_path, "newer")
+    account_key = base64.b64encode(os.urandom(64)).decode()
+    shared = key_file(tmp_path, "shared", text=account_key)
+
+    def config(files, account=""):
+        section = f"[encryption]\nkey_files = {[str(path) for path in files]}" if files is not None else ""
+        return f"""
+data_dir = "{tmp_path}/data"
+{section}
+[blobs]
+listen = "127.0.0.1:{port}"
+[[blobs.accounts]]
+name = "acme"
+key_files = ["{shared}"]
+{account}
+[documents]
+listen = "127.0.0.1:0"
+accounts = [{{ name = "acme", key_files = ["{shared}"] }}]
+[admin]
+listen = "127.0.0.1:0"
+"""
+
+    port = free_port()
+    connection = f"DefaultEndpointsProtocol=http;AccountName=acme;AccountKey={account_key};BlobEndpoint=http://127.0.0.1:{port}/acme;"
+
+    def client():
+        return BlobServiceClient.from_connection_string(connection, retry_total=0)
+
+    with serving(tmp_path, config([kek])):
+        held = Held(client().create_container("box")).fill()
+    with serving(tmp_path, config([newer, kek], "encryption_generation = 2")) as log:
+        held.container = client().get_container_client("box")
+        held.check()
+        held.put("new", marked(50_000))
+        assert "1 of them anew" in log.read_text() and str(kek) in log.read_text()
+    with serving(tmp_path, config([newer])):
+        held.check()
+    assert files_with(tmp_path / "data", MARKER) == []
+
+    def refused(text):
+        path = tmp_path / "refused.toml"
+        path.write_text(text, encoding="utf-8")
+        ended = subprocess.run([os.environ["STABBUR_BINARY"], "serve", "--config", str(path)], capture_output=True,
+                               text=True, check=False, timeout=20)
+        assert ended.returncode != 0
+        return ended.stderr
+
+    assert "no key-encryption key is named" in refused(config(None))
+    assert "key_files names no file" in refused(config([]))
+    assert "add the file of" in refused(config([kek]))
+    assert "encryption_generation" in refused(config(None, "encryption_generation = 1"))
