@@ -103,9 +103,13 @@ impl KeyEncryptionKey {
         FrameKey::derive(&self.secret, Purpose::Wrapping, id.as_bytes())
             .and_then(|key| key.decrypt((0, true), &owner.bound(), &mut frame))
             .ok()?;
-        let bytes = <[u8; KEY_BYTES]>::try_from(frame.as_ref()).ok();
+        let is_key = frame.len() == KEY_BYTES;
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        if is_key {
+            bytes.copy_from_slice(&frame);
+        }
         frame.as_mut().zeroize();
-        bytes.map(Zeroizing::new)
+        is_key.then_some(bytes)
     }
 }
 
