@@ -131,6 +131,11 @@ class Held:
                     assert part == wanted, (name, snapshot, at)
 
 
+def corrupt_frames(server):
+    metrics = requests.get(f"{server.endpoints.admin}/metrics", timeout=10).text
+    return int(re.search(r'name="content_corrupt_frames"} (\d+)', metrics)[1])
+
+
 def files_with(folder, text):
     found = []
     for path in pathlib.Path(folder).rglob("*"):
@@ -167,8 +172,7 @@ def test_no_file_holds_what_was_written(tmp_path, encrypts):
             held = Held(client.create_container("box")).fill()
             held.put(name, marked(100))
             held.put(name + "-large", marked(100_000))
-            instances = requests.get(f"{server.endpoints.admin}/metrics", timeout=10).text
-            assert re.search(r"content_corrupt_frames 0\b", instances)
+            assert corrupt_frames(server) == 0
         server.stop()
         assert files_with(server.data, name.encode())
         found = files_with(server.data, MARKER)
@@ -299,6 +303,7 @@ def test_a_damaged_content_is_an_error_and_counted(server):
     server.expect_log("damaged content")
     server.expect_log("the content store failed")
     server.expect_log("content .* is damaged")
+    server.expect_log("request failed .*status=500")
     content = os.urandom(300_000)
     with service(server) as client:
         container = client.create_container("box")
@@ -313,9 +318,7 @@ def test_a_damaged_content_is_an_error_and_counted(server):
         assert refused.value.status_code == 500
         # The other frames are sound.
         assert blob.download_blob(offset=100_000, length=100_000).readall() == content[100_000:200_000]
-        metrics = requests.get(f"{server.endpoints.admin}/metrics", timeout=10).text
-        count = int(re.search(r"content_corrupt_frames (\d+)", metrics)[1])
-        assert count > 0
+        assert corrupt_frames(server) > 0
 
 
 @pytest.mark.skipif(not is_all_in_its_folder(), reason="the configuration keeps everything in a folder of its own")
