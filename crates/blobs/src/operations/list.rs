@@ -205,7 +205,7 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         match line {
             Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
             Line::Blob(record) => {
-                out.push_str(&blob_element((&call, encrypts), &record, &standing(&record), now))
+                out.push_str(&blob_element((&call, encrypts), &record, &standing(&record), now));
             }
             Line::VersionsOnly(record) => {
                 let standing = "<HasVersionsOnly>true</HasVersionsOnly>";
