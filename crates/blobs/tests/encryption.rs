@@ -388,12 +388,11 @@ async fn a_new_account_key_leaves_what_there_is() {
     // The process that was there before finds the other one's key.
     assert_held(&bench, &held).await;
     let key_of = |name: &str, blobs: &[ledger::Entry]| -> String {
-        let text = blobs
+        let mut texts = blobs
             .iter()
             .map(|entry| String::from_utf8(entry.versioned.value.to_vec()).unwrap());
-        let text = text
-            .filter(|text| text.contains(&format!("\"name\":\"{name}\"")))
-            .next()
+        let text = texts
+            .find(|text| text.contains(&format!("\"name\":\"{name}\"")))
             .unwrap();
         text.split("\"content\":\"")
             .nth(1)
