@@ -46,6 +46,7 @@ fuzz_target!(|data: &[u8]| {
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],
             bearer: Some(bearer),
+            keyring: None,
         },
     );
     block_on(serve(blobs.as_ref(), request));

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("content-local", 1),
     ("content-objects", 1),
     ("identity", 2),
+    ("encryption", 2),
     ("documents-sql", 2),
     ("scripts", 2),
     ("documents", 3),

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use content::ContentStore;
+use encryption::Keyring;
 use identity::{KeptSecret, SharedKey};
 use ledger::{Clock, Ledger, Random};
 use parking_lot::Mutex;
@@ -120,12 +121,17 @@ pub struct Settings {
     pub host_suffixes: Vec<String>,
     /// How bearer tokens are taken; `None`: not at all.
     pub bearer: Option<Bearer>,
+    /// The keys that content is encrypted with, opened for all accounts; `None`: what is new stays plain.
+    pub keyring: Option<Arc<Keyring>>,
 }
 
 /// The blob service.
 pub struct Blobs {
     pub(crate) ledger: Arc<dyn Ledger>,
+    /// The store itself, for what is about contents as wholes.
     pub(crate) content: Arc<dyn ContentStore>,
+    /// The store for whoever reads and writes.
+    pub(crate) contents: store::contents::Contents,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) settings: Settings,
@@ -167,9 +173,11 @@ impl Blobs {
             .map(|account| (account.name.clone(), secret(account)))
             .collect();
         let challenge = auth::bearer::challenge(settings.bearer.as_ref());
+        let contents = store::contents::Contents::new(content.clone(), settings.keyring.clone());
         Arc::new(Self {
             ledger,
             content,
+            contents,
             clock,
             random,
             settings,
@@ -179,6 +187,11 @@ impl Blobs {
             counters: Counters::default(),
             challenge,
         })
+    }
+
+    /// What `x-ms-request-server-encrypted` says of what is written.
+    pub(crate) fn encrypts(&self) -> &'static str {
+        wire::render::flag(self.contents.encrypts())
     }
 
     pub(crate) fn account(&self, name: &str) -> Option<&Account> {

@@ -30,6 +30,10 @@ struct Nothing;
 
 #[async_trait]
 impl ContentReader for Nothing {
+    fn length_bytes(&self) -> u64 {
+        1
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
         Err(ContentError::Io("the store is away".to_owned()))
     }
@@ -85,6 +89,7 @@ fn blobs() -> Arc<Blobs> {
             accounts: vec![Account::new("dev", vec![SharedKey::from_base64(KEY).unwrap()])],
             host_suffixes: Vec::new(),
             bearer: None,
+            keyring: None,
         },
     )
 }

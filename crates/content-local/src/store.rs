@@ -270,6 +270,10 @@ impl LocalReader {
 
 #[async_trait]
 impl ContentReader for LocalReader {
+    fn length_bytes(&self) -> u64 {
+        self.file.info.length_bytes
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
         if self.ready.is_empty() && !self.rest.is_empty() {
             let step = match self.ahead.take() {

@@ -164,6 +164,10 @@ fn create(path: &Path) -> io::Result<Unfinished> {
 
 #[async_trait]
 impl ContentWriter for LocalWriter {
+    fn id(&self) -> ContentId {
+        self.id
+    }
+
     async fn write(&mut self, piece: Bytes) -> Result<(), ContentError> {
         self.check_sound()?;
         self.length_bytes += piece.len() as u64;

@@ -195,6 +195,10 @@ impl ObjectReader {
 
 #[async_trait]
 impl ContentReader for ObjectReader {
+    fn length_bytes(&self) -> u64 {
+        self.info.length_bytes
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
         if self.rest.is_empty() {
             return Ok(None);

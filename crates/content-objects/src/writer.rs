@@ -239,6 +239,10 @@ async fn complete(shared: &Arc<Shared>, upload: Upload, info: &ContentInfo) -> R
 
 #[async_trait]
 impl ContentWriter for ObjectWriter {
+    fn id(&self) -> ContentId {
+        self.id
+    }
+
     async fn write(&mut self, piece: Bytes) -> Result<(), ContentError> {
         self.check_sound()?;
         self.length_bytes += piece.len() as u64;

@@ -89,6 +89,10 @@ pub struct ContentStats {
 /// Takes one content's bytes. Dropping it before [`ContentWriter::finish`] discards them.
 #[async_trait]
 pub trait ContentWriter: Send {
+    /// The id that the content will have: the store gives it to this writing alone, also if it is never
+    /// finished.
+    fn id(&self) -> ContentId;
+
     /// Appends `piece`.
     ///
     /// # Errors
@@ -106,6 +110,9 @@ pub trait ContentWriter: Send {
 /// Gives one range of one content, piece by piece.
 #[async_trait]
 pub trait ContentReader: Send {
+    /// The length of the whole content in bytes, whatever range is read.
+    fn length_bytes(&self) -> u64;
+
     /// The next piece, at most [`frame::FRAME_BYTES`] long and never empty; `None` at the end.
     ///
     /// # Errors

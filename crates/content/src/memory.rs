@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use crate::frame::FRAME_BYTES;
 use crate::{ContentError, ContentId, ContentInfo, ContentReader, ContentStats, ContentStore, ContentWriter};
 
-/// Where the memory store's ids and times come from: tests give a counter and a standing clock.
+/// Where the memory store's ids and times come from: tests give a counter and a standing clock. It is asked
+/// for each writer's id, and again for the time when that is finished.
 pub type Source = Arc<dyn Fn() -> (ContentId, jiff::Timestamp) + Send + Sync>;
 
 type Map = BTreeMap<ContentId, (Bytes, jiff::Timestamp)>;
@@ -32,7 +33,7 @@ impl std::fmt::Debug for MemoryContent {
 }
 
 impl MemoryContent {
-    /// An empty store. `source` gives each finished content its id and time.
+    /// An empty store. `source` gives each content its id and time.
     #[must_use]
     pub fn new(source: Source) -> Self {
         Self {
@@ -44,18 +45,23 @@ impl MemoryContent {
 
 struct MemoryWriter {
     store: MemoryContent,
+    id: ContentId,
     bytes: Vec<u8>,
 }
 
 #[async_trait]
 impl ContentWriter for MemoryWriter {
+    fn id(&self) -> ContentId {
+        self.id
+    }
+
     async fn write(&mut self, piece: Bytes) -> Result<(), ContentError> {
         self.bytes.extend_from_slice(&piece);
         Ok(())
     }
 
     async fn finish(self: Box<Self>) -> Result<ContentInfo, ContentError> {
-        let (id, finished) = (self.store.source)();
+        let (id, (_, finished)) = (self.id, (self.store.source)());
         let length_bytes = self.bytes.len() as u64;
         self.store.map.lock().insert(id, (self.bytes.into(), finished));
         Ok(ContentInfo {
@@ -66,21 +72,30 @@ impl ContentWriter for MemoryWriter {
     }
 }
 
-struct MemoryReader(Bytes);
+struct MemoryReader {
+    rest: Bytes,
+    length_bytes: u64,
+}
 
 #[async_trait]
 impl ContentReader for MemoryReader {
+    fn length_bytes(&self) -> u64 {
+        self.length_bytes
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
-        let length = self.0.len().min(FRAME_BYTES);
-        Ok((length > 0).then(|| self.0.split_to(length)))
+        let length = self.rest.len().min(FRAME_BYTES);
+        Ok((length > 0).then(|| self.rest.split_to(length)))
     }
 }
 
 #[async_trait]
 impl ContentStore for MemoryContent {
     async fn writer(&self) -> Result<Box<dyn ContentWriter>, ContentError> {
+        let (id, _) = (self.source)();
         Ok(Box::new(MemoryWriter {
             store: self.clone(),
+            id,
             bytes: Vec::new(),
         }))
     }
@@ -90,7 +105,10 @@ impl ContentStore for MemoryContent {
         let (bytes, _) = map.get(&id).ok_or(ContentError::NotFound(id))?;
         let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
         let (start, end) = (clamp(range.start), clamp(range.end));
-        Ok(Box::new(MemoryReader(bytes.slice(start..end.max(start)))))
+        Ok(Box::new(MemoryReader {
+            rest: bytes.slice(start..end.max(start)),
+            length_bytes: bytes.len() as u64,
+        }))
     }
 
     async fn info(&self, id: ContentId) -> Result<ContentInfo, ContentError> {

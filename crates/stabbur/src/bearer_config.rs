@@ -217,6 +217,7 @@ impl Account {
             ("change_feed", self.change_feed.is_some()),
             ("lifecycle", self.lifecycle.is_some()),
             ("delegation_generation", self.delegation_generation != 0),
+            ("encryption_generation", self.encryption_generation.is_some()),
         ];
         for (name, is_said) in of_blobs {
             ensure!(

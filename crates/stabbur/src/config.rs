@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::bearer_config::{BearerConfig, RoleConfig};
 use crate::blob_jobs_config::{ChangeFeedConfig, LifecycleConfig};
 use crate::dev;
+use crate::encryption_config::EncryptionConfig;
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
 
 /// The file, as it is written.
@@ -22,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) ledger: Option<LedgerConfig>,
     /// Where content is; without it, in the data folder.
     pub(crate) content: Option<ContentConfig>,
+    /// What wraps the keys that content is encrypted with; without it content isn't encrypted.
+    pub(crate) encryption: Option<EncryptionConfig>,
     pub(crate) blobs: Service,
     /// Whose bearer tokens blobs take; without it none.
     pub(crate) bearer: Option<BearerConfig>,
@@ -129,6 +132,8 @@ pub(crate) struct Account {
     /// Another number ends all user delegation keys that were given out.
     #[serde(default)]
     pub(crate) delegation_generation: u32,
+    /// A larger number than before makes a new key, which new content is encrypted with.
+    pub(crate) encryption_generation: Option<u32>,
 }
 
 impl Config {
@@ -246,6 +251,7 @@ mod tests {
                 change_feed: None,
                 lifecycle: None,
                 delegation_generation: 0,
+                encryption_generation: None,
             },
         )
     }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use blobs::{Bearer, Blobs, Lifecycle};
 use clap::Args;
 use documents::{Documents, DocumentsService};
+use encryption::AccountGeneration;
 use gateway::tls::Tls;
 use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, Transport};
 use identity::{SharedKey, TokenIssuer, TokenVerifier, Trust, TrustedIssuer};
@@ -23,6 +24,7 @@ use platform_storage::{
 use tokio::sync::watch;
 
 use crate::blob_jobs_config::read_policy;
+use crate::encryption_config::open_keyring;
 use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
 use crate::places::Places;
 
@@ -84,6 +86,13 @@ pub(crate) struct DevArguments {
     /// Take immutability policies and legal holds in the blob account.
     #[arg(long, requires = "blob_versioning")]
     blob_immutability: bool,
+    /// A file with a key-encryption key: content is encrypted at rest. Given again, older keys: the first wraps, all
+    /// unwrap.
+    #[arg(long, value_name = "FILE")]
+    encryption_key: Vec<PathBuf>,
+    /// Another number, larger than before, makes a new key, which new content is encrypted with.
+    #[arg(long, value_name = "NUMBER", requires = "encryption_key")]
+    encryption_generation: Option<u32>,
     /// Written when everything listens: the addresses, as JSON.
     #[arg(long)]
     ready_file: Option<PathBuf>,
@@ -107,7 +116,12 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         arguments.ledger_postgres.as_ref(),
         arguments.content_config.as_ref(),
     )?;
-    let stores = Stores::open(&arguments.data, &places, clock.clone()).await?;
+    let mut stores = Stores::open(&arguments.data, &places, clock.clone()).await?;
+    let account = AccountGeneration {
+        account: BLOBS_ACCOUNT.to_owned(),
+        generation: arguments.encryption_generation.unwrap_or_default(),
+    };
+    let keyring = open_keyring(&mut stores, &arguments.encryption_key, &[account]).await?;
     let (tls, authority) = Tls::development(&arguments.data.join("tls"), clock.now())?;
     let tls = Arc::new(tls);
     let key = |text: &str| SharedKey::from_base64(text).context("a well-known key is malformed");
@@ -133,6 +147,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],
             bearer: Some(bearer(&stores, issuer.clone())),
+            keyring,
         },
     );
     let mut settings = documents::Settings::single(DOCUMENTS_ACCOUNT, key(DOCUMENTS_KEY)?);

@@ -8,6 +8,7 @@ mod content_commands;
 mod dev;
 mod documents_copy;
 mod documents_transfer;
+mod encryption_config;
 mod key_fetch;
 mod ledger_commands;
 mod ledger_copy;

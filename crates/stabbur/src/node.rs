@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use blobs::Blobs;
 use content::ContentStore;
 use documents::{Documents, ScriptWorker};
+use encryption::Keyring;
 use gateway::{Bound, HealthSource, Sample, StatsSource};
 use ledger::{Clock, Health, Lease, Ledger, Random, SystemClock, SystemRandom};
 use platform_storage::{Platform, PlatformError};
@@ -57,6 +58,8 @@ pub(crate) fn script_worker() -> ScriptWorker {
 pub(crate) struct Stores {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) content: Arc<dyn ContentStore>,
+    /// The account keys, if content is encrypted.
+    pub(crate) keyring: Option<Arc<Keyring>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     /// Whether other nodes may use the same ledger.
@@ -129,6 +132,7 @@ impl Stores {
         Ok(Self {
             ledger: places.ledger.open(data, clock.clone()).await?,
             content: places.content.open(data, clock.clone()).await?,
+            keyring: None,
             clock,
             random: Arc::new(SystemRandom),
             is_shared: matches!(places.ledger, LedgerPlace::Postgres(_)),
@@ -345,7 +349,15 @@ impl StatsSource for StoresHealth {
         if let Ok(stats) = self.0.content.stats().await {
             samples.push(sample("content_contents", stats.contents));
             samples.push(sample("content_disk_bytes", stats.disk_bytes));
-            samples.push(sample("content_corrupt_frames", stats.corrupt_frames));
+            let undecryptable = self
+                .0
+                .keyring
+                .as_ref()
+                .map_or(0, |keyring| keyring.damaged_frames());
+            samples.push(sample(
+                "content_corrupt_frames",
+                stats.corrupt_frames + undecryptable,
+            ));
         }
         samples
     }

@@ -19,6 +19,7 @@ use platform_storage::{
 use tokio::sync::watch;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
+use crate::encryption_config::{generations, key_files, open_keyring};
 use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
@@ -63,7 +64,12 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     let bearer = config.bearer.as_ref();
     let bearer = bearer.map(|bearer| bearer.bearer(&shared_clock)).transpose()?;
     let places = config.places();
-    let stores = Stores::open(&config.data_dir, &places, clock.clone()).await?;
+    let encryption = config.encryption.as_ref();
+    let of_platform = config.platform.as_ref().map(|platform| &platform.blobs_account);
+    let generations = generations(&config.blobs.accounts, of_platform, encryption)?;
+    let key_files = key_files(encryption)?;
+    let mut stores = Stores::open(&config.data_dir, &places, clock.clone()).await?;
+    let keyring = open_keyring(&mut stores, key_files, &generations).await?;
     let blobs = Blobs::new(
         stores.ledger.clone(),
         stores.content.clone(),
@@ -73,6 +79,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             accounts: blob_accounts,
             host_suffixes: config.blobs.host_suffixes.clone(),
             bearer,
+            keyring,
         },
     );
     let documents = Documents::new(

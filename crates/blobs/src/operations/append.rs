@@ -67,7 +67,9 @@ pub(crate) async fn block(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     blob.record.protection.change()?;
     append::append(target(&blob.record), demand, length)?;
     let expected = transfer.expected_part(&call.headers, APPEND_BLOCK_BYTES_MAX, false);
-    let content = blobs.take_in(call.take_body(), expected).await?;
+    let content = blobs
+        .take_in(&call.target.account, call.take_body(), expected)
+        .await?;
     add(blobs, &call, &demands, demand, &content).await
 }
 
@@ -101,11 +103,8 @@ async fn add(
         append::append(target(&blob.record), demand, content.length_bytes)?;
         let mut record = blob.record.clone();
         let offset = record.length;
-        record.extents.push(Extent {
-            block: String::new(),
-            length: content.length_bytes,
-            content: Some(stored.into()),
-        });
+        let extent = Extent::stored(String::new(), content.length_bytes, stored);
+        record.extents.push(extent);
         record.length += content.length_bytes;
         record.etag = blobs.new_etag();
         record.last_modified = now;
@@ -126,7 +125,7 @@ async fn add(
                     "x-ms-blob-committed-block-count",
                     record.extents.len().to_string(),
                 );
-                render::set(out, "x-ms-request-server-encrypted", "false");
+                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
                 return Ok(response);
             }
         }

@@ -71,7 +71,9 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     given.check(blobs, &container, kind == BlobKind::Block)?;
     drop((container, before));
     let expected = transfer.expected(PUT_BLOB_BYTES_MAX, true);
-    let staged = blobs.take_in(call.take_body(), expected).await?;
+    let staged = blobs
+        .take_in(&call.target.account, call.take_body(), expected)
+        .await?;
     if properties.content_md5.is_none() && kind == BlobKind::Block {
         properties.content_md5 = staged.md5.map(|md5| STANDARD.encode(md5));
     }
@@ -81,7 +83,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
         let (mut record, mut inline) =
-            blobs.whole_record(call.blob()?, before.as_ref(), &staged, properties.clone());
+            blobs.whole_record(call.blob()?, before.as_ref(), &staged, properties.clone())?;
         if kind == BlobKind::Append {
             record.kind = kind;
             record.extents.clear();
@@ -103,7 +105,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
                 render::set_state(out, &record.etag, record.last_modified);
                 render::set_version(out, record.version);
                 transfer::answer(out, &call.headers, &staged);
-                render::set(out, "x-ms-request-server-encrypted", "false");
+                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
                 return Ok(response);
             }
         }
@@ -245,7 +247,12 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     }
     let mut response = render::empty(status);
     let out = response.headers_mut();
-    render::set_blob(out, record, call.sees_tags('o'), blobs.clock.now());
+    render::set_blob(
+        out,
+        record,
+        (call.sees_tags('o'), blobs.contents.encrypts()),
+        blobs.clock.now(),
+    );
     let body = transfer::send(out, &call.headers, body, length)?;
     if status == StatusCode::PARTIAL_CONTENT {
         render::set(
@@ -279,7 +286,12 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     }
     let mut response = render::empty(StatusCode::OK);
     let out = response.headers_mut();
-    render::set_blob(out, &blob.record, call.sees_tags('o'), blobs.clock.now());
+    render::set_blob(
+        out,
+        &blob.record,
+        (call.sees_tags('o'), blobs.contents.encrypts()),
+        blobs.clock.now(),
+    );
     if call.parameter("comp").is_none() {
         render::set(out, "content-length", blob.record.length.to_string());
     } else {

@@ -72,7 +72,9 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     }
     check(blobs, &call, &id).await?;
     let expected = transfer.expected_part(&call.headers, BLOCK_BYTES_MAX, false);
-    let content = blobs.take_in(call.take_body(), expected).await?;
+    let content = blobs
+        .take_in(&call.target.account, call.take_body(), expected)
+        .await?;
     stage(blobs, &call, &id, &content).await
 }
 
@@ -98,7 +100,11 @@ pub(crate) async fn stage(
     }
     let mut response = render::empty(StatusCode::CREATED);
     transfer::answer(response.headers_mut(), &call.headers, content);
-    render::set(response.headers_mut(), "x-ms-request-server-encrypted", "false");
+    render::set(
+        response.headers_mut(),
+        "x-ms-request-server-encrypted",
+        blobs.encrypts(),
+    );
     Ok(response)
 }
 
@@ -162,11 +168,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         let picked = merge(&list, &old, &staged.blocks)?;
         let extents: Vec<Extent> = picked
             .into_iter()
-            .map(|(block, record)| Extent {
-                block,
-                length: record.length,
-                content: Some(record.content),
-            })
+            .map(|(block, record)| Extent::stored(block, record.length, record.content))
             .collect();
         let now = blobs.clock.now();
         let mut record = BlobRecord {
@@ -209,7 +211,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
                 let out = response.headers_mut();
                 render::set_state(out, &record.etag, record.last_modified);
                 render::set_version(out, record.version);
-                render::set(out, "x-ms-request-server-encrypted", "false");
+                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
                 return Ok(response);
             }
         }

@@ -163,7 +163,7 @@ pub(crate) async fn stage_from(
         given.apply(&mut record)?;
         let inline = match content {
             Some(content) => {
-                let (extent, inline) = content.as_extent();
+                let (extent, inline) = content.as_extent()?;
                 record.extents = vec![extent];
                 inline
             }

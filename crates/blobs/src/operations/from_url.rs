@@ -60,7 +60,7 @@ pub(crate) async fn take_in(
         md5: transfer::answers_md5(&call.headers),
         inline,
     };
-    match blobs.take_in(body, expected).await {
+    match blobs.take_in(&call.target.account, body, expected).await {
         // It may come again: what was read isn't there any more.
         Err(_) if original.is_changed(blobs).await? => Err(ErrorCode::ServerBusy.into()),
         other => other,
@@ -141,6 +141,6 @@ pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>
     if let Some(md5) = &record.headers.content_md5 {
         render::set(out, "content-md5", md5);
     }
-    render::set(out, "x-ms-request-server-encrypted", "false");
+    render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
     Ok(response)
 }

@@ -209,17 +209,19 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         .container(snapshot.as_ref(), &call.target.account, call.container()?)
         .await?;
     let (lines, next) = blobs.list_blobs(snapshot.as_ref(), &container, wanted).await?;
-    let now = blobs.clock.now();
+    let (now, encrypts) = (blobs.clock.now(), blobs.contents.encrypts());
     let mut out = head(&call, Some(&container.record.name));
     out.push_str("<Blobs>");
     for line in lines {
         match line {
             Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
-            Line::Blob(record) => out.push_str(&blob_element(&call, &record, &standing(&record), now)),
+            Line::Blob(record) => {
+                out.push_str(&blob_element((&call, encrypts), &record, &standing(&record), now));
+            }
             Line::Uncommitted(name) => out.push_str(&uncommitted_element(&name)),
             Line::VersionsOnly(record) => {
                 let standing = "<HasVersionsOnly>true</HasVersionsOnly>";
-                out.push_str(&blob_element(&call, &record, standing, now));
+                out.push_str(&blob_element((&call, encrypts), &record, standing, now));
             }
         }
     }
@@ -278,7 +280,12 @@ fn standing(record: &BlobRecord) -> String {
     out
 }
 
-fn blob_element(call: &Call, record: &BlobRecord, standing: &str, now: Timestamp) -> String {
+fn blob_element(
+    (call, encrypts): (&Call, bool),
+    record: &BlobRecord,
+    standing: &str,
+    now: Timestamp,
+) -> String {
     let headers = &record.headers;
     let mut out = format!(
         "<Blob>{}{standing}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
@@ -342,7 +349,8 @@ fn blob_element(call: &Call, record: &BlobRecord, standing: &str, now: Timestamp
     if !record.previous {
         out.push_str(&lease_elements(record.lease.as_ref(), now));
     }
-    out.push_str("<ServerEncrypted>false</ServerEncrypted>");
+    let encrypted = record.is_encrypted(encrypts);
+    out.push_str(&format!("<ServerEncrypted>{encrypted}</ServerEncrypted>"));
     out.push_str(&protection_elements(call, &record.protection));
     out.push_str("</Properties>");
     if includes(call, "metadata") {

@@ -79,7 +79,7 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
                 let out = response.headers_mut();
                 render::set_state(out, &record.etag, record.last_modified);
                 render::set_version(out, record.version);
-                render::set(out, "x-ms-request-server-encrypted", "false");
+                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
                 return Ok(response);
             }
         }
@@ -178,7 +178,9 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
             demands.check(&blob.record, &range, blobs.clock.now())?;
             let expected = transfer.expected_part(&call.headers, PUT_PAGE_BYTES_MAX, true);
-            let content = blobs.take_in(call.take_body(), expected).await?;
+            let content = blobs
+                .take_in(&call.target.account, call.take_body(), expected)
+                .await?;
             update(blobs, &call, &demands, &range, &content).await
         }
         "clear" => Err(BlobsError::with(
@@ -255,7 +257,10 @@ async fn update(
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(committed) => {
-                let gathered = blobs.gather((&key, committed.sequence), pages, range).await;
+                let account = &call.target.account;
+                let gathered = blobs
+                    .gather(account, (&key, committed.sequence), pages, range)
+                    .await;
                 if let Err(error) = gathered {
                     // The pages are there, in more places than they should be; the next write tries again.
                     tracing::debug!(%error, "the pieces of a page blob weren't gathered");
@@ -263,7 +268,7 @@ async fn update(
                 let mut response = written(&record, StatusCode::CREATED);
                 let out = response.headers_mut();
                 transfer::answer(out, &call.headers, content);
-                render::set(out, "x-ms-request-server-encrypted", "false");
+                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
                 return Ok(response);
             }
         }

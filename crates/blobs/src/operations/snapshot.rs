@@ -49,7 +49,7 @@ pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
                 render::set_state(out, &etag, last_modified);
                 render::set_version(out, version);
                 render::set(out, "x-ms-snapshot", time_text(at));
-                render::set(out, "x-ms-request-server-encrypted", "false");
+                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
                 return Ok(response);
             }
         }

@@ -236,7 +236,7 @@ impl Original {
             md5: true,
             inline: true,
         };
-        blobs.take_in(body, expected).await
+        blobs.take_in(&call.target.account, body, expected).await
     }
 
     /// Whether it isn't any more what it was when it was read.

@@ -126,9 +126,9 @@ impl Blobs {
         before: Option<&Blob>,
         staged: &StagedContent,
         headers: BlobHeaders,
-    ) -> (BlobRecord, Option<Bytes>) {
+    ) -> Result<(BlobRecord, Option<Bytes>), BlobsError> {
         let now = self.clock.now();
-        let (extent, inline) = staged.as_extent();
+        let (extent, inline) = staged.as_extent()?;
         let record = BlobRecord {
             name: name.to_owned(),
             etag: self.new_etag(),
@@ -140,7 +140,7 @@ impl Blobs {
             lease: lease::after_write(before.and_then(|before| before.record.lease.as_ref()), now),
             ..BlobRecord::default()
         };
-        (record, inline)
+        Ok((record, inline))
     }
 
     /// `range` of a blob's content. Inline bytes are read now, from the record's own snapshot;
@@ -161,11 +161,13 @@ impl Blobs {
             let ends = begins + extent.length;
             let (from, to) = (range.start.max(begins), range.end.min(ends));
             if from < to {
-                parts.push((extent.content, from - begins..to - begins));
+                parts.push((extent, from - begins..to - begins));
             }
             begins = ends;
         }
-        if let [(None, part)] = parts.as_slice() {
+        if let [(extent, part)] = parts.as_slice()
+            && extent.content.is_none()
+        {
             let stored = snapshot
                 .get(&keys::inline(
                     &container.record.generation,
@@ -174,6 +176,7 @@ impl Blobs {
                 ))
                 .await?;
             let bytes = stored.map(|stored| stored.value).unwrap_or_default();
+            let bytes = self.contents.open_small(extent.inline, bytes).await?;
             let at = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
             if bytes.len() < at(part.end) {
                 let cause = format!("the inline content of blob {:?} is missing or short", record.name);
@@ -183,7 +186,7 @@ impl Blobs {
         }
         let parts: Vec<_> = parts
             .into_iter()
-            .filter_map(|(content, range)| content.map(|content| (content.id(), range)))
+            .filter_map(|(extent, range)| extent.content.map(|content| (content, range)))
             .collect();
         let mut rest = parts.into_iter();
         // The first piece is fetched now: content that is missing, damaged or out of reach then has an
@@ -191,11 +194,11 @@ impl Blobs {
         let mut first: Option<Box<dyn ContentReader>> = None;
         let mut piece = None;
         if let Some((id, range)) = rest.next() {
-            let mut reader = self.content.reader(id, range).await?;
+            let mut reader = self.contents.reader(id, range).await?;
             piece = reader.next().await?;
             first = Some(reader);
         }
-        let state = (self.content.clone(), piece, first, rest);
+        let state = (self.contents.clone(), piece, first, rest);
         Ok(Body::stream(stream::try_unfold(
             state,
             |(store, piece, mut reader, mut rest)| async move {

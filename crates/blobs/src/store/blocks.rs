@@ -12,7 +12,7 @@ use crate::limits::BLOCKS_MAX;
 use crate::store::containers::Container;
 use crate::store::holdings;
 use crate::store::keys;
-use crate::store::records::{BlockRecord, StoredId, decode, encode};
+use crate::store::records::{BlockRecord, decode, encode};
 use crate::store::staging::{Place, StagedContent};
 use crate::store::uploads;
 
@@ -104,13 +104,13 @@ impl Blobs {
             tx.delete(keys::reference(before.content.id(), &key));
             tx.put(keys::dropped(before.content.id()), Vec::new());
         }
-        tx.put(keys::reference(stored, &key), Vec::new());
+        tx.put(keys::reference(stored.id(), &key), Vec::new());
         let of_name = (&container.record.generation, name);
         uploads::stage(&mut tx, snapshot.as_ref(), of_name, self.clock.now()).await?;
         let record = BlockRecord {
             id: id.to_owned(),
             length: content.length_bytes,
-            content: StoredId::from(stored),
+            content: stored,
         };
         tx.put(key, encode(&record)?);
         Ok(self.ledger.commit(tx).await)

@@ -313,7 +313,8 @@ impl Blobs {
             bytes_max: u64::MAX,
             ..Expected::default()
         };
-        let staged = self.take_in(Body::full(bytes), expected).await?;
+        let account = &found.container.account;
+        let staged = self.take_in(account, Body::full(bytes), expected).await?;
         let Place::Stored(content) = staged.place else {
             return Err(ErrorCode::InternalError.into());
         };
@@ -331,11 +332,8 @@ impl Blobs {
                 ..BlobRecord::default()
             },
         };
-        record.extents.push(Extent {
-            block: String::new(),
-            length: staged.length_bytes,
-            content: Some(content.into()),
-        });
+        let extent = Extent::stored(String::new(), staged.length_bytes, content);
+        record.extents.push(extent);
         record.length += staged.length_bytes;
         record.etag = self.new_etag();
         record.last_modified = now;

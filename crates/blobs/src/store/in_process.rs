@@ -38,7 +38,7 @@ impl Blobs {
         let container = self.container(snapshot, account, container).await?;
         let before = self.blob(snapshot, &container, name).await?;
         self.permit_unleased(before.as_ref())?;
-        let (mut record, inline) = self.whole_record(name, before.as_ref(), staged, headers);
+        let (mut record, inline) = self.whole_record(name, before.as_ref(), staged, headers)?;
         let states = (before.as_ref(), &mut record, inline);
         self.stage_overwrite(tx, snapshot, &container, states, "put")
             .await

@@ -20,7 +20,7 @@ use crate::store::records::{BlobRecord, ContainerRecord, UploadRecord, decode};
 /// One line of a listing.
 #[derive(Debug)]
 pub(crate) enum Line {
-    /// A record without its extents.
+    /// A record without its extents, but for the one that tells whether it is encrypted.
     Blob(Box<BlobRecord>),
     /// A name that has no blob: the newest of its versions.
     VersionsOnly(Box<BlobRecord>),
@@ -404,7 +404,7 @@ async fn due(merged: &mut Merged<'_>, seen: &mut Option<Seen>, states: States) -
         version: seen.as_ref().and_then(|seen| seen.record.version),
     };
     // A page's records together would be gigabytes with the parts of each.
-    record.extents = Vec::new();
+    record.drop_extents();
     if record.below().is_none() {
         *seen = None;
     }
@@ -494,6 +494,7 @@ mod tests {
                 block: String::new(),
                 length: 1,
                 content: None,
+                inline: None,
             }],
             ..BlobRecord::default()
         };
@@ -529,7 +530,7 @@ mod tests {
                 .await
                 .unwrap();
             for line in &lines {
-                assert!(matches!(line, Line::Blob(record) if record.extents.is_empty()));
+                assert!(matches!(line, Line::Blob(record) if record.extents.len() == 1));
             }
             pages.push(lines.len());
             from = next;

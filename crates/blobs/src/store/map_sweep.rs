@@ -185,7 +185,7 @@ impl Blobs {
         // The step before ended behind this one.
         let mut kept = match state.epoch.checked_sub(1) {
             None => None,
-            Some(epoch) => segment(snapshot.as_ref(), &PagesRecord { map: *map, epoch }, state.from).await?,
+            Some(epoch) => segment(snapshot.as_ref(), &PagesRecord::at(*map, epoch), state.from).await?,
         };
         let (mut looked_at, mut removed) = (0, 0);
         let mut next = None;

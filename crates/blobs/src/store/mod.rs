@@ -6,6 +6,7 @@ pub(crate) mod blocks;
 pub(crate) mod change_feed;
 pub(crate) mod change_log;
 pub(crate) mod containers;
+pub(crate) mod contents;
 pub(crate) mod deleted_containers;
 pub(crate) mod holdings;
 pub(crate) mod immutability;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use content::{ContentId, ContentReader, ContentStore};
+use content::ContentReader;
 use futures::stream;
 use http_semantics::{Body, BodyError};
 use ledger::{Key, Ledger, LedgerError, Snapshot};
@@ -18,9 +18,10 @@ use crate::Blobs;
 use crate::error::BlobsError;
 use crate::limits::{BODY_PIECES_BYTES_MAX, BODY_SEGMENTS_MAX, PAGE_BYTES, SEGMENT_BYTES, WALK_ENTRIES_MAX};
 use crate::store::containers::Container;
+use crate::store::contents::Contents;
 use crate::store::keys;
-use crate::store::pages::{Found, Walk, pages_within, piece, segment, span_range};
-use crate::store::records::{BlobRecord, PagesRecord, decode};
+use crate::store::pages::{Found, Walk, open_piece, pages_within, segment, span_range};
+use crate::store::records::{BlobRecord, PagesRecord, StoredId, decode};
 use crate::store::segment::{Fate, Place, Segment, changed, written};
 
 /// What holes are made of.
@@ -31,13 +32,13 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 enum Part {
     Zeros(u64),
     Bytes(Bytes),
-    Stored(ContentId, Range<u64>),
+    Stored(StoredId, Range<u64>),
 }
 
 /// A body as it is being read.
 struct Reading {
     ledger: Arc<dyn Ledger>,
-    content: Arc<dyn ContentStore>,
+    contents: Contents,
     /// The state's record, and its entity tag when the reading began. Snapshots don't change, but go.
     unchanged: (Key, String),
     pages: PagesRecord,
@@ -68,7 +69,7 @@ impl Reading {
                     let now = usize::try_from(now).unwrap_or(ZEROS.len());
                     return Ok(Some(Bytes::from_static(&ZEROS).slice(..now)));
                 }
-                Some(Part::Stored(id, range)) => self.open = Some(self.content.reader(id, range).await?),
+                Some(Part::Stored(id, range)) => self.open = Some(self.contents.reader(id, range).await?),
                 None if self.rest.is_empty() => return Ok(None),
                 None => {
                     let snapshot = self.ledger.snapshot().await?;
@@ -86,7 +87,7 @@ impl Reading {
     }
 
     /// Reads where the next bytes are.
-    async fn read_window(&mut self, snapshot: &dyn Snapshot) -> Result<(), LedgerError> {
+    async fn read_window(&mut self, snapshot: &dyn Snapshot) -> Result<(), BlobsError> {
         let (first, end) = (
             self.rest.start / SEGMENT_BYTES,
             self.rest.end.div_ceil(SEGMENT_BYTES),
@@ -130,7 +131,7 @@ impl Reading {
     }
 
     /// Adds a segment's parts; how many bytes of them are in memory.
-    async fn add(&mut self, snapshot: &dyn Snapshot, found: &Found) -> Result<usize, LedgerError> {
+    async fn add(&mut self, snapshot: &dyn Snapshot, found: &Found) -> Result<usize, BlobsError> {
         let wanted = pages_within(found.number, &self.rest);
         let begins = found.number * SEGMENT_BYTES;
         let mut read = 0;
@@ -147,11 +148,12 @@ impl Reading {
             let offset = begins + u64::from(span.first) * PAGE_BYTES;
             let range = place.start + (start - offset)..place.start + (end - offset);
             self.window.push_back(match span.place {
-                Place::Content(content) => Part::Stored(content.id(), range),
-                Place::Piece(number) => {
+                Place::Content(content) => Part::Stored(content, range),
+                Place::Piece(number) | Place::EncryptedPiece(number, _) => {
                     let at = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
                     let owner = (&self.pages.map, found.number);
-                    let bytes = piece(snapshot, owner, number, at(range.end)).await?;
+                    let own = (number, span.place.stored());
+                    let bytes = open_piece(&self.contents, snapshot, owner, own, at(range.end)).await?;
                     read += bytes.len();
                     Part::Bytes(bytes.slice(at(range.start)..at(range.end)))
                 }
@@ -182,7 +184,7 @@ impl Blobs {
         let key = keys::state(&container.record.generation, record);
         let mut reading = Reading {
             ledger: self.ledger.clone(),
-            content: self.content.clone(),
+            contents: self.contents.clone(),
             unchanged: (key, record.etag.clone()),
             pages: pages.clone(),
             window: VecDeque::new(),

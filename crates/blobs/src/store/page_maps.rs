@@ -63,6 +63,7 @@ impl Blobs {
         PagesRecord {
             map: *self.random.uuid().as_bytes(),
             epoch: FIRST_EPOCH,
+            encrypted: self.contents.encrypts(),
         }
     }
 
@@ -79,6 +80,11 @@ impl Blobs {
     ) -> Result<CopiedPages, LedgerError> {
         let key = keys::map_copy(to, from);
         let end = source.record.length.div_ceil(SEGMENT_BYTES);
+        let new_pages = || {
+            let new = self.new_pages();
+            let encrypted = new.encrypted && pages.encrypted;
+            PagesRecord { encrypted, ..new }
+        };
         let wait = SignedDuration::from_secs(UNFINISHED_COPY_SECONDS);
         loop {
             let snapshot = self.ledger.snapshot().await?;
@@ -100,9 +106,9 @@ impl Blobs {
                 // Of a source that isn't there any more.
                 (Some(found), _) => {
                     tx.put(keys::map_release(&found.pages.map), Vec::new());
-                    (self.new_pages(), 0)
+                    (new_pages(), 0)
                 }
-                (None, _) => (self.new_pages(), 0),
+                (None, _) => (new_pages(), 0),
             };
             let mut walk = Walk::new(snapshot.as_ref(), pages, next..end, WALK_ENTRIES_MAX);
             let mut full = None;
@@ -192,8 +198,9 @@ async fn stage_copy(
     for place in found.segment.places() {
         match place {
             Place::Content(content) => tx.put(keys::reference(content.id(), &owner), Vec::new()),
-            Place::Piece(number) => {
-                let bytes = piece(snapshot, (from, found.number), number, 0).await?;
+            // As it is stored: its place says how it is encrypted, if it is.
+            Place::Piece(number) | Place::EncryptedPiece(number, _) => {
+                let bytes = piece(snapshot, (from, found.number), number).await?;
                 tx.put(keys::piece(&pages.map, found.number, number), bytes);
             }
         }

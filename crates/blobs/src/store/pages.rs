@@ -9,7 +9,7 @@
 //! version of the blob's record. A place's bytes are never changed.
 
 use bytes::{Bytes, BytesMut};
-use content::ContentId;
+use content::ContentError;
 use futures::lock::{Mutex, MutexGuard};
 use ledger::{Direction, Entry, Key, LedgerError, Scan, ScanLimit, Sequence, Snapshot, Transaction};
 
@@ -19,8 +19,9 @@ use crate::limits::{
     CLEAR_SEGMENTS_MAX, PAGE_BYTES, PAGE_QUEUES, SEGMENT_BYTES, SEGMENT_PAGES, SEGMENT_PLACES_MAX,
     WALK_ENTRIES_MAX, WALK_VERSIONS_MAX,
 };
+use crate::store::contents::Contents;
 use crate::store::keys::{self, MapId};
-use crate::store::records::{PagesRecord, decode, encode};
+use crate::store::records::{PagesRecord, StoredId, decode, encode};
 use crate::store::segment::{Place, Segment, Span};
 use crate::store::staging::Place as Staged;
 
@@ -174,7 +175,7 @@ pub(crate) enum Fill<'a> {
     /// What was taken in.
     Content(&'a Staged),
     /// The same pages, gathered in one place.
-    Gathered(ContentId),
+    Gathered(StoredId),
 }
 
 /// The part of `range` (bytes) that lies in a segment, in pages from its begin; pages that it has a part of
@@ -228,18 +229,31 @@ async fn newest_version(
     Ok(page.entries.into_iter().next())
 }
 
-/// A piece, as long as a span needs it.
+/// A piece as it is stored.
 pub(crate) async fn piece(
     snapshot: &dyn Snapshot,
     (map, segment): (&MapId, u64),
     number: u64,
-    length: usize,
 ) -> Result<Bytes, LedgerError> {
     let stored = snapshot.get(&keys::piece(map, segment, number)).await?;
-    match stored {
-        Some(stored) if stored.value.len() >= length => Ok(stored.value),
-        _ => Err(corrupt("a piece of a page blob is missing or short")),
+    let stored = stored.ok_or_else(|| corrupt("a piece of a page blob is missing"))?;
+    Ok(stored.value)
+}
+
+/// A piece as it was written, at least so long.
+pub(crate) async fn open_piece(
+    contents: &Contents,
+    snapshot: &dyn Snapshot,
+    owner: (&MapId, u64),
+    (number, stored): (u64, Option<StoredId>),
+    length: usize,
+) -> Result<Bytes, BlobsError> {
+    let bytes = piece(snapshot, owner, number).await?;
+    let bytes = contents.open_small(stored, bytes).await?;
+    if bytes.len() < length {
+        return Err(corrupt("a piece of a page blob is short").into());
     }
+    Ok(bytes)
 }
 
 impl Blobs {
@@ -311,7 +325,7 @@ impl Blobs {
             within,
             range,
             fill,
-        );
+        )?;
         if after == before {
             return Ok(());
         }
@@ -367,6 +381,7 @@ impl Blobs {
     /// As the ledger and the content store; nothing is lost then, and the next write tries again.
     pub(crate) async fn gather(
         &self,
+        account: &str,
         (blob, version): (&Key, Sequence),
         pages: &PagesRecord,
         range: &std::ops::Range<u64>,
@@ -381,14 +396,14 @@ impl Blobs {
             if found.epoch != pages.epoch || found.segment.places().len() <= SEGMENT_PLACES_MAX {
                 continue;
             }
-            let mut writer = self.content.writer().await?;
+            let mut writer = self.contents.writer(account).await?;
             for span in &found.segment.spans {
                 let bytes = self
                     .span_bytes(snapshot.as_ref(), &pages.map, number, span)
                     .await?;
                 writer.write(bytes).await?;
             }
-            let gathered = Fill::Gathered(writer.finish().await?.id);
+            let gathered = Fill::Gathered(writer.finish().await?);
             let whole = number * SEGMENT_BYTES..(number + 1) * SEGMENT_BYTES;
             let mut tx = Transaction::new();
             tx.require_version(blob.clone(), Some(version));
@@ -412,14 +427,15 @@ impl Blobs {
     ) -> Result<Bytes, BlobsError> {
         let range = span_range(span, 0..span.pages);
         match span.place {
-            Place::Piece(own) => {
+            Place::Piece(_) | Place::EncryptedPiece(..) => {
                 let at = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
                 let end = at(range.end);
-                let bytes = piece(snapshot, (map, number), own, end).await?;
+                let own = (span.place.piece().unwrap_or_default(), span.place.stored());
+                let bytes = open_piece(&self.contents, snapshot, (map, number), own, end).await?;
                 Ok(bytes.slice(at(range.start)..end))
             }
             Place::Content(content) => {
-                let mut reader = self.content.reader(content.id(), range).await?;
+                let mut reader = self.contents.reader(content, range).await?;
                 let mut bytes = BytesMut::new();
                 while let Some(piece) = reader.next().await? {
                     bytes.extend_from_slice(&piece);
@@ -443,7 +459,7 @@ fn fill_segment(
     within: std::ops::Range<u32>,
     range: &std::ops::Range<u64>,
     fill: &Fill<'_>,
-) -> Segment {
+) -> Result<Segment, ContentError> {
     let span = |skip, place| Span {
         first: within.start,
         pages: within.end - within.start,
@@ -455,29 +471,32 @@ fn fill_segment(
     let begins = (number * SEGMENT_BYTES).max(range.start) - range.start;
     match fill {
         Fill::Zeros => segment.clear(within),
-        Fill::Gathered(content) => segment = segment.gathered(Place::Content((*content).into())),
+        Fill::Gathered(content) => segment = segment.gathered(Place::Content(*content)),
         Fill::Content(Staged::Stored(content)) => {
             let skip = u32::try_from(begins / PAGE_BYTES).unwrap_or(u32::MAX);
-            segment.put(span(skip, Place::Content((*content).into())));
+            segment.put(span(skip, Place::Content(*content)));
         }
-        Fill::Content(Staged::Inline(bytes)) => {
+        Fill::Content(Staged::Inline(small)) => {
             let piece = segment.next_piece;
             segment.next_piece += 1;
-            let start = usize::try_from(begins).unwrap_or(usize::MAX).min(bytes.len());
+            let start = usize::try_from(begins).unwrap_or(usize::MAX).min(small.len());
             let length = u64::from(within.end - within.start) * PAGE_BYTES;
             let end = start + usize::try_from(length).unwrap_or(usize::MAX);
-            let own = bytes.slice(start..end.min(bytes.len()));
+            let (own, stored) = small.stored(start..end.min(small.len()))?;
             tx.put(keys::piece(map, number, piece), own);
-            segment.put(span(0, Place::Piece(piece)));
+            let place = stored.map_or(Place::Piece(piece), |stored| Place::EncryptedPiece(piece, stored));
+            segment.put(span(0, place));
         }
     }
-    segment
+    Ok(segment)
 }
 
 /// Removes a place that no version of a segment has any more.
 pub(crate) fn stage_place_removal(tx: &mut Transaction, map: &MapId, segment: u64, place: Place) {
     match place {
-        Place::Piece(number) => tx.delete(keys::piece(map, segment, number)),
+        Place::Piece(number) | Place::EncryptedPiece(number, _) => {
+            tx.delete(keys::piece(map, segment, number));
+        }
         Place::Content(content) => {
             let owner = keys::segment(map, segment);
             tx.delete(keys::reference(content.id(), &owner));

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use content::ContentId;
+use encryption::KeyNumber;
 use jiff::Timestamp;
 use ledger::{LedgerError, Versioned};
 use serde::{Deserialize, Serialize};
@@ -61,28 +62,58 @@ pub(crate) struct Extent {
     pub(crate) length: u64,
     /// Where its bytes are; `None`: under the blob's inline key.
     pub(crate) content: Option<StoredId>,
+    /// How they are encrypted there; `None`: not at all, or they aren't there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inline: Option<StoredId>,
 }
 
-/// A content id in a record: its 32 digits, half of what a list of numbers would take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub(crate) struct StoredId(ContentId);
+impl Extent {
+    fn is_encrypted(&self) -> bool {
+        let stored = self.content.or(self.inline);
+        stored.is_some_and(|stored| stored.key().is_some())
+    }
 
-impl StoredId {
-    pub(crate) fn id(self) -> ContentId {
-        self.0
+    /// A part of a blob in the content store.
+    pub(crate) fn stored(block: String, length: u64, content: StoredId) -> Self {
+        Self {
+            block,
+            length,
+            content: Some(content),
+            inline: None,
+        }
     }
 }
 
-impl From<ContentId> for StoredId {
-    fn from(id: ContentId) -> Self {
-        Self(id)
+/// A content id in a record: its 32 digits, half of what a list of numbers would take. Behind a point, the
+/// number of the account key that it is encrypted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(crate) struct StoredId {
+    id: ContentId,
+    key: Option<KeyNumber>,
+}
+
+impl StoredId {
+    pub(crate) fn new(id: ContentId, key: Option<KeyNumber>) -> Self {
+        Self { id, key }
+    }
+
+    pub(crate) fn id(self) -> ContentId {
+        self.id
+    }
+
+    /// The key that it is encrypted under; `None`: it isn't.
+    pub(crate) fn key(self) -> Option<KeyNumber> {
+        self.key
     }
 }
 
 impl From<StoredId> for String {
-    fn from(id: StoredId) -> Self {
-        id.0.to_string()
+    fn from(stored: StoredId) -> Self {
+        match stored.key {
+            None => stored.id.to_string(),
+            Some(key) => format!("{}.{key}", stored.id),
+        }
     }
 }
 
@@ -90,8 +121,14 @@ impl TryFrom<String> for StoredId {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let id = ContentId::parse(&text);
-        id.map(Self).ok_or_else(|| format!("not a content id: {text}"))
+        let (id, key) = match text.split_once('.') {
+            None => (text.as_str(), Ok(None)),
+            Some((id, key)) => (id, key.parse().map(KeyNumber).map(Some)),
+        };
+        match (ContentId::parse(id), key) {
+            (Some(id), Ok(key)) => Ok(Self { id, key }),
+            _ => Err(format!("not a content id: {text}")),
+        }
     }
 }
 
@@ -144,6 +181,20 @@ pub(crate) struct PagesRecord {
     pub(crate) map: MapId,
     /// Which of the map's versions: the newest of each segment that isn't newer than this.
     pub(crate) epoch: u64,
+    /// Whether all that was ever written to the map is encrypted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) encrypted: bool,
+}
+
+impl PagesRecord {
+    /// The pages of a map at an epoch, for whoever reads them.
+    pub(crate) fn at(map: MapId, epoch: u64) -> Self {
+        Self {
+            map,
+            epoch,
+            encrypted: false,
+        }
+    }
 }
 
 /// What an incremental copy was made of.
@@ -238,6 +289,24 @@ impl BlobRecord {
             .is_some_and(|given| given.tier == Tier::Archive)
     }
 
+    /// Whether all of its content is encrypted; `by_default` where it has none.
+    pub(crate) fn is_encrypted(&self, by_default: bool) -> bool {
+        if let Some(pages) = &self.pages {
+            return pages.encrypted;
+        }
+        match self.extents.is_empty() {
+            true => by_default,
+            false => self.extents.iter().all(Extent::is_encrypted),
+        }
+    }
+
+    /// Drops all extents but the one that [`Self::is_encrypted`] is decided by.
+    pub(crate) fn drop_extents(&mut self) {
+        let plain = self.extents.iter().position(|extent| !extent.is_encrypted());
+        let telling = plain.unwrap_or_default();
+        self.extents = self.extents.drain(..).skip(telling).take(1).collect();
+    }
+
     pub(crate) fn contents(&self) -> impl Iterator<Item = ContentId> + '_ {
         self.extents
             .iter()
@@ -293,5 +362,62 @@ mod tests {
         assert!(record.protection.is_none());
         assert_eq!(record.below(), record.snapshot);
         assert_eq!(String::from_utf8(encode(&record).unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn an_id_says_which_key_its_content_is_under() {
+        let digits = "00112233445566778899aabbccddeeff";
+        for (text, key) in [
+            (digits.to_owned(), None),
+            (format!("{digits}.7"), Some(KeyNumber(7))),
+            (format!("{digits}.{}", u64::MAX), Some(KeyNumber(u64::MAX))),
+        ] {
+            let stored = StoredId::try_from(text.clone()).unwrap();
+            assert_eq!((stored.id().to_string().as_str(), stored.key()), (digits, key));
+            assert_eq!(String::from(stored), text);
+        }
+        for bad in [
+            "",
+            ".7",
+            "7",
+            &format!("{digits}."),
+            &format!("{digits}.x"),
+            &format!("{digits}.7.8"),
+        ] {
+            assert!(StoredId::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_blob_is_encrypted_when_all_of_it_is() {
+        let stored = |key: Option<u64>| StoredId::new(ContentId::from_bytes([1; 16]), key.map(KeyNumber));
+        let in_store = |key| Extent::stored(String::new(), 1, stored(key));
+        let inline = |key: Option<u64>| Extent {
+            content: None,
+            inline: key.map(|key| stored(Some(key))),
+            ..in_store(None)
+        };
+        let of = |extents: &[Extent]| BlobRecord {
+            extents: extents.to_vec(),
+            ..BlobRecord::default()
+        };
+        for (extents, wanted) in [
+            (vec![in_store(Some(1))], true),
+            (vec![in_store(None)], false),
+            (vec![in_store(Some(1)), in_store(Some(2))], true),
+            (vec![in_store(Some(1)), in_store(None)], false),
+            (vec![inline(Some(1))], true),
+            (vec![inline(None)], false),
+        ] {
+            let mut record = of(&extents);
+            assert_eq!(record.is_encrypted(!wanted), wanted, "{extents:?}");
+            record.drop_extents();
+            assert_eq!(
+                (record.extents.len(), record.is_encrypted(!wanted)),
+                (1, wanted),
+                "{extents:?}"
+            );
+        }
+        assert!(of(&[]).is_encrypted(true) && !of(&[]).is_encrypted(false));
     }
 }

@@ -153,7 +153,7 @@ impl Blobs {
             containers.push(decode::<DeletedContainer>(&entry.versioned)?.container);
         }
         for container in containers {
-            let [blobs, states, _, blocks, _] = keys::generation(&container.generation);
+            let [blobs, states, _, blocks, ..] = keys::generation(&container.generation);
             for range in [blobs, states] {
                 let mut scan = Scan::new(snapshot, range, Direction::Forward);
                 while let Some(entry) = scan.next().await? {

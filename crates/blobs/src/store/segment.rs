@@ -19,9 +19,30 @@ pub(crate) enum Place {
     /// In the ledger: the segment's piece of this number.
     #[serde(rename = "p")]
     Piece(u64),
+    /// As a piece, and encrypted.
+    #[serde(rename = "e")]
+    EncryptedPiece(u64, StoredId),
     /// In the content store.
     #[serde(rename = "c")]
     Content(StoredId),
+}
+
+impl Place {
+    /// The number of a piece.
+    pub(crate) fn piece(self) -> Option<u64> {
+        match self {
+            Self::Piece(number) | Self::EncryptedPiece(number, _) => Some(number),
+            Self::Content(_) => None,
+        }
+    }
+
+    /// The content in the content store, or how a piece is encrypted.
+    pub(crate) fn stored(self) -> Option<StoredId> {
+        match self {
+            Self::Piece(_) => None,
+            Self::EncryptedPiece(_, stored) | Self::Content(stored) => Some(stored),
+        }
+    }
 }
 
 /// Pages that were written together and are there still.

@@ -5,7 +5,7 @@
 //! content store is synced when this returns, and nothing refers to it yet.
 
 use bytes::{Bytes, BytesMut};
-use content::ContentId;
+use content::ContentError;
 use http_semantics::Body;
 use md5::{Digest as _, Md5};
 
@@ -13,7 +13,8 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::INLINE_BYTES_MAX;
 use crate::rules::structured::{self, Decoder};
-use crate::store::records::Extent;
+use crate::store::contents::Small;
+use crate::store::records::{Extent, StoredId};
 use crate::wire::transfer::Announced;
 
 /// Content that was taken in and waits for the commit that refers to it.
@@ -29,24 +30,31 @@ pub struct StagedContent {
 
 impl StagedContent {
     /// As the whole content of a blob, and what of it lies in the ledger.
-    pub(crate) fn as_extent(&self) -> (Extent, Option<Bytes>) {
-        let (content, inline) = match &self.place {
-            Place::Inline(bytes) => (None, Some(bytes.clone())),
-            Place::Stored(id) => (Some((*id).into()), None),
+    ///
+    /// # Errors
+    /// [`ContentError::Io`] if it can't be encrypted.
+    pub(crate) fn as_extent(&self) -> Result<(Extent, Option<Bytes>), ContentError> {
+        let (content, inline, bytes) = match &self.place {
+            Place::Inline(small) => {
+                let (bytes, stored) = small.stored(0..small.len())?;
+                (None, stored, Some(bytes))
+            }
+            Place::Stored(stored) => (Some(*stored), None, None),
         };
         let extent = Extent {
             block: String::new(),
             length: self.length_bytes,
             content,
+            inline,
         };
-        (extent, inline)
+        Ok((extent, bytes))
     }
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    Inline(Bytes),
-    Stored(ContentId),
+    Inline(Small),
+    Stored(StoredId),
 }
 
 /// What a body must turn out to be.
@@ -65,12 +73,19 @@ pub(crate) struct Expected {
 }
 
 impl Blobs {
-    /// Takes a body in: durable when this returns, unless it is small enough for the ledger.
+    /// Takes a body in for a blob of `account`: durable when this returns, unless it is small enough for
+    /// the ledger.
     ///
     /// # Errors
     /// `RequestBodyTooLarge` past `bytes_max`; as the content store.
-    pub async fn write_content(&self, body: Body, bytes_max: u64) -> Result<StagedContent, BlobsError> {
+    pub async fn write_content(
+        &self,
+        account: &str,
+        body: Body,
+        bytes_max: u64,
+    ) -> Result<StagedContent, BlobsError> {
         self.take_in(
+            account,
             body,
             Expected {
                 bytes_max,
@@ -84,6 +99,7 @@ impl Blobs {
 
     pub(crate) async fn take_in(
         &self,
+        account: &str,
         mut body: Body,
         expected: Expected,
     ) -> Result<StagedContent, BlobsError> {
@@ -110,7 +126,7 @@ impl Blobs {
                 }
                 crc64.update(&piece);
                 if writer.is_none() && (!expected.inline || small.len() + piece.len() > INLINE_BYTES_MAX) {
-                    let mut opened = self.content.writer().await?;
+                    let mut opened = self.contents.writer(account).await?;
                     if !small.is_empty() {
                         opened.write(small.split().freeze()).await?;
                     }
@@ -136,11 +152,11 @@ impl Blobs {
             announced.check(md5, crc64)?;
         }
         if writer.is_none() && !expected.inline {
-            writer = Some(self.content.writer().await?);
+            writer = Some(self.contents.writer(account).await?);
         }
         let place = match writer {
-            Some(writer) => Place::Stored(writer.finish().await?.id),
-            None => Place::Inline(small.freeze()),
+            Some(writer) => Place::Stored(writer.finish().await?),
+            None => Place::Inline(self.contents.small(account, small.freeze())?),
         };
         Ok(StagedContent {
             length_bytes: length,

@@ -3,6 +3,7 @@
 use ledger::{Direction, KeyRange, LedgerError, Scan, Snapshot, VerifyReport};
 
 use crate::Blobs;
+use crate::store::contents::plain_length;
 use crate::store::deleted_containers::{DeletedContainer, lacks_expiry};
 use crate::store::keys;
 use crate::store::records::{BlobRecord, ContainerRecord, decode};
@@ -105,7 +106,8 @@ impl Blobs {
                 let found = match extent.content {
                     None => {
                         let key = keys::inline(&container.generation, &record.name, record.below());
-                        snapshot.get(&key).await?.map(|stored| stored.value.len() as u64)
+                        let found = snapshot.get(&key).await?;
+                        found.and_then(|found| plain_length(extent.inline, found.value.len() as u64))
                     }
                     Some(content) => {
                         let key = keys::reference(content.id(), &entry.key);
@@ -116,7 +118,7 @@ impl Blobs {
                             .info(content.id())
                             .await
                             .ok()
-                            .map(|info| info.length_bytes)
+                            .and_then(|info| plain_length(extent.content, info.length_bytes))
                     }
                 };
                 if found.is_none_or(|length| length < extent.length) {

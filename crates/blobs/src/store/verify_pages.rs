@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::Blobs;
 use crate::limits::{SEGMENT_PAGES, VERIFY_ENTRIES_MAX};
+use crate::store::contents::plain_length;
 use crate::store::keys::{self, MapId};
 use crate::store::page_maps::is_being_copied;
 use crate::store::pages::{Found, span_range};
@@ -97,7 +98,7 @@ impl Blobs {
                 && let Some(version) = versions.next().await?
             {
                 for place in Found::read(version)?.segment.places() {
-                    if let Place::Piece(number) = place {
+                    if let Some(number) = place.piece() {
                         pieces.remove(&number);
                     }
                 }
@@ -167,7 +168,7 @@ impl Blobs {
             end = span.end();
             let needed = span_range(span, 0..span.pages).end;
             let length = match span.place {
-                Place::Piece(number) => {
+                Place::Piece(number) | Place::EncryptedPiece(number, _) => {
                     let key = keys::piece(map, found.number, number);
                     snapshot.get(&key).await?.map(|stored| stored.value.len() as u64)
                 }
@@ -181,6 +182,7 @@ impl Blobs {
                     info.map(|info| info.length_bytes)
                 }
             };
+            let length = length.and_then(|length| plain_length(span.place.stored(), length));
             if length.is_none_or(|length| length < needed) {
                 report.fault(format!("{place}: bytes up to {needed}, found {length:?}"));
             }

@@ -33,6 +33,11 @@ pub(crate) fn set(headers: &mut HeaderMap, name: &'static str, value: impl AsRef
     }
 }
 
+/// As headers have it.
+pub(crate) fn flag(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
+
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
@@ -99,7 +104,12 @@ pub(crate) fn set_hold(headers: &mut HeaderMap, protection: &Protection) {
 
 /// Every property of a blob, as Get Blob and Get Blob Properties give them. How many tags it has is
 /// for those alone who may see tags.
-pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, sees_tags: bool, now: Timestamp) {
+pub(crate) fn set_blob(
+    headers: &mut HeaderMap,
+    record: &BlobRecord,
+    (sees_tags, encrypts): (bool, bool),
+    now: Timestamp,
+) {
     set_state(headers, &record.etag, record.last_modified);
     set_version(headers, record.version);
     if record.version.is_some() && !record.previous {
@@ -136,7 +146,11 @@ pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, sees_tags: 
     set(headers, "x-ms-blob-type", record.kind.name());
     set(headers, "x-ms-creation-time", date::format(record.created));
     set_lease(headers, record.lease.as_ref(), now);
-    set(headers, "x-ms-server-encrypted", "false");
+    set(
+        headers,
+        "x-ms-server-encrypted",
+        flag(record.is_encrypted(encrypts)),
+    );
     match record.kind {
         BlobKind::Block => {
             let given = record.tier.as_ref();

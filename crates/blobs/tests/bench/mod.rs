@@ -123,6 +123,7 @@ pub(crate) fn bench_over(
         accounts: vec![Account::new(ACCOUNT, vec![SharedKey::from_base64(KEY).unwrap()])],
         host_suffixes: Vec::new(),
         bearer: None,
+        keyring: None,
     };
     set(&mut settings);
     let overtaking = Arc::new(Overtaking {
@@ -241,9 +242,22 @@ impl Bench {
         }
     }
 
-    /// Signs as the documentation says, written a second time.
+    /// Signs for the bench's account.
     pub(crate) fn signed(
         &self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        length: usize,
+        key: &str,
+    ) -> http::request::Builder {
+        self.signed_for(ACCOUNT, method, uri, headers, length, key)
+    }
+
+    /// Signs as the documentation says, written a second time.
+    pub(crate) fn signed_for(
+        &self,
+        account: &str,
         method: &str,
         uri: &str,
         headers: &[(&str, &str)],
@@ -282,7 +296,7 @@ impl Bench {
             text.push_str(&format!("{name}:{value}\n"));
         }
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-        text.push_str(&format!("/{ACCOUNT}{path}"));
+        text.push_str(&format!("/{account}{path}"));
         let mut pairs: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
         pairs.sort_unstable();
         for (name, value) in pairs {
@@ -295,7 +309,7 @@ impl Bench {
             .uri(uri)
             .header("host", "127.0.0.1:10000")
             .header("content-length", length)
-            .header("authorization", format!("SharedKey {ACCOUNT}:{signature}"));
+            .header("authorization", format!("SharedKey {account}:{signature}"));
         for (name, value) in all {
             builder = builder.header(name, value);
         }

@@ -35,6 +35,10 @@ pub(super) enum Fault {
     RepeatsEntries,
     /// Stored bytes are given as they are.
     ChecksNothing,
+    /// A writer tells an id that its content doesn't get.
+    TellsAnotherId,
+    /// A reader tells a length that its content doesn't have.
+    TellsAnotherLength,
 }
 
 /// All faults, each with a case that must notice it.
@@ -52,6 +56,8 @@ pub(super) const FAULTS: &[(Fault, &str)] = &[
     (Fault::ListsBackwards, "listing::by_id_in_pages"),
     (Fault::RepeatsEntries, "listing::by_id_in_pages"),
     (Fault::ChecksNothing, "damage::of_any_byte"),
+    (Fault::TellsAnotherId, "writing::pieces_of_any_size"),
+    (Fault::TellsAnotherLength, "reading::any_range"),
 ];
 
 /// The store in memory, with a fault.
@@ -88,6 +94,11 @@ struct FaultyReader {
 
 #[async_trait]
 impl ContentReader for FaultyReader {
+    fn length_bytes(&self) -> u64 {
+        let added = u64::from(self.store.fault == Fault::TellsAnotherLength);
+        self.inner.length_bytes() + added
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
         if self.store.fault == Fault::EndsWithTheContent && self.store.inner.info(self.id).await.is_err() {
             return Ok(None);
@@ -110,6 +121,13 @@ struct FaultyWriter {
 
 #[async_trait]
 impl ContentWriter for FaultyWriter {
+    fn id(&self) -> ContentId {
+        match self.fault {
+            Fault::TellsAnotherId => ContentId::from_bytes([7; 16]),
+            _ => self.inner.id(),
+        }
+    }
+
     async fn write(&mut self, piece: Bytes) -> Result<(), ContentError> {
         if let Some(kept) = self.kept.replace(piece) {
             self.inner.write(kept).await?;
@@ -136,6 +154,10 @@ struct Raw(Bytes);
 
 #[async_trait]
 impl ContentReader for Raw {
+    fn length_bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
         let length = self.0.len().min(FRAME_BYTES);
         Ok((length > 0).then(|| self.0.split_to(length)))

@@ -158,7 +158,9 @@ async fn write(store: &Arc<dyn ContentStore>, content: &[u8], piece: usize) -> R
     for part in content.chunks(piece.max(1)) {
         writer.write(Bytes::copy_from_slice(part)).await?;
     }
+    let id = writer.id();
     let info = writer.finish().await?;
+    check::equal(&info.id, &id, "the id that the writer told")?;
     let wanted = content.len() as u64;
     check::equal(&info.length_bytes, &wanted, "the length that finish answers")?;
     Ok(info)

@@ -1,6 +1,6 @@
 //! Reading: the range that was asked for, no more, no less.
 
-use super::check::{Failure, ensure, same_bytes};
+use super::check::{Failure, ensure, equal, same_bytes};
 use super::{ReadFailure, Subject, bytes, read, write};
 use crate::frame::FRAME_BYTES;
 use crate::{ContentError, ContentId};
@@ -12,6 +12,8 @@ pub(super) async fn any_range(subject: &dyn Subject) -> Result<(), Failure> {
         let content = bytes(3, length);
         let id = write(&store, &content, 50_000).await?.id;
         let (frame, end) = (FRAME_BYTES as u64, length as u64);
+        let told = store.reader(id, 1..2).await?.length_bytes();
+        equal(&told, &end, "the length that a reader tells")?;
         for (from, to) in [
             (0, end),
             (0, 0),

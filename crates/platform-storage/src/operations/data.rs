@@ -55,7 +55,10 @@ async fn take_in(platform: &Platform, headers: &HeaderMap, body: Body) -> Result
             )
         }
     };
-    let content = platform.blobs.write_content(body, DATA_BYTES_MAX).await?;
+    let content = platform
+        .blobs
+        .write_content(&platform.settings.blobs_account, body, DATA_BYTES_MAX)
+        .await?;
     Ok(Upload {
         content_type,
         filename: disposition.and_then(|value| content_disposition::filename(&value)),

@@ -86,7 +86,7 @@ pub(crate) async fn post(
         let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
         let content = platform
             .blobs
-            .write_content(Body::full(text), DATA_BYTES_MAX)
+            .write_content(&platform.settings.blobs_account, Body::full(text), DATA_BYTES_MAX)
             .await?;
         let task = request
             .generated_from_task

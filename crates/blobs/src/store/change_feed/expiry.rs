@@ -36,10 +36,10 @@ impl Blobs {
             .feed_blobs(&found, &shard_path(segment), None, FEED_EXPIRED_FILES_MAX)
             .await?;
         for file in &files {
-            self.stage_blob_removal(&mut tx, &found.container, file);
+            self.stage_blob_removal(&mut tx, &found.container, file)?;
         }
         if files.len() < FEED_EXPIRED_FILES_MAX {
-            self.stage_blob_removal(&mut tx, &found.container, &oldest);
+            self.stage_blob_removal(&mut tx, &found.container, &oldest)?;
         }
         match self.ledger.commit(tx).await {
             Ok(_) => Ok(Step::More),

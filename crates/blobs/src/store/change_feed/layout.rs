@@ -152,12 +152,13 @@ impl Blobs {
             bytes_max: INLINE_BYTES_MAX as u64,
             ..Expected::default()
         };
-        let staged = self.take_in(Body::full(text.into_bytes()), expected).await?;
+        let body = Body::full(text.into_bytes());
+        let staged = self.take_in(&container.account, body, expected).await?;
         let headers = BlobHeaders {
             content_type: Some("application/json".to_owned()),
             ..BlobHeaders::default()
         };
-        let (record, inline) = self.whole_record(path, before.as_ref(), &staged, headers);
+        let (record, inline) = self.whole_record(path, before.as_ref(), &staged, headers)?;
         self.stage_blob(tx, container, before.as_ref(), &record, inline, "put")
     }
 }

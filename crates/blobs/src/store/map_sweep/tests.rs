@@ -9,15 +9,16 @@ use ledger::random::SeededRandom;
 
 use super::*;
 use crate::limits::{PAGE_BYTES, SEGMENT_BYTES};
+use crate::store::contents::Small;
 use crate::store::holdings;
-use crate::store::records::BlobRecord;
+use crate::store::records::{BlobRecord, StoredId};
 use crate::store::segment::{Place, Segment, Span};
 use crate::store::staging::Place as Staged;
 use crate::store::test_service::{blobs, commit, entries};
 
 /// An owner's key: whoever it is, it has the map at the epoch.
 fn owner(map: &MapId, epoch: u64) -> Key {
-    let pages = PagesRecord { map: *map, epoch };
+    let pages = PagesRecord::at(*map, epoch);
     keys::map_owner(&pages, &keys::purge(&[9; 16]))
 }
 
@@ -113,9 +114,9 @@ async fn readers_read_the_same_and_the_rest_goes() {
                         let place = if kind == 1 {
                             let mut writer = blobs.content.writer().await.unwrap();
                             writer.write(bytes).await.unwrap();
-                            Staged::Stored(writer.finish().await.unwrap().id)
+                            Staged::Stored(StoredId::new(writer.finish().await.unwrap().id, None))
                         } else {
-                            Staged::Inline(bytes)
+                            Staged::Inline(Small::plain(bytes))
                         };
                         blobs
                             .stage_pages(&mut tx, snapshot.as_ref(), &pages, &range, &place)

@@ -155,7 +155,7 @@ async fn bodies_come_together_however_small_their_windows_are() {
         commit(&blobs, tx).await;
         let mut reading = Reading {
             ledger: blobs.ledger.clone(),
-            content: blobs.content.clone(),
+            contents: blobs.contents.clone(),
             unchanged: (key, record.etag),
             pages: PagesRecord { epoch, ..pages },
             window: VecDeque::new(),

@@ -1,0 +1,27 @@
+//! Encryption of content at rest (docs/adr/0018).
+//!
+//! * [`KeyEncryptionKey`] is a key from a file: it wraps account keys and nothing else.
+//! * [`Keyring`] has the account keys, which lie wrapped in the ledger.
+//! * [`AccountKey`] encrypts what is small; [`EncryptedContent`] is a content store over another one, under
+//!   one account key.
+//!
+//! Inside: `frame` encrypts one frame and says how long things become.
+//!
+//! Invariant: a pair of key and nonce is used once. A content's key is computed from its id, which is random
+//! and given to one writing; under it each frame has its number as nonce, and is written once. Keys are wiped
+//! when they are dropped, and are in no log, error or `Debug`.
+
+mod account_key;
+mod error;
+mod frame;
+mod key_file;
+mod keyring;
+mod store;
+mod wrapping;
+
+pub use account_key::{AccountKey, KeyNumber};
+pub use error::KeyError;
+pub use frame::{encrypted_bytes, plain_bytes};
+pub use keyring::{AccountGeneration, Keyring, has_account_keys};
+pub use store::EncryptedContent;
+pub use wrapping::KeyEncryptionKey;
