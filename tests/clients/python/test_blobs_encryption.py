@@ -304,6 +304,7 @@ def test_a_damaged_content_is_an_error_and_counted(server):
     server.expect_log("the content store failed")
     server.expect_log("content .* is damaged")
     server.expect_log("request failed .*status=500")
+    server.expect_log("content can.t be read")
     content = os.urandom(300_000)
     with service(server, retry_total=0) as client:
         container = client.create_container("box")
