@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use bench::{ACCOUNT, Bench, bench_over, bench_with_clock};
 use blobs::ChangeFeed;
+use blobs::limits::{FEED_LOG_ENTRIES_MAX, FEED_STEPS_MAX};
 use jiff::Timestamp;
 use ledger::fault::{CommitFault, FaultLedger};
 use ledger::follower::position_key;
@@ -519,4 +520,46 @@ async fn an_account_without_a_feed_says_as_little_as_before_in_the_log() {
         .collect();
     assert_eq!(payloads.len(), 1);
     assert!(!payloads[0].contains("event"), "{payloads:?}");
+}
+
+#[tokio::test]
+async fn what_comes_back_is_not_said_to_be_deleted() {
+    let bench = with_feed(None, false);
+    begun(&bench).await;
+    let kept = b"<StorageServiceProperties><DeleteRetentionPolicy><Enabled>true</Enabled><Days>7</Days>\
+        </DeleteRetentionPolicy></StorageServiceProperties>";
+    ok(&bench, "PUT", "/?restype=service&comp=properties", &[], kept).await;
+    bench.put("/box/a", b"1").await;
+    ok(&bench, "DELETE", "/box/a", &[], b"").await;
+    ok(&bench, "PUT", "/box/a?comp=undelete", &[], b"").await;
+    bench.blobs.feed_once().await.unwrap();
+    let told: Vec<String> = told(&events(&bench).await)
+        .into_iter()
+        .map(|(event, api, _)| format!("{event} {api}"))
+        .collect();
+    let expected = [
+        "BlobCreated PutBlob",
+        "BlobDeleted DeleteBlob",
+        "BlobCreated UndeleteBlob",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_feed_that_is_far_behind_does_not_wait_for_its_interval() {
+    let bench = bench_with_clock(clock(), |settings| {
+        settings.accounts[0].change_feed = Some(ChangeFeed {
+            interval_seconds: 3_600,
+            retention_days: None,
+        });
+    });
+    begun(&bench).await;
+    bench.clock.advance_seconds(3_600);
+    // More than a round takes.
+    idle(&bench, FEED_STEPS_MAX * FEED_LOG_ENTRIES_MAX + 10).await;
+    bench.put("/box/b", b"1").await;
+    bench.blobs.feed_once().await.unwrap();
+    assert_eq!(events(&bench).await.len(), 0, "one round is bounded");
+    bench.blobs.feed_once().await.unwrap();
+    assert_eq!(events(&bench).await.len(), 1);
 }

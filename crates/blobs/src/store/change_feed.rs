@@ -99,8 +99,13 @@ impl Blobs {
             if !self.feed_is_due(&account.name, feed) {
                 continue;
             }
-            if let Err(error) = self.feed_account(&account.name, feed).await {
+            let done = self.feed_account(&account.name, feed).await;
+            if let Err(error) = &done {
                 tracing::warn!(account = account.name, %error, "the change feed isn't up to date; the next round tries again");
+            }
+            if !done.unwrap_or(false) {
+                // What is behind doesn't wait for its interval.
+                self.feeds_written.lock().remove(&account.name);
             }
         }
         self.end_feeds().await
@@ -119,10 +124,13 @@ impl Blobs {
         true
     }
 
-    async fn feed_account(&self, account: &str, feed: &ChangeFeed) -> Result<(), BlobsError> {
+    /// Whether the feed has all that the log has.
+    async fn feed_account(&self, account: &str, feed: &ChangeFeed) -> Result<bool, BlobsError> {
         self.begin_feed(account).await?;
+        let mut has_all = false;
         for _ in 0..FEED_STEPS_MAX {
             if self.feed_step(account).await? == Step::Last {
+                has_all = true;
                 break;
             }
         }
@@ -133,7 +141,7 @@ impl Blobs {
                 }
             }
         }
-        Ok(())
+        Ok(has_all)
     }
 
     /// Makes what a feed begins with, if it isn't there: what is committed from then on is in it.

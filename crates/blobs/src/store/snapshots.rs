@@ -114,6 +114,13 @@ impl Blobs {
 
     /// Stages the removal of a state below its blob's name.
     pub(crate) fn stage_state_removal(&self, tx: &mut Transaction, container: &Container, found: &Blob) {
+        Self::stage_state_gone(tx, container, found);
+        let record = self.blob_log_record(deletion(&found.record), container, None, &found.record);
+        tx.record(record);
+    }
+
+    /// The same of one that isn't deleted by it: it is there in another place.
+    pub(crate) fn stage_state_gone(tx: &mut Transaction, container: &Container, found: &Blob) {
         let generation = &container.record.generation;
         let key = keys::state(generation, &found.record);
         container.require(tx);
@@ -121,7 +128,5 @@ impl Blobs {
         holdings::release(tx, &found.record, &key);
         tx.delete(keys::inline(generation, &found.record.name, found.record.below()));
         tx.delete(key);
-        let record = self.blob_log_record(deletion(&found.record), container, None, &found.record);
-        tx.record(record);
     }
 }

@@ -143,7 +143,7 @@ impl Blobs {
             .await?;
         let inline = inline.map(|stored| stored.value);
         self.stage_blob(tx, container, None, &record, inline, "undelete")?;
-        self.stage_state_removal(tx, container, found);
+        Self::stage_state_gone(tx, container, found);
         Ok(())
     }
 

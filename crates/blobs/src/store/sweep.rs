@@ -79,7 +79,12 @@ impl Blobs {
             }
         }
         outcome.purged_records += self.sweep_expired().await?;
-        outcome.purged_records += self.sweep_staged().await?;
+        match self.sweep_staged().await {
+            Ok(records) => outcome.purged_records += records,
+            Err(error) => {
+                tracing::error!(%error, "staged blocks weren't looked at; the next round tries again");
+            }
+        }
         if let Err(error) = self.sweep_copies().await {
             tracing::error!(%error, "unfinished copies of page blobs weren't looked at; the next round tries again");
         }
