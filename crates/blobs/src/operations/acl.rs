@@ -27,8 +27,17 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         .await?;
     let record = &container.record;
     Demands::parse(&call.headers)?.container_lease(record, Use::Reads, blobs.clock.now())?;
-    let version = headers::text(&call.headers, "x-ms-version").unwrap_or("");
-    if version < VERSION_PERMISSIONS && record.policies.iter().any(Policy::has_later_permissions) {
+    let named = headers::text(&call.headers, "x-ms-version").or_else(|| call.parameter("sv"));
+    let version = match named {
+        Some(version) => Some(version.to_owned()),
+        None => {
+            let account = &call.target.account;
+            let (settings, _) = blobs.service_record(snapshot.as_ref(), account).await?;
+            settings.default_version
+        }
+    };
+    let is_old = version.is_none_or(|version| version.as_str() < VERSION_PERMISSIONS);
+    if is_old && record.policies.iter().any(Policy::has_later_permissions) {
         return Err(ErrorCode::FeatureVersionMismatch.into());
     }
     let mut out = format!("{}<SignedIdentifiers>", xml::DECLARATION);

@@ -345,7 +345,18 @@ impl Blobs {
                     // It isn't what was decided on any more.
                     ErrorCode::ConditionNotMet | ErrorCode::BlobNotFound | ErrorCode::ContainerNotFound => {}
                     // Others would fail as well; the page is looked at again.
-                    ErrorCode::ServerBusy | ErrorCode::InternalError => return Err(error),
+                    ErrorCode::ServerBusy => return Err(error),
+                    ErrorCode::InternalError if error.detail.is_some() => return Err(error),
+                    // One damaged record must not hold up all behind it.
+                    ErrorCode::InternalError => {
+                        done.refused += 1;
+                        tracing::warn!(
+                            account = container.account,
+                            container = container.record.name,
+                            blob = due.record.name,
+                            "a lifecycle rule can't be followed: the log says why; the next run tries again"
+                        );
+                    }
                     _ => {
                         done.refused += 1;
                         tracing::debug!(
