@@ -35,10 +35,20 @@ impl Writing {
 }
 
 /// Bytes for the ledger. They stay plain in memory, as pages are cut before they are encrypted.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Small {
     bytes: Bytes,
     key: Option<Arc<AccountKey>>,
+}
+
+impl std::fmt::Debug for Small {
+    /// Without the bytes: they are somebody's.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Small")
+            .field("length", &self.len())
+            .field("key", &self.key.as_ref().map(|key| key.number()))
+            .finish()
+    }
 }
 
 impl Small {

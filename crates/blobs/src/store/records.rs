@@ -55,16 +55,62 @@ pub struct BlobHeaders {
 
 /// A committed part of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "StoredExtent", try_from = "StoredExtent")]
 pub(crate) struct Extent {
     /// The block's id; empty for a blob that was put whole or appended to.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) block: String,
     pub(crate) length: u64,
     /// Where its bytes are; `None`: under the blob's inline key.
     pub(crate) content: Option<StoredId>,
     /// How they are encrypted there; `None`: not at all, or they aren't there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inline: Option<StoredId>,
+}
+
+/// An extent as it is stored. How inline bytes are encrypted stands where the content's id would: a release that
+/// doesn't know it refuses the record then, rather than take the bytes for plain.
+#[derive(Serialize, Deserialize)]
+struct StoredExtent {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    block: String,
+    length: u64,
+    content: Option<String>,
+}
+
+/// Behind the id and the key of inline bytes.
+const INLINE: &str = ".inline";
+
+impl From<Extent> for StoredExtent {
+    fn from(extent: Extent) -> Self {
+        let inline = |stored: StoredId| format!("{}{INLINE}", String::from(stored));
+        Self {
+            block: extent.block,
+            length: extent.length,
+            content: extent
+                .content
+                .map(String::from)
+                .or_else(|| extent.inline.map(inline)),
+        }
+    }
+}
+
+impl TryFrom<StoredExtent> for Extent {
+    type Error = String;
+
+    fn try_from(stored: StoredExtent) -> Result<Self, String> {
+        let (content, inline) = match stored.content {
+            None => (None, None),
+            Some(text) => match text.strip_suffix(INLINE) {
+                Some(text) => (None, Some(StoredId::try_from(text.to_owned())?)),
+                None => (Some(StoredId::try_from(text)?), None),
+            },
+        };
+        Ok(Self {
+            block: stored.block,
+            length: stored.length,
+            content,
+            inline,
+        })
+    }
 }
 
 impl Extent {
@@ -386,6 +432,36 @@ mod tests {
         ] {
             assert!(StoredId::try_from(bad.to_owned()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn who_does_not_know_encrypted_inline_bytes_refuses_their_record() {
+        let stored = StoredId::new(ContentId::from_bytes([1; 16]), Some(KeyNumber(7)));
+        let digits = "01".repeat(16);
+        for (content, inline, text) in [
+            (None, None, r#"{"length":3,"content":null}"#.to_owned()),
+            (
+                Some(stored),
+                None,
+                format!(r#"{{"length":3,"content":"{digits}.7"}}"#),
+            ),
+            (
+                None,
+                Some(stored),
+                format!(r#"{{"length":3,"content":"{digits}.7.inline"}}"#),
+            ),
+        ] {
+            let extent = Extent {
+                block: String::new(),
+                length: 3,
+                content,
+                inline,
+            };
+            assert_eq!(serde_json::to_string(&extent).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Extent>(&text).unwrap(), extent);
+        }
+        // Releases of before read nothing but an id there.
+        assert!(StoredId::try_from(format!("{digits}.7.inline")).is_err());
     }
 
     #[test]
