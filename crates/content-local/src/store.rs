@@ -205,9 +205,10 @@ impl LocalContent {
     }
 }
 
-type Job<T> = JoinHandle<Result<T, ContentError>>;
+/// File work off the async threads.
+pub(crate) type Job<T> = JoinHandle<Result<T, ContentError>>;
 
-async fn joined<T>(job: Job<T>) -> Result<T, ContentError> {
+pub(crate) async fn joined<T>(job: Job<T>) -> Result<T, ContentError> {
     job.await.map_err(|error| ContentError::Io(error.to_string()))?
 }
 

@@ -13,16 +13,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use content::frame::{FRAME_BYTES, checksum};
 use content::{ContentError, ContentId, ContentInfo, ContentWriter};
-use tokio::task::JoinHandle;
 
 use crate::file::{failed, footer, header};
 use crate::pool::{Buffer, SMALL_BYTES, STEP_FRAMES};
-use crate::store::Folder;
+use crate::store::{Folder, Job, joined};
 
 /// What goes to the file at once: the write itself costs less than getting to a thread that does it.
 const STEP_BYTES: usize = STEP_FRAMES * FRAME_BYTES;
-
-type Job<T> = JoinHandle<io::Result<T>>;
 
 pub(crate) struct LocalWriter {
     folder: Arc<Folder>,
@@ -122,9 +119,9 @@ impl LocalWriter {
             let _permit = permit;
             let unfinished = match open {
                 Some(open) => open,
-                None => create(&path)?,
+                None => create(&path).map_err(|error| failed(&error))?,
             };
-            job(unfinished)
+            job(unfinished).map_err(|error| failed(&error))
         }))
     }
 
@@ -145,12 +142,6 @@ impl LocalWriter {
         self.failed = false;
         Ok(())
     }
-}
-
-async fn joined<T>(job: Job<T>) -> Result<T, ContentError> {
-    job.await
-        .map_err(|error| ContentError::Io(error.to_string()))?
-        .map_err(|error| failed(&error))
 }
 
 fn create(path: &Path) -> io::Result<Unfinished> {
@@ -200,7 +191,7 @@ impl ContentWriter for LocalWriter {
             length_bytes: self.length_bytes,
             finished,
         };
-        let target = self.folder.path(self.id);
+        let (folder, target) = (self.folder.clone(), self.folder.path(self.id));
         let mut step = std::mem::replace(&mut self.filling, self.folder.pool.take(0));
         step.bytes.extend_from_slice(&footer(&info));
         let finishing = self
@@ -214,12 +205,13 @@ impl ContentWriter for LocalWriter {
                 }
                 fs::rename(&unfinished.path, &target)?;
                 unfinished.named = true;
+                // Also where nobody waits for it any more: the sweep will count it down.
+                folder.count_written(info.length_bytes);
                 // A name that may not be on disk isn't given out; the sweep takes the file later.
                 sync_folder(parent)
             })
             .await?;
         joined(finishing).await?;
-        self.folder.count_written(info.length_bytes);
         Ok(info)
     }
 }
