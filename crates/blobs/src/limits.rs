@@ -163,6 +163,9 @@ pub const WALK_VERSIONS_MAX: usize = 32;
 /// Contents that a scrub reads at once.
 pub const SCRUB_CONTENTS_AT_ONCE: usize = 4;
 
+/// Contents one after the other that can't be read from the disk, at which a scrub takes it for the store's fault.
+pub const SCRUB_FAILED_IN_A_ROW_MAX: u32 = 16;
+
 /// Damaged contents that a scrub names; of more it says how many there are.
 pub const SCRUB_DAMAGED_MAX: usize = 1_000;
 

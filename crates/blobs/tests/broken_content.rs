@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use blobs::limits::SCRUB_FAILED_IN_A_ROW_MAX;
 use blobs::{Account, Blobs, Settings};
 use bytes::Bytes;
 use content::memory::MemoryContent;
@@ -175,4 +176,38 @@ async fn an_error_before_the_first_byte_is_an_answer() {
             "{text:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_scrub_tells_contents_that_can_not_be_read_from_a_store_that_fails() {
+    let blobs = blobs();
+    let container = ("/dev/box?restype=container", "/dev/box\nrestype:container");
+    send(&blobs, "PUT", container.0, container.1, &[], vec![]).await;
+    let put = async |number: usize| {
+        let uri = format!("/dev/box/{number:02}");
+        let kind = [("x-ms-blob-type", "BlockBlob")];
+        let put = send(&blobs, "PUT", &uri, &uri, &kind, vec![7; 20_000]).await;
+        assert_eq!(put.status(), StatusCode::CREATED);
+    };
+    for number in 0..3 {
+        put(number).await;
+    }
+    let report = blobs.scrub(&|_, _| {}).await.unwrap();
+    assert_eq!(
+        (report.contents, report.damaged_count, report.broke_off),
+        (3, 3, None)
+    );
+    let owners: Vec<_> = report.damaged.iter().flat_map(|damage| &damage.owners).collect();
+    assert_eq!(owners, ["box/00", "box/01", "box/02"]);
+    for number in 3..30 {
+        put(number).await;
+    }
+    let report = blobs.scrub(&|_, _| {}).await.unwrap();
+    assert!(
+        report
+            .broke_off
+            .is_some_and(|cause| cause.contains("the store is away"))
+    );
+    assert_eq!(report.damaged_count, u64::from(SCRUB_FAILED_IN_A_ROW_MAX));
+    assert!(report.damaged.iter().all(|damage| damage.owners.len() == 1));
 }

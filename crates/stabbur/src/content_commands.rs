@@ -36,7 +36,7 @@ pub(crate) async fn scrub(data: &Path, places: &Places) -> Result<()> {
         .await?;
     bar.finish_and_clear();
     for damage in &report.damaged {
-        println!("damaged: {}", damage.cause);
+        println!("damaged: {}: {}", damage.content, damage.cause);
         for owner in &damage.owners {
             println!("    {owner}");
         }
@@ -46,6 +46,9 @@ pub(crate) async fn scrub(data: &Path, places: &Places) -> Result<()> {
         report.contents, report.bytes, report.damaged_count
     );
     stores.ledger.close().await?;
+    if let Some(cause) = report.broke_off {
+        bail!("not all was read: {cause}; run it again")
+    }
     if report.damaged_count == 0 {
         return Ok(());
     }

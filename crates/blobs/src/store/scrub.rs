@@ -9,7 +9,7 @@ use ledger::{Direction, KeyRange, LedgerError, Scan, Snapshot};
 
 use crate::Blobs;
 use crate::error::BlobsError;
-use crate::limits::{SCRUB_CONTENTS_AT_ONCE, SCRUB_DAMAGED_MAX};
+use crate::limits::{SCRUB_CONTENTS_AT_ONCE, SCRUB_DAMAGED_MAX, SCRUB_FAILED_IN_A_ROW_MAX};
 use crate::store::deleted_containers::DeletedContainer;
 use crate::store::keys::{self, MapId};
 use crate::store::pages::Found;
@@ -42,18 +42,22 @@ pub struct ScrubReport {
     pub damaged: Vec<Damage>,
     /// How many there are.
     pub damaged_count: u64,
+    /// Why not all was read, if it wasn't.
+    pub broke_off: Option<String>,
 }
 
 impl Blobs {
     /// Reads all content that is referred to. `progress` is told how many contents and bytes were read. What is
     /// deleted meanwhile is no damage.
     ///
+    /// Where the content store can't be reached, or fails time and again, it breaks off and says what it found.
+    ///
     /// # Errors
-    /// As the ledger; a content store that isn't there, rather than one that has damaged content.
+    /// As the ledger.
     pub async fn scrub(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<ScrubReport, BlobsError> {
         let mut report = ScrubReport::default();
-        let mut after = None;
-        loop {
+        let (mut after, mut in_a_row) = (None, 0);
+        'all: loop {
             let page = self.referenced(after).await?;
             let Some(last) = page.last() else { break };
             after = Some(*last);
@@ -61,10 +65,17 @@ impl Blobs {
                 .map(|id| async move { (id, self.read_through(id).await) })
                 .buffered(SCRUB_CONTENTS_AT_ONCE);
             while let Some((id, read)) = reads.next().await {
+                let is_of_the_disk = matches!(read, Err(ContentError::Io(_)));
+                in_a_row = if is_of_the_disk { in_a_row + 1 } else { 0 };
                 report.contents += 1;
                 match read {
                     Ok(bytes) => report.bytes += bytes,
-                    Err(error @ (ContentError::Corrupt { .. } | ContentError::NotFound(_))) => {
+                    Err(error) if is_of_the_store(&error) || in_a_row > SCRUB_FAILED_IN_A_ROW_MAX => {
+                        report.broke_off = Some(error.to_string());
+                        break 'all;
+                    }
+                    // Damaged, gone, or where the disk can't be read.
+                    Err(error) => {
                         if !self.still_has(id).await? {
                             continue;
                         }
@@ -77,7 +88,6 @@ impl Blobs {
                             });
                         }
                     }
-                    Err(error) => return Err(error.into()),
                 }
                 progress(report.contents, report.bytes);
             }
@@ -186,6 +196,11 @@ impl Blobs {
         }
         Ok(())
     }
+}
+
+/// Whether it says nothing of the content.
+fn is_of_the_store(error: &ContentError) -> bool {
+    matches!(error, ContentError::Unavailable(_) | ContentError::Full)
 }
 
 /// The maps of pages that have one of these contents, and which of them.
