@@ -75,6 +75,7 @@ impl Execution {
             seen: block.distinct.then(DistinctSet::default),
             skip: block.skip,
             take: block.take,
+            values: true,
             memory: Memory {
                 used_bytes: 0,
                 max_bytes: memory_bytes_max,
@@ -103,6 +104,14 @@ impl Execution {
         {
             sorter.want(rows.saturating_add(self.output.skip));
         }
+    }
+
+    /// Says that the rows' values aren't wanted, only that they come: `next_row` gives null for each. For
+    /// queries whose rows are their documents ([`Reads::rows_are_documents`]); those of DISTINCT never are.
+    ///
+    /// [`Reads::rows_are_documents`]: crate::Reads::rows_are_documents
+    pub fn want_no_values(&mut self) {
+        self.output.values = self.output.seen.is_some();
     }
 
     /// Takes in so many documents where their number is all that counts ([`Access::counts_only`]).
@@ -351,7 +360,11 @@ fn emit(
         return Ok(Step::More);
     };
     let Some(sorter) = sorter else {
-        return output.push(row.into_owned());
+        return output.push(if output.values {
+            row.into_owned()
+        } else {
+            Value::Null
+        });
     };
     let keys = block
         .order
@@ -412,6 +425,8 @@ struct Output {
     seen: Option<DistinctSet>,
     skip: u64,
     take: Option<u64>,
+    /// Whether anybody looks at the rows.
+    values: bool,
     memory: Memory,
 }
 

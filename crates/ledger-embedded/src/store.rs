@@ -243,7 +243,7 @@ impl Store {
         let stored_key = record::data_key(key.as_bytes());
         match self.get_stored(view, &stored_key)? {
             None => Ok(None),
-            Some(stored) => versioned(&stored_key, &stored).map(Some),
+            Some(stored) => versioned(&stored_key, stored).map(Some),
         }
     }
 
@@ -399,7 +399,7 @@ fn fill_page(
         }
         let (stored, value) = item.into_inner()?;
         let entry = record::ledger_key(&stored)
-            .and_then(|key| versioned(&stored, &value).map(|versioned| Entry { key, versioned }));
+            .and_then(|key| versioned(&stored, value).map(|versioned| Entry { key, versioned }));
         match entry {
             Ok(entry) => {
                 bytes += entry.key.as_bytes().len() + entry.versioned.value.len();
@@ -411,12 +411,19 @@ fn fill_page(
     Ok(Ok(ScanPage { entries, rest: None }))
 }
 
-fn versioned(stored_key: &[u8], stored: &[u8]) -> Result<Versioned, LedgerError> {
-    let (version, value) = record::unseal(stored_key, stored)?;
-    Ok(Versioned {
-        value: Bytes::copy_from_slice(value),
-        version,
-    })
+/// Bytes from which on a value isn't copied out of what the store has read. That keeps the block alive, 4 KiB
+/// for most, as long as the value: no more than eight times its size.
+const SHARED_VALUE_BYTES: usize = 512;
+
+fn versioned(stored_key: &[u8], stored: fjall::UserValue) -> Result<Versioned, LedgerError> {
+    let (version, value) = record::unseal(stored_key, &stored)?;
+    let value = if value.len() < SHARED_VALUE_BYTES {
+        Bytes::copy_from_slice(value)
+    } else {
+        let head = stored.len() - value.len();
+        Bytes::from_owner(stored).slice(head..)
+    };
+    Ok(Versioned { value, version })
 }
 
 fn read_log_entry(stored_key: &[u8], stored: &[u8]) -> Result<LogEntry, LedgerError> {

@@ -21,7 +21,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
             &request,
             &sql,
             &parameters,
-            Rows::text(),
+            Rows::text(&Answer::documents_head(&container.rid)),
             &mut Seat::Own,
         )
         .await?;
@@ -31,10 +31,10 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, DocumentsError> {
         page.counters.index_keys,
     ) + charge::functions(page.counters.function_steps);
     let count = page.rows.count();
-    let text = page.rows.into_text();
-    let mut answer = Answer::documents(&container.rid, &text, count, charge);
+    let bytes = page.rows.text_bytes();
+    let mut answer = Answer::documents(page.rows.into_text(), count, charge);
     if request.measured {
-        let metrics = metrics::query_metrics(&page.counters, count, text.len());
+        let metrics = metrics::query_metrics(&page.counters, count, bytes);
         answer = answer.with(headers::QUERY_METRICS, metrics);
     }
     if let Some(compiled) = &page.compiled

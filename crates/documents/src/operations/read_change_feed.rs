@@ -111,7 +111,8 @@ impl Elements {
         } else {
             let count = self.count as u64;
             let charge = charge::page(self.text.len() as u64, count, count);
-            let answer = Answer::documents(&container.rid, &self.text, self.count, charge);
+            let body = [Answer::documents_head(&container.rid).as_bytes(), &self.text].concat();
+            let answer = Answer::documents(body, self.count, charge);
             (answer, through)
         };
         answer

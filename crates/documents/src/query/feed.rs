@@ -12,11 +12,12 @@ use crate::Documents;
 use crate::error::DocumentsError;
 
 impl Documents {
-    /// One page of a read feed: items as they are stored.
+    /// One page of a read feed: items as they are stored, added to `rows`.
     pub(crate) async fn read_feed(
         &self,
         snapshot: &dyn Snapshot,
         request: &ItemsRequest<'_>,
+        rows: Rows,
     ) -> Result<Page, DocumentsError> {
         let hash = request_hash(request, "", &[]);
         let from = match request
@@ -35,7 +36,7 @@ impl Documents {
         let container = request.container;
         let counters = Counters::begun(self.clock.as_ref());
         let mut page = Page {
-            rows: Rows::text(),
+            rows,
             continuation: None,
             counters,
             compiled: None,

@@ -278,6 +278,9 @@ impl Documents {
             execution.push_count(count);
         }
         execution.want_rows(wanted);
+        if rows_are_stored {
+            execution.want_no_values();
+        }
         let mut execution = Pushing::new(
             execution,
             functions,

@@ -3,14 +3,19 @@
 use serde_json::Value;
 
 use crate::error::DocumentsError;
-use crate::limits::PAGE_BYTES_MAX;
+use crate::limits::{PAGE_BYTES_MAX, PAGE_ITEMS_DEFAULT};
 use crate::store::records::ItemRecord;
+
+/// What is taken at once for the rows that are expected to follow the first one, at most.
+const ROOM_BYTES_MAX: usize = 256 * 1024;
 
 /// A page's rows, as values or as JSON text, bounded either way.
 #[derive(Debug)]
 pub(crate) struct Rows {
     values: Option<Vec<Value>>,
     text: Vec<u8>,
+    /// Bytes of the text before the first row.
+    head: usize,
     count: usize,
     bytes: usize,
 }
@@ -21,16 +26,21 @@ impl Rows {
         Self {
             values: Some(Vec::new()),
             text: Vec::new(),
+            head: 0,
             count: 0,
             bytes: 0,
         }
     }
 
-    /// Writes the elements of a JSON array, commas between them.
-    pub(crate) fn text() -> Self {
+    /// Writes the elements of a JSON array, commas between them, behind `head`: so the body of an answer is
+    /// written once.
+    pub(crate) fn text(head: &str) -> Self {
+        let mut text = Vec::with_capacity(4_096);
+        text.extend_from_slice(head.as_bytes());
         Self {
             values: None,
-            text: Vec::with_capacity(4_096),
+            text,
+            head: head.len(),
             count: 0,
             bytes: 0,
         }
@@ -44,8 +54,14 @@ impl Rows {
         self.values.unwrap_or_default()
     }
 
+    /// The head and the rows.
     pub(crate) fn into_text(self) -> Vec<u8> {
         self.text
+    }
+
+    /// Bytes of the rows' text.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.text.len() - self.head
     }
 
     pub(super) fn is_full(&self, items_max: usize) -> bool {
@@ -76,7 +92,7 @@ impl Rows {
         self.separate();
         serde_json::to_writer(&mut self.text, &row)
             .map_err(|error| DocumentsError::Damaged(format!("a row: {error}")))?;
-        self.bytes = self.text.len();
+        self.bytes = self.text_bytes();
         Ok(())
     }
 
@@ -89,8 +105,13 @@ impl Rows {
             return Ok(());
         }
         self.separate();
+        if self.count == 2 {
+            // The first row was not the only one: as many are likely as a page has.
+            let room = self.text.len().saturating_mul(PAGE_ITEMS_DEFAULT);
+            self.text.reserve(room.min(ROOM_BYTES_MAX));
+        }
         self.text.extend_from_slice(&record.text);
-        self.bytes = self.text.len();
+        self.bytes = self.text_bytes();
         Ok(())
     }
 }

@@ -306,7 +306,7 @@ impl<'a> Session<'a> {
             staged: true,
         };
         let page = match &argument.query {
-            None => self.documents.read_feed(&view, &request).await?,
+            None => self.documents.read_feed(&view, &request, Rows::text("")).await?,
             Some(sql) => {
                 let given = argument.parameters.iter().flatten();
                 let parameters: Vec<(String, Value)> = given
@@ -317,7 +317,7 @@ impl<'a> Session<'a> {
                     })
                     .collect();
                 self.documents
-                    .query_items(&view, &request, sql, &parameters, Rows::text(), seat)
+                    .query_items(&view, &request, sql, &parameters, Rows::text(""), seat)
                     .await?
             }
         };

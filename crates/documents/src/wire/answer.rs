@@ -78,11 +78,13 @@ impl Answer {
         Self::json(StatusCode::OK, &body, charge).with(headers::ITEM_COUNT, resources.len().to_string())
     }
 
-    /// A feed of documents that are text already: the elements of an array.
-    pub(crate) fn documents(rid: &str, elements: &[u8], count: usize, charge: f64) -> Self {
-        let mut body = Vec::with_capacity(elements.len() + 64);
-        body.extend_from_slice(format!("{{\"_rid\":\"{rid}\",\"Documents\":[").as_bytes());
-        body.extend_from_slice(elements);
+    /// What a feed of documents begins with; their texts follow, and [`Self::documents`] ends it.
+    pub(crate) fn documents_head(rid: &str) -> String {
+        format!("{{\"_rid\":\"{rid}\",\"Documents\":[")
+    }
+
+    /// A feed of documents that are text already, head and elements of the array.
+    pub(crate) fn documents(mut body: Vec<u8>, count: usize, charge: f64) -> Self {
         body.extend_from_slice(format!("],\"_count\":{count}}}").as_bytes());
         Self::new(StatusCode::OK, body, charge).with(headers::ITEM_COUNT, count.to_string())
     }
