@@ -47,7 +47,10 @@ impl fmt::Debug for PasswordHash {
 impl fmt::Display for PasswordHash {
     /// As it is kept.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (salt, hash) = (STANDARD_NO_PAD.encode(&self.salt), STANDARD_NO_PAD.encode(&self.hash));
+        let (salt, hash) = (
+            STANDARD_NO_PAD.encode(&self.salt),
+            STANDARD_NO_PAD.encode(&self.hash),
+        );
         write!(f, "{NAME}${}${salt}${hash}", self.rounds)
     }
 }

@@ -251,8 +251,9 @@ impl From<ContentError> for RegistryError {
 impl From<BodyError> for RegistryError {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::TooLong { .. } => Self::with(ErrorCode::SizeInvalid, error.to_string())
-                .status(StatusCode::PAYLOAD_TOO_LARGE),
+            BodyError::TooLong { .. } => {
+                Self::with(ErrorCode::SizeInvalid, error.to_string()).status(StatusCode::PAYLOAD_TOO_LARGE)
+            }
             BodyError::TimedOut { .. } => Self::with(ErrorCode::BlobUploadInvalid, error.to_string())
                 .status(StatusCode::REQUEST_TIMEOUT),
             other => Self::with(ErrorCode::SizeInvalid, other.to_string()),

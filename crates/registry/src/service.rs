@@ -75,7 +75,12 @@ impl Call<'_> {
 
 /// A digest that a client names.
 pub(crate) fn digest(text: &str) -> Result<Digest, RegistryError> {
-    let invalid = || RegistryError::with(ErrorCode::DigestInvalid, "no digest that is served: sha256 or sha512 in lower case");
+    let invalid = || {
+        RegistryError::with(
+            ErrorCode::DigestInvalid,
+            "no digest that is served: sha256 or sha512 in lower case",
+        )
+    };
     Digest::parse(text).ok_or_else(invalid)
 }
 
@@ -103,7 +108,13 @@ impl RegistryService {
         let is_head = request.method() == Method::HEAD;
         let correlation = request.headers().get(CORRELATION).cloned();
         let (parts, body) = request.into_parts();
-        let outcome = self.serve(parts, body, context.as_ref().is_some_and(|context| context.secure)).await;
+        let outcome = self
+            .serve(
+                parts,
+                body,
+                context.as_ref().is_some_and(|context| context.secure),
+            )
+            .await;
         let mut response = outcome.unwrap_or_else(|error| error.render());
         let headers = response.headers_mut();
         headers.insert(VERSION, HeaderValue::from_static("registry/2.0"));
@@ -163,7 +174,12 @@ impl RegistryService {
         Ok(response)
     }
 
-    async fn dispatch(&self, call: &Call<'_>, route: Route, body: Body) -> Result<Response<Body>, RegistryError> {
+    async fn dispatch(
+        &self,
+        call: &Call<'_>,
+        route: Route,
+        body: Body,
+    ) -> Result<Response<Body>, RegistryError> {
         let method = call.parts.method.as_str();
         let reads = matches!(method, "GET" | "HEAD");
         match route {

@@ -120,7 +120,11 @@ impl Settings {
 
     /// The registry of a request's host.
     pub(crate) fn registry(&self, host: &str) -> Option<&Registry> {
-        let below_suffix = || self.host_suffixes.iter().any(|suffix| host.ends_with(&format!(".{suffix}")));
+        let below_suffix = || {
+            self.host_suffixes
+                .iter()
+                .any(|suffix| host.ends_with(&format!(".{suffix}")))
+        };
         self.named_by(host).or_else(|| {
             let default = self.default_registry.as_ref().filter(|_| !below_suffix())?;
             self.registries.iter().find(|registry| registry.name == *default)
@@ -150,12 +154,24 @@ mod tests {
         };
         settings.registries[1].hosts = vec!["skdaltinnregistry01.azurecr.io".to_owned()];
         let name = |settings: &Settings, host: &str| {
-            settings.registry(&host_name(host)).map(|registry| registry.name.clone())
+            settings
+                .registry(&host_name(host))
+                .map(|registry| registry.name.clone())
         };
         assert_eq!(name(&settings, "TTD.cr.example.org:443").as_deref(), Some("ttd"));
         assert_eq!(name(&settings, "ttd.cr.example.org.").as_deref(), Some("ttd"));
-        assert_eq!(name(&settings, "skdaltinnregistry01.azurecr.io").as_deref(), Some("skd"));
-        for other in ["", "localhost", "xttd.cr.example.org", "a.ttd.cr.example.org", "ttd", "cr.example.org"] {
+        assert_eq!(
+            name(&settings, "skdaltinnregistry01.azurecr.io").as_deref(),
+            Some("skd")
+        );
+        for other in [
+            "",
+            "localhost",
+            "xttd.cr.example.org",
+            "a.ttd.cr.example.org",
+            "ttd",
+            "cr.example.org",
+        ] {
             assert_eq!(name(&settings, other), None, "{other}");
         }
         settings.default_registry = Some("ttd".to_owned());

@@ -112,9 +112,9 @@ impl Principal {
     }
 
     pub(crate) fn of(identity: Identity, grants: Vec<Grant>) -> Self {
-        let lists_catalog = grants
-            .iter()
-            .any(|grant| !grant.actions.is_empty() && grant.permits_all(crate::rules::grants::Action::MetadataRead));
+        let lists_catalog = grants.iter().any(|grant| {
+            !grant.actions.is_empty() && grant.permits_all(crate::rules::grants::Action::MetadataRead)
+        });
         Self {
             access: Access {
                 name: Some(identity.name().to_owned()),
@@ -210,7 +210,8 @@ impl RegistryService {
             is_right = is_right || self.is_password(registry, user, password, &kept.hash).await?;
         }
         if passwords.is_empty() {
-            self.is_password(registry, user, password, &PasswordHash::nobody()).await?;
+            self.is_password(registry, user, password, &PasswordHash::nobody())
+                .await?;
         }
         Ok(found
             .filter(|_| is_right)
@@ -224,7 +225,9 @@ impl RegistryService {
         password: &str,
         hash: &PasswordHash,
     ) -> Result<bool, RegistryError> {
-        let mark = self.logins.mark(&[&registry.name, user, password, &hash.to_string()]);
+        let mark = self
+            .logins
+            .mark(&[&registry.name, user, password, &hash.to_string()]);
         if self.logins.is_known(&mark) {
             return Ok(true);
         }
@@ -251,4 +254,3 @@ impl RegistryService {
         Ok(claims.and_then(|claims| claims.get(tokens::IDENTITY).and_then(Identity::of_claim)))
     }
 }
-

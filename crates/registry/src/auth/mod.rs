@@ -128,9 +128,10 @@ impl RegistryService {
             self.access_of_token(registry, rest).await?
         } else if scheme.eq_ignore_ascii_case("basic") {
             match basic::decode(rest) {
-                Some((user, password)) => self.log_in(registry, &user, &password).await?.map(|principal| {
-                    principal.access()
-                }),
+                Some((user, password)) => self
+                    .log_in(registry, &user, &password)
+                    .await?
+                    .map(|principal| principal.access()),
                 None => None,
             }
         } else {

@@ -60,12 +60,10 @@ impl RegistryService {
         // The audience is a host of the registry, its name beside it; another registry's hosts are others.
         let is_own = claims.text("iss").as_deref() == Some(ISSUER)
             && claims.text("registry").as_deref() == Some(registry.name.as_str())
-            && claims
-                .text("aud")
-                .is_some_and(|host| {
-                    let named = self.settings.registry(&crate::settings::host_name(&host));
-                    named.is_some_and(|named| named.name == registry.name)
-                })
+            && claims.text("aud").is_some_and(|host| {
+                let named = self.settings.registry(&crate::settings::host_name(&host));
+                named.is_some_and(|named| named.name == registry.name)
+            })
             && claims.text("grant_type").as_deref() == Some(wanted.grant_type());
         Ok(Some(claims).filter(|_| is_own))
     }
@@ -124,7 +122,10 @@ impl RegistryService {
         let (wanted, seconds) = kind;
         claims.insert("grant_type".to_owned(), json!(wanted.grant_type()));
         claims.insert(own.0.to_owned(), own.1);
-        let issuer = self.issuers.get(&registry.name).ok_or(ErrorCode::RegistryUnknown)?;
+        let issuer = self
+            .issuers
+            .get(&registry.name)
+            .ok_or(ErrorCode::RegistryUnknown)?;
         Ok(issuer.issue(ISSUER, claims, seconds).await?)
     }
 

@@ -57,8 +57,8 @@ async fn references(
     record: &ManifestRecord,
 ) -> Result<Option<Value>, RegistryError> {
     let bytes = manifests::bytes(snapshot, place, digest).await?;
-    let is_index = Manifest::parse(Some(&record.media_type), &bytes)
-        .is_ok_and(|manifest| manifest.kind == Kind::Index);
+    let is_index =
+        Manifest::parse(Some(&record.media_type), &bytes).is_ok_and(|manifest| manifest.kind == Kind::Index);
     if !is_index {
         return Ok(None);
     }

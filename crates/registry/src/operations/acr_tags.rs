@@ -120,9 +120,12 @@ pub(crate) async fn delete(
     tag: &str,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Delete])?;
-    service.untag(place, tag).await.map_err(|error| match error.code {
-        ErrorCode::ManifestUnknown => ErrorCode::TagUnknown.into(),
-        _ => error,
-    })?;
+    service
+        .untag(place, tag)
+        .await
+        .map_err(|error| match error.code {
+            ErrorCode::ManifestUnknown => ErrorCode::TagUnknown.into(),
+            _ => error,
+        })?;
     Ok(render::empty(StatusCode::ACCEPTED))
 }

@@ -101,7 +101,10 @@ pub(crate) async fn put(
         return Err(RegistryError::with(ErrorCode::TagInvalid, text).status(StatusCode::URI_TOO_LONG));
     }
     if let Some(bad) = pushed_tags.iter().find(|tag| !name::is_tag(tag)) {
-        return Err(RegistryError::with(ErrorCode::TagInvalid, format!("{bad:?} is no tag")));
+        return Err(RegistryError::with(
+            ErrorCode::TagInvalid,
+            format!("{bad:?} is no tag"),
+        ));
     }
     let accepted_tags = pushed_tags.clone();
     let bytes = body

@@ -8,8 +8,8 @@ use crate::RegistryService;
 use crate::error::RegistryError;
 use crate::rules::grants::Action;
 use crate::service::Call;
-use crate::store::tags::{self, Order, Wanted};
 use crate::store::repositories;
+use crate::store::tags::{self, Order, Wanted};
 use crate::wire::{query, render};
 
 pub(crate) async fn list(
@@ -32,7 +32,10 @@ pub(crate) async fn list(
     let names: Vec<&str> = tags.iter().map(|(name, _)| name.as_str()).collect();
     let mut response = render::json(StatusCode::OK, &json!({"name": repository, "tags": names}));
     if let (true, Some(last)) = (more, names.last()) {
-        let next = format!("/v2/{repository}/tags/list?last={}&n={entries}&orderby=", query::encoded(last));
+        let next = format!(
+            "/v2/{repository}/tags/list?last={}&n={entries}&orderby=",
+            query::encoded(last)
+        );
         render::set_next(response.headers_mut(), &next);
     }
     Ok(response)

@@ -55,7 +55,9 @@ pub(crate) async fn serve(
         }
     }
     let subject = access.name.as_deref();
-    let token = service.access_token(registry, &realm.host, subject, entries).await?;
+    let token = service
+        .access_token(registry, &realm.host, subject, entries)
+        .await?;
     let mut answer = json!({
         "access_token": token, "token": token, "expires_in": ACCESS_TOKEN_SECONDS,
         "issued_at": service.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),

@@ -49,7 +49,9 @@ fn announced(call: &Call<'_>) -> Result<Option<u64>, RegistryError> {
     let Some(text) = call.header(CONTENT_LENGTH) else {
         return Ok(None);
     };
-    let length = text.parse().map_err(|_| RegistryError::from(ErrorCode::SizeInvalid))?;
+    let length = text
+        .parse()
+        .map_err(|_| RegistryError::from(ErrorCode::SizeInvalid))?;
     if length > BLOB_BYTES_MAX {
         let error = RegistryError::with(ErrorCode::SizeInvalid, "a blob has at most 200 GiB");
         return Err(error.status(StatusCode::PAYLOAD_TOO_LARGE));
@@ -133,7 +135,10 @@ async fn take_whole(
         return Err(overtaken(service, call, place, id, stopped).await);
     }
     match service.complete(place, &mut session, &digest).await {
-        Ok(()) => Ok(render::created(&blob_location(place.repository, &digest), &digest)),
+        Ok(()) => Ok(render::created(
+            &blob_location(place.repository, &digest),
+            &digest,
+        )),
         Err(stopped) => Err(overtaken(service, call, place, id, stopped).await),
     }
 }

@@ -83,7 +83,12 @@ mod tests {
         assert!(before.allow_delete() && !after.allow_delete());
         assert_eq!(after.as_json()["writeEnabled"], json!(false));
         assert_eq!(after.changed(&json!({})), Some(after));
-        for bad in [json!([]), json!({"x": true}), json!({"writeEnabled": "no"}), json!(null)] {
+        for bad in [
+            json!([]),
+            json!({"x": true}),
+            json!({"writeEnabled": "no"}),
+            json!(null),
+        ] {
             assert_eq!(before.changed(&bad), None, "{bad}");
         }
     }

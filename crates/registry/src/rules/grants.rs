@@ -148,7 +148,12 @@ impl Role {
     pub fn actions(self) -> Vec<Action> {
         match self {
             Self::Pull | Self::Reader => vec![Action::Pull, Action::MetadataRead],
-            Self::Push => vec![Action::Pull, Action::Push, Action::MetadataRead, Action::MetadataWrite],
+            Self::Push => vec![
+                Action::Pull,
+                Action::Push,
+                Action::MetadataRead,
+                Action::MetadataWrite,
+            ],
             Self::Delete => vec![Action::Delete],
             Self::Owner => Action::ALL.to_vec(),
         }
@@ -175,7 +180,13 @@ mod tests {
             .iter()
             .map(|(name, role)| {
                 let actions = role.actions();
-                (*name, Action::ALL.iter().map(|action| actions.contains(action)).collect())
+                (
+                    *name,
+                    Action::ALL
+                        .iter()
+                        .map(|action| actions.contains(action))
+                        .collect(),
+                )
             })
             .collect();
         let (yes, no) = (true, false);

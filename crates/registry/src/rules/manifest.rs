@@ -185,7 +185,9 @@ impl Manifest {
     #[must_use]
     pub fn referred_bytes(&self) -> u64 {
         let all = self.blobs.iter().chain(&self.foreign).chain(&self.manifests);
-        all.fold(0, |sum: u64, descriptor| sum.saturating_add(descriptor.size_bytes))
+        all.fold(0, |sum: u64, descriptor| {
+            sum.saturating_add(descriptor.size_bytes)
+        })
     }
 
     /// How a list of referrers describes it (distribution-spec, "Listing Referrers").
@@ -283,7 +285,11 @@ mod tests {
             ],
             "subject": described(OCI_MANIFEST, "subject"), "annotations": {"a": "b"}, "unknown": [1],
         });
-        let manifest = parse(Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8"), &value).unwrap();
+        let manifest = parse(
+            Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8"),
+            &value,
+        )
+        .unwrap();
         assert_eq!(manifest.kind, Kind::Image);
         let digests = |list: &[Descriptor]| list.iter().map(|found| found.digest.clone()).collect::<Vec<_>>();
         assert_eq!(digests(&manifest.blobs), [digest("config"), digest("one")]);
@@ -305,7 +311,10 @@ mod tests {
     fn an_index_refers_to_manifests_and_has_no_artifact_type_of_another() {
         let value = json!({"schemaVersion": 2, "manifests": [described(OCI_MANIFEST, "m")]});
         let index = parse(Some(OCI_INDEX), &value).unwrap();
-        assert_eq!((index.kind, index.manifests.len(), index.blobs.len()), (Kind::Index, 1, 0));
+        assert_eq!(
+            (index.kind, index.manifests.len(), index.blobs.len()),
+            (Kind::Index, 1, 0)
+        );
         assert_eq!(index.artifact_type, None);
         assert!(index.referrer(&digest("i"), 1).get("artifactType").is_none());
         let list = json!({"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": []});
@@ -330,11 +339,27 @@ mod tests {
                 json!({"schemaVersion": 1}),
                 "no type of manifest",
             ),
-            (Some(OCI_MANIFEST), with("mediaType", json!(OCI_INDEX)), "Content-Type is"),
+            (
+                Some(OCI_MANIFEST),
+                with("mediaType", json!(OCI_INDEX)),
+                "Content-Type is",
+            ),
             (Some(OCI_MANIFEST), with("mediaType", json!(7)), "no string"),
-            (Some(OCI_MANIFEST), with("schemaVersion", json!(1)), "schemaVersion"),
-            (Some(OCI_MANIFEST), with("schemaVersion", json!("2")), "schemaVersion"),
-            (Some(OCI_MANIFEST), with("manifests", json!([])), "has no manifests"),
+            (
+                Some(OCI_MANIFEST),
+                with("schemaVersion", json!(1)),
+                "schemaVersion",
+            ),
+            (
+                Some(OCI_MANIFEST),
+                with("schemaVersion", json!("2")),
+                "schemaVersion",
+            ),
+            (
+                Some(OCI_MANIFEST),
+                with("manifests", json!([])),
+                "has no manifests",
+            ),
             (Some(OCI_INDEX), sound.clone(), "has no layers"),
             (Some(OCI_INDEX), json!({"schemaVersion": 2}), "no manifests"),
             (Some(OCI_MANIFEST), with("config", Value::Null), "no config"),

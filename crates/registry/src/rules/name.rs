@@ -42,7 +42,9 @@ pub fn is_tag(tag: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     tag.len() <= TAG_BYTES_MAX
         && tag.bytes().next().is_some_and(is_word)
-        && tag.bytes().all(|byte| is_word(byte) || byte == b'.' || byte == b'-')
+        && tag
+            .bytes()
+            .all(|byte| is_word(byte) || byte == b'.' || byte == b'-')
 }
 
 #[cfg(test)]
@@ -54,13 +56,22 @@ mod tests {
     #[test]
     fn names_follow_the_grammar() {
         for good in [
-            "a", "a/b", "ttd-app", "a--b", "a__b", "a_b", "a.b", "0", "a---b/c.d_e", "library/x",
+            "a",
+            "a/b",
+            "ttd-app",
+            "a--b",
+            "a__b",
+            "a_b",
+            "a.b",
+            "0",
+            "a---b/c.d_e",
+            "library/x",
         ] {
             assert!(is_repository(good, "h"), "{good}");
         }
         for bad in [
-            "", "/", "a/", "/a", "a//b", "A", "a..b", "a___b", "-a", "a-", "a._b", "a-_b", ".a", "a b",
-            "æ", "a\0", "a%2Fb", "a:b", "a@b",
+            "", "/", "a/", "/a", "a//b", "A", "a..b", "a___b", "-a", "a-", "a._b", "a-_b", ".a", "a b", "æ",
+            "a\0", "a%2Fb", "a:b", "a@b",
         ] {
             assert!(!is_repository(bad, "h"), "{bad}");
         }

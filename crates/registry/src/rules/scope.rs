@@ -61,9 +61,7 @@ impl Scope {
                 .any(|asked| asked == "*" || asked == action.name())
         };
         let held = |action: Action| match &self.resource {
-            Resource::Repository(repository) => {
-                grants.iter().any(|grant| grant.permits(repository, action))
-            }
+            Resource::Repository(repository) => grants.iter().any(|grant| grant.permits(repository, action)),
             Resource::Repositories | Resource::Catalog => {
                 grants.iter().any(|grant| grant.permits_all(action))
             }
@@ -104,11 +102,23 @@ mod tests {
         assert_eq!(scope.actions, ["pull", "push"]);
         let classed = Scope::parse("repository(plugin):a:pull").unwrap();
         assert_eq!(classed.resource, Resource::Repository("a".to_owned()));
-        assert_eq!(Scope::parse("registry:catalog:*").unwrap().resource, Resource::Catalog);
-        assert_eq!(Scope::parse("repository:*:*").unwrap().resource, Resource::Repositories);
+        assert_eq!(
+            Scope::parse("registry:catalog:*").unwrap().resource,
+            Resource::Catalog
+        );
+        assert_eq!(
+            Scope::parse("repository:*:*").unwrap().resource,
+            Resource::Repositories
+        );
         let with_port = Scope::parse("repository:h:5000/a:pull").unwrap();
-        assert_eq!(with_port.resource, Resource::Other("repository".into(), "h:5000/a".into()));
-        assert_eq!(Scope::parse("repository:a:").unwrap().actions, Vec::<String>::new());
+        assert_eq!(
+            with_port.resource,
+            Resource::Other("repository".into(), "h:5000/a".into())
+        );
+        assert_eq!(
+            Scope::parse("repository:a:").unwrap().actions,
+            Vec::<String>::new()
+        );
         for bad in ["", "a", "a:b", ":b:c", "a::c"] {
             assert_eq!(Scope::parse(bad), None, "{bad}");
         }
@@ -121,9 +131,17 @@ mod tests {
             actions: vec![Action::Pull, Action::Push, Action::MetadataRead],
         }];
         let granted = |text: &str| Scope::parse(text).unwrap().granted(&grants);
-        assert_eq!(granted("repository:team/a:pull,push,delete"), [Action::Pull, Action::Push]);
+        assert_eq!(
+            granted("repository:team/a:pull,push,delete"),
+            [Action::Pull, Action::Push]
+        );
         assert_eq!(granted("repository:team/a:*").len(), 3);
-        for other in ["repository:other:pull", "repository:team:pull", "repository:*:*", "registry:catalog:*"] {
+        for other in [
+            "repository:other:pull",
+            "repository:team:pull",
+            "repository:*:*",
+            "registry:catalog:*",
+        ] {
             assert_eq!(granted(other), [], "{other}");
         }
         let all = [Grant {
@@ -132,6 +150,9 @@ mod tests {
         }];
         let scope = Scope::parse("registry:catalog:*").unwrap();
         let claim = scope.claim(&scope.granted(&all));
-        assert_eq!(claim, json!({"type": "registry", "name": "catalog", "actions": ["*"]}));
+        assert_eq!(
+            claim,
+            json!({"type": "registry", "name": "catalog", "actions": ["*"]})
+        );
     }
 }

@@ -105,7 +105,10 @@ mod tests {
         assert!(parse(text, 4).is_ok());
         assert!(parse(text, 3).unwrap_err().contains("deeply"));
         for twice in [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"a": 1, "\u0061": 2}}]"#] {
-            assert!(parse(twice.as_bytes(), 32).unwrap_err().contains("twice"), "{twice}");
+            assert!(
+                parse(twice.as_bytes(), 32).unwrap_err().contains("twice"),
+                "{twice}"
+            );
         }
         for bad in ["", "{", "{} {}", "nul", "\u{feff}{}"] {
             assert!(parse(bad.as_bytes(), 32).is_err(), "{bad}");

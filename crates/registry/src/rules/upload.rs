@@ -21,7 +21,10 @@ pub fn expect(offset: u64, range: Option<&str>, length: Option<u64>) -> Result<O
     };
     // The spec's form has no unit; some clients send one.
     let range = range.trim();
-    let range = range.strip_prefix("bytes").unwrap_or(range).trim_start_matches(['=', ' ']);
+    let range = range
+        .strip_prefix("bytes")
+        .unwrap_or(range)
+        .trim_start_matches(['=', ' ']);
     let range = range.split('/').next().unwrap_or_default();
     let (first, last) = range.split_once('-').ok_or(Refusal::Malformed)?;
     let (first, last) = (number(first)?, number(last)?);
@@ -71,7 +74,11 @@ mod tests {
             (0, Some("-9"), Some(10), Err(Refusal::Malformed)),
             (0, Some("99999999999999999999-1"), None, Err(Refusal::OutOfOrder)),
         ] {
-            assert_eq!(expect(offset, range, length), expected, "{offset} {range:?} {length:?}");
+            assert_eq!(
+                expect(offset, range, length),
+                expected,
+                "{offset} {range:?} {length:?}"
+            );
         }
     }
 }

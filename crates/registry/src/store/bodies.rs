@@ -156,10 +156,7 @@ impl RegistryService {
     async fn reading(&self, body: Uuid, range: Range<u64>) -> Result<Reading, RegistryError> {
         // The piece that the range begins in begins at it, or before.
         let snapshot = self.ledger.snapshot().await?;
-        let before = KeyRange::between(
-            keys::piece(body, 0),
-            keys::piece(body, range.start).successor(),
-        );
+        let before = KeyRange::between(keys::piece(body, 0), keys::piece(body, range.start).successor());
         let one = ScanLimit {
             entries_max: 1,
             bytes_max: 1,
@@ -194,18 +191,21 @@ impl RegistryService {
             return Ok(Body::full(first));
         }
         let begun = (Some(first), reading);
-        Ok(Body::stream(stream::try_unfold(begun, move |(first, mut reading)| async move {
-            if let Some(first) = first {
-                return Ok(Some((first, (None, reading))));
-            }
-            match reading.next().await {
-                Ok(bytes) => Ok(bytes.map(|bytes| (bytes, (None, reading)))),
-                Err(error) => {
-                    tracing::error!(%body, %error, "a blob can't be read to its end");
-                    Err(BodyError::Source(error.to_string()))
+        Ok(Body::stream(stream::try_unfold(
+            begun,
+            move |(first, mut reading)| async move {
+                if let Some(first) = first {
+                    return Ok(Some((first, (None, reading))));
                 }
-            }
-        })))
+                match reading.next().await {
+                    Ok(bytes) => Ok(bytes.map(|bytes| (bytes, (None, reading)))),
+                    Err(error) => {
+                        tracing::error!(%body, %error, "a blob can't be read to its end");
+                        Err(BodyError::Source(error.to_string()))
+                    }
+                }
+            },
+        )))
     }
 
     /// A small body, whole.

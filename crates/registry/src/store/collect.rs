@@ -268,7 +268,8 @@ async fn look_at_upload(
         return Ok(0);
     };
     let record: UploadRecord = decode(&found)?;
-    let end = later(record.touched, UPLOAD_IDLE_SECONDS_MAX).min(later(record.started, UPLOAD_AGE_SECONDS_MAX));
+    let end =
+        later(record.touched, UPLOAD_IDLE_SECONDS_MAX).min(later(record.started, UPLOAD_AGE_SECONDS_MAX));
     if end > now {
         let registry = registry.to_owned();
         stage_due(tx, end, &Target::Upload { registry, id })?;

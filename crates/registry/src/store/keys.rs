@@ -42,10 +42,7 @@ pub(crate) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub(crate) fn new(registry: &'a str, repository: &'a str) -> Self {
-        Self {
-            registry,
-            repository,
-        }
+        Self { registry, repository }
     }
 
     fn key(self, tag: u8) -> KeyWriter {
@@ -288,10 +285,7 @@ pub(crate) fn usage_deltas(registry: &str) -> Key {
 /// What is to be looked at from `at` on; `target` tells what.
 pub(crate) fn due(at: Timestamp, target: &[u8]) -> Key {
     let hash = blake3::hash(target);
-    kind(DUE)
-        .i64(at.as_microsecond())
-        .raw(hash.as_bytes())
-        .finish()
+    kind(DUE).i64(at.as_microsecond()).raw(hash.as_bytes()).finish()
 }
 
 /// What is due at `now`.

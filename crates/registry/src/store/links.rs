@@ -56,7 +56,9 @@ pub(crate) async fn stage_link(
         .get_many(&[link.clone(), holding.clone(), blob.clone()])
         .await?;
     let [found_link, found_holding, found_blob] = found.as_slice() else {
-        return Err(LedgerError::Corrupt("a read of three keys gave others".to_owned()));
+        return Err(LedgerError::Corrupt(
+            "a read of three keys gave others".to_owned(),
+        ));
     };
     let existing: Option<BlobRecord> = found_blob.as_ref().map(decode).transpose()?;
     let size = match (&existing, body) {
@@ -176,7 +178,9 @@ impl RegistryService {
             };
             let blob = snapshot.get(&keys::blob(digest)).await?;
             let Some(blob) = blob else {
-                return Err(LedgerError::Corrupt(format!("a repository has {digest}, whose bytes are gone")).into());
+                return Err(
+                    LedgerError::Corrupt(format!("a repository has {digest}, whose bytes are gone")).into(),
+                );
             };
             let blob: BlobRecord = decode(&blob)?;
             let now = self.clock.now();

@@ -224,7 +224,9 @@ impl RegistryService {
             config_media_type: manifest.config.as_ref().map(|config| config.media_type.clone()),
             architecture: architecture.clone(),
             os: os.clone(),
-            attributes: before.as_ref().map_or_else(Attributes::default, |before| before.attributes),
+            attributes: before
+                .as_ref()
+                .map_or_else(Attributes::default, |before| before.attributes),
         };
         if let Some(before) = before {
             tx.delete(place.manifest_time(before.updated, digest));
@@ -297,7 +299,11 @@ async fn stage_references(
 ) -> Result<(), RegistryError> {
     // Not less than a lease that somebody else is given meanwhile.
     let lease = links::later(now, LINK_LEASE_SECONDS);
-    let blobs: Vec<_> = manifest.blobs.iter().map(|blob| place.link(&blob.digest)).collect();
+    let blobs: Vec<_> = manifest
+        .blobs
+        .iter()
+        .map(|blob| place.link(&blob.digest))
+        .collect();
     let found = snapshot.get_many(&blobs).await?;
     for ((descriptor, key), found) in manifest.blobs.iter().zip(blobs).zip(found) {
         let found = found.ok_or_else(|| unknown(&descriptor.digest))?;

@@ -105,11 +105,9 @@ impl Piece {
     pub(crate) fn encode(&self) -> Bytes {
         match self {
             Self::Inline(bytes) => [&[1], bytes.as_ref()].concat().into(),
-            Self::Stored { content, length } => {
-                [&[2], content.as_bytes().as_slice(), &length.to_be_bytes()]
-                    .concat()
-                    .into()
-            }
+            Self::Stored { content, length } => [&[2], content.as_bytes().as_slice(), &length.to_be_bytes()]
+                .concat()
+                .into(),
         }
     }
 

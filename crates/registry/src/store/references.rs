@@ -33,6 +33,8 @@ impl References for ContentReferences {
     async fn is_referenced(&self, id: ContentId) -> Result<bool, String> {
         let snapshot = self.0.snapshot().await.map_err(|error| error.to_string())?;
         let found = snapshot.get(&keys::reference(id)).await;
-        found.map(|found| found.is_some()).map_err(|error| error.to_string())
+        found
+            .map(|found| found.is_some())
+            .map_err(|error| error.to_string())
     }
 }

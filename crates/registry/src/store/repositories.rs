@@ -31,10 +31,7 @@ pub(crate) async fn find(
 }
 
 /// The repository; `NAME_UNKNOWN` if it isn't there.
-pub(crate) async fn existing(
-    snapshot: &dyn Snapshot,
-    place: Place<'_>,
-) -> Result<Repository, RegistryError> {
+pub(crate) async fn existing(snapshot: &dyn Snapshot, place: Place<'_>) -> Result<Repository, RegistryError> {
     Ok(find(snapshot, place).await?.ok_or(ErrorCode::NameUnknown)?)
 }
 

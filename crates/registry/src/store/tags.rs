@@ -147,7 +147,9 @@ pub(crate) async fn page(
     let mut out = Vec::new();
     let by_name = wanted.order == Order::Name;
     let (range, direction) = if by_name {
-        let range = wanted.last.map_or_else(|| place.tags(), |last| place.tags_after(last));
+        let range = wanted
+            .last
+            .map_or_else(|| place.tags(), |last| place.tags_after(last));
         (range, Direction::Forward)
     } else {
         let last = match wanted.last {
@@ -161,11 +163,17 @@ pub(crate) async fn page(
     let mut scan = Scan::new(snapshot, range, direction);
     while let Some(entry) = scan.next().await? {
         let (name, record) = if by_name {
-            let Some(name) = keys::third(&entry.key) else { continue };
+            let Some(name) = keys::third(&entry.key) else {
+                continue;
+            };
             (name, decode(&entry.versioned)?)
         } else {
-            let Some(name) = keys::timed_name(&entry.key) else { continue };
-            let Some((record, _)) = find(snapshot, place, &name).await? else { continue };
+            let Some(name) = keys::timed_name(&entry.key) else {
+                continue;
+            };
+            let Some((record, _)) = find(snapshot, place, &name).await? else {
+                continue;
+            };
             (name, record)
         };
         let record: TagRecord = record;

@@ -76,12 +76,7 @@ impl Session {
 
 impl RegistryService {
     /// A new upload, not in the ledger yet.
-    pub(crate) fn new_session(
-        &self,
-        place: Place<'_>,
-        caller: &str,
-        algorithm: Algorithm,
-    ) -> Session {
+    pub(crate) fn new_session(&self, place: Place<'_>, caller: &str, algorithm: Algorithm) -> Session {
         let now = self.clock.now();
         let hasher = Hasher::new(algorithm);
         Session {
@@ -113,7 +108,8 @@ impl RegistryService {
         let (_, all, own) =
             usage::open_uploads(snapshot.as_ref(), &registry.name, caller.unwrap_or_default()).await?;
         if all >= UPLOADS_MAX || caller.is_some() && own >= UPLOADS_PER_CALLER_MAX {
-            let text = "too many uploads are open; finish or cancel some, or wait until idle ones are given up";
+            let text =
+                "too many uploads are open; finish or cancel some, or wait until idle ones are given up";
             return Err(RegistryError::with(ErrorCode::TooManyRequests, text));
         }
         Ok(())

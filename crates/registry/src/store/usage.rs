@@ -14,7 +14,11 @@ use crate::store::records::{UploadRecord, decode, decode_number};
 /// Notes that `bytes` came, or went if it is negative.
 pub(crate) fn stage(tx: &mut Transaction, registry: &str, bytes: i64) {
     if bytes != 0 {
-        tx.put_sequenced(keys::usage_deltas(registry), Vec::new(), bytes.to_be_bytes().to_vec());
+        tx.put_sequenced(
+            keys::usage_deltas(registry),
+            Vec::new(),
+            bytes.to_be_bytes().to_vec(),
+        );
     }
 }
 

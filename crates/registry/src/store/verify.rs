@@ -32,9 +32,10 @@ impl ContentReferences {
         let mut links = Scan::new(snapshot, keys::all_links(), Direction::Forward);
         while let Some(entry) = links.next().await? {
             let digest = keys::third(&entry.key);
-            let (Some((registry, repository)), Some(digest)) =
-                (keys::place_of(&entry.key), digest.as_deref().and_then(Digest::parse))
-            else {
+            let (Some((registry, repository)), Some(digest)) = (
+                keys::place_of(&entry.key),
+                digest.as_deref().and_then(Digest::parse),
+            ) else {
                 report.fault("registry: the key of a link can't be read");
                 continue;
             };
@@ -80,7 +81,10 @@ async fn verify_repository(
     let mut manifests = Scan::new(snapshot, place.manifests(), Direction::Forward);
     while let Some(entry) = manifests.next().await? {
         let record: ManifestRecord = decode(&entry.versioned)?;
-        let named = format!("{named}: manifest {}", keys::third(&entry.key).unwrap_or_default());
+        let named = format!(
+            "{named}: manifest {}",
+            keys::third(&entry.key).unwrap_or_default()
+        );
         report.records += 1;
         let Some(digest) = keys::third(&entry.key).as_deref().and_then(Digest::parse) else {
             report.fault(format!("{named}: is no digest"));
@@ -132,7 +136,9 @@ async fn verify_body(
         if let Piece::Stored { content: id, length } = piece {
             let found = content.info(id).await.ok().map(|info| info.length_bytes);
             if found != Some(length) {
-                report.fault(format!("{place}: content {id} of {length} bytes, found {found:?}"));
+                report.fault(format!(
+                    "{place}: content {id} of {length} bytes, found {found:?}"
+                ));
             }
             if snapshot.get(&keys::reference(id)).await?.is_none() {
                 report.fault(format!("{place}: the reference to content {id} is missing"));

@@ -31,7 +31,11 @@ impl Query {
 
     fn read(text: &str, is_form: bool) -> Option<Self> {
         let decode = |part: &str| {
-            let part = if is_form { part.replace('+', " ") } else { part.to_owned() };
+            let part = if is_form {
+                part.replace('+', " ")
+            } else {
+                part.to_owned()
+            };
             percent_decode_str(&part).decode_utf8().ok().map(String::from)
         };
         text.split('&')
@@ -89,7 +93,10 @@ mod tests {
     fn queries_and_forms_are_read() {
         let query = Query::parse("a=1&b=x%2Fy&a=2&c&d=1+2").unwrap();
         assert_eq!(query.all("a").collect::<Vec<_>>(), ["1", "2"]);
-        assert_eq!((query.get("b"), query.get("c"), query.get("d")), (Some("x/y"), Some(""), Some("1+2")));
+        assert_eq!(
+            (query.get("b"), query.get("c"), query.get("d")),
+            (Some("x/y"), Some(""), Some("1+2"))
+        );
         assert_eq!(Query::parse_form("d=1+2%2B").unwrap().get("d"), Some("1 2+"));
         assert_eq!(Query::parse("a=%FF"), None);
         assert_eq!(encoded("a/b:c d&e"), "a/b:c%20d%26e");
@@ -98,12 +105,23 @@ mod tests {
     #[test]
     fn pages_have_a_size() {
         let entries = |text: &str| Query::parse(text).unwrap().entries();
-        for (text, expected) in [("", 100), ("n=", 100), ("n=0", 0), ("n=7", 7), ("n=5000", 1_000), ("n=-1", 1_000)] {
+        for (text, expected) in [
+            ("", 100),
+            ("n=", 100),
+            ("n=0", 0),
+            ("n=7", 7),
+            ("n=5000", 1_000),
+            ("n=-1", 1_000),
+        ] {
             assert_eq!(entries(text).unwrap(), expected, "{text}");
         }
         assert_eq!(entries("n=99999999999999999999999").unwrap(), 1_000);
         for bad in ["n=x", "n=-2", "n=1.5"] {
-            assert_eq!(entries(bad).unwrap_err().code, ErrorCode::PaginationNumberInvalid, "{bad}");
+            assert_eq!(
+                entries(bad).unwrap_err().code,
+                ErrorCode::PaginationNumberInvalid,
+                "{bad}"
+            );
         }
     }
 }

@@ -88,9 +88,7 @@ impl Route {
             "/tags/list" if tail.is_empty() || tail == "/" => Self::Tags(name),
             "/blobs/" => match tail.strip_prefix("uploads") {
                 Some("" | "/") => Self::Uploads(name),
-                Some(id) if id.starts_with('/') => {
-                    Self::Upload(name, id.trim_start_matches('/').to_owned())
-                }
+                Some(id) if id.starts_with('/') => Self::Upload(name, id.trim_start_matches('/').to_owned()),
                 _ => Self::Blob(name, tail.to_owned()),
             },
             _ => return Err(unknown()),
@@ -110,7 +108,10 @@ impl Route {
         };
         let (name, tail) = rest.split_at(at);
         let name = name.to_owned();
-        let tail = tail.strip_prefix(marker).unwrap_or_default().trim_start_matches('/');
+        let tail = tail
+            .strip_prefix(marker)
+            .unwrap_or_default()
+            .trim_start_matches('/');
         match (marker, tail) {
             ("/_tags", "") => Self::AcrTags(name),
             ("/_tags", tag) => Self::AcrTag(name, tag.to_owned()),
@@ -136,17 +137,29 @@ mod tests {
             ("/v2/", Route::Base),
             ("/v2/_catalog", Route::Catalog),
             ("/v2/a/b/manifests/v1", Route::Manifest(s("a/b"), s("v1"))),
-            ("/v2/a%2Fb/manifests/sha256%3Aab", Route::Manifest(s("a/b"), s("sha256:ab"))),
+            (
+                "/v2/a%2Fb/manifests/sha256%3Aab",
+                Route::Manifest(s("a/b"), s("sha256:ab")),
+            ),
             ("/v2/a/blobs/sha256:ab", Route::Blob(s("a"), s("sha256:ab"))),
             ("/v2/a/blobs/uploads", Route::Uploads(s("a"))),
             ("/v2/a/blobs/uploads/", Route::Uploads(s("a"))),
             ("/v2/a/blobs/uploads/1-2", Route::Upload(s("a"), s("1-2"))),
             ("/v2/a/blobs/uploadsx", Route::Blob(s("a"), s("uploadsx"))),
             ("/v2/a/tags/list", Route::Tags(s("a"))),
-            ("/v2/a/referrers/sha256:ab", Route::Referrers(s("a"), s("sha256:ab"))),
-            ("/v2/a/manifests/b/blobs/c", Route::Blob(s("a/manifests/b"), s("c"))),
+            (
+                "/v2/a/referrers/sha256:ab",
+                Route::Referrers(s("a"), s("sha256:ab")),
+            ),
+            (
+                "/v2/a/manifests/b/blobs/c",
+                Route::Blob(s("a/manifests/b"), s("c")),
+            ),
             ("/v2/tags/list/tags/list", Route::Tags(s("tags/list"))),
-            ("/v2/a/blobs/uploads/manifests/t", Route::Manifest(s("a/blobs/uploads"), s("t"))),
+            (
+                "/v2/a/blobs/uploads/manifests/t",
+                Route::Manifest(s("a/blobs/uploads"), s("t")),
+            ),
             ("/oauth2/token", Route::Token),
             ("/oauth2/exchange", Route::Exchange),
             ("/acr/v1/_catalog", Route::AcrCatalog),
@@ -154,13 +167,24 @@ mod tests {
             ("/acr/v1/a%2Fb/_tags", Route::AcrTags(s("a/b"))),
             ("/acr/v1/a/_tags/v1", Route::AcrTag(s("a"), s("v1"))),
             ("/acr/v1/a/_manifests/", Route::AcrManifests(s("a"))),
-            ("/acr/v1/a/_manifests/sha256:ab", Route::AcrManifest(s("a"), s("sha256:ab"))),
+            (
+                "/acr/v1/a/_manifests/sha256:ab",
+                Route::AcrManifest(s("a"), s("sha256:ab")),
+            ),
             ("/acr/v1/_deleted/_catalog", Route::Unserved),
             ("/helm/v1/repo/x", Route::Unserved),
         ] {
             assert_eq!(Route::parse(path).unwrap(), expected, "{path}");
         }
-        for bad in ["", "/", "/v1/", "/v2/a", "/v2/a/tags/listing", "/v2/%FF/tags/list", "/x"] {
+        for bad in [
+            "",
+            "/",
+            "/v1/",
+            "/v2/a",
+            "/v2/a/tags/listing",
+            "/v2/%FF/tags/list",
+            "/x",
+        ] {
             assert!(Route::parse(bad).is_err(), "{bad}");
         }
     }
