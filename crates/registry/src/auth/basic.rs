@@ -101,7 +101,7 @@ impl Identity {
 /// A login.
 #[derive(Debug, Clone)]
 pub(crate) struct Principal {
-    /// `None`: the bearer of an access token, which gives no other ones out.
+    /// Who may be given a refresh token: not the bearer of one, or it would never end.
     pub(crate) identity: Option<Identity>,
     pub(crate) access: Access,
 }
@@ -120,6 +120,7 @@ impl Principal {
                 name: Some(identity.name().to_owned()),
                 grants,
                 is_known: true,
+                expires: None,
                 lists_catalog,
             },
             identity: Some(identity),
@@ -188,9 +189,14 @@ impl RegistryService {
         password: &str,
     ) -> Result<Option<Principal>, RegistryError> {
         if user == TOKEN_USER {
-            if let Some(identity) = self.identity_of_refresh_token(registry, password).await? {
-                let grants = identity.grants(registry);
-                return Ok(grants.map(|grants| Principal::of(identity, grants)));
+            if let Some((identity, expires)) = self.identity_of_refresh_token(registry, password).await? {
+                let Some(grants) = identity.grants(registry) else {
+                    return Ok(None);
+                };
+                let mut principal = Principal::of(identity, grants);
+                principal.identity = None;
+                principal.access.expires = expires;
+                return Ok(Some(principal));
             }
             let access = self.access_of_token(registry, password).await?;
             return Ok(access.map(|access| Principal {
@@ -244,13 +250,16 @@ impl RegistryService {
         Ok(is_right)
     }
 
-    /// Whose refresh token this is.
+    /// Whose refresh token this is, and when it ends.
     async fn identity_of_refresh_token(
         &self,
         registry: &Registry,
         token: &str,
-    ) -> Result<Option<Identity>, RegistryError> {
+    ) -> Result<Option<(Identity, Option<i64>)>, RegistryError> {
         let claims = self.verify(registry, token, Use::Refresh).await?;
-        Ok(claims.and_then(|claims| claims.get(tokens::IDENTITY).and_then(Identity::of_claim)))
+        Ok(claims.and_then(|claims| {
+            let identity = claims.get(tokens::IDENTITY).and_then(Identity::of_claim)?;
+            Some((identity, claims.integer("exp")))
+        }))
     }
 }

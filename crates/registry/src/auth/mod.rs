@@ -23,6 +23,8 @@ pub(crate) struct Access {
     pub(crate) grants: Vec<Grant>,
     /// Whether a token or a password was shown that was good, but may be for too little.
     pub(crate) is_known: bool,
+    /// When the token ends that was shown, in seconds since 1970: what is given out by it ends then, too.
+    pub(crate) expires: Option<i64>,
     /// Whether lists of all repositories are open to it, as far as it may read each.
     pub(crate) lists_catalog: bool,
 }
@@ -43,6 +45,7 @@ impl Access {
             name: None,
             grants,
             is_known: false,
+            expires: None,
             lists_catalog: registry.open,
         }
     }

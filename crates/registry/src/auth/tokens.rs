@@ -8,7 +8,7 @@ use crate::RegistryService;
 use crate::auth::Access;
 use crate::auth::basic::Identity;
 use crate::error::{ErrorCode, RegistryError};
-use crate::limits::{ACCESS_TOKEN_SECONDS, REFRESH_TOKEN_SECONDS};
+use crate::limits::REFRESH_TOKEN_SECONDS;
 use crate::rules::grants::{Action, Grant, Pattern};
 use crate::settings::Registry;
 
@@ -81,6 +81,7 @@ impl RegistryService {
             name: claims.text("sub"),
             grants: Vec::new(),
             is_known: true,
+            expires: claims.integer("exp"),
             lists_catalog: false,
         };
         let entries = claims.get("access").and_then(Value::as_array);
@@ -129,15 +130,16 @@ impl RegistryService {
         Ok(issuer.issue(ISSUER, claims, seconds).await?)
     }
 
-    /// A token for `access`, the list of what it permits.
+    /// A token for `access`, the list of what it permits, good for `seconds`.
     pub(crate) async fn access_token(
         &self,
         registry: &Registry,
         host: &str,
         subject: Option<&str>,
         access: Vec<Value>,
+        seconds: i64,
     ) -> Result<String, RegistryError> {
-        let kind = (Use::Access, ACCESS_TOKEN_SECONDS);
+        let kind = (Use::Access, seconds);
         let own = ("access", Value::Array(access));
         self.issue(registry, host, subject, kind, own).await
     }

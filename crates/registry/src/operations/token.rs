@@ -55,11 +55,16 @@ pub(crate) async fn serve(
         }
     }
     let subject = access.name.as_deref();
+    // A token that is given out by another one doesn't outlive it.
+    let left = access
+        .expires
+        .map(|expires| expires.saturating_sub(service.clock.now().as_second()));
+    let seconds = left.map_or(ACCESS_TOKEN_SECONDS, |left| left.clamp(1, ACCESS_TOKEN_SECONDS));
     let token = service
-        .access_token(registry, &realm.host, subject, entries)
+        .access_token(registry, &realm.host, subject, entries, seconds)
         .await?;
     let mut answer = json!({
-        "access_token": token, "token": token, "expires_in": ACCESS_TOKEN_SECONDS,
+        "access_token": token, "token": token, "expires_in": seconds,
         "issued_at": service.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     });
     if let Some(identity) = identity.filter(|_| asked.wants_refresh) {
