@@ -77,7 +77,8 @@ pub struct RegistryError {
     pub code: ErrorCode,
     /// What exactly, and what to do. Never a secret.
     pub message: Option<String>,
-    detail: Value,
+    /// Boxed, so that results stay small.
+    detail: Box<Value>,
     status: Option<StatusCode>,
     /// `WWW-Authenticate`.
     challenge: Option<String>,
@@ -90,7 +91,7 @@ impl From<ErrorCode> for RegistryError {
         Self {
             code,
             message: None,
-            detail: Value::Null,
+            detail: Box::new(Value::Null),
             status: None,
             challenge: None,
             upload: None,
@@ -112,7 +113,10 @@ impl RegistryError {
     /// With what it is about, for programs.
     #[must_use]
     pub(crate) fn about(self, detail: Value) -> Self {
-        Self { detail, ..self }
+        Self {
+            detail: Box::new(detail),
+            ..self
+        }
     }
 
     /// With another status than its code's own.

@@ -315,7 +315,7 @@ async fn passwords_and_tokens_that_are_not_good_open_nothing() {
     );
     let elsewhere = [("host", "skd.cr.test"), ("authorization", good.as_str())];
     assert_eq!(bench.ask("GET", path, &elsewhere, b"").await.status, 401);
-    let tampered = format!("{}x", good);
+    let tampered = format!("{good}x");
     assert_eq!(ask(bench, "GET", path, &tampered, b"").await.status, 401);
     bench.clock.advance_seconds(601);
     assert_eq!(ask(bench, "GET", path, &good, b"").await.status, 401);

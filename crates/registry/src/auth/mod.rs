@@ -134,7 +134,7 @@ impl RegistryService {
                 Some((user, password)) => self
                     .log_in(registry, &user, &password)
                     .await?
-                    .map(|principal| principal.access()),
+                    .map(basic::Principal::access),
                 None => None,
             }
         } else {

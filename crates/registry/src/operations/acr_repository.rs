@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::RegistryService;
 use crate::error::RegistryError;
 use crate::limits::FORM_BYTES_MAX;
+use crate::rules::digest::Digest;
 use crate::rules::grants::Action;
 use crate::service::Call;
 use crate::store::keys::Place;
@@ -82,7 +83,7 @@ pub(crate) async fn delete(
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Delete])?;
     let removed = service.delete_repository(place).await?;
-    let digests: Vec<&str> = removed.manifests.iter().map(|digest| digest.as_str()).collect();
+    let digests: Vec<&str> = removed.manifests.iter().map(Digest::as_str).collect();
     let answer = json!({"manifestsDeleted": digests, "tagsDeleted": removed.tags});
     Ok(render::json(StatusCode::ACCEPTED, &answer))
 }

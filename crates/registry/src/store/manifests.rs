@@ -30,7 +30,7 @@ pub(crate) const EDGE_MANIFEST: u8 = 2;
 pub(crate) struct Event(Value);
 
 impl Event {
-    fn new(action: &str, place: Place<'_>, digest: &Digest) -> Value {
+    fn fields(action: &str, place: Place<'_>, digest: &Digest) -> Value {
         json!({
             "action": action, "registry": place.registry, "repository": place.repository,
             "digest": digest.as_str(),
@@ -38,7 +38,7 @@ impl Event {
     }
 
     pub(crate) fn push(place: Place<'_>, digest: &Digest, record: &ManifestRecord, tags: &[String]) -> Self {
-        let mut event = Self::new("push", place, digest);
+        let mut event = Self::fields("push", place, digest);
         if let Value::Object(fields) = &mut event {
             fields.insert("mediaType".to_owned(), json!(record.media_type));
             fields.insert("size".to_owned(), json!(record.size));
@@ -48,7 +48,7 @@ impl Event {
     }
 
     pub(crate) fn untag(place: Place<'_>, digest: &Digest, tag: &str) -> Self {
-        let mut event = Self::new("untag", place, digest);
+        let mut event = Self::fields("untag", place, digest);
         if let Value::Object(fields) = &mut event {
             fields.insert("tag".to_owned(), json!(tag));
         }
@@ -56,7 +56,7 @@ impl Event {
     }
 
     pub(crate) fn delete(place: Place<'_>, digest: &Digest) -> Self {
-        Self(Self::new("delete", place, digest))
+        Self(Self::fields("delete", place, digest))
     }
 
     pub(crate) fn record(&self) -> LogRecord {
