@@ -20,6 +20,36 @@ pub trait References: Send + Sync {
     async fn is_referenced(&self, id: ContentId) -> Result<bool, String>;
 }
 
+/// Several services' references: what any of them refers to stays.
+#[derive(Default)]
+pub struct AnyOf<'a>(Vec<&'a dyn References>);
+
+impl std::fmt::Debug for AnyOf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("AnyOf").field(&self.0.len()).finish()
+    }
+}
+
+impl<'a> AnyOf<'a> {
+    /// Those of all that are named. Whoever is left out loses its content.
+    #[must_use]
+    pub fn new(references: Vec<&'a dyn References>) -> Self {
+        Self(references)
+    }
+}
+
+#[async_trait]
+impl References for AnyOf<'_> {
+    async fn is_referenced(&self, id: ContentId) -> Result<bool, String> {
+        for references in &self.0 {
+            if references.is_referenced(id).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SweepReport {

@@ -12,6 +12,7 @@ use crate::blob_jobs_config::{ChangeFeedConfig, LifecycleConfig};
 use crate::dev;
 use crate::encryption_config::EncryptionConfig;
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
+use crate::registry_config::RegistryConfig;
 
 /// The file, as it is written.
 #[derive(Debug, Deserialize)]
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) bearer: Option<BearerConfig>,
     pub(crate) documents: Service,
     pub(crate) platform: Option<PlatformConfig>,
+    /// Container registries; without it none is served.
+    pub(crate) registry: Option<RegistryConfig>,
     pub(crate) admin: Admin,
 }
 

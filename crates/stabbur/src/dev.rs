@@ -21,12 +21,14 @@ use platform_storage::{
     Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register,
     RegisterSource,
 };
+use registry::ContentReferences;
 use tokio::sync::watch;
 
 use crate::blob_jobs_config::read_policy;
 use crate::encryption_config::open_keyring;
 use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
 use crate::places::Places;
+use crate::registry_config::{self, DevelopmentRegistry};
 
 /// The storage emulators' account and key (Microsoft's documentation of Azurite).
 pub(crate) const BLOBS_ACCOUNT: &str = "devstoreaccount1";
@@ -62,6 +64,18 @@ pub(crate) struct DevArguments {
     /// Altinn's Platform Storage.
     #[arg(long, default_value_t = 5101)]
     platform_port: u16,
+    /// Container registry of the organisation `dev`.
+    #[arg(long, default_value_t = 5000)]
+    registry_port: u16,
+    /// Have clients of the registry log in; its user is `dev`, its password `dev`.
+    #[arg(long)]
+    registry_login: bool,
+    /// Let clients of the registry pull without a login.
+    #[arg(long, requires = "registry_login")]
+    registry_anonymous_pull: bool,
+    /// Bytes that the registry may hold.
+    #[arg(long, value_name = "BYTES")]
+    registry_quota: Option<u64>,
     /// Who is who and holds which roles, JSON; without it Altinn's test people.
     #[arg(long)]
     register: Option<PathBuf>,
@@ -96,6 +110,16 @@ pub(crate) struct DevArguments {
     /// Written when everything listens: the addresses, as JSON.
     #[arg(long)]
     ready_file: Option<PathBuf>,
+}
+
+impl DevArguments {
+    fn registry(&self) -> DevelopmentRegistry {
+        DevelopmentRegistry {
+            needs_login: self.registry_login,
+            anonymous_pull: self.registry_anonymous_pull,
+            quota_bytes: self.registry_quota,
+        }
+    }
 }
 
 pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
@@ -160,6 +184,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         stores.random.clone(),
         settings,
     );
+    let registry = registry_config::development(&stores, &arguments.registry(), issuer.clone());
     let (platform, development) = platform(&stores, &documents, &blobs, &arguments, issuer);
     node::prepare(&platform).await?;
     let health = Arc::new(StoresHealth(stores.clone()));
@@ -205,9 +230,18 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             Arc::new(PlatformService::new(platform.clone(), Some(development))),
         ),
         listener("admin", arguments.admin_port, Transport::Plain, Arc::new(admin)),
+        Listener {
+            limits: registry_config::limits(),
+            ..listener(
+                "registry",
+                arguments.registry_port,
+                both(),
+                Arc::new(registry.clone()),
+            )
+        },
     ])?;
     let addresses = bound.addresses();
-    let [blobs_at, documents_at, platform_at, admin_at] = addresses.as_slice() else {
+    let [blobs_at, documents_at, platform_at, admin_at, registry_at] = addresses.as_slice() else {
         bail!("a listener is missing")
     };
     let authority = std::fs::canonicalize(&authority).unwrap_or(authority);
@@ -222,10 +256,12 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
          platform   http://{platform_at}/storage/api/v1/  (https on the same port)\n\
          \x20          PlatformSettings__ApiStorageEndpoint=http://{platform_at}/storage/api/v1/\n\
          \x20          tokens: GET http://{platform_at}/Home/GetTestUserToken/1337, /Home/GetTestOrgToken/ttd\n\
+         registry   http://{registry_at}/v2/  (https on the same port; docker push localhost:{registry_port}/app:1)\n\
          admin      http://{admin_at}/health/ready  /metrics  POST /dev/clock\n\
          trust      NODE_EXTRA_CA_CERTS={0}  REQUESTS_CA_BUNDLE={0}  SSL_CERT_FILE={0}\n\
          ready in {ready} ms",
-        authority.display()
+        authority.display(),
+        registry_port = registry_at.port()
     ));
     if let Some(path) = &arguments.ready_file {
         let text = serde_json::json!({
@@ -233,10 +269,12 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             "documents": format!("http://{documents_at}"),
             "platform": format!("http://{platform_at}"),
             "admin": format!("http://{admin_at}"),
+            "registry": format!("http://{registry_at}"),
             "blobs_port": blobs_at.port(),
             "documents_port": documents_at.port(),
             "platform_port": platform_at.port(),
             "admin_port": admin_at.port(),
+            "registry_port": registry_at.port(),
             "ca": authority,
             "ready_ms": u64::try_from(ready).unwrap_or(u64::MAX),
         });
@@ -249,6 +287,8 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         blobs,
         documents,
         platform: Some(platform),
+        registry: Some(registry.service().clone()),
+        registry_references: ContentReferences::new(stores.ledger.clone()),
     };
     let work = node::background(&stores, services, stopped);
     node::run(bound, &stores, stop, work).await

@@ -12,6 +12,7 @@ use identity::{FileKeys, TokenVerifier};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{SystemClock, VerifyReport};
 use platform_storage::{EmbeddedDecisionPoint, Foundation, Platform, Register, RegisterSource, Settings};
+use registry::ContentReferences;
 
 use crate::node::Stores;
 use crate::places::Places;
@@ -52,6 +53,9 @@ pub(crate) async fn verify(data: &Path, places: &Places) -> Result<()> {
     };
     let documents = Documents::new(stores.ledger.clone(), clock.clone(), random.clone(), nobody);
     documents.verify(snapshot.as_ref(), &mut services).await?;
+    ContentReferences::new(stores.ledger.clone())
+        .verify(snapshot.as_ref(), &stores.content, &mut services)
+        .await?;
     let register = Arc::new(RegisterSource::fixed(Register::default()));
     let keys = Arc::new(FileKeys::new(data.join("no-keys")));
     let foundation = Foundation {

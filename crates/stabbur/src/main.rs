@@ -14,6 +14,7 @@ mod ledger_commands;
 mod ledger_copy;
 mod node;
 mod places;
+mod registry_config;
 mod serve;
 
 use std::path::PathBuf;
@@ -65,6 +66,11 @@ enum Command {
         #[command(subcommand)]
         command: ContentCommand,
     },
+    /// Makes what a registry's configuration holds.
+    Registry {
+        #[command(subcommand)]
+        command: RegistryCommand,
+    },
     /// Looks into a ledger that no process has open.
     Ledger {
         #[command(subcommand)]
@@ -95,6 +101,13 @@ impl DataArgument {
 enum ContentCommand {
     /// Reads everything that blobs refer to and compares checksums: says which blobs have damaged content.
     Scrub(DataArgument),
+}
+
+#[derive(Debug, Subcommand)]
+enum RegistryCommand {
+    /// Reads a password from the first line of its input and prints the hash that a file of `password_files`
+    /// holds.
+    HashPassword,
 }
 
 #[derive(Debug, Subcommand)]
@@ -172,6 +185,9 @@ fn main() -> ExitCode {
             Command::Content {
                 command: ContentCommand::Scrub(data),
             } => content_commands::scrub(&data.data, &data.places()?).await,
+            Command::Registry {
+                command: RegistryCommand::HashPassword,
+            } => registry_config::hash_password(),
             Command::Ledger {
                 command: LedgerCommand::Verify(data),
             } => ledger_commands::verify(&data.data, &data.places()?).await,

@@ -14,6 +14,7 @@ use encryption::Keyring;
 use gateway::{Bound, HealthSource, Sample, StatsSource};
 use ledger::{Clock, Health, Lease, Ledger, Random, SystemClock, SystemRandom};
 use platform_storage::{Platform, PlatformError};
+use registry::{ContentReferences, RegistryService};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -253,6 +254,9 @@ pub(crate) struct Services {
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) documents: Arc<Documents>,
     pub(crate) platform: Option<Arc<Platform>>,
+    pub(crate) registry: Option<Arc<RegistryService>>,
+    /// What registries refer to, also where none is served.
+    pub(crate) registry_references: ContentReferences,
 }
 
 impl Services {
@@ -268,13 +272,18 @@ impl Services {
         if let Err(error) = self.documents.sweep_once().await {
             tracing::warn!(%error, "the documents' sweep failed; it is tried again");
         }
+        if let Some(registry) = &self.registry
+            && let Err(error) = registry.collect_once().await
+        {
+            tracing::warn!(%error, "the registries' collection failed; it is tried again");
+        }
         if let Some(platform) = &self.platform
             && let Err(error) = platform.run_due_jobs().await
         {
             tracing::warn!(%error, "a clean-up job failed; it runs again tomorrow, or when it is called");
         }
         if rounds % (ORPHANS_SECONDS / SWEEP_SECONDS) == ORPHANS_FIRST_SECONDS / SWEEP_SECONDS
-            && let Err(error) = self.blobs.sweep_orphans().await
+            && let Err(error) = self.blobs.sweep_orphans(&[&self.registry_references]).await
         {
             tracing::warn!(%error, "the sweep of unreferenced content failed; it is tried again");
         }

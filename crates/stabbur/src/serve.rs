@@ -16,11 +16,13 @@ use ledger::{Clock, SystemClock};
 use platform_storage::{
     EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register, RegisterSource,
 };
+use registry::ContentReferences;
 use tokio::sync::watch;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
 use crate::encryption_config::{generations, key_files, open_keyring};
 use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
+use crate::registry_config;
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
     let mut config = Config::read(path)?;
@@ -63,6 +65,10 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     let shared_clock: Arc<dyn Clock> = clock.clone();
     let bearer = config.bearer.as_ref();
     let bearer = bearer.map(|bearer| bearer.bearer(&shared_clock)).transpose()?;
+    let registry_settings = config.registry.as_ref();
+    let registry_settings = registry_settings
+        .map(|registry| registry.settings(bearer.as_ref()))
+        .transpose()?;
     let places = config.places();
     let encryption = config.encryption.as_ref();
     let of_platform = config.platform.as_ref().map(|platform| &platform.blobs_account);
@@ -105,6 +111,15 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     if let Some(platform) = &platform {
         node::prepare(platform).await?;
     }
+    let registry = registry_settings.map(|settings| {
+        registry::Front::new(
+            stores.ledger.clone(),
+            stores.content.clone(),
+            stores.clock.clone(),
+            stores.random.clone(),
+            settings,
+        )
+    });
     let health = Arc::new(StoresHealth(stores.clone()));
     let metrics = Arc::new(Metrics::new(vec![
         health.clone(),
@@ -155,6 +170,17 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             Arc::new(PlatformService::new(platform.clone(), None)),
         )?);
     }
+    if let (Some(config), Some(registry)) = (&config.registry, &registry) {
+        names.push("registry");
+        let mut listener = listener(
+            "registry",
+            config.listen,
+            config.tls.as_ref(),
+            Arc::new(registry.clone()),
+        )?;
+        listener.limits = registry_config::limits();
+        listeners.push(listener);
+    }
     for listener in &listeners {
         listener.check_plaintext()?;
     }
@@ -167,6 +193,8 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         blobs,
         documents,
         platform,
+        registry: registry.map(|registry| registry.service().clone()),
+        registry_references: ContentReferences::new(stores.ledger.clone()),
     };
     let work = node::background(&stores, services, stopped);
     node::run(bound, &stores, stop, work).await

@@ -39,6 +39,8 @@ class Endpoints:
         self.documents = ready["documents"].rstrip("/")
         self.platform = ready["platform"].rstrip("/")
         self.admin = ready["admin"].rstrip("/")
+        # A peer that is no registry names none.
+        self.registry = ready.get("registry", "").rstrip("/")
 
     @classmethod
     def read(cls, path):
@@ -140,7 +142,7 @@ class Server:
             self.process = subprocess.Popen(
                 [
                     binary, "dev", "--data", str(self.data), "--blobs-port", "0",
-                    "--documents-port", "0", "--platform-port", "0", "--admin-port", "0",
+                    "--documents-port", "0", "--platform-port", "0", "--admin-port", "0", "--registry-port", "0",
                     "--ready-file", str(ready), *engine, *self.content, *self.options,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -28,6 +28,13 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     peers::install_postgres(context)?;
     let haproxy = Path::new("/usr/sbin/haproxy").exists() || works("haproxy", &["-v"]);
     apt::install_unless(context, "HAProxy", haproxy, &["haproxy"])?;
+    let images = works("skopeo", &["--version"]) && works("buildah", &["--version"]);
+    apt::install_unless(
+        context,
+        "clients of registries",
+        images,
+        &["skopeo", "buildah", "podman"],
+    )?;
     node_packages(context, "tests/clients/js")?;
     go::install(context)?;
     java::install(context)

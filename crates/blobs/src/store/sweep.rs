@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use content::ContentId;
-use content::sweep::{References, SweepReport, sweep};
+use content::sweep::{AnyOf, References, SweepReport, sweep};
 use ledger::{Direction, Entry, Key, KeyRange, LedgerError, Scan, Transaction};
 
 use crate::Blobs;
@@ -170,13 +170,16 @@ impl Blobs {
         }
     }
 
-    /// Walks the whole content store for content that no commit ever referred to: call it daily.
+    /// Walks the whole content store for content that no commit ever referred to, of blobs or of `others` that
+    /// share the store: call it daily.
     ///
     /// # Errors
     /// As the content store.
-    pub async fn sweep_orphans(&self) -> Result<SweepReport, BlobsError> {
+    pub async fn sweep_orphans(&self, others: &[&dyn References]) -> Result<SweepReport, BlobsError> {
         let grace = Duration::from_secs(SWEEP_GRACE_SECONDS);
-        Ok(sweep(&self.content, self, self.clock.now(), grace).await?)
+        let mut all: Vec<&dyn References> = vec![self];
+        all.extend(others);
+        Ok(sweep(&self.content, &AnyOf::new(all), self.clock.now(), grace).await?)
     }
 
     async fn step(&self, range: KeyRange) -> Result<Vec<Entry>, BlobsError> {

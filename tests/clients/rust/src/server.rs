@@ -28,16 +28,27 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
-        let binary = std::env::var("STABBUR_BINARY")
-            .expect("STABBUR_BINARY names no server; run `cargo xtask test`");
-        let folder = tempfile::Builder::new().prefix("stabbur-clients-").tempdir().unwrap();
+        let binary =
+            std::env::var("STABBUR_BINARY").expect("STABBUR_BINARY names no server; run `cargo xtask test`");
+        let folder = tempfile::Builder::new()
+            .prefix("stabbur-clients-")
+            .tempdir()
+            .unwrap();
         let ready = folder.path().join("ready.json");
         let log = File::create(folder.path().join("server.log")).unwrap();
         let database = Database::make(&folder);
         let mut command = Command::new(binary);
         command
-            .args(["dev", "--blobs-port", "0", "--documents-port", "0", "--platform-port", "0"])
-            .args(["--admin-port", "0", "--data"])
+            .args([
+                "dev",
+                "--blobs-port",
+                "0",
+                "--documents-port",
+                "0",
+                "--platform-port",
+                "0",
+            ])
+            .args(["--registry-port", "0", "--admin-port", "0", "--data"])
             .arg(folder.path().join("data"))
             .arg("--ready-file")
             .arg(&ready)
@@ -49,7 +60,12 @@ impl Server {
             command.args(["--ledger-postgres", &database.parameters()]);
         }
         let child = command.spawn().unwrap();
-        let mut server = Self { child, folder, database, endpoints: Value::Null };
+        let mut server = Self {
+            child,
+            folder,
+            database,
+            endpoints: Value::Null,
+        };
         let started = Instant::now();
         loop {
             let text = fs::read_to_string(&ready).unwrap_or_default();
@@ -59,7 +75,11 @@ impl Server {
             }
             let ended = server.child.try_wait().unwrap();
             assert!(ended.is_none(), "the server stopped at start:\n{}", server.log());
-            assert!(started.elapsed() < READY_MAX, "the server isn't ready:\n{}", server.log());
+            assert!(
+                started.elapsed() < READY_MAX,
+                "the server isn't ready:\n{}",
+                server.log()
+            );
             sleep(Duration::from_millis(10));
         }
     }
@@ -67,7 +87,10 @@ impl Server {
     /// Asks it to stop; it must end by itself, with success and a quiet log.
     pub fn stop(mut self) {
         let asked = Instant::now();
-        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let kill = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(kill.success());
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -76,14 +99,26 @@ impl Server {
             assert!(asked.elapsed() < STOP_MAX, "the server didn't stop");
             sleep(Duration::from_millis(10));
         };
-        assert!(status.success(), "the server stopped with {status}:\n{}", self.log());
+        assert!(
+            status.success(),
+            "the server stopped with {status}:\n{}",
+            self.log()
+        );
         let log = self.log();
         let loud: Vec<&str> = log
             .lines()
-            .filter(|line| ["WARN", "ERROR", "panicked"].iter().any(|word| line.contains(word)))
+            .filter(|line| {
+                ["WARN", "ERROR", "panicked"]
+                    .iter()
+                    .any(|word| line.contains(word))
+            })
             .filter(|line| !line.contains("well-known") && !line.contains("development"))
             .collect();
-        assert!(loud.is_empty(), "the server's log has lines that no test expected:\n{}", loud.join("\n"));
+        assert!(
+            loud.is_empty(),
+            "the server's log has lines that no test expected:\n{}",
+            loud.join("\n")
+        );
         if let Some(database) = self.database.take() {
             database.drop();
         }
@@ -96,7 +131,11 @@ impl Server {
     /// The base of the development account's blobs.
     pub fn blobs(&self) -> String {
         let base = self.endpoint("blobs");
-        if base.ends_with(BLOBS_ACCOUNT) { base } else { format!("{base}/{BLOBS_ACCOUNT}") }
+        if base.ends_with(BLOBS_ACCOUNT) {
+            base
+        } else {
+            format!("{base}/{BLOBS_ACCOUNT}")
+        }
     }
 
     /// The file with the development server's authority.
@@ -105,7 +144,9 @@ impl Server {
     }
 
     fn endpoint(&self, name: &str) -> String {
-        let text = self.endpoints[name].as_str().unwrap_or_else(|| panic!("the ready file has no {name}"));
+        let text = self.endpoints[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("the ready file has no {name}"));
         text.trim_end_matches('/').to_owned()
     }
 
@@ -132,7 +173,11 @@ fn content_arguments(folder: &tempfile::TempDir) -> Vec<PathBuf> {
     };
     let config = folder.path().join("content.toml");
     let text = fs::read_to_string(named).unwrap();
-    fs::write(&config, format!("{text}prefix = \"clients-{}\"\n", unique(folder))).unwrap();
+    fs::write(
+        &config,
+        format!("{text}prefix = \"clients-{}\"\n", unique(folder)),
+    )
+    .unwrap();
     vec!["--content-config".into(), config]
 }
 
@@ -152,7 +197,10 @@ struct Database {
 impl Database {
     fn make(folder: &tempfile::TempDir) -> Option<Self> {
         let server = std::env::var("STABBUR_POSTGRES").ok()?;
-        let database = Self { server, name: format!("clients_{}", unique(folder)) };
+        let database = Self {
+            server,
+            name: format!("clients_{}", unique(folder)),
+        };
         database.run(&format!("CREATE DATABASE \"{}\"", database.name));
         Some(database)
     }

@@ -1,0 +1,164 @@
+//! Who calls, and what they may: nobody, a user with a password, or the bearer of a token that was given out
+//! here.
+//!
+//! Invariant: whether something exists is found out after it was decided that the caller may know.
+
+pub(crate) mod basic;
+pub(crate) mod tokens;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use serde_json::{Value, json};
+
+use crate::RegistryService;
+use crate::error::RegistryError;
+use crate::rules::grants::{Action, Grant};
+use crate::settings::Registry;
+
+/// A caller.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    /// The name, if there is one: uploads belong to it.
+    pub(crate) name: Option<String>,
+    pub(crate) grants: Vec<Grant>,
+    /// Whether a token or a password was shown that was good, but may be for too little.
+    pub(crate) is_known: bool,
+    /// When the token ends that was shown, in seconds since 1970: what is given out by it ends then, too.
+    pub(crate) expires: Option<i64>,
+    /// Whether lists of all repositories are open to it, as far as it may read each.
+    pub(crate) lists_catalog: bool,
+}
+
+impl Access {
+    /// Who shows nothing.
+    pub(crate) fn anonymous(registry: &Registry) -> Self {
+        let mut grants = Vec::new();
+        if registry.open {
+            grants.push(Grant::all());
+        } else if registry.anonymous_pull {
+            grants.push(Grant {
+                repositories: crate::rules::grants::Pattern::All,
+                actions: vec![Action::Pull],
+            });
+        }
+        Self {
+            name: None,
+            grants,
+            is_known: false,
+            expires: None,
+            lists_catalog: registry.open,
+        }
+    }
+
+    /// Whether it may do this.
+    pub(crate) fn permits(&self, repository: &str, action: Action) -> bool {
+        self.grants.iter().any(|grant| grant.permits(repository, action))
+    }
+
+    /// Whose uploads it has.
+    pub(crate) fn caller(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+}
+
+/// Where a client gets tokens.
+#[derive(Debug, Clone)]
+pub(crate) struct Realm {
+    pub(crate) scheme: &'static str,
+    /// The host as the client named it, with its port.
+    pub(crate) host: String,
+}
+
+impl Realm {
+    /// `WWW-Authenticate`. No blank comes behind a comma: a client of Azure's takes it for a part of the name.
+    fn challenge(&self, scope: Option<&str>, is_insufficient: bool) -> String {
+        let Self { scheme, host } = self;
+        let mut out = format!("Bearer realm=\"{scheme}://{host}/oauth2/token\",service=\"{host}\"");
+        if let Some(scope) = scope {
+            out.push_str(&format!(",scope=\"{scope}\""));
+        }
+        if is_insufficient {
+            out.push_str(",error=\"insufficient_scope\"");
+        }
+        out
+    }
+
+    /// 401 for who may not do something with a repository.
+    pub(crate) fn refuse(&self, access: &Access, repository: &str, actions: &[Action]) -> RegistryError {
+        let names: Vec<&str> = actions.iter().map(|action| action.name()).collect();
+        let scope = format!("repository:{repository}:{}", names.join(","));
+        let detail: Vec<Value> = names
+            .iter()
+            .map(|action| json!({"Type": "repository", "Name": repository, "Action": action}))
+            .collect();
+        let challenge = self.challenge(Some(&scope), access.is_known);
+        RegistryError::challenge(challenge, Value::Array(detail))
+    }
+
+    /// 401 for who may not list all repositories.
+    pub(crate) fn refuse_catalog(&self, access: &Access) -> RegistryError {
+        let challenge = self.challenge(Some("registry:catalog:*"), access.is_known);
+        RegistryError::challenge(
+            challenge,
+            json!([{"Type": "registry", "Name": "catalog", "Action": "*"}]),
+        )
+    }
+
+    /// 401 for who must log in, or showed what isn't good.
+    pub(crate) fn refuse_stranger(&self) -> RegistryError {
+        RegistryError::challenge(self.challenge(None, false), Value::Null)
+    }
+}
+
+impl RegistryService {
+    /// Who calls.
+    ///
+    /// # Errors
+    /// `UNAUTHORIZED` for a password or a token that isn't good, also where no login is asked for.
+    pub(crate) async fn authenticate(
+        &self,
+        registry: &Registry,
+        realm: &Realm,
+        headers: &HeaderMap,
+    ) -> Result<Access, RegistryError> {
+        let Some(header) = headers.get(AUTHORIZATION) else {
+            return Ok(Access::anonymous(registry));
+        };
+        let header = header.to_str().map_err(|_| realm.refuse_stranger())?;
+        let (scheme, rest) = header.split_once(' ').unwrap_or((header, ""));
+        let rest = rest.trim();
+        let found = if scheme.eq_ignore_ascii_case("bearer") {
+            self.access_of_token(registry, rest).await?
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            match basic::decode(rest) {
+                Some((user, password)) => self
+                    .log_in(registry, &user, &password)
+                    .await?
+                    .map(basic::Principal::access),
+                None => None,
+            }
+        } else {
+            None
+        };
+        found.ok_or_else(|| realm.refuse_stranger())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_have_no_blank_behind_a_comma() {
+        let realm = Realm {
+            scheme: "https",
+            host: "h:5000".to_owned(),
+        };
+        let expected = "Bearer realm=\"https://h:5000/oauth2/token\",service=\"h:5000\"";
+        assert_eq!(realm.challenge(None, false), expected);
+        assert_eq!(
+            realm.challenge(Some("repository:a/b:pull,push"), true),
+            format!("{expected},scope=\"repository:a/b:pull,push\",error=\"insufficient_scope\"")
+        );
+    }
+}

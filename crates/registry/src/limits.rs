@@ -1,0 +1,107 @@
+//! Every limit of the registry, unit last, source beside.
+
+/// Longest repository name, with the host and the slash before it (distribution-spec, "Pulling manifests").
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Longest tag (distribution-spec, "Pulling manifests").
+pub const TAG_BYTES_MAX: usize = 128;
+
+/// Largest manifest (distribution-spec, "Pushing Manifests": registries should take 4 MiB). It is one value of
+/// the ledger, which has the same limit.
+pub const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Most descriptors of a manifest.
+pub const DESCRIPTORS_MAX: usize = 10_000;
+
+/// Deepest nesting of a manifest's JSON.
+pub const MANIFEST_DEPTH_MAX: usize = 32;
+
+/// Largest blob (Azure Container Registry, service limits: 200 GiB a layer).
+pub const BLOB_BYTES_MAX: u64 = 200 * 1024 * 1024 * 1024;
+
+/// Bytes after which what has come of an upload is made durable, however long the request goes on.
+pub const PIECE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Content up to this size lies in the ledger: one sync, shared with its neighbours.
+pub const INLINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Most pieces of one upload: 200 GiB in chunks of 4 MiB, as Azure's SDKs send them, with headroom.
+pub const PIECES_MAX: u64 = 100_000;
+
+/// Rows of pieces that a reader takes from the ledger at once.
+pub const PIECES_PAGE: usize = 32;
+
+/// Entries of a page where the client names no number (Azure Container Registry: 100).
+pub const PAGE_ENTRIES_DEFAULT: usize = 100;
+
+/// Most entries of a page; a larger number is clipped.
+pub const PAGE_ENTRIES_MAX: usize = 1_000;
+
+/// Bytes after which a page of referrers ends.
+pub const REFERRERS_PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Most tags that one push of a manifest may name (distribution-spec main: at least 10).
+pub const PUSH_TAGS_MAX: usize = 64;
+
+/// Time without a write after which an upload is given up.
+pub const UPLOAD_IDLE_SECONDS_MAX: i64 = 24 * 3_600;
+
+/// Oldest an upload gets.
+pub const UPLOAD_AGE_SECONDS_MAX: i64 = 7 * 24 * 3_600;
+
+/// Most open uploads of one caller who is known by name.
+pub const UPLOADS_PER_CALLER_MAX: usize = 64;
+
+/// Most open uploads of a registry.
+pub const UPLOADS_MAX: usize = 1_024;
+
+/// What `Retry-After` says when there are too many uploads.
+pub const RETRY_AFTER_SECONDS: u32 = 60;
+
+/// How long a blob that no manifest refers to stays after its push, mount, or a HEAD that found it.
+pub const LINK_LEASE_SECONDS: i64 = 24 * 3_600;
+
+/// A lease that was renewed less long ago isn't written again.
+pub const LEASE_RENEWAL_SECONDS: i64 = 3_600;
+
+/// How long the bytes stay that no repository has any more: longer than the longest request.
+pub const TOMBSTONE_SECONDS: i64 = 2 * 3_600;
+
+/// Rows that one step of the collection looks at.
+pub const COLLECT_STEP_ENTRIES_MAX: usize = 256;
+
+/// Steps of one round of the collection.
+pub const COLLECT_STEPS_MAX: usize = 64;
+
+/// Manifests that one commit of a repository's deletion removes.
+pub const DELETE_STEP_MANIFESTS_MAX: usize = 64;
+
+/// Times that a write is tried again after a concurrent one.
+pub const WRITE_ATTEMPTS_MAX: usize = 32;
+
+/// Longest configuration of an image that is looked into for its platform.
+pub const CONFIG_BYTES_MAX: u64 = 256 * 1024;
+
+/// Largest form or JSON body of a request that isn't a manifest.
+pub const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// Most scopes of one token.
+pub const SCOPES_MAX: usize = 64;
+
+/// How long an access token is good (spec of tokens: at least 60 s; short, because it can't be taken back).
+pub const ACCESS_TOKEN_SECONDS: i64 = 10 * 60;
+
+/// How long a refresh token is good.
+pub const REFRESH_TOKEN_SECONDS: i64 = 3 * 3_600;
+
+/// Passwords that are compared at once: each costs a processor about a tenth of a second.
+pub const PASSWORD_CHECKS_MAX: usize = 4;
+
+/// Logins that are remembered, so that they aren't computed again.
+pub const LOGINS_REMEMBERED_MAX: usize = 1_024;
+
+/// Delta rows of a registry's usage past which they are folded into one.
+pub const USAGE_ROWS_MAX: usize = 64;
+
+/// What a registry holds unless its settings say otherwise.
+pub const QUOTA_BYTES_DEFAULT: u64 = 100 * 1024 * 1024 * 1024;

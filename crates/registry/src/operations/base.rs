@@ -1,0 +1,17 @@
+//! `GET /v2/`: whether this is a registry, and how to log in (distribution-spec, end-1).
+
+use http::{Response, StatusCode};
+use http_semantics::Body;
+use serde_json::json;
+
+use crate::error::RegistryError;
+use crate::service::Call;
+use crate::wire::render;
+
+pub(crate) fn get(call: &Call<'_>) -> Result<Response<Body>, RegistryError> {
+    // Also where anybody may pull: clients learn here how to log in for the rest.
+    if !call.access.is_known && !call.registry.open {
+        return Err(call.realm.refuse_stranger());
+    }
+    Ok(render::json(StatusCode::OK, &json!({})))
+}

@@ -1,0 +1,11 @@
+//! Pure decisions: names, digests, ranges, manifests, what may be changed. No I/O.
+
+pub mod attributes;
+pub mod digest;
+pub mod grants;
+pub mod manifest;
+pub mod name;
+pub mod range;
+pub mod scope;
+pub(crate) mod strict_json;
+pub mod upload;

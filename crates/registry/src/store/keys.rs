@@ -1,0 +1,298 @@
+//! How the registry's keys are laid out. A registry and a repository are prefixes, so each list is one
+//! range and none costs anything while it isn't used.
+
+use content::ContentId;
+use jiff::Timestamp;
+use ledger::{Key, KeyRange, KeyReader, KeyWriter, Keyspace};
+use uuid::Uuid;
+
+use crate::rules::digest::Digest;
+
+const REPOSITORY: u8 = 1;
+const UPDATED: u8 = 2;
+const TAG: u8 = 3;
+const TAG_OF: u8 = 4;
+const TAG_TIME: u8 = 5;
+const MANIFEST: u8 = 6;
+const MANIFEST_BYTES: u8 = 7;
+const MANIFEST_TIME: u8 = 8;
+const EDGE: u8 = 9;
+const REFERRER: u8 = 10;
+const LINK: u8 = 11;
+const LINK_OF: u8 = 12;
+const HOLDING: u8 = 13;
+const BLOB: u8 = 14;
+const BODY_PIECE: u8 = 15;
+const REFERENCE: u8 = 16;
+const UPLOAD: u8 = 17;
+const USAGE: u8 = 18;
+const USAGE_DELTA: u8 = 19;
+const DUE: u8 = 20;
+
+fn kind(tag: u8) -> KeyWriter {
+    KeyWriter::new(Keyspace::Registry).u8(tag)
+}
+
+/// A repository of a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place<'a> {
+    pub(crate) registry: &'a str,
+    pub(crate) repository: &'a str,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn new(registry: &'a str, repository: &'a str) -> Self {
+        Self { registry, repository }
+    }
+
+    fn key(self, tag: u8) -> KeyWriter {
+        kind(tag).str(self.registry).str(self.repository)
+    }
+
+    pub(crate) fn repository(self) -> Key {
+        self.key(REPOSITORY).finish()
+    }
+
+    /// When the repository last changed. A row of its own, written blindly: no push waits for another.
+    pub(crate) fn updated(self) -> Key {
+        self.key(UPDATED).finish()
+    }
+
+    pub(crate) fn tag(self, tag: &str) -> Key {
+        self.key(TAG).str(tag).finish()
+    }
+
+    pub(crate) fn tags(self) -> KeyRange {
+        KeyRange::prefix(&self.key(TAG).finish())
+    }
+
+    /// Tags behind `last`.
+    pub(crate) fn tags_after(self, last: &str) -> KeyRange {
+        let prefix = self.key(TAG).finish();
+        KeyRange::prefix_from(&prefix, self.tag(last).successor())
+    }
+
+    pub(crate) fn tag_of(self, digest: &Digest, tag: &str) -> Key {
+        self.key(TAG_OF).str(digest.as_str()).str(tag).finish()
+    }
+
+    pub(crate) fn tags_of(self, digest: &Digest) -> KeyRange {
+        KeyRange::prefix(&self.key(TAG_OF).str(digest.as_str()).finish())
+    }
+
+    pub(crate) fn tag_time(self, at: Timestamp, tag: &str) -> Key {
+        self.key(TAG_TIME).i64(at.as_microsecond()).str(tag).finish()
+    }
+
+    pub(crate) fn tags_by_time(self) -> KeyRange {
+        KeyRange::prefix(&self.key(TAG_TIME).finish())
+    }
+
+    pub(crate) fn manifest(self, digest: &Digest) -> Key {
+        self.key(MANIFEST).str(digest.as_str()).finish()
+    }
+
+    pub(crate) fn manifests(self) -> KeyRange {
+        KeyRange::prefix(&self.key(MANIFEST).finish())
+    }
+
+    pub(crate) fn manifests_after(self, last: &str) -> KeyRange {
+        let prefix = self.key(MANIFEST).finish();
+        KeyRange::prefix_from(&prefix, self.key(MANIFEST).str(last).finish().successor())
+    }
+
+    pub(crate) fn manifest_bytes(self, digest: &Digest) -> Key {
+        self.key(MANIFEST_BYTES).str(digest.as_str()).finish()
+    }
+
+    pub(crate) fn manifest_time(self, at: Timestamp, digest: &Digest) -> Key {
+        self.key(MANIFEST_TIME)
+            .i64(at.as_microsecond())
+            .str(digest.as_str())
+            .finish()
+    }
+
+    pub(crate) fn manifests_by_time(self) -> KeyRange {
+        KeyRange::prefix(&self.key(MANIFEST_TIME).finish())
+    }
+
+    /// `parent`, a manifest, refers to `child`.
+    pub(crate) fn edge(self, child: &Digest, parent: &Digest) -> Key {
+        self.key(EDGE).str(child.as_str()).str(parent.as_str()).finish()
+    }
+
+    pub(crate) fn edges_to(self, child: &Digest) -> KeyRange {
+        KeyRange::prefix(&self.key(EDGE).str(child.as_str()).finish())
+    }
+
+    pub(crate) fn referrer(self, subject: &Digest, manifest: &Digest) -> Key {
+        self.key(REFERRER)
+            .str(subject.as_str())
+            .str(manifest.as_str())
+            .finish()
+    }
+
+    pub(crate) fn referrers(self, subject: &Digest, after: Option<&str>) -> KeyRange {
+        let prefix = self.key(REFERRER).str(subject.as_str()).finish();
+        match after {
+            None => KeyRange::prefix(&prefix),
+            Some(last) => {
+                let start = KeyWriter::after(&prefix).str(last).finish().successor();
+                KeyRange::prefix_from(&prefix, start)
+            }
+        }
+    }
+
+    /// The repository has the blob.
+    pub(crate) fn link(self, digest: &Digest) -> Key {
+        self.key(LINK).str(digest.as_str()).finish()
+    }
+
+    /// The same the other way round.
+    pub(crate) fn link_of(self, digest: &Digest) -> Key {
+        kind(LINK_OF)
+            .str(self.registry)
+            .str(digest.as_str())
+            .str(self.repository)
+            .finish()
+    }
+}
+
+/// Repositories of `registry` that have the blob.
+pub(crate) fn links_of(registry: &str, digest: &Digest) -> KeyRange {
+    KeyRange::prefix(&kind(LINK_OF).str(registry).str(digest.as_str()).finish())
+}
+
+/// The repository of such a key.
+pub(crate) fn linking_repository(key: &Key, registry: &str, digest: &Digest) -> Option<String> {
+    let prefix = kind(LINK_OF).str(registry).str(digest.as_str()).finish();
+    KeyReader::after(key, &prefix)?.str()
+}
+
+/// Repositories behind `last`.
+pub(crate) fn repositories(registry: &str, last: Option<&str>) -> KeyRange {
+    let prefix = kind(REPOSITORY).str(registry).finish();
+    match last {
+        None => KeyRange::prefix(&prefix),
+        Some(last) => {
+            let start = KeyWriter::after(&prefix).str(last).finish().successor();
+            KeyRange::prefix_from(&prefix, start)
+        }
+    }
+}
+
+/// All repositories of all registries.
+pub(crate) fn all_repositories() -> KeyRange {
+    KeyRange::prefix(&kind(REPOSITORY).finish())
+}
+
+/// All links of all registries.
+pub(crate) fn all_links() -> KeyRange {
+    KeyRange::prefix(&kind(LINK).finish())
+}
+
+/// Registry and repository of a key that begins with them.
+pub(crate) fn place_of(key: &Key) -> Option<(String, String)> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    Some((reader.str()?, reader.str()?))
+}
+
+/// The element of a key behind registry and repository: a tag, a digest.
+pub(crate) fn third(key: &Key) -> Option<String> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.str()?;
+    reader.str()?;
+    reader.str()
+}
+
+/// The fourth element: a tag of a digest, a parent of a child, a referrer of a subject.
+pub(crate) fn fourth(key: &Key) -> Option<String> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    for _ in 0..3 {
+        reader.str()?;
+    }
+    reader.str()
+}
+
+/// The name behind the time in a list by time.
+pub(crate) fn timed_name(key: &Key) -> Option<String> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.str()?;
+    reader.str()?;
+    reader.i64()?;
+    reader.str()
+}
+
+/// The registry has the blob, in one repository or several: it counts once.
+pub(crate) fn holding(digest: &Digest, registry: &str) -> Key {
+    kind(HOLDING).str(digest.as_str()).str(registry).finish()
+}
+
+/// Registries that have the blob.
+pub(crate) fn holdings(digest: &Digest) -> KeyRange {
+    KeyRange::prefix(&kind(HOLDING).str(digest.as_str()).finish())
+}
+
+/// A blob's bytes, whoever has it.
+pub(crate) fn blob(digest: &Digest) -> Key {
+    kind(BLOB).str(digest.as_str()).finish()
+}
+
+/// A piece of a body, by where it begins.
+pub(crate) fn piece(body: Uuid, offset: u64) -> Key {
+    kind(BODY_PIECE).raw(body.as_bytes()).u64(offset).finish()
+}
+
+pub(crate) fn pieces(body: Uuid) -> KeyRange {
+    KeyRange::prefix(&kind(BODY_PIECE).raw(body.as_bytes()).finish())
+}
+
+/// Where a piece begins.
+pub(crate) fn piece_offset(key: &Key) -> Option<u64> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.raw(16)?;
+    reader.u64()
+}
+
+/// The body that a content is a piece of.
+pub(crate) fn reference(content: ContentId) -> Key {
+    kind(REFERENCE).raw(content.as_bytes()).finish()
+}
+
+pub(crate) fn upload(registry: &str, id: Uuid) -> Key {
+    kind(UPLOAD).str(registry).raw(id.as_bytes()).finish()
+}
+
+pub(crate) fn uploads(registry: &str) -> KeyRange {
+    KeyRange::prefix(&kind(UPLOAD).str(registry).finish())
+}
+
+/// Bytes that a registry has, but for the deltas.
+pub(crate) fn usage(registry: &str) -> Key {
+    kind(USAGE).str(registry).finish()
+}
+
+/// Prefix of what came and went since; each has a row of its own, so pushes don't wait for each other.
+pub(crate) fn usage_deltas(registry: &str) -> Key {
+    kind(USAGE_DELTA).str(registry).finish()
+}
+
+/// What is to be looked at from `at` on; `target` tells what.
+pub(crate) fn due(at: Timestamp, target: &[u8]) -> Key {
+    let hash = blake3::hash(target);
+    kind(DUE).i64(at.as_microsecond()).raw(hash.as_bytes()).finish()
+}
+
+/// What is due at `now`.
+pub(crate) fn due_until(now: Timestamp) -> KeyRange {
+    let prefix = kind(DUE).finish();
+    KeyRange::between(
+        prefix,
+        kind(DUE).i64(now.as_microsecond().saturating_add(1)).finish(),
+    )
+}

@@ -1,0 +1,18 @@
+//! What lies in the ledger, and the transactions that change it.
+
+pub(crate) mod bodies;
+pub(crate) mod collect;
+pub(crate) mod keys;
+pub(crate) mod links;
+pub(crate) mod manifests;
+pub(crate) mod records;
+mod references;
+pub(crate) mod removal;
+pub(crate) mod repositories;
+pub(crate) mod tags;
+pub(crate) mod uploads;
+pub(crate) mod usage;
+mod verify;
+
+pub use collect::CollectOutcome;
+pub use references::ContentReferences;

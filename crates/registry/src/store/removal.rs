@@ -1,0 +1,188 @@
+//! Deletion of manifests, and of whole repositories step by step.
+
+use ledger::{Snapshot, Transaction};
+
+use crate::RegistryService;
+use crate::error::{ErrorCode, RegistryError};
+use crate::limits::DELETE_STEP_MANIFESTS_MAX;
+use crate::rules::digest::Digest;
+use crate::rules::manifest::Manifest;
+use crate::store::keys::Place;
+use crate::store::links::stage_due;
+use crate::store::manifests::{self, Event};
+use crate::store::records::Target;
+use crate::store::repositories::{self, Repository};
+use crate::store::tags::{self, Order};
+
+/// What was deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub(crate) manifests: Vec<Digest>,
+    pub(crate) tags: Vec<String>,
+}
+
+impl RegistryService {
+    /// Stages the deletion of a manifest and of all its tags; whether it was there.
+    async fn stage_delete(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        place: Place<'_>,
+        digest: &Digest,
+        removed: &mut Removed,
+    ) -> Result<(), RegistryError> {
+        let found = manifests::find(snapshot, place, digest).await?;
+        let (record, found) = found.ok_or(ErrorCode::ManifestUnknown)?;
+        if !record.attributes.allow_delete() {
+            return Err(ErrorCode::OperationDisallowed.into());
+        }
+        let now = self.clock.now();
+        for tag in tags::of(snapshot, place, digest).await? {
+            if let Some((record, found)) = tags::find(snapshot, place, &tag).await? {
+                if !record.attributes.allow_delete() {
+                    return Err(ErrorCode::OperationDisallowed.into());
+                }
+                tags::stage_remove(tx, place, &tag, &record, &found);
+                removed.tags.push(tag);
+            }
+        }
+        let bytes = manifests::bytes(snapshot, place, digest).await?;
+        let manifest = Manifest::parse(Some(&record.media_type), &bytes);
+        // It was read when it was pushed; what can't be read has left edges, which keep more than they need to.
+        if let Ok(manifest) = manifest {
+            for blob in manifest.blobs.iter().chain(&manifest.foreign) {
+                tx.delete(place.edge(&blob.digest, digest));
+                let target = Target::Link {
+                    registry: place.registry.to_owned(),
+                    repository: place.repository.to_owned(),
+                    digest: blob.digest.clone(),
+                };
+                stage_due(tx, now, &target)?;
+            }
+            for child in &manifest.manifests {
+                tx.delete(place.edge(&child.digest, digest));
+            }
+        }
+        if let Some(subject) = &record.subject {
+            tx.delete(place.referrer(subject, digest));
+        }
+        let key = place.manifest(digest);
+        tx.require_version(key.clone(), Some(found.version));
+        tx.delete(key);
+        tx.delete(place.manifest_bytes(digest));
+        tx.delete(place.manifest_time(record.updated, digest));
+        tx.record(Event::delete(place, digest).record());
+        removed.manifests.push(digest.clone());
+        Ok(())
+    }
+
+    /// Deletes a manifest and all its tags.
+    ///
+    /// # Errors
+    /// `MANIFEST_UNKNOWN`; `REGISTRY_DISALLOWED_OPERATION` where a lock forbids it.
+    pub(crate) async fn delete_manifest(
+        &self,
+        place: Place<'_>,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
+        self.attempts(move || async move {
+            let snapshot = self.ledger.snapshot().await?;
+            let mut tx = Transaction::new();
+            let repository = repositories::find(snapshot.as_ref(), place).await?;
+            let repository = repository.ok_or(ErrorCode::ManifestUnknown)?;
+            stage_unlocked(&mut tx, place, &repository)?;
+            let mut removed = Removed::default();
+            self.stage_delete(&mut tx, snapshot.as_ref(), place, digest, &mut removed)
+                .await?;
+            repositories::stage_updated(&mut tx, place, self.clock.now());
+            Ok((tx, ()))
+        })
+        .await
+    }
+
+    /// Deletes a repository: its manifests in steps, and with the last of them itself. Blobs go when the
+    /// collection finds that nothing refers to them.
+    ///
+    /// # Errors
+    /// `NAME_UNKNOWN`; `REGISTRY_DISALLOWED_OPERATION` where a lock forbids it, before anything is deleted if the
+    /// lock was there before.
+    pub(crate) async fn delete_repository(&self, place: Place<'_>) -> Result<Removed, RegistryError> {
+        self.check_unlocked(place).await?;
+        let mut all = Removed::default();
+        loop {
+            let (mut removed, complete) = self
+                .attempts(move || async move {
+                    let snapshot = self.ledger.snapshot().await?;
+                    let snapshot = snapshot.as_ref();
+                    let mut tx = Transaction::new();
+                    let repository = repositories::existing(snapshot, place).await?;
+                    stage_unlocked(&mut tx, place, &repository)?;
+                    let (page, more) = manifests::page(
+                        snapshot,
+                        place,
+                        manifests::Wanted {
+                            last: None,
+                            entries: DELETE_STEP_MANIFESTS_MAX,
+                            order: Order::Oldest,
+                        },
+                    )
+                    .await?;
+                    let mut removed = Removed::default();
+                    for (digest, _) in &page {
+                        self.stage_delete(&mut tx, snapshot, place, digest, &mut removed)
+                            .await?;
+                    }
+                    if more {
+                        repositories::stage_updated(&mut tx, place, self.clock.now());
+                    } else {
+                        tx.delete(place.repository());
+                        tx.delete(place.updated());
+                    }
+                    Ok((tx, (removed, !more)))
+                })
+                .await?;
+            all.manifests.append(&mut removed.manifests);
+            all.tags.append(&mut removed.tags);
+            if complete {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Refuses a deletion that a lock on any manifest or tag forbids, hidden ones as well.
+    async fn check_unlocked(&self, place: Place<'_>) -> Result<(), RegistryError> {
+        use ledger::{Direction, Scan};
+
+        use crate::store::records::{ManifestRecord, TagRecord, decode};
+
+        let snapshot = self.ledger.snapshot().await?;
+        let mut scan = Scan::new(snapshot.as_ref(), place.manifests(), Direction::Forward);
+        while let Some(entry) = scan.next().await? {
+            let record: ManifestRecord = decode(&entry.versioned)?;
+            if !record.attributes.allow_delete() || !record.attributes.list {
+                return Err(ErrorCode::OperationDisallowed.into());
+            }
+        }
+        let mut scan = Scan::new(snapshot.as_ref(), place.tags(), Direction::Forward);
+        while let Some(entry) = scan.next().await? {
+            let record: TagRecord = decode(&entry.versioned)?;
+            if !record.attributes.allow_delete() {
+                return Err(ErrorCode::OperationDisallowed.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Demands that the repository stays without a lock against deletion.
+fn stage_unlocked(
+    tx: &mut Transaction,
+    place: Place<'_>,
+    repository: &Repository,
+) -> Result<(), RegistryError> {
+    if !repository.record.attributes.allow_delete() {
+        return Err(ErrorCode::OperationDisallowed.into());
+    }
+    tx.require_version(place.repository(), Some(repository.version));
+    Ok(())
+}

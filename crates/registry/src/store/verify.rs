@@ -1,0 +1,152 @@
+//! Checks the registry's records against each other and against the content store.
+
+use content::ContentStore;
+use ledger::{Direction, LedgerError, Scan, Snapshot, VerifyReport};
+use std::sync::Arc;
+
+use crate::rules::digest::Digest;
+use crate::rules::manifest::Manifest;
+use crate::store::keys::{self, Place};
+use crate::store::records::{BlobRecord, LinkRecord, ManifestRecord, Piece, TagRecord, decode};
+use crate::store::references::ContentReferences;
+
+impl ContentReferences {
+    /// Every tag has its manifest, every manifest its bytes and the blobs and manifests that it refers to, every
+    /// link its holding and its blob, and every blob pieces without a hole whose contents exist.
+    ///
+    /// # Errors
+    /// As the ledger; a fault in the data is a line in the report.
+    pub async fn verify(
+        &self,
+        snapshot: &dyn Snapshot,
+        content: &Arc<dyn ContentStore>,
+        report: &mut VerifyReport,
+    ) -> Result<(), LedgerError> {
+        let mut repositories = Scan::new(snapshot, keys::all_repositories(), Direction::Forward);
+        while let Some(entry) = repositories.next().await? {
+            if let Some((registry, repository)) = keys::place_of(&entry.key) {
+                verify_repository(snapshot, Place::new(&registry, &repository), report).await?;
+            }
+            report.records += 1;
+        }
+        let mut links = Scan::new(snapshot, keys::all_links(), Direction::Forward);
+        while let Some(entry) = links.next().await? {
+            let digest = keys::third(&entry.key);
+            let (Some((registry, repository)), Some(digest)) = (
+                keys::place_of(&entry.key),
+                digest.as_deref().and_then(Digest::parse),
+            ) else {
+                report.fault("registry: the key of a link can't be read");
+                continue;
+            };
+            let record: LinkRecord = decode(&entry.versioned)?;
+            let place = format!("registry {registry}: {repository}: blob {digest}");
+            if snapshot.get(&keys::holding(&digest, &registry)).await?.is_none() {
+                report.fault(format!("{place}: isn't counted"));
+            }
+            match snapshot.get(&keys::blob(&digest)).await? {
+                None => report.fault(format!("{place}: has no bytes")),
+                Some(found) => {
+                    let blob: BlobRecord = decode(&found)?;
+                    if blob.size != record.size || blob.tombstone.is_some() {
+                        report.fault(format!("{place}: its record is another one's"));
+                    }
+                    verify_body(snapshot, content, &blob, &place, report).await?;
+                }
+            }
+            report.records += 1;
+        }
+        Ok(())
+    }
+}
+
+async fn verify_repository(
+    snapshot: &dyn Snapshot,
+    place: Place<'_>,
+    report: &mut VerifyReport,
+) -> Result<(), LedgerError> {
+    let named = format!("registry {}: {}", place.registry, place.repository);
+    let mut tags = Scan::new(snapshot, place.tags(), Direction::Forward);
+    while let Some(entry) = tags.next().await? {
+        let record: TagRecord = decode(&entry.versioned)?;
+        let tag = keys::third(&entry.key).unwrap_or_default();
+        if snapshot.get(&place.manifest(&record.digest)).await?.is_none() {
+            report.fault(format!("{named}: tag {tag}: its manifest is missing"));
+        }
+        if snapshot.get(&place.tag_of(&record.digest, &tag)).await?.is_none() {
+            report.fault(format!("{named}: tag {tag}: its manifest doesn't know it"));
+        }
+        report.records += 1;
+    }
+    let mut manifests = Scan::new(snapshot, place.manifests(), Direction::Forward);
+    while let Some(entry) = manifests.next().await? {
+        let record: ManifestRecord = decode(&entry.versioned)?;
+        let named = format!(
+            "{named}: manifest {}",
+            keys::third(&entry.key).unwrap_or_default()
+        );
+        report.records += 1;
+        let Some(digest) = keys::third(&entry.key).as_deref().and_then(Digest::parse) else {
+            report.fault(format!("{named}: is no digest"));
+            continue;
+        };
+        let Some(bytes) = snapshot.get(&place.manifest_bytes(&digest)).await? else {
+            report.fault(format!("{named}: its bytes are missing"));
+            continue;
+        };
+        if Digest::of(digest.algorithm(), &bytes.value) != digest {
+            report.fault(format!("{named}: its bytes are others"));
+        }
+        let Ok(manifest) = Manifest::parse(Some(&record.media_type), &bytes.value) else {
+            report.fault(format!("{named}: can't be read"));
+            continue;
+        };
+        for blob in &manifest.blobs {
+            if snapshot.get(&place.link(&blob.digest)).await?.is_none() {
+                report.fault(format!("{named}: blob {} is missing", blob.digest));
+            }
+            if snapshot.get(&place.edge(&blob.digest, &digest)).await?.is_none() {
+                report.fault(format!("{named}: blob {} doesn't know it", blob.digest));
+            }
+        }
+        if let Some(subject) = &manifest.subject
+            && snapshot.get(&place.referrer(subject, &digest)).await?.is_none()
+        {
+            report.fault(format!("{named}: is missing among its subject's referrers"));
+        }
+    }
+    Ok(())
+}
+
+async fn verify_body(
+    snapshot: &dyn Snapshot,
+    content: &Arc<dyn ContentStore>,
+    blob: &BlobRecord,
+    place: &str,
+    report: &mut VerifyReport,
+) -> Result<(), LedgerError> {
+    let mut end = 0;
+    let mut pieces = Scan::new(snapshot, keys::pieces(blob.body), Direction::Forward);
+    while let Some(entry) = pieces.next().await? {
+        let piece = Piece::decode(&entry.versioned.value)?;
+        if keys::piece_offset(&entry.key) != Some(end) {
+            report.fault(format!("{place}: has a hole at {end}"));
+        }
+        end += piece.length();
+        if let Piece::Stored { content: id, length } = piece {
+            let found = content.info(id).await.ok().map(|info| info.length_bytes);
+            if found != Some(length) {
+                report.fault(format!(
+                    "{place}: content {id} of {length} bytes, found {found:?}"
+                ));
+            }
+            if snapshot.get(&keys::reference(id)).await?.is_none() {
+                report.fault(format!("{place}: the reference to content {id} is missing"));
+            }
+        }
+    }
+    if end != blob.size {
+        report.fault(format!("{place}: has {} bytes, its pieces {end}", blob.size));
+    }
+    Ok(())
+}
