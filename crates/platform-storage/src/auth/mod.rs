@@ -1,12 +1,14 @@
 //! Who calls: tokens in, [`Caller`] out.
 
 mod caller;
+mod platform_token;
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 use identity::{TokenError, TokenVerifier};
 
 pub use caller::{Caller, SystemUser};
+pub use platform_token::PlatformTokens;
 pub(crate) use caller::{SCOPE_INSTANCES_READ, SCOPE_SYNC_ADAPTER};
 
 use crate::error::PlatformError;

@@ -34,6 +34,9 @@ impl std::fmt::Debug for Development {
 }
 
 impl Development {
+    /// What the platform's own components' test tokens call their issuer.
+    pub const PLATFORM_ISSUER: &str = "platform";
+
     /// Tokens by `issuer`, which has the same `clock`, for the users of `register`.
     #[must_use]
     pub fn new(issuer: Arc<TokenIssuer>, register: Arc<RegisterSource>, clock: Arc<dyn Clock>) -> Self {
@@ -84,6 +87,10 @@ impl Development {
             "gettestusertoken" => tokens::user(name, &query, &register)?,
             "gettestorgtoken" => tokens::org(name, &query)?,
             "getteststudiotoken" => tokens::studio(),
+            "gettestplatformtoken" => {
+                let token = self.issue(Self::PLATFORM_ISSUER, tokens::platform(name)?, &query).await?;
+                return Ok(Some(answer::text(StatusCode::OK, token)));
+            }
             "getteststoragetoken" | "identity" => {
                 return self.storage(&kind, name, &query).await.map(Some);
             }
