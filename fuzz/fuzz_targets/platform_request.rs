@@ -12,7 +12,7 @@ use http::header::AUTHORIZATION;
 use identity::{SharedKey, TokenIssuer, TokenVerifier};
 use libfuzzer_sys::fuzz_target;
 use platform_storage::{
-    EmbeddedDecisionPoint, Foundation, Platform, PlatformService, Register, RegisterSource, Settings,
+    EmbeddedDecisionPoint, Foundation, Platform, PlatformService, PlatformTokens, Register, RegisterSource, Settings,
 };
 use serde_json::json;
 
@@ -60,6 +60,7 @@ fuzz_target!(|data: &[u8]| {
             clock: stores.clock.clone(),
             random: stores.random,
             verifier: TokenVerifier::new(issuer.clone(), stores.clock),
+            platform_tokens: PlatformTokens::default(),
             decision: Arc::new(EmbeddedDecisionPoint::new("no-policies".into(), register.clone(), true)),
             register,
         },
@@ -69,6 +70,9 @@ fuzz_target!(|data: &[u8]| {
             environment: "fuzz".to_owned(),
             platform_url: None,
             apps_url: None,
+            scans: true,
+            refuse_infected: true,
+            portal_sync: true,
         },
     );
     let service = PlatformService::new(platform, None);

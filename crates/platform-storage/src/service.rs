@@ -108,17 +108,17 @@ impl PlatformService {
         }
     }
 
-    async fn serve(&self, request: Request<Body>) -> Result<Response<Body>, PlatformError> {
+    async fn serve(&self, mut request: Request<Body>) -> Result<Response<Body>, PlatformError> {
         let path = request.uri().path().to_owned();
         if path.eq_ignore_ascii_case("/health") {
             return Ok(answer::text(StatusCode::OK, "Healthy"));
         }
         let origin = origin(&request);
-        if let Some(development) = &self.development
-            && *request.method() == Method::GET
-            && let Some(response) = development.serve(&request.uri().clone(), &origin).await?
-        {
-            return Ok(response);
+        if let Some(development) = &self.development {
+            match development.serve(&self.platform, request, &origin).await? {
+                Ok(response) => return Ok(response),
+                Err(given_back) => request = given_back,
+            }
         }
         let Some(rest) = below_base(&path) else {
             return Err(unknown_path());

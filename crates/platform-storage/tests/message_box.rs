@@ -77,7 +77,7 @@ async fn searches() {
         (json!({"archiveReference": &ids[1][24..]}), vec![1]),
         (json!({"archiveReference": &ids[0][24..]}), vec![]),
         (json!({"archiveReference": &ids[1][24..], "includeActive": true}), vec![]),
-        (json!({"fromLastChanged": "2027-01-15T08:06:30Z"}), vec![3, 2, 1]),
+        (json!({"fromLastChanged": "2027-01-15T08:06:30Z"}), vec![3, 2]),
         (json!({"toLastChanged": "2027-01-15T08:05:30Z"}), vec![4, 0]),
         (json!({"fromCreated": "2027-01-15T08:02:00Z", "toCreated": "2027-01-15T08:05:00Z"}), vec![2, 4]),
         (json!({"filterMigrated": true}), by_change.to_vec()),

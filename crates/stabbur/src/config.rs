@@ -11,6 +11,7 @@ use crate::bearer_config::{BearerConfig, RoleConfig};
 use crate::blob_jobs_config::{ChangeFeedConfig, LifecycleConfig};
 use crate::dev;
 use crate::encryption_config::EncryptionConfig;
+use crate::platform_config::{PdpConfig, PlatformIssuerConfig, SinkConfig};
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
 
 /// The file, as it is written.
@@ -55,6 +56,18 @@ pub(crate) struct PlatformConfig {
     pub(crate) platform_url: Option<String>,
     /// Where clients reach apps, `https://{org}.apps.example.org`.
     pub(crate) apps_url: Option<String>,
+    /// A decision point elsewhere; without it policies are in the folder above.
+    pub(crate) pdp: Option<PdpConfig>,
+    /// Whose tokens are taken in `PlatformAccessToken`.
+    #[serde(default)]
+    pub(crate) access_tokens: Vec<PlatformIssuerConfig>,
+    /// Who scans contents for malware; without it none waits for its scan.
+    pub(crate) scan: Option<SinkConfig>,
+    /// Whether content in which malware was found is refused to readers.
+    #[serde(default)]
+    pub(crate) refuse_infected: bool,
+    /// Who is told what the portal shows; without it nobody is.
+    pub(crate) portal: Option<SinkConfig>,
 }
 
 /// A protocol's listener and accounts.

@@ -160,7 +160,7 @@ impl Bench {
     pub async fn send(&self, ask: Ask<'_>) -> Answer {
         let path = match ask.path.strip_prefix("http://here") {
             Some(path) => path.to_owned(),
-            None if ask.path.starts_with("/Home") => ask.path.clone(),
+            None if ask.path.starts_with("/Home") || ask.path.contains("/api/v1") => ask.path.clone(),
             None => format!("/storage/api/v1{}", ask.path),
         };
         let mut request = Request::builder()
