@@ -34,7 +34,9 @@ use identity::TokenVerifier;
 use ledger::{Clock, Ledger, Random};
 
 pub use auth::{Caller, PlatformTokens, SystemUser};
-pub use decision::{Ask, DecisionPoint, EmbeddedDecisionPoint, Register, RegisterSource, RemoteDecisionPoint};
+pub use decision::{
+    Ask, DecisionPoint, EmbeddedDecisionPoint, Register, RegisterSource, RemoteDecisionPoint,
+};
 pub use development::Development;
 pub use error::PlatformError;
 pub use jobs::{DeliveryReport, Sink};

@@ -69,7 +69,9 @@ impl Call {
     pub(crate) fn guard_write(&self, instance: &Instance) -> Result<(), PlatformError> {
         self.require_versions(instance)?;
         if versions::is_processing(instance) {
-            return Err(PlatformError::ProcessStatus(versions::status(instance).to_owned()));
+            return Err(PlatformError::ProcessStatus(
+                versions::status(instance).to_owned(),
+            ));
         }
         Ok(())
     }
@@ -238,7 +240,11 @@ fn is_public(method: &Method, segments: &[&str]) -> bool {
 
 /// What the platform's own components and apps call with a token of theirs instead of a user's.
 fn is_for_apps(method: &Method, segments: &[&str]) -> bool {
-    let is = |at: usize, name: &str| segments.get(at).is_some_and(|found| found.eq_ignore_ascii_case(name));
+    let is = |at: usize, name: &str| {
+        segments
+            .get(at)
+            .is_some_and(|found| found.eq_ignore_ascii_case(name))
+    };
     is(0, "instances")
         && (*method == Method::PUT && is(3, "dataelements") && is(5, "filescanstatus") && segments.len() == 6
             || *method == Method::GET && is(3, "dataelementexists") && segments.len() == 5)

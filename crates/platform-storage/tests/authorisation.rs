@@ -70,7 +70,11 @@ const TABLE: &[(&str, &str, &str)] = &[
         "/instances/{party}/{guid}/dataelements/{id}/filescanstatus",
         "!!!!!!",
     ),
-    ("GET", "/instances/{party}/{guid}/dataelementexists/{id}", "!!!!!!"),
+    (
+        "GET",
+        "/instances/{party}/{guid}/dataelementexists/{id}",
+        "!!!!!!",
+    ),
     ("POST", "/instances/{party}/{guid}/mutations", "!-+-+-"),
     // A search shows what one may read, which may be nothing.
     ("POST", "/sbl/instances/search", "!+++++"),
@@ -214,13 +218,25 @@ async fn platform_tokens_are_another_kind() {
     };
     let exists = async |token: &str, path: &str| {
         let headers = vec![("PlatformAccessToken", token.to_owned())];
-        bench.send(Ask { method: "GET", path: path.to_owned(), token: "", headers, body: Bytes::new() }).await
+        bench
+            .send(Ask {
+                method: "GET",
+                path: path.to_owned(),
+                token: "",
+                headers,
+                body: Bytes::new(),
+            })
+            .await
     };
     let good = token("GetTestPlatformToken/filescan").await;
     let answer = exists(&good, &path).await;
     assert_eq!((answer.status.as_u16(), answer.json()), (200, json!(true)));
     let other = format!("{}0", &path[..path.len() - 1]);
-    let other = if other == path { format!("{}1", &path[..path.len() - 1]) } else { other };
+    let other = if other == path {
+        format!("{}1", &path[..path.len() - 1])
+    } else {
+        other
+    };
     assert_eq!(exists(&good, &other).await.json(), json!(false));
     for (token, status) in [
         (user.clone(), 401),

@@ -40,7 +40,9 @@ impl Sink for Taker {
 }
 
 async fn scanned(bench: &Bench, element: &str, body: Value) -> u16 {
-    let token = bench.call("GET", "/Home/GetTestPlatformToken/filescan", "", Value::Null).await;
+    let token = bench
+        .call("GET", "/Home/GetTestPlatformToken/filescan", "", Value::Null)
+        .await;
     let token = String::from_utf8(token.body.to_vec()).unwrap();
     let answer = bench
         .send(Ask {
@@ -66,7 +68,15 @@ async fn result_of(bench: &Bench, element: &str, token: &str) -> Value {
 async fn replace(bench: &Bench, element: &str, token: &str, content: &'static [u8]) {
     let headers = vec![("content-type", "application/xml".to_owned())];
     let body = Bytes::from_static(content);
-    let answer = bench.send(Ask { method: "PUT", path: element.to_owned(), token, headers, body }).await;
+    let answer = bench
+        .send(Ask {
+            method: "PUT",
+            path: element.to_owned(),
+            token,
+            headers,
+            body,
+        })
+        .await;
     assert_eq!(answer.status, 200, "{:?}", answer.body);
 }
 
@@ -75,7 +85,12 @@ const SCANNED: &str = "scanned";
 async fn scanning(options: Options) -> (Bench, String, String) {
     let bench = Bench::with(options);
     let user = bench.user(1337).await;
-    bench.publish(SCANNED, json!({"dataTypes": [{"id": "model", "enableFileScan": true}]})).await;
+    bench
+        .publish(
+            SCANNED,
+            json!({"dataTypes": [{"id": "model", "enableFileScan": true}]}),
+        )
+        .await;
     let instance = bench.instance(SCANNED, &user).await;
     let element = bench.element(&instance, "model", &user, b"<a/>").await;
     (bench, user, element)
@@ -90,14 +105,27 @@ async fn nothing_waits_where_nobody_scans() {
 
 #[tokio::test]
 async fn a_stale_result_never_hits_newer_content() {
-    let (bench, user, element) = scanning(Options { scans: true, ..Options::default() }).await;
+    let (bench, user, element) = scanning(Options {
+        scans: true,
+        ..Options::default()
+    })
+    .await;
     let taker = Taker::default();
     assert_eq!(result_of(&bench, &element, &user).await, "Pending");
     let report = bench.platform.deliver_scans(&taker).await.unwrap();
-    assert_eq!((report.delivered, bench.platform.waiting(10).await.unwrap()), (1, (0, 0)));
+    assert_eq!(
+        (report.delivered, bench.platform.waiting(10).await.unwrap()),
+        (1, (0, 0))
+    );
     let message = taker.taken.lock()[0].clone();
     assert!(element.ends_with(message["dataElementId"].as_str().unwrap()) && message["org"] == "ttd");
-    assert!(message["blobStoragePath"].as_str().unwrap().starts_with("ttd/scanned/"), "{message}");
+    assert!(
+        message["blobStoragePath"]
+            .as_str()
+            .unwrap()
+            .starts_with("ttd/scanned/"),
+        "{message}"
+    );
     let first = message["blobVersionId"].clone();
     replace(&bench, &element, &user, b"<b/>").await;
     for stale in [
@@ -110,17 +138,36 @@ async fn a_stale_result_never_hits_newer_content() {
     bench.platform.deliver_scans(&taker).await.unwrap();
     let second = taker.taken.lock()[1]["blobVersionId"].clone();
     assert_ne!(first, second);
-    assert_eq!(scanned(&bench, &element, json!({"fileScanResult": "Infected", "blobVersionId": second})).await, 200);
+    assert_eq!(
+        scanned(
+            &bench,
+            &element,
+            json!({"fileScanResult": "Infected", "blobVersionId": second})
+        )
+        .await,
+        200
+    );
     assert_eq!(result_of(&bench, &element, &user).await, "Infected");
-    for bad in [json!({}), json!({"fileScanResult": "Perhaps"}), json!({"fileScanResult": "Clean", "blobVersionId": "x"})] {
+    for bad in [
+        json!({}),
+        json!({"fileScanResult": "Perhaps"}),
+        json!({"fileScanResult": "Clean", "blobVersionId": "x"}),
+    ] {
         assert_eq!(scanned(&bench, &element, bad.clone()).await, 400, "{bad}");
     }
 }
 
 #[tokio::test]
 async fn a_result_without_a_version_is_of_the_only_content() {
-    let (bench, user, element) = scanning(Options { scans: true, ..Options::default() }).await;
-    assert_eq!(scanned(&bench, &element, json!({"fileScanResult": "Clean"})).await, 200);
+    let (bench, user, element) = scanning(Options {
+        scans: true,
+        ..Options::default()
+    })
+    .await;
+    assert_eq!(
+        scanned(&bench, &element, json!({"fileScanResult": "Clean"})).await,
+        200
+    );
     assert_eq!(result_of(&bench, &element, &user).await, "Clean");
     // A scan that nobody needs any longer isn't asked for.
     let taker = Taker::default();
@@ -131,24 +178,42 @@ async fn a_result_without_a_version_is_of_the_only_content() {
 #[tokio::test]
 async fn infected_content_is_refused_where_that_is_set_s160() {
     for refuse in [false, true] {
-        let options = Options { scans: true, refuse_infected: refuse, ..Options::default() };
+        let options = Options {
+            scans: true,
+            refuse_infected: refuse,
+            ..Options::default()
+        };
         let (bench, user, element) = scanning(options).await;
-        assert_eq!(scanned(&bench, &element, json!({"fileScanResult": "Infected"})).await, 200);
-        let status = bench.call("GET", &element, &user, Value::Null).await.status.as_u16();
+        assert_eq!(
+            scanned(&bench, &element, json!({"fileScanResult": "Infected"})).await,
+            200
+        );
+        let status = bench
+            .call("GET", &element, &user, Value::Null)
+            .await
+            .status
+            .as_u16();
         assert_eq!(status, if refuse { 403 } else { 200 });
     }
 }
 
 #[tokio::test]
 async fn a_scan_is_asked_for_until_it_is_taken() {
-    let (bench, _, _) = scanning(Options { scans: true, ..Options::default() }).await;
+    let (bench, _, _) = scanning(Options {
+        scans: true,
+        ..Options::default()
+    })
+    .await;
     let taker = Taker::default();
     taker.away.store(true, Ordering::Relaxed);
     for attempt in 0..12_u32 {
         let report = bench.platform.deliver_scans(&taker).await.unwrap();
         assert_eq!((report.failed, report.delivered), (1, 0), "attempt {attempt}");
         // Not before its pause is over.
-        assert_eq!(bench.platform.deliver_scans(&taker).await.unwrap(), Default::default());
+        assert_eq!(
+            bench.platform.deliver_scans(&taker).await.unwrap(),
+            Default::default()
+        );
         assert_eq!(bench.platform.waiting(10).await.unwrap(), (1, 0));
         bench.clock.advance_seconds(600);
     }
@@ -159,7 +224,10 @@ async fn a_scan_is_asked_for_until_it_is_taken() {
 
 #[tokio::test]
 async fn the_portal_is_told_once_of_what_happens_together() {
-    let bench = Bench::with(Options { portal_sync: true, ..Options::default() });
+    let bench = Bench::with(Options {
+        portal_sync: true,
+        ..Options::default()
+    });
     let user = bench.user(1337).await;
     bench.publish("p", json!({})).await;
     let taker = Arc::new(Taker::default());
@@ -168,7 +236,10 @@ async fn the_portal_is_told_once_of_what_happens_together() {
     // A new instance is told at once.
     assert_eq!(deliver().await.delivered, 1);
     let message = taker.taken.lock()[0].clone();
-    assert_eq!((&message["AppId"], &message["PartyId"], &message["EventType"]), (&json!("ttd/p"), &json!("501337"), &json!("Created")));
+    assert_eq!(
+        (&message["AppId"], &message["PartyId"], &message["EventType"]),
+        (&json!("ttd/p"), &json!("501337"), &json!("Created"))
+    );
     assert!(instance.ends_with(message["InstanceId"].as_str().unwrap()) && message["IsMigration"] == false);
     // Data that is made waits 5 seconds, a step of the process 60; together they are one message, the earlier.
     let next = bench.call("PUT", &format!("{instance}/process/instanceandevents"), &user,
@@ -203,27 +274,40 @@ impl Sink for Busy {
 
 #[tokio::test]
 async fn an_event_during_a_delivery_is_not_lost() {
-    let bench: &'static Bench = Box::leak(Box::new(Bench::with(Options { portal_sync: true, ..Options::default() })));
+    let bench: &'static Bench = Box::leak(Box::new(Bench::with(Options {
+        portal_sync: true,
+        ..Options::default()
+    })));
     let user: &'static str = bench.user(1337).await.leak();
     bench.publish("p", json!({})).await;
     let instance: &'static str = bench.instance("p", user).await.leak();
     let busy = Busy(bench, instance, user, AtomicBool::new(false));
     bench.platform.deliver_syncs(&busy).await.unwrap();
-    assert_eq!(bench.platform.waiting(10).await.unwrap(), (0, 1), "the row stays for the event that came meanwhile");
+    assert_eq!(
+        bench.platform.waiting(10).await.unwrap(),
+        (0, 1),
+        "the row stays for the event that came meanwhile"
+    );
     assert_eq!(bench.platform.deliver_syncs(&busy).await.unwrap().delivered, 1);
     assert_eq!(bench.platform.waiting(10).await.unwrap(), (0, 0));
 }
 
 #[tokio::test]
 async fn a_portal_that_is_away_is_told_later() {
-    let bench = Bench::with(Options { portal_sync: true, ..Options::default() });
+    let bench = Bench::with(Options {
+        portal_sync: true,
+        ..Options::default()
+    });
     let user = bench.user(1337).await;
     bench.publish("p", json!({})).await;
     bench.instance("p", &user).await;
     let taker = Taker::default();
     taker.away.store(true, Ordering::Relaxed);
     assert_eq!(bench.platform.deliver_syncs(&taker).await.unwrap().failed, 1);
-    assert_eq!(bench.platform.deliver_syncs(&taker).await.unwrap(), Default::default());
+    assert_eq!(
+        bench.platform.deliver_syncs(&taker).await.unwrap(),
+        Default::default()
+    );
     taker.away.store(false, Ordering::Relaxed);
     bench.clock.advance_seconds(2);
     assert_eq!(bench.platform.deliver_syncs(&taker).await.unwrap().delivered, 1);

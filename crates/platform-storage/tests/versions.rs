@@ -15,11 +15,30 @@ use bench::{Answer, Ask, Bench, ORG, PARTY, in_task};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-async fn ask(bench: &Bench, method: &str, path: &str, token: &str, headers: &[(&str, &str)], body: Value) -> Answer {
+async fn ask(
+    bench: &Bench,
+    method: &str,
+    path: &str,
+    token: &str,
+    headers: &[(&str, &str)],
+    body: Value,
+) -> Answer {
     let mut sent = vec![("content-type", "application/json".to_owned())];
     sent.extend(headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
-    let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-    bench.send(Ask { method, path: path.to_owned(), token, headers: sent, body }).await
+    let body = if body.is_null() {
+        Bytes::new()
+    } else {
+        body.to_string().into()
+    };
+    bench
+        .send(Ask {
+            method,
+            path: path.to_owned(),
+            token,
+            headers: sent,
+            body,
+        })
+        .await
 }
 
 fn versions(answer: &Answer) -> (i64, i64) {
@@ -45,45 +64,122 @@ async fn what_counts() {
     let metadata = json!({"id": id, "instanceGuid": guid, "tags": ["a"]});
     let metadata_path = format!("{instance}/dataelements/{id}");
     let steps: Vec<(&str, String, &str, Value, (i64, i64))> = vec![
-        ("PUT", format!("{instance}/readstatus?status=Read"), &user, Value::Null, (2, 1)),
-        ("POST", format!("{instance}/lock"), &user, json!({"ttlSeconds": 1}), (2, 1)),
-        ("PUT", format!("{instance}/datavalues"), &user, json!({"values": {"a": "b"}}), (2, 1)),
+        (
+            "PUT",
+            format!("{instance}/readstatus?status=Read"),
+            &user,
+            Value::Null,
+            (2, 1),
+        ),
+        (
+            "POST",
+            format!("{instance}/lock"),
+            &user,
+            json!({"ttlSeconds": 1}),
+            (2, 1),
+        ),
+        (
+            "PUT",
+            format!("{instance}/datavalues"),
+            &user,
+            json!({"values": {"a": "b"}}),
+            (2, 1),
+        ),
         ("PUT", format!("{element}/lock"), &user, Value::Null, (2, 1)),
         ("DELETE", format!("{element}/lock"), &user, Value::Null, (2, 1)),
         ("PUT", element.clone(), &user, json!({}), (3, 1)),
         ("PUT", metadata_path, &user, metadata, (4, 1)),
-        ("PUT", format!("{instance}/presentationtexts"), &user, json!({"texts": {"a": "b"}}), (5, 1)),
-        ("PUT", format!("{instance}/substatus"), &owner, json!({"label": "x"}), (6, 1)),
-        ("PUT", format!("{instance}/process"), &user, in_task("Task_1", "data"), (7, 2)),
+        (
+            "PUT",
+            format!("{instance}/presentationtexts"),
+            &user,
+            json!({"texts": {"a": "b"}}),
+            (5, 1),
+        ),
+        (
+            "PUT",
+            format!("{instance}/substatus"),
+            &owner,
+            json!({"label": "x"}),
+            (6, 1),
+        ),
+        (
+            "PUT",
+            format!("{instance}/process"),
+            &user,
+            in_task("Task_1", "data"),
+            (7, 2),
+        ),
         ("DELETE", element.clone(), &user, Value::Null, (8, 2)),
-        ("POST", format!("{instance}/complete"), &owner, Value::Null, (9, 2)),
+        (
+            "POST",
+            format!("{instance}/complete"),
+            &owner,
+            Value::Null,
+            (9, 2),
+        ),
         ("DELETE", instance.clone(), &user, Value::Null, (10, 2)),
     ];
     for (method, path, token, body, expected) in steps {
         let before = now(&bench, &instance, &user).await;
         // Each of them is refused with another version, and changes nothing.
         for (header, wanted, kind) in [
-            ("if-instance-version-match", before.0 + 1, "instance_version_mismatch"),
-            ("if-process-state-version-match", before.1 + 1, "process_state_version_mismatch"),
+            (
+                "if-instance-version-match",
+                before.0 + 1,
+                "instance_version_mismatch",
+            ),
+            (
+                "if-process-state-version-match",
+                before.1 + 1,
+                "process_state_version_mismatch",
+            ),
         ] {
             let lock = method == "POST" && path.ends_with("/lock");
             if lock {
                 continue;
             }
-            let refused = ask(&bench, method, &path, token, &[(header, &wanted.to_string())], body.clone()).await;
+            let refused = ask(
+                &bench,
+                method,
+                &path,
+                token,
+                &[(header, &wanted.to_string())],
+                body.clone(),
+            )
+            .await;
             assert_eq!(refused.status, 412, "{method} {path}: {:?}", refused.body);
             assert_eq!(refused.json()["type"], kind);
             assert_eq!(versions(&refused), before);
         }
         let (first, second) = (before.0.to_string(), before.1.to_string());
-        let headers = [("if-instance-version-match", first.as_str()), ("if-process-state-version-match", &second)];
+        let headers = [
+            ("if-instance-version-match", first.as_str()),
+            ("if-process-state-version-match", &second),
+        ];
         let done = ask(&bench, method, &path, token, &headers, body).await;
-        assert!(done.status.is_success(), "{method} {path}: {} {:?}", done.status, done.body);
+        assert!(
+            done.status.is_success(),
+            "{method} {path}: {} {:?}",
+            done.status,
+            done.body
+        );
         assert_eq!(now(&bench, &instance, &user).await, expected, "{method} {path}");
     }
     for bad in ["0", "x", "-1"] {
-        let refused = ask(&bench, "DELETE", &instance, &user, &[("if-instance-version-match", bad)], Value::Null).await;
-        assert_eq!((refused.status.as_u16(), &refused.json()["type"]), (400, &json!("malformed_version_precondition")));
+        let refused = ask(
+            &bench,
+            "DELETE",
+            &instance,
+            &user,
+            &[("if-instance-version-match", bad)],
+            Value::Null,
+        )
+        .await;
+        assert_eq!(
+            (refused.status.as_u16(), &refused.json()["type"]),
+            (400, &json!("malformed_version_precondition"))
+        );
     }
     // The versions are in headers, and in no body.
     let body = bench.call("GET", &instance, &user, Value::Null).await.json();
@@ -100,21 +196,60 @@ async fn contents_have_entity_tags() {
     let tag = |answer: &Answer| answer.headers["etag"].to_str().unwrap().to_owned();
     let first = tag(&bench.call("GET", &element, &user, Value::Null).await);
     assert_eq!(first.len(), 24);
-    assert_eq!(ask(&bench, "GET", &element, &user, &[("if-match", &first)], Value::Null).await.status, 200);
-    let second = ask(&bench, "PUT", &element, &user, &[("if-match", &first)], json!({"n": 2})).await;
+    assert_eq!(
+        ask(
+            &bench,
+            "GET",
+            &element,
+            &user,
+            &[("if-match", &first)],
+            Value::Null
+        )
+        .await
+        .status,
+        200
+    );
+    let second = ask(
+        &bench,
+        "PUT",
+        &element,
+        &user,
+        &[("if-match", &first)],
+        json!({"n": 2}),
+    )
+    .await;
     assert_eq!(second.status, 200);
     assert_ne!(tag(&second), first);
     assert_eq!(second.json()["blobVersionId"], tag(&second).trim_matches('"'));
     assert!(second.json().get("contentReplaced").is_none());
     for method in ["GET", "PUT"] {
-        let stale = ask(&bench, method, &element, &user, &[("if-match", &first)], json!({"n": 3})).await;
+        let stale = ask(
+            &bench,
+            method,
+            &element,
+            &user,
+            &[("if-match", &first)],
+            json!({"n": 3}),
+        )
+        .await;
         assert_eq!(stale.status, 412, "{method}");
         for bad in ["*", "\"x\"", "W/\"AAAAAAAAAAAAAAAAAAAAAA\""] {
-            let malformed = ask(&bench, method, &element, &user, &[("if-match", bad)], json!({"n": 3})).await;
+            let malformed = ask(
+                &bench,
+                method,
+                &element,
+                &user,
+                &[("if-match", bad)],
+                json!({"n": 3}),
+            )
+            .await;
             assert_eq!(malformed.status, 400, "{method} {bad}");
         }
     }
-    assert_eq!(bench.call("GET", &element, &user, Value::Null).await.body, "{\"n\":2}");
+    assert_eq!(
+        bench.call("GET", &element, &user, Value::Null).await.body,
+        "{\"n\":2}"
+    );
 }
 
 #[tokio::test]
@@ -129,34 +264,90 @@ async fn nobody_writes_while_the_process_goes_on_by_itself() {
     let mut state = in_task("Task_1", "data");
     state["status"] = json!("processing");
     let started = json!({"processState": {"state": state}});
-    let done = bench.call("POST", &format!("{instance}/mutations"), &user, started.clone()).await;
+    let done = bench
+        .call("POST", &format!("{instance}/mutations"), &user, started.clone())
+        .await;
     assert_eq!(done.status, 200, "{:?}", done.body);
     let before = now(&bench, &instance, &user).await;
     for (method, path, token, body) in [
-        ("POST", format!("{instance}/data?dataType=model"), &user, json!({})),
+        (
+            "POST",
+            format!("{instance}/data?dataType=model"),
+            &user,
+            json!({}),
+        ),
         ("PUT", element.clone(), &user, json!({})),
         ("DELETE", element.clone(), &user, Value::Null),
-        ("PUT", format!("{instance}/dataelements/{id}"), &user, json!({"id": id, "instanceGuid": guid})),
+        (
+            "PUT",
+            format!("{instance}/dataelements/{id}"),
+            &user,
+            json!({"id": id, "instanceGuid": guid}),
+        ),
         ("PUT", format!("{element}/lock"), &user, Value::Null),
-        ("PUT", format!("{instance}/process"), &user, in_task("Task_2", "data")),
-        ("PUT", format!("{instance}/process/instanceandevents"), &user, json!({"state": in_task("Task_2", "data")})),
-        ("PUT", format!("{instance}/presentationtexts"), &user, json!({"texts": {"a": "b"}})),
-        ("PUT", format!("{instance}/substatus"), &owner, json!({"label": "x"})),
+        (
+            "PUT",
+            format!("{instance}/process"),
+            &user,
+            in_task("Task_2", "data"),
+        ),
+        (
+            "PUT",
+            format!("{instance}/process/instanceandevents"),
+            &user,
+            json!({"state": in_task("Task_2", "data")}),
+        ),
+        (
+            "PUT",
+            format!("{instance}/presentationtexts"),
+            &user,
+            json!({"texts": {"a": "b"}}),
+        ),
+        (
+            "PUT",
+            format!("{instance}/substatus"),
+            &owner,
+            json!({"label": "x"}),
+        ),
         ("POST", format!("{instance}/complete"), &owner, Value::Null),
         ("DELETE", instance.clone(), &user, Value::Null),
         ("POST", format!("{instance}/mutations"), &user, started),
     ] {
         let refused = bench.call(method, &path, token, body).await;
         assert_eq!(refused.status, 409, "{method} {path}: {:?}", refused.body);
-        assert_eq!(refused.json()["type"], "process_status_conflict", "{method} {path}");
+        assert_eq!(
+            refused.json()["type"],
+            "process_status_conflict",
+            "{method} {path}"
+        );
     }
     assert_eq!(now(&bench, &instance, &user).await, before);
-    for (path, body) in [("readstatus?status=Read", Value::Null), ("datavalues", json!({"values": {"dialog.id": "1"}}))] {
-        assert_eq!(bench.call("PUT", &format!("{instance}/{path}"), &user, body).await.status, 200, "{path}");
+    for (path, body) in [
+        ("readstatus?status=Read", Value::Null),
+        ("datavalues", json!({"values": {"dialog.id": "1"}})),
+    ] {
+        assert_eq!(
+            bench
+                .call("PUT", &format!("{instance}/{path}"), &user, body)
+                .await
+                .status,
+            200,
+            "{path}"
+        );
     }
-    let ends = json!({"expectedProcessStatus": "processing", "processState": {"state": in_task("Task_2", "data")}});
-    assert_eq!(bench.call("POST", &format!("{instance}/mutations"), &user, ends).await.status, 200);
-    assert_eq!(bench.call("DELETE", &element, &user, Value::Null).await.status, 200);
+    let ends =
+        json!({"expectedProcessStatus": "processing", "processState": {"state": in_task("Task_2", "data")}});
+    assert_eq!(
+        bench
+            .call("POST", &format!("{instance}/mutations"), &user, ends)
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        bench.call("DELETE", &element, &user, Value::Null).await.status,
+        200
+    );
 }
 
 fn multipart(mutation: &Value, parts: &[(&str, &str, &str)]) -> Bytes {
@@ -176,7 +367,15 @@ fn multipart(mutation: &Value, parts: &[(&str, &str, &str)]) -> Bytes {
 async fn mutate(bench: &Bench, instance: &str, token: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
     let mut sent = vec![("content-type", "multipart/form-data; boundary=b".to_owned())];
     sent.extend(headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
-    bench.send(Ask { method: "POST", path: format!("{instance}/mutations"), token, headers: sent, body }).await
+    bench
+        .send(Ask {
+            method: "POST",
+            path: format!("{instance}/mutations"),
+            token,
+            headers: sent,
+            body,
+        })
+        .await
 }
 
 const KEY: &str = "a0a0a0a0-0000-4000-8000-000000000001";
@@ -199,10 +398,17 @@ async fn a_mutation_is_one_commit_and_repeats_itself() {
         "dataValues": {"a": "1"}, "presentationTexts": {"t": "Kari"},
         "processState": {"state": in_task("Task_2", "data"), "events": [event]},
     });
-    let parts = [("one", "text/plain", "1"), ("two", "text/plain", "2\r\n--x"), ("three", "text/xml", "<new/>")];
+    let parts = [
+        ("one", "text/plain", "1"),
+        ("two", "text/plain", "2\r\n--x"),
+        ("three", "text/xml", "<new/>"),
+    ];
     let before = now(&bench, &instance, &user).await;
     let version = before.0.to_string();
-    let headers = [("if-instance-version-match", version.as_str()), ("idempotency-key", KEY)];
+    let headers = [
+        ("if-instance-version-match", version.as_str()),
+        ("idempotency-key", KEY),
+    ];
     let head = bench.ledger.stats().await.unwrap().commits;
     let done = mutate(&bench, &instance, &user, &headers, multipart(&mutation, &parts)).await;
     assert_eq!(done.status, 200, "{:?}", done.body);
@@ -210,46 +416,104 @@ async fn a_mutation_is_one_commit_and_repeats_itself() {
     assert_eq!(bench.ledger.stats().await.unwrap().commits, head + 1);
     assert_eq!(versions(&done), (before.0 + 1, before.1 + 1));
     let body = done.json();
-    assert_eq!((&body["replayed"], body["createdDataElementIds"].as_array().unwrap().len()), (&json!(false), 2));
+    assert_eq!(
+        (
+            &body["replayed"],
+            body["createdDataElementIds"].as_array().unwrap().len()
+        ),
+        (&json!(false), 2)
+    );
     assert_eq!(body["instance"]["data"].as_array().unwrap().len(), 3);
     assert_eq!(body["instance"]["dataValues"], json!({"a": "1"}));
     assert_eq!(body["instance"]["process"]["currentTask"]["elementId"], "Task_2");
     let second = body["createdDataElementIds"][1].as_str().unwrap();
-    let content = bench.call("GET", &format!("{instance}/data/{second}"), &user, Value::Null).await;
+    let content = bench
+        .call("GET", &format!("{instance}/data/{second}"), &user, Value::Null)
+        .await;
     assert_eq!(content.body, "2\r\n--x");
-    assert!(content.headers["content-disposition"].to_str().unwrap().contains("named.txt"));
+    assert!(
+        content.headers["content-disposition"]
+            .to_str()
+            .unwrap()
+            .contains("named.txt")
+    );
     assert_eq!(bench.call("GET", &kept, &user, Value::Null).await.body, "<new/>");
     assert_eq!(bench.call("GET", &gone, &user, Value::Null).await.status, 404);
-    let events = bench.call("GET", &format!("{instance}/events"), &user, Value::Null).await.json();
-    let kinds: Vec<String> = events["instanceEvents"].as_array().unwrap().iter()
-        .map(|event| event["eventType"].as_str().unwrap().to_owned()).collect();
-    assert!(["Deleted", "Saved", "process_EndTask"].iter().all(|kind| kinds.contains(&(*kind).to_owned())), "{kinds:?}");
+    let events = bench
+        .call("GET", &format!("{instance}/events"), &user, Value::Null)
+        .await
+        .json();
+    let kinds: Vec<String> = events["instanceEvents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["eventType"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        ["Deleted", "Saved", "process_EndTask"]
+            .iter()
+            .all(|kind| kinds.contains(&(*kind).to_owned())),
+        "{kinds:?}"
+    );
     // Again: the same answer, and nothing more.
     let again = mutate(&bench, &instance, &user, &headers, multipart(&mutation, &parts)).await;
-    assert_eq!((again.status.as_u16(), &again.json()["replayed"]), (200, &json!(true)), "{:?}", again.body);
-    assert_eq!(again.json()["createdDataElementIds"], body["createdDataElementIds"]);
+    assert_eq!(
+        (again.status.as_u16(), &again.json()["replayed"]),
+        (200, &json!(true)),
+        "{:?}",
+        again.body
+    );
+    assert_eq!(
+        again.json()["createdDataElementIds"],
+        body["createdDataElementIds"]
+    );
     assert_eq!(now(&bench, &instance, &user).await, (before.0 + 1, before.1 + 1));
     // With another key it is another mutation, of an old version.
-    let other = [headers[0], ("idempotency-key", "a0a0a0a0-0000-4000-8000-000000000002")];
+    let other = [
+        headers[0],
+        ("idempotency-key", "a0a0a0a0-0000-4000-8000-000000000002"),
+    ];
     let stale = mutate(&bench, &instance, &user, &other, multipart(&mutation, &parts)).await;
-    assert_eq!((stale.status.as_u16(), &stale.json()["type"]), (412, &json!("instance_version_mismatch")));
+    assert_eq!(
+        (stale.status.as_u16(), &stale.json()["type"]),
+        (412, &json!("instance_version_mismatch"))
+    );
     // For another instance the key is taken.
     let elsewhere = bench.instance("v", &user).await;
     let values = json!({"dataValues": {"a": "1"}});
-    let taken = ask(&bench, "POST", &format!("{elsewhere}/mutations"), &user,
-        &[("if-instance-version-match", "1"), ("idempotency-key", KEY)], values.clone()).await;
+    let taken = ask(
+        &bench,
+        "POST",
+        &format!("{elsewhere}/mutations"),
+        &user,
+        &[("if-instance-version-match", "1"), ("idempotency-key", KEY)],
+        values.clone(),
+    )
+    .await;
     assert_eq!(taken.status, 409);
     // When others have gone on, there is no answer to repeat.
     bench.call("DELETE", &kept, &user, Value::Null).await;
-    assert_eq!(mutate(&bench, &instance, &user, &headers, multipart(&mutation, &parts)).await.status, 412);
+    assert_eq!(
+        mutate(&bench, &instance, &user, &headers, multipart(&mutation, &parts))
+            .await
+            .status,
+        412
+    );
     // Keys are forgotten after two days, not before.
     bench.clock.advance_seconds(47 * 3600);
     assert_eq!(bench.platform.forget_mutations().await.unwrap(), 0);
     bench.clock.advance_seconds(2 * 3600);
     assert_eq!(bench.platform.forget_mutations().await.unwrap(), 1);
     let user = bench.user(1337).await;
-    let free = ask(&bench, "POST", &format!("{elsewhere}/mutations"), &user,
-        &[("if-instance-version-match", "1"), ("idempotency-key", KEY)], values).await;
+    let free = ask(
+        &bench,
+        "POST",
+        &format!("{elsewhere}/mutations"),
+        &user,
+        &[("if-instance-version-match", "1"), ("idempotency-key", KEY)],
+        values,
+    )
+    .await;
     assert_eq!(free.status, 200);
     let mut report = ledger::VerifyReport::default();
     bench.platform.verify(&mut report).await.unwrap();
@@ -265,7 +529,9 @@ async fn a_mutation_that_cannot_be_made_changes_nothing() {
     let element = bench.element(&instance, "model", &user, b"<a/>").await;
     let id = element.rsplit('/').next().unwrap();
     let locked = bench.element(&instance, "model", &user, b"<locked/>").await;
-    bench.call("PUT", &format!("{locked}/lock"), &user, Value::Null).await;
+    bench
+        .call("PUT", &format!("{locked}/lock"), &user, Value::Null)
+        .await;
     let locked_id = locked.rsplit('/').next().unwrap();
     let before = now(&bench, &instance, &user).await;
     let create = json!({"dataType": "model", "contentPartName": "one"});
@@ -275,53 +541,140 @@ async fn a_mutation_that_cannot_be_made_changes_nothing() {
         (json!({}), vec![], 400),
         (json!({"createDataElements": [create]}), vec![], 400),
         (json!({"createDataElements": [create]}), vec![("one", "")], 400),
-        (json!({"createDataElements": [create]}), vec![("one", "1"), ("one", "1")], 400),
-        (json!({"createDataElements": [create]}), vec![("one", "1"), ("more", "1")], 400),
-        (json!({"createDataElements": [{"dataType": "never", "contentPartName": "one"}]}), vec![("one", "1")], 400),
-        (json!({"createDataElements": [{"dataType": "guarded", "contentPartName": "one"}]}), vec![("one", "1")], 200),
-        (json!({"createDataElements": [create], "updateDataElements": [{"dataElementId": unknown, "tags": []}]}),
-            vec![("one", "1")], 404),
-        (json!({"createDataElements": [create], "updateDataElements": [{"dataElementId": locked_id, "contentPartName": "two"}]}),
-            vec![("one", "1"), ("two", "2")], 409),
-        (json!({"updateDataElements": [update], "deleteDataElements": [{"dataElementId": locked_id}]}), vec![("two", "2")], 409),
-        (json!({"updateDataElements": [{"dataElementId": id, "contentPartName": "two",
-            "expectedCurrentBlobVersion": "AAAAAAAAAAAAAAAAAAAAAA"}]}), vec![("two", "2")], 412),
-        (json!({"updateDataElements": [update], "processState": {"state": {}, "events": [{"eventType": "Saved"}]}}),
-            vec![("two", "2")], 400),
-        (json!({"addCompleteConfirmation": true, "updateDataElements": [update]}), vec![("two", "2")], 403),
-        (json!({"expectedProcessStatus": "processing", "updateDataElements": [update]}), vec![("two", "2")], 409),
+        (
+            json!({"createDataElements": [create]}),
+            vec![("one", "1"), ("one", "1")],
+            400,
+        ),
+        (
+            json!({"createDataElements": [create]}),
+            vec![("one", "1"), ("more", "1")],
+            400,
+        ),
+        (
+            json!({"createDataElements": [{"dataType": "never", "contentPartName": "one"}]}),
+            vec![("one", "1")],
+            400,
+        ),
+        (
+            json!({"createDataElements": [{"dataType": "guarded", "contentPartName": "one"}]}),
+            vec![("one", "1")],
+            200,
+        ),
+        (
+            json!({"createDataElements": [create], "updateDataElements": [{"dataElementId": unknown, "tags": []}]}),
+            vec![("one", "1")],
+            404,
+        ),
+        (
+            json!({"createDataElements": [create], "updateDataElements": [{"dataElementId": locked_id, "contentPartName": "two"}]}),
+            vec![("one", "1"), ("two", "2")],
+            409,
+        ),
+        (
+            json!({"updateDataElements": [update], "deleteDataElements": [{"dataElementId": locked_id}]}),
+            vec![("two", "2")],
+            409,
+        ),
+        (
+            json!({"updateDataElements": [{"dataElementId": id, "contentPartName": "two",
+            "expectedCurrentBlobVersion": "AAAAAAAAAAAAAAAAAAAAAA"}]}),
+            vec![("two", "2")],
+            412,
+        ),
+        (
+            json!({"updateDataElements": [update], "processState": {"state": {}, "events": [{"eventType": "Saved"}]}}),
+            vec![("two", "2")],
+            400,
+        ),
+        (
+            json!({"addCompleteConfirmation": true, "updateDataElements": [update]}),
+            vec![("two", "2")],
+            403,
+        ),
+        (
+            json!({"expectedProcessStatus": "processing", "updateDataElements": [update]}),
+            vec![("two", "2")],
+            409,
+        ),
     ] {
         if status == 200 {
             continue;
         }
-        let parts: Vec<(&str, &str, &str)> = parts.into_iter().map(|(name, content)| (name, "text/plain", content)).collect();
+        let parts: Vec<(&str, &str, &str)> = parts
+            .into_iter()
+            .map(|(name, content)| (name, "text/plain", content))
+            .collect();
         let refused = mutate(&bench, &instance, &user, &[], multipart(&mutation, &parts)).await;
         assert_eq!(refused.status.as_u16(), status, "{mutation}: {:?}", refused.body);
         assert_eq!(now(&bench, &instance, &user).await, before, "{mutation}");
     }
     assert_eq!(bench.call("GET", &element, &user, Value::Null).await.body, "<a/>");
     // A body that is cut off anywhere is no mutation.
-    let whole = multipart(&json!({"updateDataElements": [update]}), &[("two", "text/plain", "<b/>")]);
+    let whole = multipart(
+        &json!({"updateDataElements": [update]}),
+        &[("two", "text/plain", "<b/>")],
+    );
     for length in [10, 90, whole.len() - 20, whole.len() - 5] {
         let cut = mutate(&bench, &instance, &user, &[], whole.slice(..length)).await;
         assert_eq!(cut.status, 400, "cut at {length}: {:?}", cut.body);
     }
     let key = [("idempotency-key", KEY)];
-    assert_eq!(mutate(&bench, &instance, &user, &key, whole.clone()).await.status, 400, "a key needs a version");
+    assert_eq!(
+        mutate(&bench, &instance, &user, &key, whole.clone()).await.status,
+        400,
+        "a key needs a version"
+    );
     let bad_key = [("idempotency-key", "x"), ("if-instance-version-match", "1")];
-    assert_eq!(mutate(&bench, &instance, &user, &bad_key, whole.clone()).await.status, 400);
+    assert_eq!(
+        mutate(&bench, &instance, &user, &bad_key, whole.clone())
+            .await
+            .status,
+        400
+    );
     let stranger = bench.user(12_345).await;
-    assert_eq!(mutate(&bench, &instance, &stranger, &[], whole.clone()).await.status, 403);
+    assert_eq!(
+        mutate(&bench, &instance, &stranger, &[], whole.clone())
+            .await
+            .status,
+        403
+    );
     let nowhere = format!("/instances/{PARTY}/{unknown}");
-    assert_eq!(mutate(&bench, &nowhere, &user, &[], whole.clone()).await.status, 403);
+    assert_eq!(
+        mutate(&bench, &nowhere, &user, &[], whole.clone()).await.status,
+        403
+    );
     assert_eq!(now(&bench, &instance, &user).await, before);
     // The locked one goes if that is said; the owner confirms; the instance goes, and nothing can be changed then.
     let removal = json!({"deleteDataElements": [{"dataElementId": locked_id, "ignoreLock": true}]});
-    assert_eq!(bench.call("POST", &format!("{instance}/mutations"), &user, removal).await.status, 200);
+    assert_eq!(
+        bench
+            .call("POST", &format!("{instance}/mutations"), &user, removal)
+            .await
+            .status,
+        200
+    );
     let confirm = json!({"addCompleteConfirmation": true});
-    let confirmed = bench.call("POST", &format!("{instance}/mutations"), &owner, confirm).await;
-    assert_eq!(confirmed.json()["instance"]["completeConfirmations"][0]["stakeholderId"], ORG);
+    let confirmed = bench
+        .call("POST", &format!("{instance}/mutations"), &owner, confirm)
+        .await;
+    assert_eq!(
+        confirmed.json()["instance"]["completeConfirmations"][0]["stakeholderId"],
+        ORG
+    );
     let delete = json!({"deleteInstance": {"hard": true}});
-    assert_eq!(bench.call("POST", &format!("{instance}/mutations"), &user, delete.clone()).await.status, 200);
-    assert_eq!(bench.call("POST", &format!("{instance}/mutations"), &user, delete).await.status, 404);
+    assert_eq!(
+        bench
+            .call("POST", &format!("{instance}/mutations"), &user, delete.clone())
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        bench
+            .call("POST", &format!("{instance}/mutations"), &user, delete)
+            .await
+            .status,
+        404
+    );
 }

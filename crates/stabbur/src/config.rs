@@ -11,8 +11,8 @@ use crate::bearer_config::{BearerConfig, RoleConfig};
 use crate::blob_jobs_config::{ChangeFeedConfig, LifecycleConfig};
 use crate::dev;
 use crate::encryption_config::EncryptionConfig;
-use crate::platform_config::{PdpConfig, PlatformIssuerConfig, SinkConfig};
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
+use crate::platform_config::{PdpConfig, PlatformIssuerConfig, SinkConfig};
 
 /// The file, as it is written.
 #[derive(Debug, Deserialize)]

@@ -18,8 +18,8 @@ use identity::{SharedKey, TokenIssuer, TokenVerifier, Trust, TrustedIssuer};
 use ledger::{AdjustableClock, Clock, SystemClock};
 use platform_storage::development::storage;
 use platform_storage::{
-    DecisionPoint, Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService,
-    PlatformTokens, Register, RegisterSource,
+    DecisionPoint, Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform,
+    PlatformService, PlatformTokens, Register, RegisterSource,
 };
 use tokio::sync::watch;
 

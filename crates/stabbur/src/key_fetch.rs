@@ -48,22 +48,22 @@ impl KeyFetch {
 /// A client that gives up in bounded time, follows nobody, and trusts the system's authorities and those in a file (PEM).
 pub(crate) fn client(authorities: Option<&Path>) -> Result<Client> {
     let mut builder = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
-            .timeout(Duration::from_secs(ANSWER_SECONDS_MAX));
-        if let Some(path) = authorities {
-            let pem = std::fs::read(path).with_context(|| format!("authorities {}", path.display()))?;
-            let found = Certificate::from_pem_bundle(&pem)
-                .with_context(|| format!("authorities {}", path.display()))?;
-            ensure!(
-                !found.is_empty(),
-                "authorities {}: holds no certificate (PEM)",
-                path.display()
-            );
-            builder = builder.tls_certs_merge(found);
-        }
-        builder.build().context("the HTTP client")
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
+        .timeout(Duration::from_secs(ANSWER_SECONDS_MAX));
+    if let Some(path) = authorities {
+        let pem = std::fs::read(path).with_context(|| format!("authorities {}", path.display()))?;
+        let found =
+            Certificate::from_pem_bundle(&pem).with_context(|| format!("authorities {}", path.display()))?;
+        ensure!(
+            !found.is_empty(),
+            "authorities {}: holds no certificate (PEM)",
+            path.display()
+        );
+        builder = builder.tls_certs_merge(found);
     }
+    builder.build().context("the HTTP client")
+}
 
 /// Reads an address that may be spoken with: over TLS, or on this machine.
 pub(crate) fn check(address: &str) -> Result<Url> {

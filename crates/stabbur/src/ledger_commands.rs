@@ -11,7 +11,9 @@ use documents::Documents;
 use identity::{FileKeys, TokenVerifier};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{SystemClock, VerifyReport};
-use platform_storage::{EmbeddedDecisionPoint, Foundation, Platform, PlatformTokens, Register, RegisterSource, Settings};
+use platform_storage::{
+    EmbeddedDecisionPoint, Foundation, Platform, PlatformTokens, Register, RegisterSource, Settings,
+};
 
 use crate::node::Stores;
 use crate::places::Places;

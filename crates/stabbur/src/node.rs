@@ -18,8 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::platform_config::Sinks;
 use crate::places::{LedgerPlace, Places};
+use crate::platform_config::Sinks;
 
 /// How often the background work runs.
 const SWEEP_SECONDS: u64 = 5;
@@ -272,8 +272,8 @@ fn deliveries(
                 () = tokio::time::sleep(Duration::from_millis(DELIVERY_MILLISECONDS)) => {}
             }
             let now = SystemClock.monotonic();
-            let is_fresh =
-                held.is_some_and(|at| now.saturating_sub(at) < Duration::from_secs(DELIVERY_LEASE_SECONDS / 4));
+            let is_fresh = held
+                .is_some_and(|at| now.saturating_sub(at) < Duration::from_secs(DELIVERY_LEASE_SECONDS / 4));
             let round = async {
                 if let Some(lease) = &lease
                     && !is_fresh

@@ -14,14 +14,15 @@ use http_semantics::Service;
 use identity::{FileKeys, TokenVerifier};
 use ledger::{Clock, SystemClock};
 use platform_storage::{
-    DecisionPoint, EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register, RegisterSource,
+    DecisionPoint, EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register,
+    RegisterSource,
 };
 use tokio::sync::watch;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
 use crate::encryption_config::{generations, key_files, open_keyring};
-use crate::platform_config::{Sinks, platform_tokens};
 use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
+use crate::platform_config::{Sinks, platform_tokens};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
     let mut config = Config::read(path)?;

@@ -267,6 +267,7 @@ def asking_server(point):
 
 def test_a_decision_point_elsewhere(point, asking_server):
     asking_server.expect_log("decision point")
+    asking_server.expect_log("status=500")
     storage = Storage(asking_server.endpoints)
     instance = storage.instance()
     element = storage.model(instance)

@@ -8,8 +8,8 @@ use http::header::{AUTHORIZATION, COOKIE};
 use identity::{Claims, TokenError, TokenVerifier};
 
 pub use caller::{Caller, SystemUser};
-pub use platform_token::PlatformTokens;
 pub(crate) use caller::{SCOPE_INSTANCES_READ, SCOPE_SYNC_ADAPTER};
+pub use platform_token::PlatformTokens;
 
 use crate::error::PlatformError;
 
@@ -24,7 +24,9 @@ pub(crate) async fn authenticate(
     verifier: &TokenVerifier,
     headers: &HeaderMap,
 ) -> Result<Caller, PlatformError> {
-    verified(verifier, headers).await.map(|claims| Caller::new(&claims))
+    verified(verifier, headers)
+        .await
+        .map(|claims| Caller::new(&claims))
 }
 
 /// The claims of a request's token.

@@ -32,7 +32,11 @@ impl Platform {
     ) -> Result<Vec<bool>, PlatformError> {
         let exempt = caller.has_scope(SCOPE_SYNC_ADAPTER);
         let is_free = |asked: &Asked| exempt && SYNC_ADAPTER_ACTIONS.contains(&asked.action.as_str());
-        let rest: Vec<Asked> = questions.iter().filter(|asked| !is_free(asked)).cloned().collect();
+        let rest: Vec<Asked> = questions
+            .iter()
+            .filter(|asked| !is_free(asked))
+            .cloned()
+            .collect();
         let mut answers = self.decision.permits_each(caller, &rest).await?.into_iter();
         Ok(questions
             .iter()
@@ -80,7 +84,10 @@ impl Platform {
             resource.end_event = None;
         }
         // Not this service's own `permits_each`: these actions are the process' own, whatever they are called.
-        let asked = question.actions.iter().map(|action| Asked::new(action, resource.clone()));
+        let asked = question
+            .actions
+            .iter()
+            .map(|action| Asked::new(action, resource.clone()));
         let asked: Vec<Asked> = asked.collect();
         if self.decision.permits_each(caller, &asked).await?.contains(&true) {
             return Ok(());

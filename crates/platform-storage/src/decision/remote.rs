@@ -19,7 +19,7 @@ use super::policy::Obligations;
 use super::{DecisionPoint, Question, Resource};
 use crate::auth::Caller;
 use crate::error::PlatformError;
-use crate::limits::{DECISIONS_CACHED_MAX, DECISIONS_PER_REQUEST_MAX, DECISION_SECONDS};
+use crate::limits::{DECISION_SECONDS, DECISIONS_CACHED_MAX, DECISIONS_PER_REQUEST_MAX};
 use crate::model::relaxed;
 
 const ACTION_ID: &str = "urn:oasis:names:tc:xacml:1.0:action:action-id";
@@ -102,8 +102,12 @@ impl Decided {
         if self.decision != "Permit" {
             return Ok(false);
         }
-        let assignments = self.obligations.iter().flat_map(|obligation| &obligation.attribute_assignment);
-        let levels = assignments.filter_map(|one| Some((one.category.as_deref()?, one.value.as_deref().unwrap_or(""))));
+        let assignments = self
+            .obligations
+            .iter()
+            .flat_map(|obligation| &obligation.attribute_assignment);
+        let levels = assignments
+            .filter_map(|one| Some((one.category.as_deref()?, one.value.as_deref().unwrap_or(""))));
         let obligations = Obligations::of_assignments(levels)
             .ok_or_else(|| fault("it demands an authentication level that is no number"))?;
         Ok(obligations.are_met(caller.authentication_level, caller.org.is_some()))
@@ -172,18 +176,25 @@ fn multiple(caller: &Caller, questions: &[&Question]) -> Value {
         let known = named_actions.iter().position(|name| *name == question.action);
         let action = known.unwrap_or_else(|| {
             named_actions.push(&question.action);
-            actions.push(category(&all, Category::Action, Some(format!("a{}", named_actions.len()))));
+            actions.push(category(
+                &all,
+                Category::Action,
+                Some(format!("a{}", named_actions.len())),
+            ));
             named_actions.len() - 1
         });
         // Questions about an instance stand beside each other.
-        let known = named_resources.iter().rposition(|resource| *resource == &question.resource);
+        let known = named_resources
+            .iter()
+            .rposition(|resource| *resource == &question.resource);
         let resource = known.unwrap_or_else(|| {
             named_resources.push(&question.resource);
             let id = format!("r{}", named_resources.len());
             resources.push(category(&all, Category::Resource, Some(id)));
             named_resources.len() - 1
         });
-        references.push(json!({"ReferenceId": ["s1", format!("a{}", action + 1), format!("r{}", resource + 1)]}));
+        references
+            .push(json!({"ReferenceId": ["s1", format!("a{}", action + 1), format!("r{}", resource + 1)]}));
     }
     json!({"Request": {
         "ReturnPolicyIdList": false, "AccessSubject": subjects, "Action": actions, "Resource": resources,
@@ -226,7 +237,11 @@ impl RemoteDecisionPoint {
     }
 
     /// Asks several questions about instances.
-    async fn ask_several(&self, caller: &Caller, questions: &[&Question]) -> Result<Vec<bool>, PlatformError> {
+    async fn ask_several(
+        &self,
+        caller: &Caller,
+        questions: &[&Question],
+    ) -> Result<Vec<bool>, PlatformError> {
         if let [question] = questions {
             return Ok(vec![self.ask_one(caller, question).await?]);
         }
@@ -264,20 +279,36 @@ fn cache_key(caller: &Caller, question: &Question) -> CacheKey {
 
 #[async_trait]
 impl DecisionPoint for RemoteDecisionPoint {
-    async fn permits(&self, caller: &Caller, action: &str, resource: &Resource) -> Result<bool, PlatformError> {
-        let answers = self.permits_each(caller, &[Question::new(action, resource.clone())]).await?;
+    async fn permits(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &Resource,
+    ) -> Result<bool, PlatformError> {
+        let answers = self
+            .permits_each(caller, &[Question::new(action, resource.clone())])
+            .await?;
         Ok(answers == [true])
     }
 
-    async fn permits_each(&self, caller: &Caller, questions: &[Question]) -> Result<Vec<bool>, PlatformError> {
-        let keys: Vec<CacheKey> = questions.iter().map(|question| cache_key(caller, question)).collect();
+    async fn permits_each(
+        &self,
+        caller: &Caller,
+        questions: &[Question],
+    ) -> Result<Vec<bool>, PlatformError> {
+        let keys: Vec<CacheKey> = questions
+            .iter()
+            .map(|question| cache_key(caller, question))
+            .collect();
         let mut answers: Vec<Option<bool>> = keys.iter().map(|key| self.known(key)).collect();
         let open: Vec<usize> = (0..questions.len())
             .filter(|number| answers.get(*number) == Some(&None))
             .collect();
-        let (instances, others): (Vec<usize>, Vec<usize>) = open
-            .into_iter()
-            .partition(|number| questions.get(*number).is_some_and(|question| joined_by(question).is_some()));
+        let (instances, others): (Vec<usize>, Vec<usize>) = open.into_iter().partition(|number| {
+            questions
+                .get(*number)
+                .is_some_and(|question| joined_by(question).is_some())
+        });
         let mut decided: Vec<(usize, bool)> = Vec::new();
         for number in others {
             if let Some(question) = questions.get(number) {
@@ -296,7 +327,10 @@ impl DecisionPoint for RemoteDecisionPoint {
                 self.kept.insert(*key, (now, permits));
             }
         }
-        Ok(answers.into_iter().map(|answer| answer.unwrap_or(false)).collect())
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or(false))
+            .collect())
     }
 }
 
@@ -319,13 +353,23 @@ mod tests {
     impl Ask for Script {
         async fn ask(&self, request: Vec<u8>) -> Result<Vec<u8>, String> {
             self.asked.lock().push(serde_json::from_slice(&request).unwrap());
-            self.answers.lock().remove(0).map(|answer| answer.to_string().into_bytes())
+            self.answers
+                .lock()
+                .remove(0)
+                .map(|answer| answer.to_string().into_bytes())
         }
     }
 
-    fn bench(answers: Vec<Result<Value, String>>) -> (Arc<Script>, Arc<AdjustableClock>, RemoteDecisionPoint) {
-        let script = Arc::new(Script { answers: Mutex::new(answers), ..Script::default() });
-        let clock = Arc::new(AdjustableClock::standing_at(jiff::Timestamp::from_second(1_800_000_000).unwrap()));
+    fn bench(
+        answers: Vec<Result<Value, String>>,
+    ) -> (Arc<Script>, Arc<AdjustableClock>, RemoteDecisionPoint) {
+        let script = Arc::new(Script {
+            answers: Mutex::new(answers),
+            ..Script::default()
+        });
+        let clock = Arc::new(AdjustableClock::standing_at(
+            jiff::Timestamp::from_second(1_800_000_000).unwrap(),
+        ));
         let point = RemoteDecisionPoint::new(script.clone(), clock.clone());
         (script, clock, point)
     }
@@ -340,7 +384,11 @@ mod tests {
     }
 
     fn instance(number: u128) -> Resource {
-        Resource { party: Some("50".to_owned()), instance: Some(Uuid::from_u128(number)), ..Resource::app("ttd", "a", None) }
+        Resource {
+            party: Some("50".to_owned()),
+            instance: Some(Uuid::from_u128(number)),
+            ..Resource::app("ttd", "a", None)
+        }
     }
 
     fn result(decision: &str, number: u128, action: &str) -> Value {
@@ -366,10 +414,16 @@ mod tests {
         assert_eq!(asks("read").await, Ok(true), "known");
         assert_eq!(asks("write").await, Ok(false));
         for _ in 0..4 {
-            assert!(asks("delete").await.is_err(), "no decision is neither kept nor a yes");
+            assert!(
+                asks("delete").await.is_err(),
+                "no decision is neither kept nor a yes"
+            );
         }
         assert_eq!(script.asked.lock().len(), 6);
-        assert_eq!(script.asked.lock()[0]["Request"]["AccessSubject"][0]["Attribute"][0]["Value"], "1337");
+        assert_eq!(
+            script.asked.lock()[0]["Request"]["AccessSubject"][0]["Attribute"][0]["Value"],
+            "1337"
+        );
         clock.advance_seconds(i64::try_from(DECISION_SECONDS).unwrap());
         assert_eq!(asks("read").await, Ok(true));
         assert_eq!(script.asked.lock().len(), 7, "asked again when it was old");
@@ -384,10 +438,17 @@ mod tests {
             .map(|(number, action)| Question::new(action, instance(number)))
             .into();
         let answers = point.permits_each(&caller(2), &questions).await.unwrap();
-        assert_eq!(answers, [true, true, false, false], "what isn't answered is denied");
+        assert_eq!(
+            answers,
+            [true, true, false, false],
+            "what isn't answered is denied"
+        );
         let asked = script.asked.lock()[0]["Request"].clone();
         let count = |name: &str| asked[name].as_array().unwrap().len();
-        assert_eq!((count("AccessSubject"), count("Action"), count("Resource")), (1, 2, 2));
+        assert_eq!(
+            (count("AccessSubject"), count("Action"), count("Resource")),
+            (1, 2, 2)
+        );
         let references = asked["MultiRequests"]["RequestReference"].as_array().unwrap();
         assert_eq!(references[2]["ReferenceId"], json!(["s1", "a1", "r2"]));
     }
@@ -395,11 +456,17 @@ mod tests {
     #[tokio::test]
     async fn obligations_ask_for_a_level() {
         let with = |category: &str, value: &str| {
-            Ok(json!({"response": [{"decision": "Permit", "obligations": [{"id": "o", "attributeAssignment": [
-                {"category": category, "value": value}]}]}]}))
+            Ok(
+                json!({"response": [{"decision": "Permit", "obligations": [{"id": "o", "attributeAssignment": [
+                {"category": category, "value": value}]}]}]}),
+            )
         };
         let minimum = "urn:altinn:minimum-authenticationlevel";
-        let (_, _, point) = bench(vec![with(minimum, "3"), with(minimum, "2"), with(minimum, "high")]);
+        let (_, _, point) = bench(vec![
+            with(minimum, "3"),
+            with(minimum, "2"),
+            with(minimum, "high"),
+        ]);
         let asks = async |action: &str| point.permits(&caller(2), action, &instance(1)).await;
         assert_eq!(asks("read").await, Ok(false));
         assert_eq!(asks("write").await, Ok(true));

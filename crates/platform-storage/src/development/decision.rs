@@ -83,7 +83,10 @@ pub(super) async fn answer(platform: &Platform, text: &[u8]) -> Result<Response<
     let root: Root = relaxed::from_slice(text)
         .map_err(|error| PlatformError::bad_request(format!("The request can't be understood: {error}.")))?;
     let request = &root.request;
-    let references = request.multi_requests.iter().flat_map(|multi| &multi.request_reference);
+    let references = request
+        .multi_requests
+        .iter()
+        .flat_map(|multi| &multi.request_reference);
     let references: Vec<&Reference> = references.collect();
     if references.len() > DECISIONS_PER_REQUEST_MAX {
         return Err(PlatformError::bad_request(format!(
@@ -98,7 +101,9 @@ pub(super) async fn answer(platform: &Platform, text: &[u8]) -> Result<Response<
         }]
     } else {
         let named = |parts: &'_ [Part], ids: &[String]| {
-            parts.iter().position(|part| part.id.as_ref().is_some_and(|id| ids.contains(id)))
+            parts
+                .iter()
+                .position(|part| part.id.as_ref().is_some_and(|id| ids.contains(id)))
         };
         references
             .into_iter()
@@ -122,7 +127,10 @@ pub(super) async fn answer(platform: &Platform, text: &[u8]) -> Result<Response<
 }
 
 fn value<'a>(part: Option<&'a Part>, name: &str) -> Option<&'a str> {
-    let found = part?.attribute.iter().find(|attribute| attribute.attribute_id == name);
+    let found = part?
+        .attribute
+        .iter()
+        .find(|attribute| attribute.attribute_id == name);
     found.map(|attribute| attribute.value.as_str())
 }
 
@@ -158,7 +166,10 @@ async fn result(platform: &Platform, view: &View, question: &Asked<'_>) -> Resul
 fn caller(subject: Option<&Part>) -> Caller {
     let mut claims: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for attribute in subject.iter().flat_map(|subject| &subject.attribute) {
-        claims.entry(&attribute.attribute_id).or_default().push(&attribute.value);
+        claims
+            .entry(&attribute.attribute_id)
+            .or_default()
+            .push(&attribute.value);
     }
     let claims: Map<String, Value> = claims
         .into_iter()

@@ -97,8 +97,13 @@ impl Development {
             let keys = keys.map_err(|error| PlatformError::Internal(error.to_string()))?;
             return answer::json(StatusCode::OK, keys.as_ref()).map(Some);
         }
-        if ["", "/", "/home", "/home/"].iter().any(|page| path.eq_ignore_ascii_case(page)) {
-            return pages::start(platform, self.register.current()?.as_ref()).await.map(Some);
+        if ["", "/", "/home", "/home/"]
+            .iter()
+            .any(|page| path.eq_ignore_ascii_case(page))
+        {
+            return pages::start(platform, self.register.current()?.as_ref())
+                .await
+                .map(Some);
         }
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
         if !segments
@@ -117,7 +122,9 @@ impl Development {
             "logintestuser" => return self.log_in(&issuer, &query).await.map(Some),
             "getteststudiotoken" => tokens::studio(),
             "gettestplatformtoken" => {
-                let token = self.issue(Self::PLATFORM_ISSUER, tokens::platform(name)?, &query).await?;
+                let token = self
+                    .issue(Self::PLATFORM_ISSUER, tokens::platform(name)?, &query)
+                    .await?;
                 return Ok(Some(answer::text(StatusCode::OK, token)));
             }
             "getteststoragetoken" | "identity" => {

@@ -21,7 +21,10 @@ use crate::wire::query::Query;
 const APP_ORIGIN: &str = "http://localhost:5005";
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// The page.
@@ -36,7 +39,9 @@ pub(super) async fn start(platform: &Platform, register: &Register) -> Result<Re
     );
     // Writing to a string can't fail.
     for user in &register.users {
-        let name = register.party(user.party_id).map_or("", |party| party.name.as_str());
+        let name = register
+            .party(user.party_id)
+            .map_or("", |party| party.name.as_str());
         let _ = write!(
             page,
             "<option value=\"{}\">{} ({}, {})</option>",
@@ -58,7 +63,9 @@ pub(super) async fn start(platform: &Platform, register: &Register) -> Result<Re
          <button>Open the app</button></form>"
     );
     if apps.is_empty() {
-        page.push_str("<p>No app's metadata has been published here yet (POST /storage/api/v1/applications).</p>");
+        page.push_str(
+            "<p>No app's metadata has been published here yet (POST /storage/api/v1/applications).</p>",
+        );
     }
     page.push_str("<p><a href=\"/events/api/v1/app\">Events that apps have sent</a></p></html>");
     let mut response = Response::new(Body::full(page));
@@ -73,15 +80,24 @@ pub(super) async fn start(platform: &Platform, register: &Register) -> Result<Re
 
 /// The app's address on this machine.
 fn target(query: &Query) -> Result<String, PlatformError> {
-    let refused = |what: &str| PlatformError::bad_request(format!("{what} must be an address on this machine."));
+    let refused =
+        |what: &str| PlatformError::bad_request(format!("{what} must be an address on this machine."));
     let app = query.get("app").and_then(AppId::parse);
     let app = app.ok_or_else(|| PlatformError::bad_request("app must be like org/app."))?;
-    let origin = query.get("origin").filter(|origin| !origin.is_empty()).unwrap_or(APP_ORIGIN);
-    let uri: Uri = origin.trim_end_matches('/').parse().map_err(|_| refused("origin"))?;
+    let origin = query
+        .get("origin")
+        .filter(|origin| !origin.is_empty())
+        .unwrap_or(APP_ORIGIN);
+    let uri: Uri = origin
+        .trim_end_matches('/')
+        .parse()
+        .map_err(|_| refused("origin"))?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let is_here = host == "localhost"
         || host.ends_with(".localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(refused("origin"));
     };
@@ -128,7 +144,11 @@ mod tests {
             ("//example.org", false),
             ("/x", false),
         ] {
-            assert_eq!(at(&format!("app=ttd/a&origin={origin}")).is_ok(), good, "{origin}");
+            assert_eq!(
+                at(&format!("app=ttd/a&origin={origin}")).is_ok(),
+                good,
+                "{origin}"
+            );
         }
         assert!(at("").is_err() && at("app=../x").is_err());
     }

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use ledger::{Direction, KeyRange, LogRecord, Scan, Transaction};
 use http_semantics::Body;
+use ledger::{Direction, KeyRange, LogRecord, Scan, Transaction};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -31,7 +31,8 @@ fn party_json(party: &Party) -> Value {
     let first = names.next().unwrap_or_default();
     let last = names.next_back().unwrap_or_default();
     let middle: Vec<&str> = names.collect();
-    let uuid = uuid::Builder::from_random_bytes(u128::try_from(party.party_id).unwrap_or(0).to_be_bytes()).into_uuid();
+    let uuid = uuid::Builder::from_random_bytes(u128::try_from(party.party_id).unwrap_or(0).to_be_bytes())
+        .into_uuid();
     json!({
         "partyId": party.party_id,
         "partyUuid": uuid,
@@ -64,7 +65,9 @@ fn user_json(user: &User, register: &Register) -> Value {
 fn found(value: Option<Value>, what: &str) -> Result<Response<Body>, PlatformError> {
     match value {
         Some(value) => answer::json(StatusCode::OK, &value),
-        None => Err(PlatformError::not_found(format!("The test register has no such {what}."))),
+        None => Err(PlatformError::not_found(format!(
+            "The test register has no such {what}."
+        ))),
     }
 }
 
@@ -140,7 +143,10 @@ impl Development {
             }
             ("GET", "register", ["parties", party]) => {
                 caller().await?;
-                found(register.party(number(Some(party), "the party")?).map(party_json), "party")?
+                found(
+                    register.party(number(Some(party), "the party")?).map(party_json),
+                    "party",
+                )?
             }
             ("POST", "register", ["parties", "lookup"]) => {
                 let sent: PartyLookup = answer::read_json(body).await?;
@@ -177,7 +183,12 @@ impl Development {
     }
 
     /// The caller's token, good for as long again.
-    async fn refresh(&self, platform: &Platform, headers: &HeaderMap, uri: &Uri) -> Result<Response<Body>, PlatformError> {
+    async fn refresh(
+        &self,
+        platform: &Platform,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<Response<Body>, PlatformError> {
         let claims = auth::verified(&platform.verifier, headers).await?;
         let issuer = claims.text("iss").unwrap_or_default();
         let kept: Map<String, Value> = claims
@@ -191,12 +202,15 @@ impl Development {
 
     /// Keeps a cloud event; nobody subscribes to it, and it is shown.
     async fn take_event(&self, platform: &Platform, text: &[u8]) -> Result<Response<Body>, PlatformError> {
-        let malformed =
-            |error: serde_json::Error| PlatformError::bad_request(format!("The event can't be understood: {error}."));
+        let malformed = |error: serde_json::Error| {
+            PlatformError::bad_request(format!("The event can't be understood: {error}."))
+        };
         let sent: CloudEvent = relaxed::from_slice(text).map_err(malformed)?;
         let has = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
         if !(has(&sent.source) && has(&sent.subject) && has(&sent.kind) && has(&sent.specversion)) {
-            return Err(PlatformError::bad_request("source, subject, type and specversion are required."));
+            return Err(PlatformError::bad_request(
+                "source, subject, type and specversion are required.",
+            ));
         }
         let mut event: Value = serde_json::from_slice(text).map_err(malformed)?;
         let id = platform.random.uuid().to_string();
@@ -209,7 +223,9 @@ impl Development {
         tx.record(LogRecord {
             keyspace: ledger::Keyspace::Platform,
             kind: crate::LOG_KIND_OPERATION,
-            payload: json!({"op": "developmentEvent", "subject": sent.subject}).to_string().into(),
+            payload: json!({"op": "developmentEvent", "subject": sent.subject})
+                .to_string()
+                .into(),
         });
         platform.ledger.commit(tx).await?;
         answer::json(StatusCode::CREATED, &id)
@@ -267,6 +283,9 @@ pub(super) async fn decide(
     action: &str,
     resource: Resource,
 ) -> Result<bool, PlatformError> {
-    let answers = platform.decision.permits_each(caller, &[Question::new(action, resource)]).await?;
+    let answers = platform
+        .decision
+        .permits_each(caller, &[Question::new(action, resource)])
+        .await?;
     Ok(answers == [true])
 }

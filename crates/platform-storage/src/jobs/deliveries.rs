@@ -47,8 +47,8 @@ impl Platform {
                     attempts: 0,
                     ..due.value.clone()
                 };
-                let message =
-                    serde_json::to_vec(&message).map_err(|error| PlatformError::Internal(error.to_string()))?;
+                let message = serde_json::to_vec(&message)
+                    .map_err(|error| PlatformError::Internal(error.to_string()))?;
                 if let Err(cause) = sink.deliver(message).await {
                     let now = self.clock.now().as_microsecond();
                     let attempts = due.value.attempts.saturating_add(1);

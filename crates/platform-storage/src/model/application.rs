@@ -103,7 +103,8 @@ impl Application {
         let config = self.message_box_config.as_ref();
         let settings = config.and_then(|config| config.hide_settings.as_ref());
         settings.is_some_and(|settings| {
-            settings.hide_always || task.is_some_and(|task| settings.hide_on_task.iter().any(|hidden| hidden == task))
+            settings.hide_always
+                || task.is_some_and(|task| settings.hide_on_task.iter().any(|hidden| hidden == task))
         })
     }
 

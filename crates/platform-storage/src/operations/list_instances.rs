@@ -155,7 +155,8 @@ async fn walk(platform: &Platform, caller: &Caller, query: &ListQuery) -> Result
             list,
             name,
             is_owner,
-            asks: false,
+            // Another org may list an app's instances and still be refused some of them.
+            asks: !is_owner,
         });
     }
     if caller.is_user() {

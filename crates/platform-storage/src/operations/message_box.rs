@@ -51,8 +51,12 @@ pub(crate) async fn search(
     let mut words = Words::default();
     let mut shown = Vec::with_capacity(found.len());
     for instance in found.drain(..) {
-        let app = words.of(platform, &view, &instance.app_id, query.language).await?;
-        let task = instance.current_task().and_then(|task| task.element_id.as_deref());
+        let app = words
+            .of(platform, &view, &instance.app_id, query.language)
+            .await?;
+        let task = instance
+            .current_task()
+            .and_then(|task| task.element_id.as_deref());
         if !app.metadata.as_ref().is_some_and(|app| app.hides(task)) {
             shown.push(instance);
         }
@@ -80,7 +84,9 @@ pub(crate) async fn search(
             sign,
             ..Allowed::default()
         };
-        let texts = words.of(platform, &view, &instance.app_id, query.language).await?;
+        let texts = words
+            .of(platform, &view, &instance.app_id, query.language)
+            .await?;
         items.push(BoxItem::new(instance, allowed, texts.texts.as_ref()));
     }
     answer::json(StatusCode::OK, &items)
@@ -131,7 +137,10 @@ pub(crate) async fn get(
     let language = message_box::language(call.query.get("language"));
     let mut words = Words::default();
     let app = words.of(platform, &view, &instance.app_id, language).await?;
-    let copies = app.metadata.as_ref().and_then(|app| app.copy_instance_settings.as_ref());
+    let copies = app
+        .metadata
+        .as_ref()
+        .and_then(|app| app.copy_instance_settings.as_ref());
     let may_copy = instance.status.is_archived && copies.is_some_and(|settings| settings.enabled);
     let mut actions = vec!["read", "delete", "write"];
     if is_signed_now(&instance) {
@@ -162,7 +171,10 @@ pub(crate) async fn get(
         sign: may("sign"),
         copy: may("instantiate"),
     };
-    answer::json(StatusCode::OK, &BoxItem::new(&instance, allowed, app.texts.as_ref()))
+    answer::json(
+        StatusCode::OK,
+        &BoxItem::new(&instance, allowed, app.texts.as_ref()),
+    )
 }
 
 /// GET an item's events, folded.

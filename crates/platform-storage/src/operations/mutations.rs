@@ -56,7 +56,9 @@ pub(crate) async fn post(
     let (mutation, parts) = read(call, body).await?;
     mutation.check().map_err(PlatformError::BadRequest)?;
     if parts.is_none() && !mutation.parts().is_empty() {
-        return Err(PlatformError::bad_request("Contents come in a multipart/form-data body."));
+        return Err(PlatformError::bad_request(
+            "Contents come in a multipart/form-data body.",
+        ));
     }
     // Asked before the contents are taken in, and again before the commit.
     let view = platform.view().await?;
@@ -154,14 +156,20 @@ fn idempotency_key(call: &Call) -> Result<Option<Uuid>, PlatformError> {
 
 /// The mutation, and the parts behind it if the body has parts.
 async fn read(call: &Call, body: Body) -> Result<(Mutation, Option<Parts>), PlatformError> {
-    let kind = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = call
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let kind = kind.unwrap_or_default();
     let (text, parts) = if let Some(boundary) = multipart::boundary(kind) {
         let mut parts = Parts::new(body, &boundary);
         let first = parts.next().await.map_err(malformed)?;
-        let named = |disposition: &Option<Vec<u8>>| disposition.as_deref().and_then(content_disposition::field);
+        let named =
+            |disposition: &Option<Vec<u8>>| disposition.as_deref().and_then(content_disposition::field);
         match first {
-            Some((headers, content)) if named(&headers.content_disposition).as_deref() == Some(MUTATION_PART) => {
+            Some((headers, content))
+                if named(&headers.content_disposition).as_deref() == Some(MUTATION_PART) =>
+            {
                 (content.read_bounded(MUTATION_BYTES_MAX).await?, Some(parts))
             }
             _ => {
@@ -170,7 +178,13 @@ async fn read(call: &Call, body: Body) -> Result<(Mutation, Option<Parts>), Plat
                 ));
             }
         }
-    } else if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+    } else if kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .eq_ignore_ascii_case("application/json")
+    {
         (body.read_bounded(MUTATION_BYTES_MAX).await?, None)
     } else {
         return Err(PlatformError::bad_request(
@@ -208,7 +222,10 @@ async fn replay(
     let is_same = call.preconditions()?.instance == Some(done.previous);
     if !is_same || current.instance != done.produced {
         // Of another version, or others have changed the instance since: there is no answer to repeat.
-        return Err(PlatformError::VersionMismatch(versions::Differs::Instance, current));
+        return Err(PlatformError::VersionMismatch(
+            versions::Differs::Instance,
+            current,
+        ));
     }
     render(platform, call, view, instance, &done.created, true)
         .await
@@ -267,9 +284,18 @@ async fn require_all(
         let element = elements.iter().find(|element| element.value.guid() == id)?;
         Some(element.value.data_type.clone())
     };
-    let created = mutation.create_data_elements.iter().map(|create| create.data_type.clone());
-    let updated = mutation.update_data_elements.iter().map(|update| type_of(update.data_element_id));
-    let removed = mutation.delete_data_elements.iter().map(|removal| type_of(removal.data_element_id));
+    let created = mutation
+        .create_data_elements
+        .iter()
+        .map(|create| create.data_type.clone());
+    let updated = mutation
+        .update_data_elements
+        .iter()
+        .map(|update| type_of(update.data_element_id));
+    let removed = mutation
+        .delete_data_elements
+        .iter()
+        .map(|removal| type_of(removal.data_element_id));
     let types: std::collections::BTreeSet<String> = created.chain(updated).chain(removed).flatten().collect();
     for data_type in types {
         let action = app
@@ -312,7 +338,9 @@ async fn take_in(
         taken.insert(name, part);
     }
     match wanted.into_iter().find(|name| !taken.contains_key(*name)) {
-        Some(missing) => Err(PlatformError::bad_request(format!("The part {missing:?} is missing."))),
+        Some(missing) => Err(PlatformError::bad_request(format!(
+            "The part {missing:?} is missing."
+        ))),
         None => Ok(taken),
     }
 }
@@ -358,7 +386,10 @@ impl<'a> Work<'a> {
             self.say(kind::DELETED, Some(&element.value));
         }
         for (of, changes) in [
-            (&mut self.instance.presentation_texts, &mutation.presentation_texts),
+            (
+                &mut self.instance.presentation_texts,
+                &mutation.presentation_texts,
+            ),
             (&mut self.instance.data_values, &mutation.data_values),
         ] {
             if !changes.is_empty() && !texts::merge(of, changes.clone()) {
@@ -400,7 +431,10 @@ impl<'a> Work<'a> {
     fn data_type(&self, id: &str) -> Result<&'a DataType, PlatformError> {
         let app = self.app;
         app.data_type(id).ok_or_else(|| {
-            PlatformError::bad_request(format!("The application {} has no data type {id:?}.", self.app.id))
+            PlatformError::bad_request(format!(
+                "The application {} has no data type {id:?}.",
+                self.app.id
+            ))
         })
     }
 
@@ -473,7 +507,10 @@ impl<'a> Work<'a> {
             element.tags.clone_from(tags);
         }
         element.metadata = update.metadata.clone().or(element.metadata);
-        element.user_defined_metadata = update.user_defined_metadata.clone().or(element.user_defined_metadata);
+        element.user_defined_metadata = update
+            .user_defined_metadata
+            .clone()
+            .or(element.user_defined_metadata);
         element.locked = update.locked.unwrap_or(element.locked);
         element.last_changed = self.instance.last_changed;
         element.last_changed_by = Some(self.caller.performed_by());
@@ -534,7 +571,9 @@ impl<'a> Work<'a> {
     }
 
     fn confirm(&mut self) {
-        let Some(org) = self.caller.org.clone() else { return };
+        let Some(org) = self.caller.org.clone() else {
+            return;
+        };
         if self.instance.confirmed_by(&org).is_some() {
             return;
         }

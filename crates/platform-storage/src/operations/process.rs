@@ -128,7 +128,11 @@ pub(super) fn enters_signing(state: &ProcessState) -> bool {
 
 /// An event that comes with a change must say who did it, and be about this instance. What it
 /// leaves out is filled in.
-pub(super) fn check(platform: &Platform, event: &mut InstanceEvent, path: &InstancePath) -> Result<(), PlatformError> {
+pub(super) fn check(
+    platform: &Platform,
+    event: &mut InstanceEvent,
+    path: &InstancePath,
+) -> Result<(), PlatformError> {
     if !event
         .user
         .as_ref()

@@ -40,9 +40,17 @@ pub(crate) async fn put_status(
         .file_scan_result
         .ok_or_else(|| PlatformError::bad_request("fileScanResult is required."))?;
     let demanded = content_version::demanded(&call.headers).map_err(PlatformError::BadRequest)?;
-    let version = sent.blob_version_id.filter(|version| !version.is_empty()).or(demanded);
-    if version.as_deref().is_some_and(|version| !content_version::is_version(version)) {
-        return Err(PlatformError::bad_request("blobVersionId isn't a content's version."));
+    let version = sent
+        .blob_version_id
+        .filter(|version| !version.is_empty())
+        .or(demanded);
+    if version
+        .as_deref()
+        .is_some_and(|version| !content_version::is_version(version))
+    {
+        return Err(PlatformError::bad_request(
+            "blobVersionId isn't a content's version.",
+        ));
     }
     let mut attempts = Attempts::default();
     loop {

@@ -97,7 +97,10 @@ fn thin(element: &DataElement) -> ThinElement<'_> {
         locked: element.locked,
         is_read: element.is_read,
         file_scan_result: element.file_scan_result,
-        hard_deleted_at: element.delete_status.as_ref().and_then(|status| status.hard_deleted),
+        hard_deleted_at: element
+            .delete_status
+            .as_ref()
+            .and_then(|status| status.hard_deleted),
         created_at: element.created,
         last_changed_at: element.last_changed,
     }

@@ -24,7 +24,9 @@ pub fn new(now: Timestamp, random: &dyn Random) -> String {
 /// Whether a text is a version.
 #[must_use]
 pub fn is_version(text: &str) -> bool {
-    let decoded = (text.len() == CHARS).then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten();
+    let decoded = (text.len() == CHARS)
+        .then(|| URL_SAFE_NO_PAD.decode(text).ok())
+        .flatten();
     decoded.is_some_and(|bytes| Uuid::from_slice(&bytes).is_ok())
 }
 
@@ -72,7 +74,14 @@ mod tests {
         assert_eq!(demanded(&headers), Ok(Some(first.clone())));
         headers.append(IF_MATCH, entity_tag(&first).parse().unwrap());
         assert!(demanded(&headers).is_err());
-        for bad in ["*", &first, &format!("W/\"{first}\""), "\"short\"", &format!("\"{first}\", \"{first}\""), "\"\""] {
+        for bad in [
+            "*",
+            &first,
+            &format!("W/\"{first}\""),
+            "\"short\"",
+            &format!("\"{first}\", \"{first}\""),
+            "\"\"",
+        ] {
             headers.insert(IF_MATCH, bad.parse().unwrap());
             assert!(demanded(&headers).is_err(), "{bad}");
         }

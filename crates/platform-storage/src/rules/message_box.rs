@@ -11,7 +11,9 @@ use uuid::Uuid;
 use super::row::Row;
 use crate::limits::BOX_PARTIES_MAX;
 use crate::model::event::kind;
-use crate::model::{Instance, InstanceEvent, Moment, PlatformUser, ReadStatus, Substatus, TextResource, Texts};
+use crate::model::{
+    Instance, InstanceEvent, Moment, PlatformUser, ReadStatus, Substatus, TextResource, Texts,
+};
 
 /// What a search asks for, as it is sent.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -67,7 +69,10 @@ impl BoxQuery {
                 "instanceOwnerPartyIdList must name from 1 to {BOX_PARTIES_MAX} parties."
             ));
         }
-        let some = |text: Option<String>| text.map(|text| text.trim().to_lowercase()).filter(|text| !text.is_empty());
+        let some = |text: Option<String>| {
+            text.map(|text| text.trim().to_lowercase())
+                .filter(|text| !text.is_empty())
+        };
         let (mut active, mut archived, mut deleted) =
             (sent.include_active, sent.include_archived, sent.include_deleted);
         // Flags that are all alike are no filter.
@@ -86,7 +91,10 @@ impl BoxQuery {
             active,
             archived,
             deleted,
-            last_changed: (microseconds(sent.from_last_changed), microseconds(sent.to_last_changed)),
+            last_changed: (
+                microseconds(sent.from_last_changed),
+                microseconds(sent.to_last_changed),
+            ),
             created: (microseconds(sent.from_created), microseconds(sent.to_created)),
             search: some(sent.search_string),
             reference,
@@ -400,7 +408,12 @@ mod tests {
             created: Some(5),
             ..Row::default()
         };
-        let rows = [row(false, false), row(true, false), row(false, true), row(true, true)];
+        let rows = [
+            row(false, false),
+            row(true, false),
+            row(false, true),
+            row(true, true),
+        ];
         for (flags, expected) in [
             ((false, false, false), "++++"),
             ((true, true, true), "++++"),
@@ -411,14 +424,22 @@ mod tests {
             ((false, true, true), "-+++"),
             ((true, false, true), "+-++"),
         ] {
-            let query = query(&json!({"includeActive": flags.0, "includeArchived": flags.1, "includeDeleted": flags.2}));
+            let query = query(
+                &json!({"includeActive": flags.0, "includeArchived": flags.1, "includeDeleted": flags.2}),
+            );
             let taken = rows.iter().map(|row| query.takes_row(row, 9, &Uuid::nil(), 10));
             let taken: String = taken.map(|taken| if taken { '+' } else { '-' }).collect();
             assert_eq!(taken, expected, "{flags:?}");
         }
-        let hidden = Row { visible_after: Some(11), ..row(false, false) };
+        let hidden = Row {
+            visible_after: Some(11),
+            ..row(false, false)
+        };
         assert!(!query(&json!({})).takes_row(&hidden, 9, &Uuid::nil(), 10));
-        let gone = Row { is_hard_deleted: true, ..row(false, true) };
+        let gone = Row {
+            is_hard_deleted: true,
+            ..row(false, true)
+        };
         assert!(!query(&json!({})).takes_row(&gone, 9, &Uuid::nil(), 10));
         let by_reference = json!({"archiveReference": "000000000000"});
         assert!(!query(&by_reference).takes_row(&row(false, false), 9, &Uuid::nil(), 10));
@@ -427,8 +448,14 @@ mod tests {
 
     #[test]
     fn searches_that_are_none() {
-        for bad in ["", "[]", "{}", "{\"instanceOwnerPartyIdList\": []}", "{\"instanceOwnerPartyIdList\": [\"x\"]}",
-            "{\"instanceOwnerPartyIdList\": [1], \"fromCreated\": \"never\"}"] {
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            "{\"instanceOwnerPartyIdList\": []}",
+            "{\"instanceOwnerPartyIdList\": [\"x\"]}",
+            "{\"instanceOwnerPartyIdList\": [1], \"fromCreated\": \"never\"}",
+        ] {
             assert!(BoxQuery::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert_eq!(query(&json!({})).parties, ["1", "2"]);
@@ -441,7 +468,10 @@ mod tests {
         let event = |kind: &str, data: Option<&str>, user: i64| InstanceEvent {
             event_type: Some(kind.to_owned()),
             data_id: data.map(str::to_owned),
-            user: Some(PlatformUser { user_id: Some(user), ..PlatformUser::default() }),
+            user: Some(PlatformUser {
+                user_id: Some(user),
+                ..PlatformUser::default()
+            }),
             additional_info: Some(format!("{kind}{user}")),
             ..InstanceEvent::default()
         };
@@ -455,7 +485,10 @@ mod tests {
             event("Saved", Some("b"), 2),
             event("Deleted", None, 2),
         ];
-        let shown: Vec<String> = fold(&events).into_iter().map(|event| event.additional_info.unwrap()).collect();
+        let shown: Vec<String> = fold(&events)
+            .into_iter()
+            .map(|event| event.additional_info.unwrap())
+            .collect();
         assert_eq!(shown, ["Created1", "Saved1", "Saved2", "Deleted2"]);
     }
 }

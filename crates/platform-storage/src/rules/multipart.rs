@@ -352,7 +352,11 @@ mod tests {
     fn each_part_is_read_behind_the_other() {
         let whole = b"--b\r\nA: b\r\n\r\none\r\n--b\r\n\r\n\r\n--b  \r\nX: y\r\n\r\nthree\r\n--b--\r\n";
         for piece in [1, 2, 7, 1000] {
-            assert_eq!(read_each(whole, piece).unwrap(), ["one", "", "three"], "in pieces of {piece}");
+            assert_eq!(
+                read_each(whole, piece).unwrap(),
+                ["one", "", "three"],
+                "in pieces of {piece}"
+            );
         }
         for length in 0..whole.len() - 4 {
             assert!(read_each(&whole[..length], 3).is_err(), "cut at {length}");

@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::content_version;
 use super::versions;
-use crate::limits::{EVENTS_PER_CHANGE_MAX, MUTATION_ELEMENTS_MAX, MUTATION_PARTS_MAX, REPEATED_PARAMETERS_MAX};
+use crate::limits::{
+    EVENTS_PER_CHANGE_MAX, MUTATION_ELEMENTS_MAX, MUTATION_PARTS_MAX, REPEATED_PARAMETERS_MAX,
+};
 use crate::model::{InstanceEvent, KeyValueEntry, ProcessState, Reference};
 
 /// What is said of an element besides its content. What isn't said stays.
@@ -45,13 +47,18 @@ impl ElementChange {
     /// The part with its content, if there is one.
     #[must_use]
     pub fn part(&self) -> Option<&str> {
-        self.content_part_name.as_deref().filter(|name| !name.trim().is_empty())
+        self.content_part_name
+            .as_deref()
+            .filter(|name| !name.trim().is_empty())
     }
 
     /// What it is generated from, if that is said.
     #[must_use]
     pub fn references(&self) -> Option<Vec<Reference>> {
-        let task = self.generated_from_task.as_deref().filter(|task| !task.is_empty())?;
+        let task = self
+            .generated_from_task
+            .as_deref()
+            .filter(|task| !task.is_empty())?;
         Some(vec![Reference::generated_from_task(task)])
     }
 
@@ -170,21 +177,34 @@ impl Mutation {
     pub fn check(&self) -> Result<(), String> {
         let changes = self.create_data_elements.len() + self.update_data_elements.len();
         if changes + self.delete_data_elements.len() > MUTATION_ELEMENTS_MAX {
-            return Err(format!("At most {MUTATION_ELEMENTS_MAX} data elements are changed at once."));
+            return Err(format!(
+                "At most {MUTATION_ELEMENTS_MAX} data elements are changed at once."
+            ));
         }
-        if !self.stamps() && self.data_values.is_empty() && self.presentation_texts.is_empty() && self.events().is_empty()
+        if !self.stamps()
+            && self.data_values.is_empty()
+            && self.presentation_texts.is_empty()
+            && self.events().is_empty()
         {
             return Err("The mutation changes nothing.".to_owned());
         }
         if self.events().len() > EVENTS_PER_CHANGE_MAX {
-            return Err(format!("At most {EVENTS_PER_CHANGE_MAX} events are taken at once."));
+            return Err(format!(
+                "At most {EVENTS_PER_CHANGE_MAX} events are taken at once."
+            ));
         }
         let statuses = [
             self.expected_process_status.as_deref(),
             self.state().and_then(|state| state.status.as_deref()),
         ];
-        if let Some(unknown) = statuses.into_iter().flatten().find(|status| !versions::is_status(status)) {
-            return Err(format!("{unknown:?} is no status of a process; there are idle and processing."));
+        if let Some(unknown) = statuses
+            .into_iter()
+            .flatten()
+            .find(|status| !versions::is_status(status))
+        {
+            return Err(format!(
+                "{unknown:?} is no status of a process; there are idle and processing."
+            ));
         }
         self.check_elements()?;
         self.check_removal()
@@ -208,18 +228,30 @@ impl Mutation {
         let changes = self.create_data_elements.iter().chain(&self.update_data_elements);
         let named: Vec<&str> = changes.clone().filter_map(ElementChange::part).collect();
         if named.len() > MUTATION_PARTS_MAX {
-            return Err(format!("At most {MUTATION_PARTS_MAX} contents are taken at once."));
+            return Err(format!(
+                "At most {MUTATION_PARTS_MAX} contents are taken at once."
+            ));
         }
         if named.len() != self.parts().len() || named.contains(&MUTATION_PART) {
             return Err("Each contentPartName must be one change's own.".to_owned());
         }
         for change in changes {
-            if change.refs.as_ref().is_some_and(|refs| refs.len() > REPEATED_PARAMETERS_MAX) {
+            if change
+                .refs
+                .as_ref()
+                .is_some_and(|refs| refs.len() > REPEATED_PARAMETERS_MAX)
+            {
                 return Err(format!("At most {REPEATED_PARAMETERS_MAX} refs are taken."));
             }
         }
-        let updated = self.update_data_elements.iter().map(|update| update.data_element_id);
-        let removed = self.delete_data_elements.iter().map(|removal| removal.data_element_id);
+        let updated = self
+            .update_data_elements
+            .iter()
+            .map(|update| update.data_element_id);
+        let removed = self
+            .delete_data_elements
+            .iter()
+            .map(|removal| removal.data_element_id);
         let mut seen = BTreeSet::new();
         for id in updated.chain(removed) {
             let id = id.filter(|id| !id.is_nil()).ok_or("dataElementId is required.")?;
@@ -245,7 +277,9 @@ impl Mutation {
             || !self.presentation_texts.is_empty()
             || self.add_complete_confirmation
             || !ends
-                && (!self.delete_data_elements.is_empty() || self.state().is_some() || !self.events().is_empty());
+                && (!self.delete_data_elements.is_empty()
+                    || self.state().is_some()
+                    || !self.events().is_empty());
         if mixes {
             return Err("deleteInstance goes with no other change but the end of the process.".to_owned());
         }

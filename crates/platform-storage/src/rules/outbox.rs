@@ -32,7 +32,10 @@ pub struct ScanMessage {
     pub attempts: u32,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes fields by reference"
+)]
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -142,7 +145,9 @@ fn delay_seconds(event: &InstanceEvent) -> i64 {
     }
     let is_slow = is(kind::SAVED)
         || is(kind::SUBSTATUS_UPDATED)
-        || named.get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case("process_"));
+        || named
+            .get(..8)
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case("process_"));
     if is_slow { 60 } else { 5 }
 }
 
@@ -167,20 +172,40 @@ mod tests {
 
     #[test]
     fn the_earliest_wins_and_each_event_counts() {
-        let instance = Instance { app_id: "ttd/a".to_owned(), ..Instance::default() };
+        let instance = Instance {
+            app_id: "ttd/a".to_owned(),
+            ..Instance::default()
+        };
         let second = 1_000_000;
         let first = SyncRow::after(None, &instance, &event("Saved", Some("x")), 0);
         assert_eq!((first.due, first.events), (60 * second, 1));
-        let later = SyncRow::after(Some(&first), &instance, &event("process_EndTask", None), 30 * second);
-        assert_eq!((later.due, later.events, later.event_type.as_str()), (60 * second, 2, "Saved"));
+        let later = SyncRow::after(
+            Some(&first),
+            &instance,
+            &event("process_EndTask", None),
+            30 * second,
+        );
+        assert_eq!(
+            (later.due, later.events, later.event_type.as_str()),
+            (60 * second, 2, "Saved")
+        );
         let urgent = SyncRow::after(Some(&later), &instance, &event("Deleted", None), 31 * second);
         assert_eq!((urgent.due, urgent.events), (31 * second, 3));
-        for (kind, data, delay) in [("Created", None, 0), ("Created", Some("x"), 5), ("Submited", None, 5),
-            ("Signed", None, 5), ("process_StartEvent", None, 60), ("SubstatusUpdated", None, 60)] {
+        for (kind, data, delay) in [
+            ("Created", None, 0),
+            ("Created", Some("x"), 5),
+            ("Submited", None, 5),
+            ("Signed", None, 5),
+            ("process_StartEvent", None, 60),
+            ("SubstatusUpdated", None, 60),
+        ] {
             assert_eq!(delay_seconds(&event(kind, data)), delay, "{kind}");
         }
         let text = String::from_utf8(first.message().unwrap()).unwrap();
-        assert!(text.contains("\"AppId\":\"ttd/a\"") && text.contains("\"IsMigration\":false"), "{text}");
+        assert!(
+            text.contains("\"AppId\":\"ttd/a\"") && text.contains("\"IsMigration\":false"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -105,13 +105,17 @@ const IDLE: &str = "idle";
 #[must_use]
 pub fn status(instance: &Instance) -> &str {
     let process = instance.process.as_ref();
-    process.and_then(|process| process.status.as_deref()).unwrap_or(IDLE)
+    process
+        .and_then(|process| process.status.as_deref())
+        .unwrap_or(IDLE)
 }
 
 /// Whether a process' status is one that there is.
 #[must_use]
 pub fn is_status(text: &str) -> bool {
-    [PROCESSING, IDLE].iter().any(|known| text.eq_ignore_ascii_case(known))
+    [PROCESSING, IDLE]
+        .iter()
+        .any(|known| text.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
@@ -127,7 +131,10 @@ mod tests {
     #[test]
     fn only_whole_numbers_above_nothing() {
         assert_eq!(parse(IF_INSTANCE_VERSION, "7").unwrap().instance, Some(7));
-        assert_eq!(parse(IF_PROCESS_STATE_VERSION, "1").unwrap().process_state, Some(1));
+        assert_eq!(
+            parse(IF_PROCESS_STATE_VERSION, "1").unwrap().process_state,
+            Some(1)
+        );
         assert_eq!(parse(IF_INSTANCE_VERSION, " ").unwrap(), Preconditions::default());
         for bad in ["0", "-1", "+1", "1.0", "x", "2147483648", "\"1\"", "*"] {
             assert!(parse(IF_INSTANCE_VERSION, bad).is_err(), "{bad}");
@@ -136,12 +143,27 @@ mod tests {
 
     #[test]
     fn the_instance_is_compared_first() {
-        let current = Versions { instance: 3, process_state: 2 };
-        let wants = |instance, process_state| Preconditions { instance, process_state }.differs(current);
+        let current = Versions {
+            instance: 3,
+            process_state: 2,
+        };
+        let wants = |instance, process_state| {
+            Preconditions {
+                instance,
+                process_state,
+            }
+            .differs(current)
+        };
         assert_eq!(wants(None, None), None);
         assert_eq!(wants(Some(3), Some(2)), None);
         assert_eq!(wants(Some(2), Some(1)), Some(Differs::Instance));
         assert_eq!(wants(Some(3), Some(1)), Some(Differs::ProcessState));
-        assert_eq!(Versions::of(&Instance::default()), Versions { instance: 1, process_state: 1 });
+        assert_eq!(
+            Versions::of(&Instance::default()),
+            Versions {
+                instance: 1,
+                process_state: 1
+            }
+        );
     }
 }

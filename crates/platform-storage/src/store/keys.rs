@@ -209,7 +209,9 @@ mod tests {
         assert_eq!(read_element(&element(&guid, &other)), Some((guid, other)));
         assert_eq!(read_guid(&lock(&guid)), Some(guid));
         assert_eq!(read_list_row(&sync_due(-7, &guid)), Some((-7, guid)));
-        assert!(syncs_until(-7).contains(&sync_due(-7, &guid)) && !syncs_until(-8).contains(&sync_due(-7, &guid)));
+        assert!(
+            syncs_until(-7).contains(&sync_due(-7, &guid)) && !syncs_until(-8).contains(&sync_due(-7, &guid))
+        );
         assert_eq!(read_list_row(&mutation_time(7, &guid)), Some((7, guid)));
     }
 }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use ledger::{Direction, Key, KeyRange, Scan, Snapshot};
 use uuid::Uuid;
 
+use super::View;
 use super::instances::rows;
 use super::keys::{self, List};
-use super::View;
 use crate::Platform;
 use crate::error::PlatformError;
 use crate::limits::{BOX_INSTANCES_MAX, BOX_INSTANCES_READ_MAX, BOX_ROWS_EXAMINED_MAX};

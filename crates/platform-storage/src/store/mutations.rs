@@ -49,7 +49,10 @@ impl Platform {
         let value = serde_json::to_vec(done).map_err(|error| PlatformError::Internal(error.to_string()))?;
         tx.require_absent(keys::mutation(key));
         tx.put(keys::mutation(key), value);
-        tx.put(keys::mutation_time(self.clock.now().as_microsecond(), key), Vec::new());
+        tx.put(
+            keys::mutation_time(self.clock.now().as_microsecond(), key),
+            Vec::new(),
+        );
         Ok(())
     }
 

@@ -54,7 +54,10 @@ impl Platform {
             )));
         };
         let now = self.clock.now().as_microsecond();
-        tx.put(keys::scan(now, &guid, &message.blob_version_id), written(&message)?);
+        tx.put(
+            keys::scan(now, &guid, &message.blob_version_id),
+            written(&message)?,
+        );
         Ok(())
     }
 
@@ -86,7 +89,12 @@ impl Platform {
                     .transpose()?
             }
         };
-        let row = SyncRow::after(before.as_ref(), instance, event, self.clock.now().as_microsecond());
+        let row = SyncRow::after(
+            before.as_ref(),
+            instance,
+            event,
+            self.clock.now().as_microsecond(),
+        );
         if let Some(before) = before {
             tx.delete(keys::sync_due(before.due, &guid));
         }
@@ -155,7 +163,10 @@ impl Platform {
             ..due.value.clone()
         };
         let guid = Uuid::parse_str(&message.data_element_id).unwrap_or_default();
-        tx.put(keys::scan(at, &guid, &message.blob_version_id), written(&message)?);
+        tx.put(
+            keys::scan(at, &guid, &message.blob_version_id),
+            written(&message)?,
+        );
         Ok(())
     }
 

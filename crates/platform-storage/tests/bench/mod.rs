@@ -17,8 +17,8 @@ use ledger::memory::MemoryLedger;
 use ledger::random::SeededRandom;
 use ledger::{AdjustableClock, Clock, Ledger};
 use platform_storage::{
-    DecisionPoint, Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService,
-    PlatformTokens, Register, RegisterSource, Settings,
+    DecisionPoint, Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform,
+    PlatformService, PlatformTokens, Register, RegisterSource, Settings,
 };
 use serde_json::{Value, json};
 
