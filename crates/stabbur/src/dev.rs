@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use crate::blob_jobs_config::read_policy;
 use crate::encryption_config::open_keyring;
-use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
+use crate::node::{self, BlobsWork, DocumentsUse, MessagesWaiting, Services, Stores, StoresHealth};
 use crate::places::Places;
 use crate::platform_config::{PlatformArguments, Sinks};
 
@@ -171,6 +171,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         health.clone(),
         Arc::new(DocumentsUse(documents.clone())),
         Arc::new(BlobsWork(blobs.clone())),
+        Arc::new(MessagesWaiting(platform.clone())),
     ]));
     let admin = AdminService {
         metrics: metrics.clone(),

@@ -116,6 +116,30 @@ impl StatsSource for BlobsWork {
     }
 }
 
+/// How many of Platform Storage's messages wait for who takes them, for `/metrics`. More than this are as good as this
+/// many.
+const WAITING_MAX: usize = 10_000;
+
+/// See [`WAITING_MAX`].
+pub(crate) struct MessagesWaiting(pub(crate) Arc<Platform>);
+
+#[async_trait]
+impl StatsSource for MessagesWaiting {
+    async fn samples(&self) -> Vec<Sample> {
+        let Ok((scans, portal)) = self.0.waiting(WAITING_MAX).await else {
+            return Vec::new();
+        };
+        let sample = |name: &str, value: usize| Sample {
+            name: name.to_owned(),
+            value: i64::try_from(value).unwrap_or(i64::MAX),
+        };
+        vec![
+            sample("platform_scans_waiting", scans),
+            sample("platform_portal_waiting", portal),
+        ]
+    }
+}
+
 /// Whether the background work is this node's, for people and for `/metrics`.
 #[derive(Default)]
 pub(crate) struct Duty {

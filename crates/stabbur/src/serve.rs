@@ -9,7 +9,7 @@ use anyhow::Result;
 use blobs::Blobs;
 use documents::{Documents, DocumentsService};
 use gateway::tls::Tls;
-use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, Transport};
+use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, StatsSource, Transport};
 use http_semantics::Service;
 use identity::{FileKeys, TokenVerifier};
 use ledger::{Clock, SystemClock};
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
 use crate::encryption_config::{generations, key_files, open_keyring};
-use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
+use crate::node::{self, BlobsWork, DocumentsUse, MessagesWaiting, Services, Stores, StoresHealth};
 use crate::platform_config::{Sinks, platform_tokens};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
@@ -113,11 +113,15 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         node::prepare(platform).await?;
     }
     let health = Arc::new(StoresHealth(stores.clone()));
-    let metrics = Arc::new(Metrics::new(vec![
+    let mut sources: Vec<Arc<dyn StatsSource>> = vec![
         health.clone(),
         Arc::new(DocumentsUse(documents.clone())),
         Arc::new(BlobsWork(blobs.clone())),
-    ]));
+    ];
+    if let Some(platform) = &platform {
+        sources.push(Arc::new(MessagesWaiting(platform.clone())));
+    }
+    let metrics = Arc::new(Metrics::new(sources));
     let admin = AdminService {
         metrics: metrics.clone(),
         health,

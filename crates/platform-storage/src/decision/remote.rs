@@ -132,13 +132,10 @@ fn category(attributes: &Attributes, of: Category, id: Option<String>) -> Value 
         // An app is named by its org and app; as a resource of the register it would have another policy.
         .filter(|(name, _)| *name != "urn:altinn:resource")
         .map(|(name, value)| {
-            let mut attribute = json!({
+            json!({
                 "AttributeId": name, "Value": value, "DataType": "http://www.w3.org/2001/XMLSchema#string",
-            });
-            if name == ACTION_ID || name == INSTANCE_ID {
-                attribute["IncludeInResult"] = true.into();
-            }
-            attribute
+                "IncludeInResult": name == ACTION_ID || name == INSTANCE_ID,
+            })
         })
         .collect();
     match id {

@@ -212,14 +212,18 @@ impl Development {
                 "source, subject, type and specversion are required.",
             ));
         }
-        let mut event: Value = serde_json::from_slice(text).map_err(malformed)?;
+        let mut event: Map<String, Value> = serde_json::from_slice(text).map_err(malformed)?;
         let id = platform.random.uuid().to_string();
-        event["id"] = id.clone().into();
+        event.insert("id".to_owned(), id.clone().into());
         if event.get("time").is_none_or(Value::is_null) {
-            event["time"] = platform.clock.now().to_string().into();
+            event.insert("time".to_owned(), platform.clock.now().to_string().into());
         }
         let mut tx = Transaction::new();
-        tx.put_sequenced(keys::development_events(), Bytes::new(), event.to_string());
+        tx.put_sequenced(
+            keys::development_events(),
+            Bytes::new(),
+            Value::Object(event).to_string(),
+        );
         tx.record(LogRecord {
             keyspace: ledger::Keyspace::Platform,
             kind: crate::LOG_KIND_OPERATION,

@@ -355,7 +355,7 @@ pub(crate) async fn put(
 }
 
 /// The instance's elements as they will be: `changed` in the place of the one called `id`.
-pub(super) async fn elements_with(
+async fn elements_with(
     platform: &Platform,
     view: &View,
     path: &InstancePath,

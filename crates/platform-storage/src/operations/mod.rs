@@ -12,6 +12,7 @@ pub(crate) mod instances;
 pub(crate) mod list_instances;
 pub(crate) mod lock;
 pub(crate) mod message_box;
+mod mutation_work;
 pub(crate) mod mutations;
 pub(crate) mod process;
 pub(crate) mod scans;

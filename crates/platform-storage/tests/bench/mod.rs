@@ -82,6 +82,12 @@ impl Bench {
     }
 
     pub fn with(options: Options) -> Self {
+        let Options {
+            scans,
+            refuse_infected,
+            portal_sync,
+            decision,
+        } = options;
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let policies = std::env::temp_dir().join(format!("stabbur-policies-{}-{number}", std::process::id()));
@@ -123,7 +129,7 @@ impl Bench {
                 Development::PLATFORM_ISSUER.to_owned(),
                 TokenVerifier::new(issuer.clone(), clock.clone()),
             )])),
-            decision: options.decision.clone().unwrap_or_else(|| {
+            decision: decision.unwrap_or_else(|| {
                 Arc::new(EmbeddedDecisionPoint::new(
                     policies.clone(),
                     register.clone(),
@@ -138,9 +144,9 @@ impl Bench {
             environment: "dev".to_owned(),
             platform_url: None,
             apps_url: None,
-            scans: options.scans,
-            refuse_infected: options.refuse_infected,
-            portal_sync: options.portal_sync,
+            scans,
+            refuse_infected,
+            portal_sync,
         };
         let platform = Platform::new(foundation, settings);
         Self {
