@@ -9,6 +9,9 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     if let Some(read) = parse_authorization(text) {
-        assert!(!read.kind.contains('&') && !read.version.contains('&'), "{read:?}");
+        assert!(
+            !read.kind.contains('&') && !read.version.contains('&'),
+            "{read:?}"
+        );
     }
 });

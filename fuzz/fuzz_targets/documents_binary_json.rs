@@ -8,6 +8,9 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(text) = binary_json::to_text(data)
         && let Err(error) = json::parse(&text)
     {
-        assert!(error.to_string().contains("deep") || error.to_string().contains("recursion"), "{error}");
+        assert!(
+            error.to_string().contains("deep") || error.to_string().contains("recursion"),
+            "{error}"
+        );
     }
 });

@@ -44,7 +44,12 @@ async fn fill() -> Filled {
     let stores = Stores::new();
     let ledger: Arc<dyn Ledger> = stores.ledger.clone();
     let key = SharedKey::from_base64("c2VjcmV0LWtleQ==").expect("a key");
-    let documents = Documents::new(stores.ledger, stores.clock, stores.random, Settings::single("dev", key));
+    let documents = Documents::new(
+        stores.ledger,
+        stores.clock,
+        stores.random,
+        Settings::single("dev", key),
+    );
     let spec = ContainerSpec {
         account: "dev".to_owned(),
         database: "d".to_owned(),
@@ -56,16 +61,29 @@ async fn fill() -> Filled {
     let container = documents.ensure_container(&spec).await.expect("a container");
     for id in 0..DOCUMENTS {
         let long = "x".repeat(200);
-        let s = if id % 3 == 0 { String::new() } else { format!(r#""s": "{long}{id}","#) };
-        let text = format!(r#"{{"id": "{id}", "pk": "p", {s} "n": {}, "tags": [1, "a"]}}"#, id % 4);
+        let s = if id % 3 == 0 {
+            String::new()
+        } else {
+            format!(r#""s": "{long}{id}","#)
+        };
+        let text = format!(
+            r#"{{"id": "{id}", "pk": "p", {s} "n": {}, "tags": [1, "a"]}}"#,
+            id % 4
+        );
         let mut tx = Transaction::new();
         let document = text.parse().expect("a document");
-        documents.stage_create(&mut tx, &container, document).await.expect("staged");
+        documents
+            .stage_create(&mut tx, &container, document)
+            .await
+            .expect("staged");
         ledger.commit(tx).await.expect("committed");
     }
     let mut heads = Vec::new();
     for sql in QUERIES {
-        let page = documents.query(&container, sql, &[], None, 1, None).await.expect("a page");
+        let page = documents
+            .query(&container, sql, &[], None, 1, None)
+            .await
+            .expect("a page");
         let token = page.continuation.expect("more pages");
         let mut bytes = URL_SAFE_NO_PAD.decode(token).expect("a token");
         bytes.truncate(HEAD_BYTES);
@@ -79,11 +97,15 @@ async fn fill() -> Filled {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((first, rest)) = data.split_first() else { return };
+    let Some((first, rest)) = data.split_first() else {
+        return;
+    };
     let filled = filled();
     let which = usize::from(first >> 1) % QUERIES.len();
     let token = if first & 1 == 0 {
-        let Ok(text) = std::str::from_utf8(rest) else { return };
+        let Ok(text) = std::str::from_utf8(rest) else {
+            return;
+        };
         text.to_owned()
     } else {
         URL_SAFE_NO_PAD.encode([&filled.heads[which], rest].concat())

@@ -22,7 +22,11 @@ fuzz_target!(|data: &[u8]| {
         r#"{"paths": ["/a", "/b", "/c"], "kind": "MultiHash", "version": 2}"#,
     ];
     for definition in definitions {
-        let Some(definition) = definition.parse().ok().and_then(|value| PartitionKeyDefinition::from_value(Some(&value)).ok()) else {
+        let Some(definition) = definition
+            .parse()
+            .ok()
+            .and_then(|value| PartitionKeyDefinition::from_value(Some(&value)).ok())
+        else {
             unreachable!("{definition}");
         };
         if key.components().len() <= definition.paths.len() && !key.components().is_empty() {

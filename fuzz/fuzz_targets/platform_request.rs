@@ -12,12 +12,14 @@ use http::header::AUTHORIZATION;
 use identity::{SharedKey, TokenIssuer, TokenVerifier};
 use libfuzzer_sys::fuzz_target;
 use platform_storage::{
-    EmbeddedDecisionPoint, Foundation, Platform, PlatformService, Register, RegisterSource, Settings,
+    EmbeddedDecisionPoint, Foundation, Platform, PlatformService, PlatformTokens, Register, RegisterSource,
+    Settings,
 };
 use serde_json::json;
 
 const APPLICATION: &str = "POST /storage/api/v1/applications?appId=ttd/a\n\n{\"dataTypes\":[{\"id\":\"m\"}]}";
-const INSTANCE: &str = "POST /storage/api/v1/instances?appId=ttd/a\n\n{\"instanceOwner\":{\"partyId\":\"1\"}}";
+const INSTANCE: &str =
+    "POST /storage/api/v1/instances?appId=ttd/a\n\n{\"instanceOwner\":{\"partyId\":\"1\"}}";
 
 /// Made once: an RSA key takes longer than a thousand requests. Kept in a ledger of its own.
 static ISSUER: LazyLock<(Arc<TokenIssuer>, HeaderValue)> = LazyLock::new(|| {
@@ -60,7 +62,12 @@ fuzz_target!(|data: &[u8]| {
             clock: stores.clock.clone(),
             random: stores.random,
             verifier: TokenVerifier::new(issuer.clone(), stores.clock),
-            decision: Arc::new(EmbeddedDecisionPoint::new("no-policies".into(), register.clone(), true)),
+            platform_tokens: PlatformTokens::default(),
+            decision: Arc::new(EmbeddedDecisionPoint::new(
+                "no-policies".into(),
+                register.clone(),
+                true,
+            )),
             register,
         },
         Settings {
@@ -69,6 +76,9 @@ fuzz_target!(|data: &[u8]| {
             environment: "fuzz".to_owned(),
             platform_url: None,
             apps_url: None,
+            scans: true,
+            refuse_infected: true,
+            portal_sync: true,
         },
     );
     let service = PlatformService::new(platform, None);
@@ -78,7 +88,10 @@ fuzz_target!(|data: &[u8]| {
             prepared.headers_mut().insert(AUTHORIZATION, bearer.clone());
             serve(&service, prepared).await;
         }
-        request.headers_mut().entry(AUTHORIZATION).or_insert(bearer.clone());
+        request
+            .headers_mut()
+            .entry(AUTHORIZATION)
+            .or_insert(bearer.clone());
         serve(&service, request).await;
     });
 });

@@ -14,7 +14,9 @@ const BOUNDS: Bounds = Bounds {
 const FRAME_BYTES_MAX: usize = 4 * 1024;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((piece, data)) = data.split_first() else { return };
+    let Some((piece, data)) = data.split_first() else {
+        return;
+    };
     let mut frames = Frames::new(FRAME_BYTES_MAX);
     for bytes in data.chunks(usize::from(*piece) + 1) {
         frames.push(bytes);

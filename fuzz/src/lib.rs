@@ -58,7 +58,9 @@ pub fn request(data: &[u8]) -> Option<Request<Body>> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).ok()?;
     *request.uri_mut() = target.parse::<Uri>().ok()?;
-    request.headers_mut().insert("host", HeaderValue::from_static("127.0.0.1:10000"));
+    request
+        .headers_mut()
+        .insert("host", HeaderValue::from_static("127.0.0.1:10000"));
     loop {
         let (line, after) = split_line(rest);
         let ended = after.len() == rest.len() || line.is_empty();
@@ -68,7 +70,9 @@ pub fn request(data: &[u8]) -> Option<Request<Body>> {
         }
         let mut parts = line.splitn(2, |byte| *byte == b':');
         let name = parts.next().and_then(|name| HeaderName::from_bytes(name).ok());
-        let value = parts.next().and_then(|value| HeaderValue::from_bytes(value.trim_ascii()).ok());
+        let value = parts
+            .next()
+            .and_then(|value| HeaderValue::from_bytes(value.trim_ascii()).ok());
         if let (Some(name), Some(value)) = (name, value) {
             request.headers_mut().append(name, value);
         }

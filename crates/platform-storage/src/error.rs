@@ -11,6 +11,9 @@ use http::{HeaderValue, Response, StatusCode};
 use http_semantics::{Body, BodyError};
 use ledger::LedgerError;
 
+use crate::rules::versions::{Differs, Versions};
+use crate::wire::answer;
+
 /// A failed operation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
@@ -32,6 +35,22 @@ pub enum PlatformError {
     /// The state doesn't allow it, or others change it without pause (409).
     #[error("{0}")]
     Conflict(String),
+    /// The instance's process is going on by itself, or isn't in the status that was expected (409); the status
+    /// that it is in.
+    #[error("the process' status is {0:?}; another one was expected")]
+    ProcessStatus(String),
+    /// A version that was demanded isn't the one that is there (412).
+    #[error("the {} isn't the one that was expected", match .0 {
+        Differs::Instance => "instance's version",
+        Differs::ProcessState => "process state's version",
+    })]
+    VersionMismatch(Differs, Versions),
+    /// A version was demanded in a form that is none (400).
+    #[error("{0}")]
+    MalformedVersion(String),
+    /// The content isn't the one that was expected (412).
+    #[error("{0}")]
+    PreconditionFailed(String),
     /// The body is too large (413).
     #[error("{0}")]
     TooLarge(String),
@@ -69,12 +88,13 @@ impl PlatformError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::MalformedVersion(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::ProcessStatus(_) => StatusCode::CONFLICT,
+            Self::VersionMismatch(..) | Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
@@ -82,6 +102,17 @@ impl PlatformError {
             Self::Full => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// What clients tell problems of one status apart by, where they do.
+    fn kind(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::ProcessStatus(_) => "process_status_conflict",
+            Self::VersionMismatch(Differs::Instance, _) => "instance_version_mismatch",
+            Self::VersionMismatch(Differs::ProcessState, _) => "process_state_version_mismatch",
+            Self::MalformedVersion(_) => "malformed_version_precondition",
+            _ => return None,
+        })
     }
 
     /// The response. What went wrong inside goes to the log, not to the caller.
@@ -94,11 +125,14 @@ impl PlatformError {
             }
             other => other.to_string(),
         };
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "title": status.canonical_reason().unwrap_or_default(),
             "status": status.as_u16(),
             "detail": detail,
         });
+        if let (Some(kind), Some(body)) = (self.kind(), body.as_object_mut()) {
+            body.insert("type".to_owned(), kind.into());
+        }
         let mut response = Response::new(Body::full(body.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -109,7 +143,10 @@ impl PlatformError {
         if *self == Self::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response
+        match self {
+            Self::VersionMismatch(_, versions) => answer::with_versions(response, *versions),
+            _ => response,
+        }
     }
 }
 

@@ -33,10 +33,13 @@ use documents::{ContainerSpec, Documents};
 use identity::TokenVerifier;
 use ledger::{Clock, Ledger, Random};
 
-pub use auth::{Caller, SystemUser};
-pub use decision::{DecisionPoint, EmbeddedDecisionPoint, Register, RegisterSource};
+pub use auth::{Caller, PlatformTokens, SystemUser};
+pub use decision::{
+    Ask, DecisionPoint, EmbeddedDecisionPoint, Register, RegisterSource, RemoteDecisionPoint,
+};
 pub use development::Development;
 pub use error::PlatformError;
+pub use jobs::{DeliveryReport, Sink};
 pub use service::{InternalService, PlatformService};
 pub use store::{DATABASE, LOG_KIND_OPERATION};
 
@@ -54,6 +57,12 @@ pub struct Settings {
     pub platform_url: Option<String>,
     /// Where clients reach apps, `{org}` standing for the owner's code; `None`: as the platform.
     pub apps_url: Option<String>,
+    /// Whether somebody takes the scan outbox: without that no content is marked as waiting for its scan.
+    pub scans: bool,
+    /// Whether content in which malware was found is refused to readers.
+    pub refuse_infected: bool,
+    /// Whether the portal is told of what happens to instances.
+    pub portal_sync: bool,
 }
 
 /// What the service stands on.
@@ -70,6 +79,8 @@ pub struct Foundation {
     pub random: Arc<dyn Random>,
     /// Checks tokens.
     pub verifier: TokenVerifier,
+    /// Checks the tokens of the platform's own components and of apps.
+    pub platform_tokens: PlatformTokens,
     /// Decides.
     pub decision: Arc<dyn DecisionPoint>,
     /// Knows parties.
@@ -84,6 +95,7 @@ pub struct Platform {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) verifier: TokenVerifier,
+    pub(crate) platform_tokens: PlatformTokens,
     pub(crate) decision: Arc<dyn DecisionPoint>,
     pub(crate) register: Arc<RegisterSource>,
     pub(crate) settings: Settings,
@@ -110,6 +122,7 @@ impl Platform {
             clock,
             random,
             verifier,
+            platform_tokens,
             decision,
             register,
         } = foundation;
@@ -121,6 +134,7 @@ impl Platform {
             clock,
             random,
             verifier,
+            platform_tokens,
             decision,
             register,
             container_specs: store::container_specs(&settings.documents_account),

@@ -91,5 +91,59 @@ pub const DEVELOPMENT_TOKEN_SECONDS: i64 = 24 * 60 * 60;
 /// Longest lifetime of development tokens: ten years.
 pub const DEVELOPMENT_TOKEN_SECONDS_MAX: i64 = 10 * 365 * 24 * 60 * 60;
 
+/// Events of apps in development that are shown.
+pub const DEVELOPMENT_EVENTS_SHOWN_MAX: usize = 100;
+
+/// How long a decision of a decision point elsewhere is believed (the original's: 5 minutes).
+pub const DECISION_SECONDS: u64 = 300;
+
+/// Decisions that are remembered.
+pub const DECISIONS_CACHED_MAX: usize = 100_000;
+
+/// Questions that go to a decision point elsewhere in one request (ours).
+pub const DECISIONS_PER_REQUEST_MAX: usize = 300;
+
+/// Largest answer of a decision point elsewhere.
+pub const DECISION_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
 /// Most elements of a policy (Altinn's largest have about 5,000).
 pub const POLICY_ELEMENTS_MAX: usize = 50_000;
+
+/// Instances that a search in message boxes gives at most (the original's).
+pub const BOX_INSTANCES_MAX: usize = 5_000;
+
+/// Parties whose message boxes are searched at once (ours; each has a walk of its own).
+pub const BOX_PARTIES_MAX: usize = 2_000;
+
+/// Index rows that one search in message boxes looks at (ours).
+pub const BOX_ROWS_EXAMINED_MAX: usize = 200_000;
+
+/// Instances that one search in message boxes reads (ours: texts are in the documents).
+pub const BOX_INSTANCES_READ_MAX: usize = 20_000;
+
+/// Messages that one round delivers of each outbox (the original's).
+pub const DELIVERIES_PER_ROUND_MAX: usize = 100;
+
+/// Pause behind a delivery that failed; doubled for each further one.
+pub const DELIVERY_RETRY_SECONDS_MIN: i64 = 2;
+
+/// Longest pause between two deliveries of a message.
+pub const DELIVERY_RETRY_SECONDS_MAX: i64 = 600;
+
+/// Largest JSON of a mutation (the original's).
+pub const MUTATION_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Contents that come with one mutation (ours: each is staged before the one commit).
+pub const MUTATION_PARTS_MAX: usize = 100;
+
+/// Data elements that one mutation changes, contents or not (ours).
+pub const MUTATION_ELEMENTS_MAX: usize = 500;
+
+/// Hours for which a mutation's idempotency key is known at least (the original's).
+pub const IDEMPOTENCY_HOURS: i64 = 48;
+
+/// Idempotency keys that one round forgets.
+pub const IDEMPOTENCY_KEYS_PER_ROUND_MAX: usize = 500;
+
+/// Instances of a page for Studio if it doesn't say (the original's).
+pub const STUDIO_SIZE_DEFAULT: usize = 10;

@@ -9,11 +9,13 @@ use http_semantics::{Body, RequestContext, Service};
 use crate::auth::{self, Caller};
 use crate::development::Development;
 use crate::error::PlatformError;
+use crate::model::Instance;
 use crate::operations::instance_path::InstancePath;
 use crate::operations::{
     applications, cleanup, data, data_content, data_elements, events, instance_state, instances,
-    list_instances, lock, process, sign, texts,
+    list_instances, lock, message_box, mutations, process, scans, sign, studio, texts,
 };
+use crate::rules::versions::{self, Preconditions, Versions};
 use crate::wire::answer;
 use crate::wire::links::{BASE_PATH, Links};
 use crate::wire::query::{self, Query};
@@ -44,6 +46,34 @@ impl Call {
         Err(PlatformError::forbidden(
             "Only Studio changes metadata and texts.",
         ))
+    }
+
+    /// What the request demands of versions.
+    ///
+    /// # Errors
+    /// 400 if it does so in a wrong form.
+    pub(crate) fn preconditions(&self) -> Result<Preconditions, PlatformError> {
+        Preconditions::parse(&self.headers).map_err(PlatformError::MalformedVersion)
+    }
+
+    /// Refuses the request (412) unless the instance has the versions that it demands.
+    pub(crate) fn require_versions(&self, instance: &Instance) -> Result<(), PlatformError> {
+        let current = Versions::of(instance);
+        match self.preconditions()?.differs(current) {
+            Some(differs) => Err(PlatformError::VersionMismatch(differs, current)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a write of what the instance holds: 412 as above, 409 while its process is going on by itself.
+    pub(crate) fn guard_write(&self, instance: &Instance) -> Result<(), PlatformError> {
+        self.require_versions(instance)?;
+        if versions::is_processing(instance) {
+            return Err(PlatformError::ProcessStatus(
+                versions::status(instance).to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// A boolean of the query.
@@ -80,17 +110,17 @@ impl PlatformService {
         }
     }
 
-    async fn serve(&self, request: Request<Body>) -> Result<Response<Body>, PlatformError> {
+    async fn serve(&self, mut request: Request<Body>) -> Result<Response<Body>, PlatformError> {
         let path = request.uri().path().to_owned();
         if path.eq_ignore_ascii_case("/health") {
             return Ok(answer::text(StatusCode::OK, "Healthy"));
         }
         let origin = origin(&request);
-        if let Some(development) = &self.development
-            && *request.method() == Method::GET
-            && let Some(response) = development.serve(&request.uri().clone(), &origin).await?
-        {
-            return Ok(response);
+        if let Some(development) = &self.development {
+            match development.serve(&self.platform, request, &origin).await? {
+                Ok(response) => return Ok(response),
+                Err(given_back) => request = given_back,
+            }
         }
         let Some(rest) = below_base(&path) else {
             return Err(unknown_path());
@@ -98,8 +128,10 @@ impl PlatformService {
         let segments = segments(rest)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let (parts, body) = request.into_parts();
-        let is_public = is_public(&parts.method, &segments);
-        let caller = if is_public {
+        let caller = if is_public(&parts.method, &segments) {
+            None
+        } else if is_for_apps(&parts.method, &segments) {
+            self.platform.platform_tokens.authenticate(&parts.headers).await?;
             None
         } else {
             Some(auth::authenticate(&self.platform.verifier, &parts.headers).await?)
@@ -206,6 +238,18 @@ fn is_public(method: &Method, segments: &[&str]) -> bool {
         && segments.len() <= 3
 }
 
+/// What the platform's own components and apps call with a token of theirs instead of a user's.
+fn is_for_apps(method: &Method, segments: &[&str]) -> bool {
+    let is = |at: usize, name: &str| {
+        segments
+            .get(at)
+            .is_some_and(|found| found.eq_ignore_ascii_case(name))
+    };
+    is(0, "instances")
+        && (*method == Method::PUT && is(3, "dataelements") && is(5, "filescanstatus") && segments.len() == 6
+            || *method == Method::GET && is(3, "dataelementexists") && segments.len() == 5)
+}
+
 async fn dispatch(
     platform: &Platform,
     method: &Method,
@@ -248,6 +292,24 @@ async fn dispatch(
             let last = segments.last().copied().unwrap_or_default();
             let id = segments.get(4).copied().unwrap_or(last);
             below_instance(platform, method, below, call, &path, id, body).await
+        }
+        ("POST", ["sbl", "instances", "search"], _) => message_box::search(platform, call, body).await,
+        ("GET", ["sbl", "instances", _, _], [_, _, party, guid]) => {
+            let path = InstancePath::parse(party, guid).ok_or_else(unknown_path)?;
+            message_box::get(platform, call, &path).await
+        }
+        ("GET", ["sbl", "instances", _, _, "events"], [_, _, party, guid, _]) => {
+            let path = InstancePath::parse(party, guid).ok_or_else(unknown_path)?;
+            message_box::events(platform, call, &path).await
+        }
+        ("GET", ["studio", "instances", _, _], [_, _, org, app]) => {
+            studio::list(platform, call, (org, app)).await
+        }
+        ("GET", ["studio", "instances", _, _, _], [_, _, org, app, guid]) => {
+            studio::get(platform, call, (org, app), guid).await
+        }
+        ("DELETE", ["studio", "instances", _, _, _], [_, _, org, app, guid]) => {
+            studio::delete(platform, call, (org, app), guid).await
         }
         ("PUT", ["sbl", "instances", _, _, "undelete"], [_, _, party, guid, _]) => {
             let path = InstancePath::parse(party, guid).ok_or_else(unknown_path)?;
@@ -298,6 +360,11 @@ async fn below_instance(
         ("DELETE", ["data", _]) => data::delete(platform, call, path, id).await,
         ("PUT", ["data", _, "lock"]) => data_elements::lock(platform, call, path, id, true).await,
         ("DELETE", ["data", _, "lock"]) => data_elements::lock(platform, call, path, id, false).await,
+        ("POST", ["mutations"]) => mutations::post(platform, call, path, body).await,
+        ("PUT", ["dataelements", _, "filescanstatus"]) => {
+            scans::put_status(platform, call, path, id, body).await
+        }
+        ("GET", ["dataelementexists", _]) => scans::exists(platform, path, id).await,
         ("GET", ["dataelements"]) => data_elements::list(platform, call, path).await,
         ("PUT", ["dataelements", _]) => data_elements::put(platform, call, path, id, body).await,
         _ => {

@@ -13,6 +13,7 @@ use crate::dev;
 use crate::encryption_config::EncryptionConfig;
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
 use crate::registry_config::RegistryConfig;
+use crate::platform_config::{PdpConfig, PlatformIssuerConfig, SinkConfig};
 
 /// The file, as it is written.
 #[derive(Debug, Deserialize)]
@@ -58,6 +59,18 @@ pub(crate) struct PlatformConfig {
     pub(crate) platform_url: Option<String>,
     /// Where clients reach apps, `https://{org}.apps.example.org`.
     pub(crate) apps_url: Option<String>,
+    /// A decision point elsewhere; without it policies are in the folder above.
+    pub(crate) pdp: Option<PdpConfig>,
+    /// Whose tokens are taken in `PlatformAccessToken`.
+    #[serde(default)]
+    pub(crate) access_tokens: Vec<PlatformIssuerConfig>,
+    /// Who scans contents for malware; without it none waits for its scan.
+    pub(crate) scan: Option<SinkConfig>,
+    /// Whether content in which malware was found is refused to readers.
+    #[serde(default)]
+    pub(crate) refuse_infected: bool,
+    /// Who is told what the portal shows; without it nobody is.
+    pub(crate) portal: Option<SinkConfig>,
 }
 
 /// A protocol's listener and accounts.

@@ -18,17 +18,18 @@ use identity::{SharedKey, TokenIssuer, TokenVerifier, Trust, TrustedIssuer};
 use ledger::{AdjustableClock, Clock, SystemClock};
 use platform_storage::development::storage;
 use platform_storage::{
-    Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register,
-    RegisterSource,
+    DecisionPoint, Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform,
+    PlatformService, PlatformTokens, Register, RegisterSource,
 };
 use registry::ContentReferences;
 use tokio::sync::watch;
 
 use crate::blob_jobs_config::read_policy;
 use crate::encryption_config::open_keyring;
-use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
+use crate::node::{self, BlobsWork, DocumentsUse, MessagesWaiting, Services, Stores, StoresHealth};
 use crate::places::Places;
 use crate::registry_config::{self, DevelopmentRegistry};
+use crate::platform_config::{PlatformArguments, Sinks};
 
 /// The storage emulators' account and key (Microsoft's documentation of Azurite).
 pub(crate) const BLOBS_ACCOUNT: &str = "devstoreaccount1";
@@ -107,6 +108,8 @@ pub(crate) struct DevArguments {
     /// Another number, larger than before, makes a new key, which new content is encrypted with.
     #[arg(long, value_name = "NUMBER", requires = "encryption_key")]
     encryption_generation: Option<u32>,
+    #[command(flatten)]
+    platform: PlatformArguments,
     /// Written when everything listens: the addresses, as JSON.
     #[arg(long)]
     ready_file: Option<PathBuf>,
@@ -185,13 +188,15 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         settings,
     );
     let registry = registry_config::development(&stores, &arguments.registry(), issuer.clone());
-    let (platform, development) = platform(&stores, &documents, &blobs, &arguments, issuer);
+    let sinks = arguments.platform.sinks()?;
+    let (platform, development) = platform(&stores, &documents, &blobs, &arguments, &sinks, issuer)?;
     node::prepare(&platform).await?;
     let health = Arc::new(StoresHealth(stores.clone()));
     let metrics = Arc::new(Metrics::new(vec![
         health.clone(),
         Arc::new(DocumentsUse(documents.clone())),
         Arc::new(BlobsWork(blobs.clone())),
+        Arc::new(MessagesWaiting(platform.clone())),
     ]));
     let admin = AdminService {
         metrics: metrics.clone(),
@@ -257,6 +262,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
          \x20          PlatformSettings__ApiStorageEndpoint=http://{platform_at}/storage/api/v1/\n\
          \x20          tokens: GET http://{platform_at}/Home/GetTestUserToken/1337, /Home/GetTestOrgToken/ttd\n\
          registry   http://{registry_at}/v2/  (https on the same port; docker push localhost:{registry_port}/app:1)\n\
+         \x20          start page http://{platform_at}/  (choose a user and an app)\n\
          admin      http://{admin_at}/health/ready  /metrics  POST /dev/clock\n\
          trust      NODE_EXTRA_CA_CERTS={0}  REQUESTS_CA_BUNDLE={0}  SSL_CERT_FILE={0}\n\
          ready in {ready} ms",
@@ -289,6 +295,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         platform: Some(platform),
         registry: Some(registry.service().clone()),
         registry_references: ContentReferences::new(stores.ledger.clone()),
+        sinks,
     };
     let work = node::background(&stores, services, stopped);
     node::run(bound, &stores, stop, work).await
@@ -312,21 +319,29 @@ fn platform(
     documents: &Arc<Documents>,
     blobs: &Arc<Blobs>,
     arguments: &DevArguments,
+    sinks: &Sinks,
     issuer: Arc<TokenIssuer>,
-) -> (Arc<Platform>, Development) {
+) -> Result<(Arc<Platform>, Development)> {
     let register = Arc::new(match &arguments.register {
         Some(path) => RegisterSource::file(path.clone(), Register::default()),
         None => RegisterSource::fixed(Register::development()),
     });
     let policies = arguments.data.join("policies");
+    let decision: Arc<dyn DecisionPoint> = match arguments.platform.pdp() {
+        Some(pdp) => pdp.decision(stores.clock.clone())?,
+        None => Arc::new(EmbeddedDecisionPoint::new(policies, register.clone(), true)),
+    };
+    let verifier = TokenVerifier::new(issuer.clone(), stores.clock.clone());
+    let own = (Development::PLATFORM_ISSUER.to_owned(), verifier.clone());
     let foundation = Foundation {
         ledger: stores.ledger.clone(),
         documents: documents.clone(),
         blobs: blobs.clone(),
         clock: stores.clock.clone(),
         random: stores.random.clone(),
-        verifier: TokenVerifier::new(issuer.clone(), stores.clock.clone()),
-        decision: Arc::new(EmbeddedDecisionPoint::new(policies, register.clone(), true)),
+        verifier,
+        platform_tokens: PlatformTokens::new([own].into()),
+        decision,
         register: register.clone(),
     };
     let settings = platform_storage::Settings {
@@ -335,11 +350,14 @@ fn platform(
         environment: "dev".to_owned(),
         platform_url: None,
         apps_url: None,
+        scans: sinks.scan.is_some(),
+        refuse_infected: arguments.platform.platform_refuse_infected,
+        portal_sync: sinks.portal.is_some(),
     };
-    (
+    Ok((
         Platform::new(foundation, settings),
         Development::new(issuer, register, stores.clock.clone()),
-    )
+    ))
 }
 
 #[allow(clippy::print_stdout, reason = "this is what the command prints for people")]

@@ -25,23 +25,8 @@ pub(crate) struct KeyFetch {
 impl KeyFetch {
     /// Trusts the system's authorities, and those in a file (PEM).
     pub(crate) fn new(authorities: Option<&Path>) -> Result<Self> {
-        let mut builder = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
-            .timeout(Duration::from_secs(ANSWER_SECONDS_MAX));
-        if let Some(path) = authorities {
-            let pem = std::fs::read(path).with_context(|| format!("authorities {}", path.display()))?;
-            let found = Certificate::from_pem_bundle(&pem)
-                .with_context(|| format!("authorities {}", path.display()))?;
-            ensure!(
-                !found.is_empty(),
-                "authorities {}: holds no certificate (PEM)",
-                path.display()
-            );
-            builder = builder.tls_certs_merge(found);
-        }
         Ok(Self {
-            client: builder.build().context("the HTTP client")?,
+            client: client(authorities)?,
         })
     }
 
@@ -60,7 +45,27 @@ impl KeyFetch {
     }
 }
 
-/// Reads an address from which keys may be taken.
+/// A client that gives up in bounded time, follows nobody, and trusts the system's authorities and those in a file (PEM).
+pub(crate) fn client(authorities: Option<&Path>) -> Result<Client> {
+    let mut builder = Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
+        .timeout(Duration::from_secs(ANSWER_SECONDS_MAX));
+    if let Some(path) = authorities {
+        let pem = std::fs::read(path).with_context(|| format!("authorities {}", path.display()))?;
+        let found =
+            Certificate::from_pem_bundle(&pem).with_context(|| format!("authorities {}", path.display()))?;
+        ensure!(
+            !found.is_empty(),
+            "authorities {}: holds no certificate (PEM)",
+            path.display()
+        );
+        builder = builder.tls_certs_merge(found);
+    }
+    builder.build().context("the HTTP client")
+}
+
+/// Reads an address that may be spoken with: over TLS, or on this machine.
 pub(crate) fn check(address: &str) -> Result<Url> {
     let url: Url = address
         .parse()
@@ -72,7 +77,7 @@ pub(crate) fn check(address: &str) -> Result<Url> {
     };
     ensure!(
         url.scheme() == "https" || url.scheme() == "http" && is_here,
-        "{address}: keys are taken over https only, save from this machine"
+        "{address}: only https is spoken, save with this machine"
     );
     Ok(url)
 }

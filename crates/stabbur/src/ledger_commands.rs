@@ -11,8 +11,10 @@ use documents::Documents;
 use identity::{FileKeys, TokenVerifier};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{SystemClock, VerifyReport};
-use platform_storage::{EmbeddedDecisionPoint, Foundation, Platform, Register, RegisterSource, Settings};
 use registry::ContentReferences;
+use platform_storage::{
+    EmbeddedDecisionPoint, Foundation, Platform, PlatformTokens, Register, RegisterSource, Settings,
+};
 
 use crate::node::Stores;
 use crate::places::Places;
@@ -65,6 +67,7 @@ pub(crate) async fn verify(data: &Path, places: &Places) -> Result<()> {
         clock: clock.clone(),
         random,
         verifier: TokenVerifier::new(keys, clock),
+        platform_tokens: PlatformTokens::default(),
         decision: Arc::new(EmbeddedDecisionPoint::new(
             data.to_owned(),
             register.clone(),

@@ -9,12 +9,14 @@ mod dev;
 mod documents_copy;
 mod documents_transfer;
 mod encryption_config;
+mod http_post;
 mod key_fetch;
 mod ledger_commands;
 mod ledger_copy;
 mod node;
 mod places;
 mod registry_config;
+mod platform_config;
 mod serve;
 
 use std::path::PathBuf;

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::places::{LedgerPlace, Places};
+use crate::platform_config::Sinks;
 
 /// How often the background work runs.
 const SWEEP_SECONDS: u64 = 5;
@@ -40,6 +41,13 @@ const ROUND_STOP_SECONDS: u64 = 5;
 /// How long the lease of the background work is taken for: two rounds, so that a node that is late
 /// once doesn't lose it.
 const LEASE_SECONDS: u64 = 10;
+
+/// Pause between two looks for messages that are due.
+const DELIVERY_MILLISECONDS: u64 = 500;
+
+/// How long the lease of the deliveries is taken for (the original's): a node that is cut off while it delivers
+/// mustn't find another one at it.
+const DELIVERY_LEASE_SECONDS: u64 = 120;
 
 /// Longest time that a stop waits for requests under way.
 pub(crate) const STOP_SECONDS_MAX: u64 = 30;
@@ -106,6 +114,30 @@ impl StatsSource for BlobsWork {
             value: i64::try_from(number).unwrap_or(i64::MAX),
         };
         self.0.counters().into_iter().map(sample).collect()
+    }
+}
+
+/// How many of Platform Storage's messages wait for who takes them, for `/metrics`. More than this are as good as this
+/// many.
+const WAITING_MAX: usize = 10_000;
+
+/// See [`WAITING_MAX`].
+pub(crate) struct MessagesWaiting(pub(crate) Arc<Platform>);
+
+#[async_trait]
+impl StatsSource for MessagesWaiting {
+    async fn samples(&self) -> Vec<Sample> {
+        let Ok((scans, portal)) = self.0.waiting(WAITING_MAX).await else {
+            return Vec::new();
+        };
+        let sample = |name: &str, value: usize| Sample {
+            name: name.to_owned(),
+            value: i64::try_from(value).unwrap_or(i64::MAX),
+        };
+        vec![
+            sample("platform_scans_waiting", scans),
+            sample("platform_portal_waiting", portal),
+        ]
     }
 }
 
@@ -188,6 +220,7 @@ pub(crate) fn background(
         )
     });
     let duty = stores.duty.clone();
+    let deliveries = deliveries(stores, &services, stop.clone());
     tokio::spawn(async move {
         let mut rounds: u64 = 0;
         loop {
@@ -226,7 +259,76 @@ pub(crate) fn background(
         {
             tracing::debug!(%error, "the lease of the background work ends by itself");
         }
+        if let Some(deliveries) = deliveries
+            && let Err(error) = deliveries.await
+        {
+            tracing::warn!(%error, "the deliveries ended badly");
+        }
     })
+}
+
+/// Delivers Platform Storage's messages to others until `stop`, apart from the other work: who takes them may be slow.
+/// Of several nodes one does it. A delivery that is cut off is made again.
+fn deliveries(
+    stores: &Stores,
+    services: &Services,
+    mut stop: watch::Receiver<bool>,
+) -> Option<JoinHandle<()>> {
+    let platform = services.platform.clone()?;
+    let Sinks { scan, portal } = services.sinks.clone();
+    if scan.is_none() && portal.is_none() {
+        return None;
+    }
+    let lease = stores.is_shared.then(|| {
+        Lease::new(
+            stores.ledger.clone(),
+            Arc::new(SystemClock),
+            "platform deliveries",
+            stores.random.uuid(),
+            Duration::from_secs(DELIVERY_LEASE_SECONDS),
+        )
+    });
+    Some(tokio::spawn(async move {
+        // When the lease was last taken: each time is a commit.
+        let mut held: Option<Duration> = None;
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = tokio::time::sleep(Duration::from_millis(DELIVERY_MILLISECONDS)) => {}
+            }
+            let now = SystemClock.monotonic();
+            let is_fresh = held
+                .is_some_and(|at| now.saturating_sub(at) < Duration::from_secs(DELIVERY_LEASE_SECONDS / 4));
+            let round = async {
+                if let Some(lease) = &lease
+                    && !is_fresh
+                {
+                    held = lease.hold().await?.then_some(now);
+                    if held.is_none() {
+                        return Ok(());
+                    }
+                }
+                if let Some(scan) = &scan {
+                    platform.deliver_scans(scan.as_ref()).await?;
+                }
+                if let Some(portal) = &portal {
+                    platform.deliver_syncs(portal.as_ref()).await?;
+                }
+                Ok::<(), PlatformError>(())
+            };
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                done = round => if let Err(error) = done {
+                    tracing::warn!(%error, "messages couldn't be delivered; it is tried again");
+                },
+            }
+        }
+        if let Some(lease) = &lease
+            && let Err(error) = lease.release().await
+        {
+            tracing::debug!(%error, "the lease of the deliveries ends by itself");
+        }
+    }))
 }
 
 /// Forgets in memory what other nodes have changed, until `stop`; at most [`FOLLOW_MILLISECONDS`]
@@ -257,6 +359,8 @@ pub(crate) struct Services {
     pub(crate) registry: Option<Arc<RegistryService>>,
     /// What registries refer to, also where none is served.
     pub(crate) registry_references: ContentReferences,
+    /// Who takes Platform Storage's messages.
+    pub(crate) sinks: Sinks,
 }
 
 impl Services {

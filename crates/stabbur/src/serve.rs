@@ -9,20 +9,22 @@ use anyhow::Result;
 use blobs::Blobs;
 use documents::{Documents, DocumentsService};
 use gateway::tls::Tls;
-use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, Transport};
+use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, StatsSource, Transport};
 use http_semantics::Service;
 use identity::{FileKeys, TokenVerifier};
 use ledger::{Clock, SystemClock};
 use platform_storage::{
-    EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register, RegisterSource,
+    DecisionPoint, EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register,
+    RegisterSource,
 };
 use registry::ContentReferences;
 use tokio::sync::watch;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
 use crate::encryption_config::{generations, key_files, open_keyring};
-use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
 use crate::registry_config;
+use crate::node::{self, BlobsWork, DocumentsUse, MessagesWaiting, Services, Stores, StoresHealth};
+use crate::platform_config::{Sinks, platform_tokens};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
     let mut config = Config::read(path)?;
@@ -104,10 +106,15 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
                 .then(node::script_worker),
         },
     );
+    let sinks = match &config.platform {
+        Some(config) => Sinks::new(config.scan.as_ref(), config.portal.as_ref())?,
+        None => Sinks::default(),
+    };
     let platform = config
         .platform
         .as_ref()
-        .map(|config| platform(&stores, &documents, &blobs, config));
+        .map(|config| platform(&stores, &documents, &blobs, config))
+        .transpose()?;
     if let Some(platform) = &platform {
         node::prepare(platform).await?;
     }
@@ -121,11 +128,15 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         )
     });
     let health = Arc::new(StoresHealth(stores.clone()));
-    let metrics = Arc::new(Metrics::new(vec![
+    let mut sources: Vec<Arc<dyn StatsSource>> = vec![
         health.clone(),
         Arc::new(DocumentsUse(documents.clone())),
         Arc::new(BlobsWork(blobs.clone())),
-    ]));
+    ];
+    if let Some(platform) = &platform {
+        sources.push(Arc::new(MessagesWaiting(platform.clone())));
+    }
+    let metrics = Arc::new(Metrics::new(sources));
     let admin = AdminService {
         metrics: metrics.clone(),
         health,
@@ -195,22 +206,27 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         platform,
         registry: registry.map(|registry| registry.service().clone()),
         registry_references: ContentReferences::new(stores.ledger.clone()),
+        sinks,
     };
     let work = node::background(&stores, services, stopped);
     node::run(bound, &stores, stop, work).await
 }
 
-/// Platform Storage: tokens by the keys in a file, decisions by policies; an app without one is
-/// closed.
+/// Platform Storage: tokens by the keys in a file, decisions by policies (an app without one is closed), or by a
+/// decision point elsewhere.
 fn platform(
     stores: &Stores,
     documents: &Arc<Documents>,
     blobs: &Arc<Blobs>,
     config: &PlatformConfig,
-) -> Arc<Platform> {
+) -> Result<Arc<Platform>> {
     let keys = Arc::new(FileKeys::new(config.token_keys.clone()));
     let register = Arc::new(RegisterSource::file(config.register.clone(), Register::default()));
     let policies = config.policies.clone();
+    let decision: Arc<dyn DecisionPoint> = match &config.pdp {
+        Some(pdp) => pdp.decision(stores.clock.clone())?,
+        None => Arc::new(EmbeddedDecisionPoint::new(policies, register.clone(), false)),
+    };
     let foundation = Foundation {
         ledger: stores.ledger.clone(),
         documents: documents.clone(),
@@ -218,7 +234,8 @@ fn platform(
         clock: stores.clock.clone(),
         random: stores.random.clone(),
         verifier: TokenVerifier::new(keys, stores.clock.clone()),
-        decision: Arc::new(EmbeddedDecisionPoint::new(policies, register.clone(), false)),
+        platform_tokens: platform_tokens(&config.access_tokens, &stores.clock),
+        decision,
         register,
     };
     let settings = platform_storage::Settings {
@@ -227,8 +244,11 @@ fn platform(
         environment: config.environment.clone(),
         platform_url: config.platform_url.clone(),
         apps_url: config.apps_url.clone(),
+        scans: config.scan.is_some(),
+        refuse_infected: config.refuse_infected,
+        portal_sync: config.portal.is_some(),
     };
-    Platform::new(foundation, settings)
+    Ok(Platform::new(foundation, settings))
 }
 
 fn listener(

@@ -1,18 +1,20 @@
 //! Who calls: tokens in, [`Caller`] out.
 
 mod caller;
+mod platform_token;
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
-use identity::{TokenError, TokenVerifier};
+use identity::{Claims, TokenError, TokenVerifier};
 
 pub use caller::{Caller, SystemUser};
 pub(crate) use caller::{SCOPE_INSTANCES_READ, SCOPE_SYNC_ADAPTER};
+pub use platform_token::PlatformTokens;
 
 use crate::error::PlatformError;
 
 /// The cookie that carries a user's token in a browser.
-const COOKIE_NAME: &str = "AltinnStudioRuntime";
+pub(crate) const COOKIE_NAME: &str = "AltinnStudioRuntime";
 
 /// The caller of a request: by its bearer token, or by the cookie.
 ///
@@ -22,11 +24,21 @@ pub(crate) async fn authenticate(
     verifier: &TokenVerifier,
     headers: &HeaderMap,
 ) -> Result<Caller, PlatformError> {
+    verified(verifier, headers)
+        .await
+        .map(|claims| Caller::new(&claims))
+}
+
+/// The claims of a request's token.
+///
+/// # Errors
+/// As [`authenticate`].
+pub(crate) async fn verified(verifier: &TokenVerifier, headers: &HeaderMap) -> Result<Claims, PlatformError> {
     let token = bearer(headers)
         .or_else(|| cookie(headers))
         .ok_or(PlatformError::Unauthorized)?;
     match verifier.verify(token).await {
-        Ok(claims) => Ok(Caller::new(&claims)),
+        Ok(claims) => Ok(claims),
         Err(error @ TokenError::Keys(_)) => Err(PlatformError::Internal(error.to_string())),
         Err(_) => Err(PlatformError::Unauthorized),
     }

@@ -90,6 +90,14 @@ impl Attributes {
         self.0.push((category, name.to_owned(), value.to_owned()));
     }
 
+    /// All names and values of a category.
+    pub fn all(&self, category: Category) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .filter(move |(of, _, _)| *of == category)
+            .map(|(_, name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The values of a bag.
     pub fn values<'a>(&'a self, category: Category, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0

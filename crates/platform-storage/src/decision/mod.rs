@@ -6,6 +6,7 @@ mod policy;
 mod policy_xml;
 mod questions;
 mod register;
+mod remote;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -13,7 +14,8 @@ use uuid::Uuid;
 pub use attributes::{Attributes, Category};
 pub use embedded::EmbeddedDecisionPoint;
 pub use policy::{Obligations, Outcome, Policy, PolicyError};
-pub use register::{Register, RegisterSource};
+pub use register::{Party, Register, RegisterSource, User};
+pub use remote::{Ask, RemoteDecisionPoint};
 
 use crate::auth::Caller;
 use crate::error::PlatformError;
@@ -70,6 +72,26 @@ impl Resource {
     }
 }
 
+/// One of several things that are asked at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// What is to be done.
+    pub action: String,
+    /// To what.
+    pub resource: Resource,
+}
+
+impl Question {
+    /// May `action` be done to `resource`?
+    #[must_use]
+    pub fn new(action: &str, resource: Resource) -> Self {
+        Self {
+            action: action.to_owned(),
+            resource,
+        }
+    }
+}
+
 /// Decides. `Ok(false)` is a no; an error is no decision at all, which callers must not take for
 /// a yes.
 #[async_trait]
@@ -84,4 +106,20 @@ pub trait DecisionPoint: Send + Sync + 'static {
         action: &str,
         resource: &Resource,
     ) -> Result<bool, PlatformError>;
+
+    /// The answers to several questions, in their order. A decision point elsewhere takes them in one go.
+    ///
+    /// # Errors
+    /// As [`DecisionPoint::permits`]: one question without a decision leaves them all without.
+    async fn permits_each(
+        &self,
+        caller: &Caller,
+        questions: &[Question],
+    ) -> Result<Vec<bool>, PlatformError> {
+        let mut answers = Vec::with_capacity(questions.len());
+        for question in questions {
+            answers.push(self.permits(caller, &question.action, &question.resource).await?);
+        }
+        Ok(answers)
+    }
 }

@@ -33,7 +33,28 @@ pub struct Obligations {
     pub minimum_level_org: Option<i64>,
 }
 
+/// Demands a level of everybody.
+const MINIMUM_LEVEL: &str = "urn:altinn:minimum-authenticationlevel";
+/// Demands a level of service owners.
+const MINIMUM_LEVEL_ORG: &str = "urn:altinn:minimum-authenticationlevel-org";
+
 impl Obligations {
+    /// Those of a decision's assignments, category and value each; `None` if a level is no number. Other obligations
+    /// than levels aren't this service's to meet.
+    #[must_use]
+    pub fn of_assignments<'a>(assignments: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+        let mut all = Self::default();
+        for (category, value) in assignments {
+            let level = match category {
+                MINIMUM_LEVEL => &mut all.minimum_level,
+                MINIMUM_LEVEL_ORG => &mut all.minimum_level_org,
+                _ => continue,
+            };
+            *level = (*level).max(Some(value.trim().parse().ok()?));
+        }
+        Some(all)
+    }
+
     /// Whether a caller identified with `level` meets them.
     #[must_use]
     pub fn are_met(&self, level: i64, is_org: bool) -> bool {
@@ -257,8 +278,8 @@ fn obligations(element: &Element, into: &mut Obligations) -> Result<(), PolicyEr
             }
             let category = assignment.required("Category")?;
             let least = match category {
-                "urn:altinn:minimum-authenticationlevel" => &mut into.minimum_level,
-                "urn:altinn:minimum-authenticationlevel-org" => &mut into.minimum_level_org,
+                MINIMUM_LEVEL => &mut into.minimum_level,
+                MINIMUM_LEVEL_ORG => &mut into.minimum_level_org,
                 other => return Err(PolicyError(format!("the obligation {other} isn't understood"))),
             };
             let level = assignment

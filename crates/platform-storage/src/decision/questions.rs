@@ -1,6 +1,6 @@
 //! How operations ask: by action, by the task an instance is in, before the process goes on.
 
-use super::Resource;
+use super::{Question as Asked, Resource};
 use crate::Platform;
 use crate::auth::{Caller, SCOPE_SYNC_ADAPTER};
 use crate::error::PlatformError;
@@ -22,6 +22,26 @@ impl Platform {
             return Ok(true);
         }
         self.decision.permits(caller, action, resource).await
+    }
+
+    /// Which of `questions` the caller may do, in their order.
+    pub(crate) async fn permits_each(
+        &self,
+        caller: &Caller,
+        questions: &[Asked],
+    ) -> Result<Vec<bool>, PlatformError> {
+        let exempt = caller.has_scope(SCOPE_SYNC_ADAPTER);
+        let is_free = |asked: &Asked| exempt && SYNC_ADAPTER_ACTIONS.contains(&asked.action.as_str());
+        let rest: Vec<Asked> = questions
+            .iter()
+            .filter(|asked| !is_free(asked))
+            .cloned()
+            .collect();
+        let mut answers = self.decision.permits_each(caller, &rest).await?.into_iter();
+        Ok(questions
+            .iter()
+            .map(|asked| is_free(asked) || answers.next().unwrap_or(false))
+            .collect())
     }
 
     /// Refuses the caller (403) unless it may do `action`.
@@ -63,11 +83,14 @@ impl Platform {
             resource.task.clone_from(&question.task);
             resource.end_event = None;
         }
-        for action in &question.actions {
-            // Not `permits`: these actions are the process' own, whatever they are called.
-            if self.decision.permits(caller, action, &resource).await? {
-                return Ok(());
-            }
+        // Not this service's own `permits_each`: these actions are the process' own, whatever they are called.
+        let asked = question
+            .actions
+            .iter()
+            .map(|action| Asked::new(action, resource.clone()));
+        let asked: Vec<Asked> = asked.collect();
+        if self.decision.permits_each(caller, &asked).await?.contains(&true) {
+            return Ok(());
         }
         let actions: Vec<&str> = question.actions.iter().map(String::as_str).collect();
         Err(denied(&actions, &resource))

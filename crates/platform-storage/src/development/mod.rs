@@ -1,18 +1,23 @@
-//! What stands in for Altinn's other services in `dev`: test tokens and the keys that verify them.
+//! What stands in for Altinn's other services in `dev`: test tokens and the keys that verify them, a start page, and
+//! what an app asks of them beside storage.
 //!
 //! Invariant: nothing of it exists outside of `dev`, where everybody may be anybody.
 
+mod decision;
+mod pages;
+mod services;
 pub mod storage;
 mod tokens;
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_semantics::Body;
 use identity::TokenIssuer;
 use ledger::Clock;
 use serde_json::{Map, Value, json};
 
+use crate::Platform;
 use crate::decision::RegisterSource;
 use crate::error::PlatformError;
 use crate::wire::answer;
@@ -34,6 +39,9 @@ impl std::fmt::Debug for Development {
 }
 
 impl Development {
+    /// What the platform's own components' test tokens call their issuer.
+    pub const PLATFORM_ISSUER: &str = "platform";
+
     /// Tokens by `issuer`, which has the same `clock`, for the users of `register`.
     #[must_use]
     pub fn new(issuer: Arc<TokenIssuer>, register: Arc<RegisterSource>, clock: Arc<dyn Clock>) -> Self {
@@ -44,9 +52,29 @@ impl Development {
         }
     }
 
-    /// The answer to a GET, if its path is one of these conveniences.
+    /// The answer, if the path is one of these conveniences; else the request, given back.
     pub(crate) async fn serve(
         &self,
+        platform: &Platform,
+        request: Request<Body>,
+        origin: &str,
+    ) -> Result<Result<Response<Body>, Request<Body>>, PlatformError> {
+        let (parts, body) = request.into_parts();
+        if parts.method == Method::GET
+            && let Some(response) = self.tokens_and_pages(platform, &parts.uri, origin).await?
+        {
+            return Ok(Ok(response));
+        }
+        let head = (&parts.method, &parts.uri, &parts.headers);
+        Ok(match self.other_service(platform, head, body).await? {
+            Ok(response) => Ok(response),
+            Err(body) => Err(Request::from_parts(parts, body)),
+        })
+    }
+
+    async fn tokens_and_pages(
+        &self,
+        platform: &Platform,
         uri: &Uri,
         origin: &str,
     ) -> Result<Option<Response<Body>>, PlatformError> {
@@ -69,6 +97,14 @@ impl Development {
             let keys = keys.map_err(|error| PlatformError::Internal(error.to_string()))?;
             return answer::json(StatusCode::OK, keys.as_ref()).map(Some);
         }
+        if ["", "/", "/home", "/home/"]
+            .iter()
+            .any(|page| path.eq_ignore_ascii_case(page))
+        {
+            return pages::start(platform, self.register.current()?.as_ref())
+                .await
+                .map(Some);
+        }
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
         if !segments
             .next()
@@ -83,7 +119,14 @@ impl Development {
         let claims = match kind.as_str() {
             "gettestusertoken" => tokens::user(name, &query, &register)?,
             "gettestorgtoken" => tokens::org(name, &query)?,
+            "logintestuser" => return self.log_in(&issuer, &query).await.map(Some),
             "getteststudiotoken" => tokens::studio(),
+            "gettestplatformtoken" => {
+                let token = self
+                    .issue(Self::PLATFORM_ISSUER, tokens::platform(name)?, &query)
+                    .await?;
+                return Ok(Some(answer::text(StatusCode::OK, token)));
+            }
             "getteststoragetoken" | "identity" => {
                 return self.storage(&kind, name, &query).await.map(Some);
             }

@@ -85,3 +85,11 @@ pub(super) fn org(org: &str, query: &Query) -> Result<Map<String, Value>, Platfo
 pub(super) fn studio() -> Map<String, Value> {
     claims(json!({"urn:altinn:app": "studio.designer", "urn:altinn:authlevel": ORG_LEVEL}))
 }
+
+/// A component of the platform, or an app: what comes in the header `PlatformAccessToken`.
+pub(super) fn platform(app: &str) -> Result<Map<String, Value>, PlatformError> {
+    if app.is_empty() || app.len() > 100 {
+        return Err(PlatformError::bad_request("An app or component must be named."));
+    }
+    Ok(claims(json!({"urn:altinn:app": app})))
+}

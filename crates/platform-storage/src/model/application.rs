@@ -59,9 +59,55 @@ pub struct Application {
     pub created: Option<Moment>,
     /// By whom.
     pub created_by: Option<String>,
+    /// The owner's storage account, if it has several.
+    pub storage_account_number: Option<i64>,
+    /// How the message box shows its instances.
+    pub message_box_config: Option<MessageBoxConfig>,
+    /// Whether and how instances are copied.
+    pub copy_instance_settings: Option<CopyInstanceSettings>,
+}
+
+/// What the server looks at of how the message box shows instances.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MessageBoxConfig {
+    /// What it doesn't show.
+    pub hide_settings: Option<HideSettings>,
+}
+
+/// Which instances the message box doesn't show.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HideSettings {
+    /// None of them.
+    #[serde(deserialize_with = "super::null_is_default")]
+    pub hide_always: bool,
+    /// Those in one of these tasks.
+    #[serde(deserialize_with = "super::null_is_default")]
+    pub hide_on_task: Vec<String>,
+}
+
+/// What the server looks at of how instances are copied.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CopyInstanceSettings {
+    /// Whether archived instances may be copied.
+    #[serde(deserialize_with = "super::null_is_default")]
+    pub enabled: bool,
 }
 
 impl Application {
+    /// Whether the message box leaves an instance that is in `task` out.
+    #[must_use]
+    pub fn hides(&self, task: Option<&str>) -> bool {
+        let config = self.message_box_config.as_ref();
+        let settings = config.and_then(|config| config.hide_settings.as_ref());
+        settings.is_some_and(|settings| {
+            settings.hide_always
+                || task.is_some_and(|task| settings.hide_on_task.iter().any(|hidden| hidden == task))
+        })
+    }
+
     /// The data type `id`.
     #[must_use]
     pub fn data_type(&self, id: &str) -> Option<&DataType> {

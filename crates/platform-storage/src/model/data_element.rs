@@ -120,6 +120,12 @@ pub struct DataElement {
     /// What it was generated from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub references: Option<Vec<Reference>>,
+    /// Which content it has; absent if it was written before contents had versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blob_version_id: Option<String>,
+    /// Whether it had other content before, in the document alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub content_replaced: bool,
     /// When it was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Moment>,
@@ -155,6 +161,8 @@ impl Default for DataElement {
             delete_status: None,
             file_scan_result: FileScanResult::NotApplicable,
             references: None,
+            blob_version_id: None,
+            content_replaced: false,
             created: None,
             created_by: None,
             last_changed: None,

@@ -165,6 +165,12 @@ pub struct Instance {
     /// By whom.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_changed_by: Option<String>,
+    /// How often it changed, in the document alone: readers have it in a header. Absent: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_version: Option<i64>,
+    /// How often its process changed, as above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_state_version: Option<i64>,
 }
 
 impl Instance {
@@ -207,9 +213,20 @@ impl Instance {
             .find(|confirmation| confirmation.stakeholder_id == org)
     }
 
-    /// Stamps a change by `who`; the stamp is above the one before.
+    /// Stamps a change by `who`, and counts it; the stamp is above the one before.
     pub fn touch(&mut self, now: jiff::Timestamp, who: &str) {
         self.last_changed = Some(Moment::after(now, self.last_changed));
         self.last_changed_by = Some(who.to_owned());
+        self.count_change();
+    }
+
+    /// Counts a change without a stamp.
+    pub fn count_change(&mut self) {
+        self.instance_version = Some(self.instance_version.unwrap_or(1).saturating_add(1));
+    }
+
+    /// Counts a change of the process.
+    pub fn count_process_change(&mut self) {
+        self.process_state_version = Some(self.process_state_version.unwrap_or(1).saturating_add(1));
     }
 }

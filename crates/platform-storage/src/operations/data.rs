@@ -20,7 +20,8 @@ use crate::model::{
     Application, DataElement, DataType, DeleteStatus, FileScanResult, Instance, Moment, Reference,
 };
 use crate::rules::read_status::{self, Change};
-use crate::rules::{content_disposition, multipart, names};
+use crate::rules::versions::Versions;
+use crate::rules::{content_disposition, content_version, multipart, names};
 use crate::service::Call;
 use crate::store::{Attempts, Stored, View, log};
 use crate::wire::answer;
@@ -96,7 +97,7 @@ fn references(call: &Call) -> Option<Vec<Reference>> {
 }
 
 /// The app of an instance and its data type `id`.
-async fn data_type(
+pub(super) async fn data_type(
     platform: &Platform,
     view: &View,
     instance: &Instance,
@@ -113,15 +114,33 @@ async fn data_type(
     })
 }
 
-fn scan_result(data_type: &DataType) -> FileScanResult {
-    if data_type.enable_file_scan {
-        FileScanResult::Pending
-    } else {
-        FileScanResult::NotApplicable
+impl Platform {
+    /// What is known of new content before it is scanned. Nobody waits for a scan that nobody makes.
+    pub(super) fn scan_result(&self, data_type: &DataType) -> FileScanResult {
+        if data_type.enable_file_scan && self.settings.scans {
+            FileScanResult::Pending
+        } else {
+            FileScanResult::NotApplicable
+        }
+    }
+
+    /// A name for new content.
+    pub(crate) fn content_version(&self) -> String {
+        content_version::new(self.clock.now(), self.random.as_ref())
     }
 }
 
-fn size(content: &StagedContent) -> i64 {
+/// Refuses a request (412) that demands other content than there is.
+pub(super) fn require_content(demanded: Option<&str>, element: &DataElement) -> Result<(), PlatformError> {
+    if demanded.is_none() || demanded == element.blob_version_id.as_deref() {
+        return Ok(());
+    }
+    Err(PlatformError::PreconditionFailed(
+        "The content isn't the one that If-Match names.".to_owned(),
+    ))
+}
+
+pub(super) fn size(content: &StagedContent) -> i64 {
     i64::try_from(content.length_bytes).unwrap_or(i64::MAX)
 }
 
@@ -137,6 +156,7 @@ pub(crate) async fn post(
     let stored = platform
         .find_permitted(&view, path, Unknown::Forbidden, caller, "write")
         .await?;
+    call.guard_write(&stored.value)?;
     let wanted = match call.query.get("dataType") {
         Some(id) if !id.is_empty() => id.to_owned(),
         _ => return Err(PlatformError::bad_request("dataType is required.")),
@@ -162,6 +182,7 @@ pub(crate) async fn post(
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
+        call.guard_write(&stored.value)?;
         let is_owner = caller.is_owner(&stored.value.org);
         let mut instance = stored.value.clone();
         instance.touch(platform.clock.now(), &who);
@@ -177,7 +198,8 @@ pub(crate) async fn post(
             refs: refs.clone(),
             references: references.clone(),
             is_read: !is_owner,
-            file_scan_result: scan_result(&data_type),
+            file_scan_result: platform.scan_result(&data_type),
+            blob_version_id: Some(platform.content_version()),
             created: instance.last_changed,
             created_by: Some(who.clone()),
             last_changed: instance.last_changed,
@@ -195,7 +217,7 @@ pub(crate) async fn post(
             .stage_element_creation(&mut tx, &view, &instance, &element, &upload.content)
             .await?;
         let event = platform.event(kind::CREATED, &instance, Some(&element), caller);
-        platform.stage_event(&mut tx, &view, &event).await?;
+        platform.stage_event(&mut tx, &view, &instance, &event).await?;
         log(
             &mut tx,
             "postData",
@@ -220,7 +242,8 @@ pub(super) fn render(
         .self_links
         .as_ref()
         .and_then(|links| links.platform.clone());
-    let response = answer::json(status, &element)?;
+    let response = answer::with_entity_tag(answer::json(status, &element)?, &element);
+    let response = answer::with_versions(response, Versions::of(instance));
     Ok(answer::with_location(response, location.as_ref()))
 }
 
@@ -239,7 +262,7 @@ pub(super) async fn element_of(
         .ok_or_else(unknown)
 }
 
-fn refuse_locked(element: &DataElement) -> Result<(), PlatformError> {
+pub(super) fn refuse_locked(element: &DataElement) -> Result<(), PlatformError> {
     if element.locked {
         return Err(PlatformError::Conflict("The data element is locked.".to_owned()));
     }
@@ -255,12 +278,15 @@ pub(crate) async fn put(
     body: Body,
 ) -> Result<Response<Body>, PlatformError> {
     let caller = call.caller()?;
+    let demanded = content_version::demanded(&call.headers).map_err(PlatformError::BadRequest)?;
     let view = platform.view().await?;
     let stored = platform
         .find_permitted(&view, path, Unknown::Forbidden, caller, "write")
         .await?;
+    call.guard_write(&stored.value)?;
     let before = element_of(platform, &view, path, id).await?;
     refuse_locked(&before.value)?;
+    require_content(demanded.as_deref(), &before.value)?;
     let data_type = data_type(platform, &view, &stored.value, &before.value.data_type).await?;
     platform
         .require_asked(
@@ -284,8 +310,10 @@ pub(crate) async fn put(
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
+        call.guard_write(&stored.value)?;
         let before = element_of(platform, &view, path, id).await?;
         refuse_locked(&before.value)?;
+        require_content(demanded.as_deref(), &before.value)?;
         let is_owner = caller.is_owner(&stored.value.org);
         let mut instance = stored.value.clone();
         instance.touch(platform.clock.now(), &who);
@@ -296,7 +324,9 @@ pub(crate) async fn put(
             refs: refs.clone(),
             references: references.clone(),
             is_read: !is_owner,
-            file_scan_result: scan_result(&data_type),
+            file_scan_result: platform.scan_result(&data_type),
+            blob_version_id: Some(platform.content_version()),
+            content_replaced: true,
             last_changed: instance.last_changed,
             last_changed_by: Some(who.clone()),
             ..before.value.clone()
@@ -316,7 +346,7 @@ pub(crate) async fn put(
             .stage_content(&mut tx, &view, &instance, &element, &upload.content)
             .await?;
         let event = platform.event(kind::SAVED, &instance, Some(&element), caller);
-        platform.stage_event(&mut tx, &view, &event).await?;
+        platform.stage_event(&mut tx, &view, &instance, &event).await?;
         log(&mut tx, "putData", &format!("{}/data/{id}", path.id()), caller);
         if platform.commit(tx, &mut attempts).await? {
             return render(call, &instance, element, StatusCode::OK);
@@ -356,6 +386,7 @@ pub(crate) async fn delete(
         let stored = platform
             .find_permitted(&view, path, Unknown::Forbidden, caller, "write")
             .await?;
+        call.guard_write(&stored.value)?;
         let before = element_of(platform, &view, path, id).await?;
         let mut instance = stored.value.clone();
         instance.touch(platform.clock.now(), &who);
@@ -394,7 +425,7 @@ pub(crate) async fn delete(
             .stage_instance(&mut tx, &view, &stored, &instance)
             .await?;
         let event = platform.event(kind::DELETED, &instance, Some(&element), caller);
-        platform.stage_event(&mut tx, &view, &event).await?;
+        platform.stage_event(&mut tx, &view, &instance, &event).await?;
         log(&mut tx, "deleteData", &format!("{}/data/{id}", path.id()), caller);
         if platform.commit(tx, &mut attempts).await? {
             return render(call, &instance, element, StatusCode::OK);

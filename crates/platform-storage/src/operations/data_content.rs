@@ -5,13 +5,16 @@ use http::{HeaderValue, Response};
 use http_semantics::Body;
 use ledger::Transaction;
 
-use super::data::element_of;
+use super::data::{element_of, require_content};
 use super::instance_path::{InstancePath, Unknown};
 use crate::Platform;
 use crate::error::PlatformError;
-use crate::rules::content_disposition;
+use crate::model::FileScanResult;
+use crate::rules::versions::Versions;
+use crate::rules::{content_disposition, content_version};
 use crate::service::Call;
 use crate::store::Attempts;
+use crate::wire::answer;
 
 pub(crate) async fn get(
     platform: &Platform,
@@ -20,6 +23,7 @@ pub(crate) async fn get(
     id: &str,
 ) -> Result<Response<Body>, PlatformError> {
     let caller = call.caller()?;
+    let demanded = content_version::demanded(&call.headers).map_err(PlatformError::BadRequest)?;
     let view = platform.view().await?;
     let stored = platform
         .find_permitted(&view, path, Unknown::NotFound, caller, "read")
@@ -39,6 +43,13 @@ pub(crate) async fn get(
             .as_deref()
     });
     platform.require_asked(caller, action, instance).await?;
+    call.require_versions(instance)?;
+    require_content(demanded.as_deref(), &element)?;
+    if platform.settings.refuse_infected && element.file_scan_result == FileScanResult::Infected {
+        return Err(PlatformError::forbidden(
+            "Malware was found in the content; this server doesn't give it out.",
+        ));
+    }
     let content = platform.open_content(&view, instance, &element).await?;
     if !is_owner
         && !element.is_read
@@ -64,7 +75,8 @@ pub(crate) async fn get(
     }
     // What users upload must not be taken for a page of ours.
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    Ok(response)
+    let response = answer::with_entity_tag(response, &element);
+    Ok(answer::with_versions(response, Versions::of(instance)))
 }
 
 fn set(headers: &mut http::HeaderMap, name: HeaderName, value: &str) {

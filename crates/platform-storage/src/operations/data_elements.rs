@@ -11,6 +11,7 @@ use crate::Platform;
 use crate::error::PlatformError;
 use crate::model::{DataElement, Moment};
 use crate::rules::process_actions::{self, Question};
+use crate::rules::versions::Versions;
 use crate::service::Call;
 use crate::store::{Attempts, log};
 use crate::wire::answer;
@@ -29,7 +30,8 @@ pub(crate) async fn list(
     let sees_deleted = caller.is_owner(&stored.value.org);
     let filled = platform.fill_elements(&view, &stored.value, sees_deleted).await?;
     let elements = call.links.instance(filled).data.unwrap_or_default();
-    answer::json(StatusCode::OK, &json!({ "dataElements": elements }))
+    let response = answer::json(StatusCode::OK, &json!({ "dataElements": elements }))?;
+    Ok(answer::with_versions(response, Versions::of(&stored.value)))
 }
 
 /// PUT dataelements/{id}: what may be changed of it without its content.
@@ -63,6 +65,7 @@ pub(crate) async fn put(
                 .as_deref()
         });
         platform.require_asked(caller, action, &stored.value).await?;
+        call.guard_write(&stored.value)?;
         let now = Moment::after(platform.clock.now(), before.value.last_changed);
         let element = DataElement {
             locked: sent.locked,
@@ -79,9 +82,14 @@ pub(crate) async fn put(
                 .or_else(|| Some(caller.performed_by())),
             ..before.value.clone()
         };
+        let mut instance = stored.value.clone();
+        instance.count_change();
         let mut tx = Transaction::new();
         platform
-            .stage_element(&mut tx, &view, &stored.value, &before, &element)
+            .stage_instance(&mut tx, &view, &stored, &instance)
+            .await?;
+        platform
+            .stage_element(&mut tx, &view, &instance, &before, &element)
             .await?;
         log(
             &mut tx,
@@ -90,7 +98,7 @@ pub(crate) async fn put(
             caller,
         );
         if platform.commit(tx, &mut attempts).await? {
-            return render(call, &stored.value, element, StatusCode::OK);
+            return render(call, &instance, element, StatusCode::OK);
         }
     }
 }
@@ -117,6 +125,7 @@ pub(crate) async fn lock(
             }
         };
         platform.require_any(caller, &question, &stored.value).await?;
+        call.guard_write(&stored.value)?;
         let before = element_of(platform, &view, path, id).await?;
         if before.value.locked == locked {
             return render(call, &stored.value, before.value, StatusCode::OK);

@@ -44,7 +44,9 @@ pub(crate) async fn post(
             .clone_from(&stored.value.instance_owner.party_id);
         refuse_known(platform, &view, path, &event).await?;
         let mut tx = Transaction::new();
-        platform.stage_event(&mut tx, &view, &event).await?;
+        platform
+            .stage_event(&mut tx, &view, &stored.value, &event)
+            .await?;
         // Whoever removes the instance with its events must not leave this one behind.
         tx.require_present(crate::store::keys::instance(&path.guid));
         log(&mut tx, "postEvent", &path.id(), caller);

@@ -42,6 +42,7 @@ pub(crate) async fn complete(
         if instance.confirmed_by(org).is_some() {
             return render(platform, call, &view, &instance, StatusCode::OK).await;
         }
+        call.guard_write(&stored.value)?;
         instance
             .complete_confirmations
             .get_or_insert_default()
@@ -79,6 +80,7 @@ pub(crate) async fn read_status(
         let stored = platform
             .find_permitted(&view, path, Unknown::Forbidden, caller, "read")
             .await?;
+        call.require_versions(&stored.value)?;
         let wanted = call.query.get("status").unwrap_or_default();
         let wanted = ReadStatus::parse(wanted).ok_or_else(|| {
             PlatformError::bad_request("status must be Unread, Read or UpdatedSinceLastReview.")
@@ -114,6 +116,7 @@ pub(crate) async fn substatus(
         if substatus.label.as_deref().is_none_or(str::is_empty) {
             return Err(PlatformError::bad_request("label is required."));
         }
+        call.guard_write(&stored.value)?;
         let mut instance = stored.value.clone();
         instance.status.substatus = Some(substatus.clone());
         if change(
@@ -205,6 +208,13 @@ async fn merge(
             platform.require_any(caller, &question, &stored.value).await?;
         }
         let mut instance = stored.value.clone();
+        // Data values are also written by those who don't take part in the process, and count as no change.
+        if operation == "dataValues" {
+            call.require_versions(&stored.value)?;
+        } else {
+            call.guard_write(&stored.value)?;
+            instance.count_change();
+        }
         if !texts::merge(of(&mut instance), changes.clone()) {
             return Err(PlatformError::bad_request(format!(
                 "At most {TEXTS_MAX} entries are kept."

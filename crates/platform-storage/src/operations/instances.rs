@@ -11,6 +11,7 @@ use crate::error::PlatformError;
 use crate::model::event::kind;
 use crate::model::{Instance, Moment};
 use crate::rules::names::AppId;
+use crate::rules::versions::Versions;
 use crate::service::Call;
 use crate::store::{Attempts, Stored, View, log};
 use crate::wire::answer;
@@ -25,7 +26,8 @@ pub(crate) async fn render(
 ) -> Result<Response<Body>, PlatformError> {
     let sees_deleted = call.caller()?.is_owner(&instance.org);
     let filled = platform.fill_elements(view, instance, sees_deleted).await?;
-    answer::json(status, &call.links.instance(filled))
+    let response = answer::json(status, &call.links.instance(filled))?;
+    Ok(answer::with_versions(response, Versions::of(instance)))
 }
 
 pub(crate) async fn get(
@@ -114,7 +116,7 @@ pub(crate) async fn post(
             .stage_instance_creation(&mut tx, &view, &instance)
             .await?;
         let event = platform.event(kind::CREATED, &instance, None, caller);
-        platform.stage_event(&mut tx, &view, &event).await?;
+        platform.stage_event(&mut tx, &view, &instance, &event).await?;
         log(
             &mut tx,
             "createInstance",
@@ -122,12 +124,14 @@ pub(crate) async fn post(
             caller,
         );
         if platform.commit(tx, &mut attempts).await? {
+            let versions = Versions::of(&instance);
             let made = call.links.instance(Instance {
                 data: Some(Vec::new()),
                 ..instance
             });
             let location = made.self_links.as_ref().and_then(|links| links.platform.clone());
             let response = answer::json(StatusCode::CREATED, &made)?;
+            let response = answer::with_versions(response, versions);
             return Ok(answer::with_location(response, location.as_ref()));
         }
     }
@@ -147,6 +151,7 @@ pub(crate) async fn delete(
         let stored = platform
             .find_permitted(&view, path, Unknown::Forbidden, caller, "delete")
             .await?;
+        call.guard_write(&stored.value)?;
         let now = Moment::stamped(platform.clock.now());
         check_retention(platform, &view, &stored.value, now).await?;
         let mut instance = stored.value.clone();
@@ -175,7 +180,7 @@ pub(crate) async fn delete(
 }
 
 /// An app may keep what is archived for some days.
-async fn check_retention(
+pub(super) async fn check_retention(
     platform: &Platform,
     view: &View,
     instance: &Instance,
@@ -213,6 +218,7 @@ pub(crate) async fn undelete(
         if !stored.value.status.is_soft_deleted {
             return answer::json(StatusCode::OK, &true);
         }
+        call.guard_write(&stored.value)?;
         let mut instance = stored.value.clone();
         instance.status.is_soft_deleted = false;
         instance.status.soft_deleted = None;
@@ -263,7 +269,7 @@ pub(crate) async fn change(
     let mut tx = Transaction::new();
     platform.stage_instance(&mut tx, view, before, instance).await?;
     let event = platform.event(event, instance, None, caller);
-    platform.stage_event(&mut tx, view, &event).await?;
+    platform.stage_event(&mut tx, view, instance, &event).await?;
     log(
         &mut tx,
         operation,

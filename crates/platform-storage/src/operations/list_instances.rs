@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::Platform;
 use crate::auth::{Caller, SCOPE_INSTANCES_READ, SCOPE_SYNC_ADAPTER};
-use crate::decision::Resource;
+use crate::decision::{Question, Resource};
 use crate::error::PlatformError;
 use crate::model::Instance;
 use crate::rules::list_query::ListQuery;
@@ -53,13 +53,16 @@ pub(crate) async fn list(platform: &Platform, call: &Call) -> Result<Response<Bo
     }
     let view = platform.view().await?;
     let page = platform.list_page(&view, walk.list, &walk.name, &query).await?;
+    let readable = if walk.asks {
+        let asked = page.instances.iter();
+        let asked = asked.map(|instance| Question::new("read", Resource::instance(instance)));
+        platform.permits_each(caller, &asked.collect::<Vec<_>>()).await?
+    } else {
+        vec![true; page.instances.len()]
+    };
     let mut instances = Vec::with_capacity(page.instances.len());
-    for instance in page.instances {
-        if walk.asks
-            && !platform
-                .permits(caller, "read", &Resource::instance(&instance))
-                .await?
-        {
+    for (instance, readable) in page.instances.into_iter().zip(readable) {
+        if !readable {
             continue;
         }
         let filled = if query.include_data_elements {
@@ -152,7 +155,8 @@ async fn walk(platform: &Platform, caller: &Caller, query: &ListQuery) -> Result
             list,
             name,
             is_owner,
-            asks: false,
+            // Another org may list an app's instances and still be refused some of them.
+            asks: !is_owner,
         });
     }
     if caller.is_user() {

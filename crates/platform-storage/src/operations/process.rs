@@ -77,12 +77,14 @@ async fn go_on(
             PlatformError::forbidden("The instance is in no task, so its process can't go on.")
         })?;
         platform.require_any(caller, &question, &stored.value).await?;
+        call.guard_write(&stored.value)?;
         for event in &mut events {
             check(platform, event, path)?;
         }
         let mut instance = stored.value.clone();
         apply(&mut instance, state);
         instance.touch(platform.clock.now(), &caller.performed_by());
+        instance.count_process_change();
         let mut tx = Transaction::new();
         if removes_generated {
             remove_generated(platform, &mut tx, &view, &stored, state).await?;
@@ -92,15 +94,11 @@ async fn go_on(
             .await?;
         for event in &events {
             refuse_known(platform, &view, path, event).await?;
-            platform.stage_event(&mut tx, &view, event).await?;
+            platform.stage_event(&mut tx, &view, &instance, event).await?;
         }
-        let enters_signing = state
-            .current_task
-            .as_ref()
-            .is_some_and(|task| task.altinn_task_type.as_deref() == Some(SIGNING));
-        if enters_signing {
+        if enters_signing(state) {
             let event = platform.event(kind::SENT_TO_SIGN, &instance, None, caller);
-            platform.stage_event(&mut tx, &view, &event).await?;
+            platform.stage_event(&mut tx, &view, &instance, &event).await?;
         }
         log(&mut tx, "process", &path.id(), caller);
         if platform.commit(tx, &mut attempts).await? {
@@ -112,7 +110,7 @@ async fn go_on(
 }
 
 /// The instance behind the change. The first end of its process archives it.
-fn apply(instance: &mut Instance, state: &ProcessState) {
+pub(super) fn apply(instance: &mut Instance, state: &ProcessState) {
     instance.process = Some(state.clone());
     if let Some(ended) = state.ended
         && !instance.status.is_archived
@@ -122,9 +120,19 @@ fn apply(instance: &mut Instance, state: &ProcessState) {
     }
 }
 
+/// Whether a state is that of a task that is signed.
+pub(super) fn enters_signing(state: &ProcessState) -> bool {
+    let task = state.current_task.as_ref();
+    task.is_some_and(|task| task.altinn_task_type.as_deref() == Some(SIGNING))
+}
+
 /// An event that comes with a change must say who did it, and be about this instance. What it
 /// leaves out is filled in.
-fn check(platform: &Platform, event: &mut InstanceEvent, path: &InstancePath) -> Result<(), PlatformError> {
+pub(super) fn check(
+    platform: &Platform,
+    event: &mut InstanceEvent,
+    path: &InstancePath,
+) -> Result<(), PlatformError> {
     if !event
         .user
         .as_ref()

@@ -15,6 +15,7 @@ use crate::model::{
     DataElement, DataElementSignature, Instance, Moment, Reference, SignDocument, SignRequest, Signee,
 };
 use crate::rules::names;
+use crate::rules::versions::Versions;
 use crate::service::Call;
 use crate::store::{Attempts, Stored, View, log};
 use crate::wire::answer;
@@ -55,6 +56,7 @@ pub(crate) async fn post(
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
+        call.guard_write(&stored.value)?;
         let mut tx = Transaction::new();
         let mut signatures = Vec::with_capacity(request.data_element_signatures.len());
         for wanted in &request.data_element_signatures {
@@ -101,6 +103,7 @@ pub(crate) async fn post(
             content_type: Some("application/json".to_owned()),
             size,
             locked: true,
+            blob_version_id: Some(platform.content_version()),
             references: task.map(|task| vec![Reference::generated_from_task(task)]),
             created: instance.last_changed,
             created_by: Some(caller.performed_by()),
@@ -115,10 +118,11 @@ pub(crate) async fn post(
             .stage_element_creation(&mut tx, &view, &instance, &element, &content)
             .await?;
         let event = platform.event(kind::SIGNED, &instance, None, caller);
-        platform.stage_event(&mut tx, &view, &event).await?;
+        platform.stage_event(&mut tx, &view, &instance, &event).await?;
         log(&mut tx, "sign", &path.id(), caller);
         if platform.commit(tx, &mut attempts).await? {
-            return Ok(answer::text(StatusCode::CREATED, "SignDocument is created"));
+            let response = answer::text(StatusCode::CREATED, "SignDocument is created");
+            return Ok(answer::with_versions(response, Versions::of(&instance)));
         }
     }
 }

@@ -38,6 +38,16 @@ pub fn filename(header: &[u8]) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
+/// The name of a form's field in a header's raw value.
+#[must_use]
+pub fn field(header: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(header);
+    let (_, value) = parameters(&text)
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("name"))?;
+    (!value.is_empty()).then_some(value)
+}
+
 /// The header for a download under `name`.
 #[must_use]
 pub fn attachment(name: &str) -> String {

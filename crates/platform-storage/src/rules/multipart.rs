@@ -1,15 +1,19 @@
-//! The first part of a multipart body (RFC 2046, section 5.1), read as it streams in.
+//! The parts of a multipart body (RFC 2046, section 5.1), read as they stream in: the first alone, or each.
 //!
 //! Invariant: bytes that may belong to a delimiter are held back until that is known, so memory
-//! is bounded by a piece and a delimiter. What follows the first part is read to the body's end
-//! and dropped, so a body that was cut off anywhere is an error and not a shorter file.
+//! is bounded by a piece and a delimiter. Where the first part counts alone, what follows it is read to the body's
+//! end and dropped, so a body that was cut off anywhere is an error and not a shorter file.
+
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_semantics::{Body, BodyError};
 
+use tokio::sync::Mutex;
+
 use crate::limits::{BOUNDARY_BYTES_MAX, PART_HEADERS_BYTES_MAX};
 
-/// What the first part says of itself.
+/// What a part says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartHeaders {
     /// `Content-Type`.
@@ -72,6 +76,91 @@ pub async fn first_part(body: Body, boundary: &str) -> Result<(PartHeaders, Body
         body,
         buffer: BytesMut::new(),
     };
+    let headers = begin(&mut source, boundary).await?;
+    let delimiter = Bytes::from(format!("\r\n--{boundary}"));
+    let state = Some((source, delimiter));
+    let content = futures::stream::unfold(state, |state| async move {
+        let (mut source, delimiter) = state?;
+        match next_content(&mut source, &delimiter).await {
+            Ok(Some(piece)) => Some((Ok(piece), Some((source, delimiter)))),
+            Ok(None) => match drain(&mut source, &delimiter).await {
+                Ok(()) => None,
+                Err(error) => Some((Err(error), None)),
+            },
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok((headers, Body::stream(content)))
+}
+
+/// The parts of a body, one behind the other: each one's content must be read before the next is asked for.
+pub struct Parts {
+    source: Arc<Mutex<Source>>,
+    boundary: String,
+    delimiter: Bytes,
+    is_first: bool,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    /// The parts of `body`. Nothing is read yet.
+    #[must_use]
+    pub fn new(body: Body, boundary: &str) -> Self {
+        Self {
+            source: Arc::new(Mutex::new(Source {
+                body,
+                buffer: BytesMut::new(),
+            })),
+            boundary: boundary.to_owned(),
+            delimiter: format!("\r\n--{boundary}").into(),
+            is_first: true,
+        }
+    }
+
+    /// The next part; `None` behind the closing delimiter.
+    ///
+    /// # Errors
+    /// [`MultipartError`], also if the content of the part before wasn't read to its end.
+    pub async fn next(&mut self) -> Result<Option<(PartHeaders, Body)>, MultipartError> {
+        let mut source = self.source.lock().await;
+        let headers = if std::mem::take(&mut self.is_first) {
+            begin(&mut source, &self.boundary).await?
+        } else {
+            if !source.buffer.starts_with(&self.delimiter) {
+                return Err(MultipartError::Malformed("a part wasn't read to its end"));
+            }
+            source.buffer.advance(self.delimiter.len());
+            while source.buffer.len() < 2 {
+                if !source.more().await? {
+                    return Err(MultipartError::Malformed("it has no closing delimiter"));
+                }
+            }
+            if source.buffer.starts_with(b"--") {
+                return Ok(None);
+            }
+            headers(&mut source).await?
+        };
+        let state = Some((self.source.clone(), self.delimiter.clone()));
+        let content = futures::stream::unfold(state, |state| async move {
+            let (source, delimiter) = state?;
+            let piece = next_content(&mut *source.lock().await, &delimiter).await;
+            match piece {
+                Ok(Some(piece)) => Some((Ok(piece), Some((source, delimiter)))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Ok(Some((headers, Body::stream(content))))
+    }
+}
+
+/// Reads up to the first part's content.
+async fn begin(source: &mut Source, boundary: &str) -> Result<PartHeaders, MultipartError> {
     let dash_boundary = format!("--{boundary}");
     // A preamble, ended by the first delimiter at the beginning of a line.
     loop {
@@ -92,7 +181,12 @@ pub async fn first_part(body: Body, boundary: &str) -> Result<(PartHeaders, Body
             return Err(MultipartError::Malformed("it has no part"));
         }
     }
-    let headers = loop {
+    headers(source).await
+}
+
+/// Reads a part's headers, behind its delimiter.
+async fn headers(source: &mut Source) -> Result<PartHeaders, MultipartError> {
+    loop {
         if source.buffer.starts_with(b"--") {
             return Err(MultipartError::Malformed("it has no part"));
         }
@@ -102,41 +196,28 @@ pub async fn first_part(body: Body, boundary: &str) -> Result<(PartHeaders, Body
             if let Some(end) = position(rest, b"\r\n\r\n") {
                 let headers = parse_headers(rest.get(..end).unwrap_or_default());
                 source.buffer.advance(line + end + 4);
-                break headers;
+                return Ok(headers);
             }
         }
         if source.buffer.len() > PART_HEADERS_BYTES_MAX {
             return Err(MultipartError::Malformed(
-                "the headers of its first part are longer than 16 KiB",
+                "the headers of a part are longer than 16 KiB",
             ));
         }
         if !source.more().await? {
-            return Err(MultipartError::Malformed(
-                "it ends within the headers of its first part",
-            ));
+            return Err(MultipartError::Malformed("it ends within the headers of a part"));
         }
-    };
-    let delimiter = Bytes::from(format!("\r\n--{boundary}"));
-    let state = Some((source, delimiter));
-    let content = futures::stream::unfold(state, |state| async move {
-        let (mut source, delimiter) = state?;
-        match next_content(&mut source, &delimiter).await {
-            Ok(Some(piece)) => Some((Ok(piece), Some((source, delimiter)))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
-        }
-    });
-    Ok((headers, Body::stream(content)))
+    }
 }
 
-/// The next bytes of the content; `None` behind its end, when the body's end was seen too.
+/// The next bytes of a part's content; `None` behind its end, where the buffer begins with the delimiter.
 async fn next_content(source: &mut Source, delimiter: &[u8]) -> Result<Option<Bytes>, BodyError> {
     loop {
         if let Some(at) = position(&source.buffer, delimiter) {
             if at > 0 {
                 return Ok(Some(source.buffer.split_to(at).freeze()));
             }
-            return drain(source, delimiter).await;
+            return Ok(None);
         }
         // The last bytes may be the beginning of a delimiter.
         let certain = source.buffer.len().saturating_sub(delimiter.len() - 1);
@@ -144,15 +225,13 @@ async fn next_content(source: &mut Source, delimiter: &[u8]) -> Result<Option<By
             return Ok(Some(source.buffer.split_to(certain).freeze()));
         }
         if !source.more().await? {
-            return Err(BodyError::Truncated(
-                "no delimiter behind the first part".to_owned(),
-            ));
+            return Err(BodyError::Truncated("no delimiter behind a part".to_owned()));
         }
     }
 }
 
 /// Reads to the end, which must be behind a closing delimiter.
-async fn drain(source: &mut Source, delimiter: &[u8]) -> Result<Option<Bytes>, BodyError> {
+async fn drain(source: &mut Source, delimiter: &[u8]) -> Result<(), BodyError> {
     let mut closing = delimiter.to_vec();
     closing.extend_from_slice(b"--");
     let mut closed = false;
@@ -162,7 +241,7 @@ async fn drain(source: &mut Source, delimiter: &[u8]) -> Result<Option<Bytes>, B
         source.buffer.advance(source.buffer.len() - keep);
         if !source.more().await? {
             return if closed {
-                Ok(None)
+                Ok(())
             } else {
                 Err(BodyError::Truncated("no closing delimiter".to_owned()))
             };
@@ -255,6 +334,40 @@ mod tests {
             assert!(headers.content_disposition.is_some());
             assert_eq!(content, &b"one\r\n--not"[..], "in pieces of {piece}");
         }
+    }
+
+    fn read_each(bytes: &[u8], piece: usize) -> Result<Vec<Bytes>, MultipartError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut parts = Parts::new(body(bytes, piece), "b");
+            let mut found = Vec::new();
+            while let Some((_, content)) = parts.next().await? {
+                found.push(content.read_bounded(1 << 20).await?);
+            }
+            Ok(found)
+        })
+    }
+
+    #[test]
+    fn each_part_is_read_behind_the_other() {
+        let whole = b"--b\r\nA: b\r\n\r\none\r\n--b\r\n\r\n\r\n--b  \r\nX: y\r\n\r\nthree\r\n--b--\r\n";
+        for piece in [1, 2, 7, 1000] {
+            assert_eq!(
+                read_each(whole, piece).unwrap(),
+                ["one", "", "three"],
+                "in pieces of {piece}"
+            );
+        }
+        for length in 0..whole.len() - 4 {
+            assert!(read_each(&whole[..length], 3).is_err(), "cut at {length}");
+        }
+        let skipped = async {
+            let mut parts = Parts::new(body(whole, 3), "b");
+            let _ = parts.next().await?;
+            parts.next().await.map(|_| ())
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(runtime.block_on(skipped).is_err());
     }
 
     #[test]

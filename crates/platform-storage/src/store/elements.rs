@@ -115,7 +115,7 @@ impl Platform {
         Ok(())
     }
 
-    /// Stages an element's content in the place of what is there.
+    /// Stages an element's content in the place of what is there, and its scan, if it waits for one.
     pub(crate) async fn stage_content(
         &self,
         tx: &mut Transaction,
@@ -139,7 +139,7 @@ impl Platform {
                 headers,
             )
             .await?;
-        Ok(())
+        self.stage_scan(tx, view, instance, element).await
     }
 
     /// Stages the removal of an element and its content.

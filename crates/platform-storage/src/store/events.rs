@@ -41,17 +41,19 @@ impl Platform {
         }
     }
 
-    /// Stages an event. Its instance's id, its id and its time must be set.
+    /// Stages an event of `instance`, and that the portal is told of it. The event's own instance id, id and time
+    /// must be set.
     pub(crate) async fn stage_event(
         &self,
         tx: &mut Transaction,
         view: &View,
+        instance: &Instance,
         event: &InstanceEvent,
     ) -> Result<(), PlatformError> {
         self.documents
             .stage_create(tx, &view.containers.instance_events, to_document(event)?)
             .await?;
-        Ok(())
+        self.stage_sync(tx, view, instance, event).await
     }
 
     /// One event.

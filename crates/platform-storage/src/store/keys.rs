@@ -8,6 +8,12 @@
 //! | 4 hard-deleted instance | guid | its party, text |
 //! | 5 element to be removed | instance, element | the instance's party, text |
 //! | 6 place | | [`super::place::Place`] |
+//! | 7 mutation | idempotency key | [`super::mutations::Done`] |
+//! | 8 mutation's time | when, idempotency key | nothing |
+//! | 9 scan | when due, element, content's version | [`crate::rules::outbox::ScanMessage`] |
+//! | 10 portal | instance | [`crate::rules::outbox::SyncRow`] |
+//! | 11 portal's time | when due, instance | nothing |
+//! | 12 development event | commit | a cloud event, JSON |
 
 use ledger::{Key, KeyRange, KeyReader, KeyWriter, Keyspace};
 use uuid::Uuid;
@@ -18,6 +24,12 @@ const LOCK: u8 = 3;
 const DELETED: u8 = 4;
 const ELEMENT: u8 = 5;
 const PLACE: u8 = 6;
+const MUTATION: u8 = 7;
+const MUTATION_TIME: u8 = 8;
+const SCAN: u8 = 9;
+const SYNC: u8 = 10;
+const SYNC_DUE: u8 = 11;
+const DEVELOPMENT_EVENT: u8 = 12;
 
 /// Longest encoded name in a key: an org's, an app's, a party's.
 const NAME_BYTES_MAX: usize = 512;
@@ -109,6 +121,60 @@ pub(crate) fn place() -> Key {
     tagged(PLACE).finish()
 }
 
+pub(crate) fn mutation(idempotency_key: &Uuid) -> Key {
+    tagged(MUTATION).raw(idempotency_key.as_bytes()).finish()
+}
+
+pub(crate) fn mutation_time(at: i64, idempotency_key: &Uuid) -> Key {
+    tagged(MUTATION_TIME)
+        .i64(at)
+        .raw(idempotency_key.as_bytes())
+        .finish()
+}
+
+/// What has a time up to and including `until` behind its tag.
+fn until(tag: u8, until: i64) -> KeyRange {
+    let mut range = KeyRange::prefix(&tagged(tag).finish());
+    if let Some(behind) = until.checked_add(1) {
+        range.end = Some(tagged(tag).i64(behind).finish());
+    }
+    range
+}
+
+pub(crate) fn mutations_until(at: i64) -> KeyRange {
+    until(MUTATION_TIME, at)
+}
+
+pub(crate) fn scan(due: i64, element: &Uuid, version: &str) -> Key {
+    tagged(SCAN)
+        .i64(due)
+        .raw(element.as_bytes())
+        .str_bounded(version, NAME_BYTES_MAX)
+        .finish()
+}
+
+pub(crate) fn scans_until(due: i64) -> KeyRange {
+    until(SCAN, due)
+}
+
+pub(crate) fn sync(instance: &Uuid) -> Key {
+    tagged(SYNC).raw(instance.as_bytes()).finish()
+}
+
+/// Its end reads as [`read_list_row`].
+pub(crate) fn sync_due(due: i64, instance: &Uuid) -> Key {
+    tagged(SYNC_DUE).i64(due).raw(instance.as_bytes()).finish()
+}
+
+pub(crate) fn syncs_until(due: i64) -> KeyRange {
+    until(SYNC_DUE, due)
+}
+
+/// What the keys of development events begin with.
+pub(crate) fn development_events() -> Key {
+    tagged(DEVELOPMENT_EVENT).finish()
+}
+
 /// The guid behind the tag.
 pub(crate) fn read_guid(key: &Key) -> Option<Uuid> {
     let mut reader = KeyReader::new(key, Keyspace::Platform)?;
@@ -142,5 +208,10 @@ mod tests {
         let other = Uuid::from_u128(8);
         assert_eq!(read_element(&element(&guid, &other)), Some((guid, other)));
         assert_eq!(read_guid(&lock(&guid)), Some(guid));
+        assert_eq!(read_list_row(&sync_due(-7, &guid)), Some((-7, guid)));
+        assert!(
+            syncs_until(-7).contains(&sync_due(-7, &guid)) && !syncs_until(-8).contains(&sync_due(-7, &guid))
+        );
+        assert_eq!(read_list_row(&mutation_time(7, &guid)), Some((7, guid)));
     }
 }

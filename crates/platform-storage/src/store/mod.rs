@@ -7,6 +7,9 @@ mod instances;
 pub(crate) mod keys;
 mod list;
 mod locks;
+mod message_box;
+mod mutations;
+mod outbox;
 mod place;
 mod texts;
 mod verify;
@@ -19,6 +22,8 @@ use ledger::{Keyspace, LedgerError, LogRecord, Snapshot, Transaction};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub(crate) use elements::StoredElement;
+pub(crate) use mutations::Done;
 pub(crate) use texts::text_id;
 
 use crate::Platform;

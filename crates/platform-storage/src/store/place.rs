@@ -35,6 +35,9 @@ impl Settings {
             environment: place.environment,
             platform_url: None,
             apps_url: None,
+            scans: false,
+            refuse_infected: false,
+            portal_sync: false,
         }))
     }
 }

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use crate::error::PlatformError;
 use crate::limits::JSON_BYTES_MAX;
-use crate::model::relaxed;
+use crate::model::{DataElement, relaxed};
+use crate::rules::content_version;
+use crate::rules::versions::{self, Versions};
 
 /// Reads a JSON body, names of fields in any case.
 ///
@@ -63,6 +65,29 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Body
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
+    response
+}
+
+/// Adds an instance's versions.
+pub(crate) fn with_versions(mut response: Response<Body>, versions: Versions) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(versions::INSTANCE_VERSION, HeaderValue::from(versions.instance));
+    headers.insert(
+        versions::PROCESS_STATE_VERSION,
+        HeaderValue::from(versions.process_state),
+    );
+    response
+}
+
+/// Adds the entity tag of an element's content, if it has a version.
+pub(crate) fn with_entity_tag(mut response: Response<Body>, element: &DataElement) -> Response<Body> {
+    let tag = element
+        .blob_version_id
+        .as_deref()
+        .map(content_version::entity_tag);
+    if let Some(value) = tag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
+        response.headers_mut().insert(http::header::ETAG, value);
+    }
     response
 }
 

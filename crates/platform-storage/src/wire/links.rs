@@ -41,6 +41,8 @@ impl Links {
     /// The instance as it is sent: its id with the party, and links.
     pub(crate) fn instance(&self, mut instance: Instance) -> Instance {
         instance.id = wire_id(&instance);
+        instance.instance_version = None;
+        instance.process_state_version = None;
         instance.self_links = Some(self.of(&instance, ""));
         let elements = instance.data.take();
         instance.data = elements.map(|elements| {
@@ -61,6 +63,7 @@ impl Links {
             org: instance.org.clone(),
             ..Instance::default()
         };
+        element.content_replaced = false;
         element.self_links = Some(self.of(&named, &format!("/data/{}", element.id)));
         element
     }
@@ -85,6 +88,9 @@ mod tests {
             environment: String::new(),
             platform_url: None,
             apps_url: None,
+            scans: false,
+            refuse_infected: false,
+            portal_sync: false,
         };
         let instance = Instance {
             id: "00000000-0000-0000-0000-000000000007".to_owned(),

@@ -105,6 +105,12 @@ fn decode(text: &str) -> String {
     percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
+/// Text as a value of a query.
+#[must_use]
+pub fn encode(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
+}
+
 /// One segment of a path, decoded; `None` if it isn't UTF-8 then.
 #[must_use]
 pub fn decode_segment(text: &str) -> Option<Cow<'_, str>> {

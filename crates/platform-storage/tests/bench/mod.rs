@@ -1,5 +1,6 @@
 //! The whole service on memory, spoken to as clients do, with tokens of its own development issuer.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +17,8 @@ use ledger::memory::MemoryLedger;
 use ledger::random::SeededRandom;
 use ledger::{AdjustableClock, Clock, Ledger};
 use platform_storage::{
-    Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register,
-    RegisterSource, Settings,
+    DecisionPoint, Development, EmbeddedDecisionPoint, Foundation, InternalService, Platform,
+    PlatformService, PlatformTokens, Register, RegisterSource, Settings,
 };
 use serde_json::{Value, json};
 
@@ -38,6 +39,15 @@ impl Drop for Bench {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.policies);
     }
+}
+
+/// What a service may be set up with.
+#[derive(Default)]
+pub struct Options {
+    pub scans: bool,
+    pub refuse_infected: bool,
+    pub portal_sync: bool,
+    pub decision: Option<Arc<dyn DecisionPoint>>,
 }
 
 /// What came back.
@@ -68,6 +78,16 @@ pub struct Ask<'a> {
 
 impl Bench {
     pub fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    pub fn with(options: Options) -> Self {
+        let Options {
+            scans,
+            refuse_infected,
+            portal_sync,
+            decision,
+        } = options;
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let policies = std::env::temp_dir().join(format!("stabbur-policies-{}-{number}", std::process::id()));
@@ -105,11 +125,17 @@ impl Bench {
             clock: clock.clone(),
             random,
             verifier: TokenVerifier::new(issuer.clone(), clock.clone()),
-            decision: Arc::new(EmbeddedDecisionPoint::new(
-                policies.clone(),
-                register.clone(),
-                true,
-            )),
+            platform_tokens: PlatformTokens::new(BTreeMap::from([(
+                Development::PLATFORM_ISSUER.to_owned(),
+                TokenVerifier::new(issuer.clone(), clock.clone()),
+            )])),
+            decision: decision.unwrap_or_else(|| {
+                Arc::new(EmbeddedDecisionPoint::new(
+                    policies.clone(),
+                    register.clone(),
+                    true,
+                ))
+            }),
             register: register.clone(),
         };
         let settings = Settings {
@@ -118,6 +144,9 @@ impl Bench {
             environment: "dev".to_owned(),
             platform_url: None,
             apps_url: None,
+            scans,
+            refuse_infected,
+            portal_sync,
         };
         let platform = Platform::new(foundation, settings);
         Self {
@@ -137,7 +166,7 @@ impl Bench {
     pub async fn send(&self, ask: Ask<'_>) -> Answer {
         let path = match ask.path.strip_prefix("http://here") {
             Some(path) => path.to_owned(),
-            None if ask.path.starts_with("/Home") => ask.path.clone(),
+            None if ask.path.starts_with("/Home") || ask.path.contains("/api/v1") => ask.path.clone(),
             None => format!("/storage/api/v1{}", ask.path),
         };
         let mut request = Request::builder()

@@ -1,0 +1,87 @@
+//! Which mutations were made, by their idempotency keys.
+
+use jiff::ToSpan;
+use ledger::{Direction, Scan, Transaction};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{View, keys};
+use crate::Platform;
+use crate::error::PlatformError;
+use crate::limits::{IDEMPOTENCY_HOURS, IDEMPOTENCY_KEYS_PER_ROUND_MAX};
+
+/// A mutation that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Done {
+    /// The instance's guid.
+    pub(crate) instance: Uuid,
+    /// The version that it was made of.
+    pub(crate) previous: i64,
+    /// The version that it made.
+    pub(crate) produced: i64,
+    /// The elements that it made, in the order asked.
+    pub(crate) created: Vec<String>,
+}
+
+impl Platform {
+    /// The mutation with a key; `None` if there was none.
+    pub(crate) async fn stored_mutation(
+        &self,
+        view: &View,
+        key: &Uuid,
+    ) -> Result<Option<Done>, PlatformError> {
+        let found = view.snapshot.get(&keys::mutation(key)).await?;
+        let read = |value: &[u8]| {
+            serde_json::from_slice(value)
+                .map_err(|error| PlatformError::Internal(format!("the mutation {key}: {error}")))
+        };
+        found.map(|found| read(&found.value)).transpose()
+    }
+
+    /// Stages that a mutation with `key` was made, and that none was before.
+    pub(crate) fn stage_mutation(
+        &self,
+        tx: &mut Transaction,
+        key: &Uuid,
+        done: &Done,
+    ) -> Result<(), PlatformError> {
+        let value = serde_json::to_vec(done).map_err(|error| PlatformError::Internal(error.to_string()))?;
+        tx.require_absent(keys::mutation(key));
+        tx.put(keys::mutation(key), value);
+        tx.put(
+            keys::mutation_time(self.clock.now().as_microsecond(), key),
+            Vec::new(),
+        );
+        Ok(())
+    }
+
+    /// Forgets idempotency keys that are older than [`IDEMPOTENCY_HOURS`], some at a time.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn forget_mutations(&self) -> Result<usize, PlatformError> {
+        let now = self.clock.now();
+        let Ok(until) = now.checked_sub(IDEMPOTENCY_HOURS.hours()) else {
+            return Ok(0);
+        };
+        let snapshot = self.ledger.snapshot().await?;
+        let range = keys::mutations_until(until.as_microsecond());
+        let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
+        let mut tx = Transaction::new();
+        let mut forgotten = 0;
+        while forgotten < IDEMPOTENCY_KEYS_PER_ROUND_MAX
+            && let Some(entry) = scan.next().await?
+        {
+            if let Some((_, key)) = keys::read_list_row(&entry.key) {
+                tx.delete(keys::mutation(&key));
+            }
+            tx.delete(entry.key);
+            forgotten += 1;
+        }
+        if !tx.is_empty() {
+            self.ledger.commit(tx).await?;
+        }
+        Ok(forgotten)
+    }
+}
