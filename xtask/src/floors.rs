@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("scripts", 2),
     ("documents", 3),
     ("blobs", 3),
+    ("vault", 3),
     ("platform-storage", 4),
     ("gateway", 5),
     ("stabbur", 6),

@@ -23,16 +23,19 @@ pub enum Keyspace {
     Blobs = 0x30,
     /// Altinn Platform Storage's own records.
     Platform = 0x40,
+    /// The vault: sealed secrets and keys, and the audit of who asked for them.
+    Vault = 0x60,
 }
 
 impl Keyspace {
     /// Every keyspace.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::System,
         Self::Identity,
         Self::Documents,
         Self::Blobs,
         Self::Platform,
+        Self::Vault,
     ];
 
     /// The keyspace of a first byte.

@@ -1,0 +1,6 @@
+//! What the ledger holds of vaults: keys, records, and the transactions that change them.
+
+pub mod audit;
+pub(crate) mod keys;
+pub(crate) mod objects;
+pub(crate) mod records;
