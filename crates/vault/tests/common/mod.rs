@@ -94,12 +94,29 @@ impl World {
         Self::over(ledger, clock, change).await
     }
 
+    /// Another installation.
+    pub(crate) async fn elsewhere() -> Self {
+        let start = jiff::Timestamp::from_second(START).unwrap();
+        let clock = Arc::new(AdjustableClock::standing_at(start));
+        let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone()));
+        Self::seeded(12, ledger, clock, |_| {}).await
+    }
+
     pub(crate) async fn over(
         ledger: Arc<dyn Ledger>,
         clock: Arc<AdjustableClock>,
         change: impl FnOnce(&mut Vault),
     ) -> Self {
-        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(11));
+        Self::seeded(11, ledger, clock, change).await
+    }
+
+    async fn seeded(
+        seed: u64,
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<AdjustableClock>,
+        change: impl FnOnce(&mut Vault),
+    ) -> Self {
+        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(seed));
         let issuer = Arc::new(TokenIssuer::new(
             Arc::new(MemoryLedger::new(clock.clone())),
             clock.clone(),
