@@ -12,6 +12,7 @@ use crate::blob_jobs_config::{ChangeFeedConfig, LifecycleConfig};
 use crate::dev;
 use crate::encryption_config::EncryptionConfig;
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
+use crate::vault_config::VaultConfig;
 
 /// The file, as it is written.
 #[derive(Debug, Deserialize)]
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) bearer: Option<BearerConfig>,
     pub(crate) documents: Service,
     pub(crate) platform: Option<PlatformConfig>,
+    /// Vaults; without it there are none.
+    pub(crate) vault: Option<VaultConfig>,
     pub(crate) admin: Admin,
 }
 

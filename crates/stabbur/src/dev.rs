@@ -22,8 +22,10 @@ use platform_storage::{
     RegisterSource,
 };
 use tokio::sync::watch;
+use vault::rules::roles::Role;
 
 use crate::blob_jobs_config::read_policy;
+use crate::dev_vault;
 use crate::encryption_config::open_keyring;
 use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
 use crate::places::Places;
@@ -62,6 +64,16 @@ pub(crate) struct DevArguments {
     /// Altinn's Platform Storage.
     #[arg(long, default_value_t = 5101)]
     platform_port: u16,
+    /// Key Vault, over TLS alone.
+    #[arg(long, default_value_t = 8443)]
+    vault_port: u16,
+    /// Where clients of the vault get tokens, over TLS alone.
+    #[arg(long, default_value_t = 8444)]
+    login_port: u16,
+    /// A file with the vault's root key, instead of the one in the data folder. Given again, older keys: the first wraps,
+    /// all unwrap.
+    #[arg(long, value_name = "FILE")]
+    vault_root_key: Vec<PathBuf>,
     /// Who is who and holds which roles, JSON; without it Altinn's test people.
     #[arg(long)]
     register: Option<PathBuf>,
@@ -160,7 +172,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         stores.random.clone(),
         settings,
     );
-    let (platform, development) = platform(&stores, &documents, &blobs, &arguments, issuer);
+    let (platform, development) = platform(&stores, &documents, &blobs, &arguments, issuer.clone());
     node::prepare(&platform).await?;
     let health = Arc::new(StoresHealth(stores.clone()));
     let metrics = Arc::new(Metrics::new(vec![
@@ -190,6 +202,16 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             limits: ListenerLimits::default(),
         };
     let both = || Transport::Both(tls.clone());
+    let login = Arc::new(dev_vault::login(&stores, issuer.clone()));
+    let only = || Transport::Tls(tls.clone());
+    let login = gateway.bind(vec![listener("login", arguments.login_port, only(), login)])?;
+    let login_at = login
+        .addresses()
+        .first()
+        .copied()
+        .context("a listener is missing")?;
+    let root_keys = &arguments.vault_root_key;
+    let vaults = dev_vault::vaults(&stores, &arguments.data, root_keys, login_at.port(), issuer).await?;
     let bound = gateway.bind(vec![
         listener("blobs", arguments.blobs_port, both(), blobs.clone()),
         listener(
@@ -205,9 +227,11 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             Arc::new(PlatformService::new(platform.clone(), Some(development))),
         ),
         listener("admin", arguments.admin_port, Transport::Plain, Arc::new(admin)),
+        listener("vault", arguments.vault_port, only(), vaults.clone()),
     ])?;
     let addresses = bound.addresses();
-    let [blobs_at, documents_at, platform_at, admin_at] = addresses.as_slice() else {
+    let bound = bound.and(login);
+    let [blobs_at, documents_at, platform_at, admin_at, vault_at] = addresses.as_slice() else {
         bail!("a listener is missing")
     };
     let authority = std::fs::canonicalize(&authority).unwrap_or(authority);
@@ -222,10 +246,18 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
          platform   http://{platform_at}/storage/api/v1/  (https on the same port)\n\
          \x20          PlatformSettings__ApiStorageEndpoint=http://{platform_at}/storage/api/v1/\n\
          \x20          tokens: GET http://{platform_at}/Home/GetTestUserToken/1337, /Home/GetTestOrgToken/ttd\n\
+         vault      https://{vault}:{0}/  (or https://localhost:{0}/, where clients don't check the challenge's host)\n\
+         \x20          tokens: https://localhost:{1}/{tenant}, client {client}, secret {secret}\n\
          admin      http://{admin_at}/health/ready  /metrics  POST /dev/clock\n\
-         trust      NODE_EXTRA_CA_CERTS={0}  REQUESTS_CA_BUNDLE={0}  SSL_CERT_FILE={0}\n\
+         trust      NODE_EXTRA_CA_CERTS={2}  REQUESTS_CA_BUNDLE={2}  SSL_CERT_FILE={2}\n\
          ready in {ready} ms",
-        authority.display()
+        vault_at.port(),
+        login_at.port(),
+        authority.display(),
+        vault = dev_vault::host(),
+        tenant = storage::TENANT,
+        client = dev_vault::client_id(Role::Administrator),
+        secret = dev_vault::CLIENT_SECRET,
     ));
     if let Some(path) = &arguments.ready_file {
         let text = serde_json::json!({
@@ -237,6 +269,10 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             "documents_port": documents_at.port(),
             "platform_port": platform_at.port(),
             "admin_port": admin_at.port(),
+            "vault": format!("https://{}:{}", dev_vault::host(), vault_at.port()),
+            "vault_port": vault_at.port(),
+            "login": format!("https://localhost:{}/{}", login_at.port(), storage::TENANT),
+            "login_port": login_at.port(),
             "ca": authority,
             "ready_ms": u64::try_from(ready).unwrap_or(u64::MAX),
         });
@@ -249,6 +285,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         blobs,
         documents,
         platform: Some(platform),
+        vaults: Some(vaults),
     };
     let work = node::background(&stores, services, stopped);
     node::run(bound, &stores, stop, work).await

@@ -17,6 +17,7 @@ use platform_storage::{Platform, PlatformError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use vault::Vaults;
 
 use crate::places::{LedgerPlace, Places};
 
@@ -253,6 +254,7 @@ pub(crate) struct Services {
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) documents: Arc<Documents>,
     pub(crate) platform: Option<Arc<Platform>>,
+    pub(crate) vaults: Option<Arc<Vaults>>,
 }
 
 impl Services {
@@ -267,6 +269,11 @@ impl Services {
         }
         if let Err(error) = self.documents.sweep_once().await {
             tracing::warn!(%error, "the documents' sweep failed; it is tried again");
+        }
+        if let Some(vaults) = &self.vaults
+            && let Err(error) = vaults.sweep_once().await
+        {
+            tracing::warn!(%error, "the vaults' sweep failed; it is tried again");
         }
         if let Some(platform) = &self.platform
             && let Err(error) = platform.run_due_jobs().await

@@ -9,7 +9,7 @@ use anyhow::Result;
 use blobs::Blobs;
 use documents::{Documents, DocumentsService};
 use gateway::tls::Tls;
-use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, Transport};
+use gateway::{AdminService, Gateway, Listener, ListenerLimits, Metrics, StatsSource, Transport};
 use http_semantics::Service;
 use identity::{FileKeys, TokenVerifier};
 use ledger::{Clock, SystemClock};
@@ -17,10 +17,12 @@ use platform_storage::{
     EmbeddedDecisionPoint, Foundation, InternalService, Platform, PlatformService, Register, RegisterSource,
 };
 use tokio::sync::watch;
+use vault::Vaults;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
 use crate::encryption_config::{generations, key_files, open_keyring};
 use crate::node::{self, BlobsWork, DocumentsUse, Services, Stores, StoresHealth};
+use crate::vault_config::{VaultsState, open_seal};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
     let mut config = Config::read(path)?;
@@ -63,6 +65,8 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     let shared_clock: Arc<dyn Clock> = clock.clone();
     let bearer = config.bearer.as_ref();
     let bearer = bearer.map(|bearer| bearer.bearer(&shared_clock)).transpose()?;
+    let vault_settings = config.vault.as_ref().map(|vault| vault.settings(bearer.as_ref()));
+    let vault_settings = vault_settings.transpose()?;
     let places = config.places();
     let encryption = config.encryption.as_ref();
     let of_platform = config.platform.as_ref().map(|platform| &platform.blobs_account);
@@ -98,6 +102,14 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
                 .then(node::script_worker),
         },
     );
+    let vaults = match (&config.vault, vault_settings) {
+        (Some(config), Some(settings)) => {
+            let seal = open_seal(&stores, &config.root, &settings.vaults).await?;
+            let (ledger, clock) = (stores.ledger.clone(), stores.clock.clone());
+            Some(Vaults::new(ledger, clock, stores.random.clone(), seal, settings))
+        }
+        _ => None,
+    };
     let platform = config
         .platform
         .as_ref()
@@ -106,11 +118,15 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         node::prepare(platform).await?;
     }
     let health = Arc::new(StoresHealth(stores.clone()));
-    let metrics = Arc::new(Metrics::new(vec![
+    let mut sources: Vec<Arc<dyn StatsSource>> = vec![
         health.clone(),
         Arc::new(DocumentsUse(documents.clone())),
         Arc::new(BlobsWork(blobs.clone())),
-    ]));
+    ];
+    if let Some(vaults) = &vaults {
+        sources.push(Arc::new(VaultsState(vaults.clone())));
+    }
+    let metrics = Arc::new(Metrics::new(sources));
     let admin = AdminService {
         metrics: metrics.clone(),
         health,
@@ -155,6 +171,15 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             Arc::new(PlatformService::new(platform.clone(), None)),
         )?);
     }
+    if let (Some(config), Some(vaults)) = (&config.vault, &vaults) {
+        names.push("vault");
+        listeners.push(listener(
+            "vault",
+            config.listen,
+            Some(&config.tls),
+            vaults.clone(),
+        )?);
+    }
     for listener in &listeners {
         listener.check_plaintext()?;
     }
@@ -167,6 +192,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         blobs,
         documents,
         platform,
+        vaults,
     };
     let work = node::background(&stores, services, stopped);
     node::run(bound, &stores, stop, work).await

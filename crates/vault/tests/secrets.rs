@@ -511,6 +511,8 @@ async fn a_backup_is_opaque_and_comes_back_whole() {
             .is(400, "BadParameter");
     }
     let elsewhere = World::elsewhere().await;
-    let foreign = elsewhere.call("POST", "/secrets/restore", json!({ "value": text })).await;
+    let foreign = elsewhere
+        .call("POST", "/secrets/restore", json!({ "value": text }))
+        .await;
     foreign.is(400, "BadParameter");
 }

@@ -141,6 +141,7 @@ class Server:
                 [
                     binary, "dev", "--data", str(self.data), "--blobs-port", "0",
                     "--documents-port", "0", "--platform-port", "0", "--admin-port", "0",
+                    "--vault-port", "0", "--login-port", "0",
                     "--ready-file", str(ready), *engine, *self.content, *self.options,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -167,14 +167,9 @@ impl Seal {
         roots: Vec<RootKey>,
         vaults: &[String],
     ) -> Result<Arc<Self>, LedgerError> {
-        let mut seal = Self {
-            ledger,
-            roots,
-            cause: String::new(),
-            vaults: RwLock::default(),
-        };
+        let mut seal = Self::with_roots(ledger, roots);
         if seal.roots.is_empty() {
-            return Ok(Arc::new(Self::sealed(seal.ledger, "there is no root key")));
+            return Ok(Arc::new(seal));
         }
         for _ in 0..ATTEMPTS_MAX {
             match seal.settle(random, vaults).await {
@@ -192,6 +187,41 @@ impl Seal {
         }
         let text = "other nodes wrap or make data keys all the time; start again".to_owned();
         Err(LedgerError::Unavailable(text))
+    }
+
+    /// Unwraps the data keys and changes nothing: for looking into a ledger.
+    ///
+    /// # Errors
+    /// Those of the ledger.
+    pub async fn open_as_is(ledger: Arc<dyn Ledger>, roots: Vec<RootKey>) -> Result<Self, LedgerError> {
+        let mut known: HashMap<String, BTreeMap<u32, Arc<DataKey>>> = HashMap::new();
+        for found in stored(ledger.as_ref()).await? {
+            let bytes = match unwrap(&roots, &found) {
+                Ok(bytes) => bytes,
+                Err(error) => return Ok(Self::sealed(ledger, error.to_string())),
+            };
+            let number = found.number;
+            let keys = known.entry(found.vault).or_default();
+            keys.insert(number, Arc::new(DataKey { number, bytes }));
+        }
+        Ok(Self {
+            vaults: RwLock::new(known),
+            ..Self::with_roots(ledger, roots)
+        })
+    }
+
+    fn with_roots(ledger: Arc<dyn Ledger>, roots: Vec<RootKey>) -> Self {
+        Self {
+            ledger,
+            cause: if roots.is_empty() {
+                "there is no root key"
+            } else {
+                ""
+            }
+            .to_owned(),
+            roots,
+            vaults: RwLock::default(),
+        }
     }
 
     /// Without data keys, for `cause`: whatever needs one is refused.

@@ -37,7 +37,7 @@ impl Server {
         let mut command = Command::new(binary);
         command
             .args(["dev", "--blobs-port", "0", "--documents-port", "0", "--platform-port", "0"])
-            .args(["--admin-port", "0", "--data"])
+            .args(["--admin-port", "0", "--vault-port", "0", "--login-port", "0", "--data"])
             .arg(folder.path().join("data"))
             .arg("--ready-file")
             .arg(&ready)
