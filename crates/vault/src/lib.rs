@@ -38,6 +38,7 @@ use rules::attributes::Recovery;
 use rules::roles::Assignment;
 use seal::Seal;
 pub use store::audit;
+pub use store::protection::keep_protection;
 use wire::host::Host;
 
 /// One vault.

@@ -12,6 +12,7 @@
 //! | (8, vault, kind, name) | the header of a deleted object |
 //! | (9, vault, kind, incarnation) | that these versions are left over of a purge |
 //! | (10, time, vault, name) | that a key is rotated then |
+//! | (11, vault) | that the vault has purge protection, for good |
 //!
 //! Names are in lower case here; headers have them as they were first written.
 
@@ -29,6 +30,7 @@ const PURGE_TAG: u8 = 7;
 const DELETED_TAG: u8 = 8;
 const LEFT_OVER_TAG: u8 = 9;
 const ROTATION_TAG: u8 = 10;
+const PROTECTION_TAG: u8 = 11;
 
 /// Whether an object is there or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,4 +168,8 @@ pub(crate) fn rotations_until(now: i64) -> KeyRange {
 pub(crate) fn read_rotation(key: &Key) -> Option<(i64, String, String)> {
     let mut reader = KeyReader::after(key, &of(ROTATION_TAG).finish())?;
     Some((reader.i64()?, reader.str()?, reader.str()?))
+}
+
+pub(crate) fn protection(vault: &str) -> Key {
+    of(PROTECTION_TAG).str(vault).finish()
 }
