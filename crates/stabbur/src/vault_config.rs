@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail, ensure};
 use async_trait::async_trait;
 use gateway::{Sample, StatsSource};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::Deserialize;
 use vault::limits::{RECOVERABLE_DAYS_MAX, RECOVERABLE_DAYS_MIN};
 use vault::rules::attributes::Recovery;
@@ -207,9 +208,21 @@ impl RootConfig {
     }
 }
 
+/// A dump of this process would hold whatever of the vaults is in its memory.
+fn forbid_core_dumps() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core dumps can't be turned off; turn them off for the service");
+    }
+}
+
 /// Opens the data keys. Without a root key, or with one that doesn't fit, the vaults are sealed: they answer
 /// 503, and the rest of the node serves.
 pub(crate) async fn open_seal(stores: &Stores, root: &RootConfig, vaults: &[Vault]) -> Result<Arc<Seal>> {
+    forbid_core_dumps();
     let names: Vec<String> = vaults.iter().map(|vault| vault.name.clone()).collect();
     let seal = match root.read(stores).await {
         Ok(roots) => {
