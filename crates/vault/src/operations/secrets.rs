@@ -52,8 +52,9 @@ struct WithValue<'a> {
 
 fn answer(call: &Call<'_>, value: &[u8], bundle: &Map<String, Value>) -> Result<Json, VaultError> {
     let value = std::str::from_utf8(value).map_err(|_| SealError::Damaged)?;
-    // A control character is written as six.
-    let room = 6 * value.len() + 16 * 1024 + call.base.len() * 2;
+    let rest = serde_json::to_vec(bundle).map_err(|_| SealError::Library("writing an answer"))?;
+    // A control character is written as six; the rest is what names and punctuation take.
+    let room = 6 * value.len() + rest.len() + 64;
     Ok(Json::secret(&WithValue { value, rest: bundle }, room)?)
 }
 
@@ -68,8 +69,7 @@ pub(super) async fn set(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outc
         return Err(VaultError::bad(format!(
             "The value has {} bytes; at most {SECRET_BYTES_MAX}.",
             value.len()
-        ))
-        .into());
+        )));
     }
     let attributes = body.attributes.unwrap_or_default();
     let meta = Meta {
