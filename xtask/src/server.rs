@@ -57,7 +57,17 @@ impl Server {
         let started = now();
         let child = Command::new(context.binary())
             .args(["dev", "--blobs-port", "0", "--documents-port", "0"])
-            .args(["--platform-port", "0", "--admin-port", "0", "--vault-port", "0", "--login-port", "0", "--data"])
+            .args([
+                "--platform-port",
+                "0",
+                "--admin-port",
+                "0",
+                "--vault-port",
+                "0",
+                "--login-port",
+                "0",
+                "--data",
+            ])
             .arg(folder.join("data"))
             .arg("--ready-file")
             .arg(&ready)

@@ -105,7 +105,10 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     let vaults = match (&config.vault, vault_settings) {
         (Some(config), Some(mut settings)) => {
             for name in vault::keep_protection(stores.ledger.as_ref(), &mut settings).await? {
-                tracing::warn!(vault = name, "purge protection stays on: it can't be turned off again");
+                tracing::warn!(
+                    vault = name,
+                    "purge protection stays on: it can't be turned off again"
+                );
             }
             let seal = open_seal(&stores, &config.root, &settings.vaults).await?;
             let (ledger, clock) = (stores.ledger.clone(), stores.clock.clone());

@@ -24,7 +24,7 @@ fn skip_token(call: &Call<'_>) -> Result<Option<String>, VaultError> {
         .ok_or_else(|| VaultError::bad("$skiptoken is not one of this server's."))
 }
 
-fn page(call: &Call<'_>, path: &str, rows: Vec<Value>, last: Option<String>) -> Result<Outcome, VaultError> {
+fn page(call: &Call<'_>, path: &str, rows: &[Value], last: Option<String>) -> Result<Outcome, VaultError> {
     let next = match last {
         None => Value::Null,
         Some(last) => {
@@ -51,20 +51,20 @@ async fn headers(call: &Call<'_>, snapshot: &dyn Snapshot, state: State) -> Resu
             let last = keys::header(shelf.vault, shelf.kind, state, &name);
             KeyRange::prefix_from(&prefix, last.successor())
         }
-        Some(_) => return Err(VaultError::bad("$skiptoken is not one of this server's.").into()),
+        Some(_) => return Err(VaultError::bad("$skiptoken is not one of this server's.")),
     };
     let mut scan = Scan::new(snapshot, range, Direction::Forward);
     let (mut rows, mut last) = (Vec::new(), None);
     while let Some(entry) = scan.next().await? {
         let header = decode_header(&entry.versioned.value)?;
         if rows.len() == rows_max {
-            return page(call, &path(call, state), rows, last);
+            return page(call, &path(call, state), &rows, last);
         }
         let opened = shelf.open(snapshot, &header, None).await?;
         rows.push(call.place().row(shelf.kind, &header, None, &opened.meta));
         last = Some(header.name);
     }
-    page(call, "", rows, None)
+    page(call, "", &rows, None)
 }
 
 fn path(call: &Call<'_>, state: State) -> String {
@@ -106,7 +106,7 @@ pub(super) async fn versions(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result
         if rows.len() == rows_max {
             let collection = shelf.kind.collection();
             let path = format!("{collection}/{}/versions", found.header.name);
-            return page(call, &path, rows, last);
+            return page(call, &path, &rows, last);
         }
         let opened = shelf.opened(&found.header, version, &entry.versioned)?;
         rows.push(
@@ -115,5 +115,5 @@ pub(super) async fn versions(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result
         );
         last = Some(version.to_string());
     }
-    page(call, "", rows, None)
+    page(call, "", &rows, None)
 }

@@ -50,7 +50,7 @@ struct WithValue<'a> {
     rest: &'a Map<String, Value>,
 }
 
-fn answer(call: &Call<'_>, value: &[u8], bundle: &Map<String, Value>) -> Result<Json, VaultError> {
+fn answer(value: &[u8], bundle: &Map<String, Value>) -> Result<Json, VaultError> {
     let value = std::str::from_utf8(value).map_err(|_| SealError::Damaged)?;
     let rest = serde_json::to_vec(bundle).map_err(|_| SealError::Library("writing an answer"))?;
     // A control character is written as six; the rest is what names and punctuation take.
@@ -88,7 +88,7 @@ pub(super) async fn set(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outc
         .add_version(snapshot, &mut tx, name, &meta, value.clone())
         .await?;
     let bundle = call.place().bundle(Kind::Secret, &header, version, &meta);
-    let body = answer(call, &value, &bundle)?;
+    let body = answer(&value, &bundle)?;
     Ok(Outcome::ok(tx, body).about(version))
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn get(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outc
     let bundle = call
         .place()
         .bundle(Kind::Secret, &found.header, opened.version, &opened.meta);
-    let body = answer(call, &opened.value, &bundle)?;
+    let body = answer(&opened.value, &bundle)?;
     Ok(Outcome::ok(Transaction::new(), body).about(opened.version))
 }
 

@@ -3,5 +3,5 @@
 pub mod audit;
 pub(crate) mod keys;
 pub(crate) mod objects;
-pub mod protection;
+pub(crate) mod protection;
 pub(crate) mod records;

@@ -9,7 +9,10 @@ use crate::Settings;
 ///
 /// # Errors
 /// Those of the ledger.
-pub async fn keep_protection(ledger: &dyn Ledger, settings: &mut Settings) -> Result<Vec<String>, LedgerError> {
+pub async fn keep_protection(
+    ledger: &dyn Ledger,
+    settings: &mut Settings,
+) -> Result<Vec<String>, LedgerError> {
     let snapshot = ledger.snapshot().await?;
     let mut tx = Transaction::new();
     let mut kept = Vec::new();
