@@ -1,4 +1,9 @@
 //! The audit: a row for each request in its own commit, never a value, and changes of it are found.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what a test expects may end it"
+)]
 
 mod common;
 

@@ -1,4 +1,9 @@
 //! Keys over the wire protocol: made, brought in, used, rotated, kept as secrets are.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what a test expects may end it"
+)]
 
 mod common;
 

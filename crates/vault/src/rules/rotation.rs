@@ -196,18 +196,18 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn rotating(trigger: serde_json::Value, expiry: Option<&str>) -> Policy {
+    fn rotating(trigger: &serde_json::Value, expiry: Option<&str>) -> Policy {
         let action = json!({"trigger": trigger, "action": {"type": "Rotate"}});
         policy(json!({"lifetimeActions": [action], "attributes": {"expiryTime": expiry}}))
     }
 
     #[test]
     fn a_policy_says_when() {
-        let after = rotating(json!({"timeAfterCreate": "P30D"}), Some("P90D"));
+        let after = rotating(&json!({"timeAfterCreate": "P30D"}), Some("P90D"));
         assert_eq!(after.check(), Ok(()));
         assert_eq!(after.expires(0), Some(90 * 86_400));
         assert_eq!(after.rotates_at(0, None), Some(30 * 86_400));
-        let before = rotating(json!({"timeBeforeExpiry": "P7D"}), Some("P1Y"));
+        let before = rotating(&json!({"timeBeforeExpiry": "P7D"}), Some("P1Y"));
         assert_eq!(before.check(), Ok(()));
         assert_eq!(before.rotates_at(0, Some(365 * 86_400)), Some(358 * 86_400));
         assert_eq!(before.rotates_at(0, None), None);
@@ -232,7 +232,7 @@ mod tests {
             (json!(null), None),
         ] {
             assert!(
-                rotating(trigger.clone(), expiry).check().is_err(),
+                rotating(&trigger, expiry).check().is_err(),
                 "{trigger} {expiry:?}"
             );
         }

@@ -1,5 +1,10 @@
 //! A vault on memory, and those who call it.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what a test expects may end it"
+)]
 
 use std::sync::Arc;
 
