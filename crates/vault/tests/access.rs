@@ -5,15 +5,15 @@
     reason = "what a test expects may end it"
 )]
 
-mod common;
+mod world;
 
-use common::{HOST, TENANT, World, holder};
 use ledger::Clock as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use vault::operation::{Operation, Support};
 use vault::rules::roles::Role;
 use vault::seal::{RootKey, Seal};
+use world::{HOST, TENANT, World, holder};
 
 /// Which role may do what: a column for each role in the order of [`Role::ALL`] (administrator, secrets user,
 /// secrets officer, crypto user, crypto officer, crypto service encryption user, certificates officer,
@@ -264,7 +264,7 @@ async fn only_good_tokens_for_this_vault_count() {
     refused(&foreign, "AKV10032").await;
     let old = world
         .issuer
-        .issue(common::ISSUER, claims.clone(), -1)
+        .issue(world::ISSUER, claims.clone(), -1)
         .await
         .unwrap();
     refused(&old, "The token has expired").await;

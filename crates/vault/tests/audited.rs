@@ -5,16 +5,16 @@
     reason = "what a test expects may end it"
 )]
 
-mod common;
+mod world;
 
 use std::sync::Arc;
 
-use common::{HOST, World, holder};
 use ledger::fault::{CommitFault, FaultLedger};
 use ledger::{Key, KeyRange, KeyWriter, Keyspace, Ledger, Scan, Transaction};
 use serde_json::{Value, json};
 use vault::audit;
 use vault::rules::roles::Role;
+use world::{HOST, World, holder};
 
 #[tokio::test]
 async fn each_request_leaves_its_row_and_no_value() {
@@ -105,7 +105,7 @@ async fn strangers_cannot_fill_the_disk() {
 
 #[tokio::test]
 async fn what_cannot_be_audited_is_not_answered() {
-    let start = jiff::Timestamp::from_second(common::START).unwrap();
+    let start = jiff::Timestamp::from_second(world::START).unwrap();
     let clock = Arc::new(ledger::AdjustableClock::standing_at(start));
     let inner: Arc<dyn Ledger> = Arc::new(ledger::memory::MemoryLedger::new(clock.clone()));
     let faulty = Arc::new(FaultLedger::over(inner));
@@ -133,7 +133,7 @@ async fn what_cannot_be_audited_is_not_answered() {
 
 #[tokio::test]
 async fn changes_that_meet_are_decided_anew() {
-    let start = jiff::Timestamp::from_second(common::START).unwrap();
+    let start = jiff::Timestamp::from_second(world::START).unwrap();
     let clock = Arc::new(ledger::AdjustableClock::standing_at(start));
     let inner: Arc<dyn Ledger> = Arc::new(ledger::memory::MemoryLedger::new(clock.clone()));
     let faulty = Arc::new(FaultLedger::over(inner));

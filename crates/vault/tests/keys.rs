@@ -5,13 +5,13 @@
     reason = "what a test expects may end it"
 )]
 
-mod common;
+mod world;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::{START, World};
 use serde_json::{Value, json};
 use vault::crypto::{Curve, KeySpec};
+use world::{START, World};
 
 fn b64(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)

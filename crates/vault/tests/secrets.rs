@@ -1,11 +1,11 @@
 //! Secrets over the wire protocol: every operation, attributes, limits, versions, pages, deletion, backup.
 
-mod common;
+mod world;
 
-use common::{START, World, holder};
 use serde_json::{Value, json};
 use vault::rules::attributes::Recovery;
 use vault::rules::roles::Role;
+use world::{START, World, holder};
 
 #[tokio::test]
 async fn a_secret_is_set_read_and_versioned() {
