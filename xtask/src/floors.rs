@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("documents", 3),
     ("blobs", 3),
     ("registry", 3),
+    ("vault", 3),
     ("platform-storage", 4),
     ("gateway", 5),
     ("stabbur", 6),

@@ -22,7 +22,11 @@ const FORMS: &str = "the file holds 32 bytes as 64 hexadecimal digits or as base
 /// The mode's bits of the group and of others.
 const OTHERS: u32 = 0o077;
 
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyError> {
+/// Reads a key of 32 bytes from a file, which its owner alone may read.
+///
+/// # Errors
+/// [`KeyError::File`] names the file and what to do, and never what it holds.
+pub fn read(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyError> {
     let refused = |cause: String| KeyError::File {
         path: path.to_owned(),
         cause,

@@ -22,6 +22,7 @@ mod wrapping;
 pub use account_key::{AccountKey, KeyNumber};
 pub use error::KeyError;
 pub use frame::{encrypted_bytes, plain_bytes};
+pub use key_file::read as read_key_file;
 pub use keyring::{AccountGeneration, Keyring, has_account_keys};
 pub use store::EncryptedContent;
 pub use wrapping::KeyEncryptionKey;

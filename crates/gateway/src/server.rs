@@ -94,6 +94,13 @@ fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 impl Bound {
+    /// These listeners, and `others` behind them: for those whose service must know where another one listens.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.listeners.extend(others.listeners);
+        self
+    }
+
     /// The address of each listener, in the order given, with the port that was taken.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {

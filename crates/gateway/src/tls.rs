@@ -18,12 +18,13 @@ use crate::GatewayError;
 use crate::limits::{AUTHORITY_DAYS, CERTIFICATE_DAYS, CERTIFICATE_DAYS_LEFT_MIN, PEM_BYTES_MAX};
 
 /// Names that the development certificate is for.
-const DEVELOPMENT_NAMES: [&str; 5] = [
+const DEVELOPMENT_NAMES: [&str; 6] = [
     "localhost",
     "127.0.0.1",
     "::1",
     "*.blob.localhost",
     "*.documents.localhost",
+    "*.vault.localhost",
 ];
 
 /// A listener's certificate and key. `Debug` shows nothing of the key.
@@ -114,6 +115,9 @@ fn still_valid(folder: &Path, now: Timestamp) -> bool {
     let until = fs::read_to_string(folder.join("valid-until"))
         .ok()
         .and_then(|text| text.trim().parse::<Timestamp>().ok());
+    // One of an older release lacks names that came later.
+    let names = fs::read_to_string(folder.join("names")).unwrap_or_default();
+    let all = all && names == DEVELOPMENT_NAMES.join("\n");
     let needed = now.checked_add((CERTIFICATE_DAYS_LEFT_MIN * 24).hours());
     all && until.is_some_and(|until| needed.is_ok_and(|needed| until > needed))
 }
@@ -168,6 +172,7 @@ fn make(folder: &Path, now: Timestamp) -> Result<(), GatewayError> {
         0o644,
     )?;
     write(&folder.join("server-key.pem"), &key.serialize_pem(), 0o600)?;
+    write(&folder.join("names"), &DEVELOPMENT_NAMES.join("\n"), 0o644)?;
     write(&folder.join("valid-until"), &until.to_string(), 0o644)
 }
 

@@ -5,6 +5,7 @@
 //! * [`TokenVerifier`] checks tokens against a [`KeySource`]: the issuer's own keys, a file, or an address.
 //! * [`Trust`] takes tokens of named issuers for named audiences alone.
 //! * [`PasswordHash`] is what is kept of a password.
+//! * [`LoginService`] gives tokens to applications that know their secret.
 //! * [`KeptSecret`] is a secret that is made here and stays in the ledger.
 
 pub mod claims;
@@ -12,6 +13,7 @@ pub mod issuer;
 pub mod kept_secret;
 pub mod key_source;
 pub mod password;
+pub mod login;
 pub mod remote_keys;
 pub mod secret;
 pub mod shared_key;
@@ -23,6 +25,7 @@ pub use issuer::{IssuerError, TokenIssuer};
 pub use kept_secret::KeptSecret;
 pub use key_source::{FileKeys, KeySource, KeySourceError};
 pub use password::PasswordHash;
+pub use login::{LoginClient, LoginService, LoginSettings};
 pub use remote_keys::RemoteKeys;
 pub use secret::Secret;
 pub use shared_key::SharedKey;

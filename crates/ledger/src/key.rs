@@ -24,7 +24,9 @@ pub enum Keyspace {
     /// Altinn Platform Storage's own records.
     Platform = 0x40,
     /// Container registries (OCI distribution, Azure Container Registry).
-    Registry = 0x60,
+    Registry = 0x50,
+    /// The vault: sealed secrets and keys, and the audit of who asked for them.
+    Vault = 0x60,
 }
 
 impl Keyspace {
@@ -36,6 +38,7 @@ impl Keyspace {
         Self::Blobs,
         Self::Platform,
         Self::Registry,
+        Self::Vault,
     ];
 
     /// The keyspace of a first byte.

@@ -14,6 +14,7 @@ use crate::encryption_config::EncryptionConfig;
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
 use crate::registry_config::RegistryConfig;
 use crate::platform_config::{PdpConfig, PlatformIssuerConfig, SinkConfig};
+use crate::vault_config::VaultConfig;
 
 /// The file, as it is written.
 #[derive(Debug, Deserialize)]
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) platform: Option<PlatformConfig>,
     /// Container registries; without it none is served.
     pub(crate) registry: Option<RegistryConfig>,
+    /// Vaults; without it there are none.
+    pub(crate) vault: Option<VaultConfig>,
     pub(crate) admin: Admin,
 }
 

@@ -23,8 +23,10 @@ use platform_storage::{
 };
 use registry::ContentReferences;
 use tokio::sync::watch;
+use vault::rules::roles::Role;
 
 use crate::blob_jobs_config::read_policy;
+use crate::dev_vault;
 use crate::encryption_config::open_keyring;
 use crate::node::{self, BlobsWork, DocumentsUse, MessagesWaiting, Services, Stores, StoresHealth};
 use crate::places::Places;
@@ -77,6 +79,16 @@ pub(crate) struct DevArguments {
     /// Bytes that the registry may hold.
     #[arg(long, value_name = "BYTES")]
     registry_quota: Option<u64>,
+    /// Key Vault, over TLS alone.
+    #[arg(long, default_value_t = 8443)]
+    vault_port: u16,
+    /// Where clients of the vault get tokens, over TLS alone.
+    #[arg(long, default_value_t = 8444)]
+    login_port: u16,
+    /// A file with the vault's root key, instead of the one in the data folder. Given again, older keys: the first wraps,
+    /// all unwrap.
+    #[arg(long, value_name = "FILE")]
+    vault_root_key: Vec<PathBuf>,
     /// Who is who and holds which roles, JSON; without it Altinn's test people.
     #[arg(long)]
     register: Option<PathBuf>,
@@ -189,7 +201,8 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
     );
     let registry = registry_config::development(&stores, &arguments.registry(), issuer.clone());
     let sinks = arguments.platform.sinks()?;
-    let (platform, development) = platform(&stores, &documents, &blobs, &arguments, &sinks, issuer)?;
+    let (platform, development) =
+        platform(&stores, &documents, &blobs, &arguments, &sinks, issuer.clone())?;
     node::prepare(&platform).await?;
     let health = Arc::new(StoresHealth(stores.clone()));
     let metrics = Arc::new(Metrics::new(vec![
@@ -220,6 +233,16 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             limits: ListenerLimits::default(),
         };
     let both = || Transport::Both(tls.clone());
+    let login = Arc::new(dev_vault::login(&stores, issuer.clone()));
+    let only = || Transport::Tls(tls.clone());
+    let login = gateway.bind(vec![listener("login", arguments.login_port, only(), login)])?;
+    let login_at = login
+        .addresses()
+        .first()
+        .copied()
+        .context("a listener is missing")?;
+    let root_keys = &arguments.vault_root_key;
+    let vaults = dev_vault::vaults(&stores, &arguments.data, root_keys, login_at.port(), issuer).await?;
     let bound = gateway.bind(vec![
         listener("blobs", arguments.blobs_port, both(), blobs.clone()),
         listener(
@@ -244,9 +267,11 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
                 Arc::new(registry.clone()),
             )
         },
+        listener("vault", arguments.vault_port, only(), vaults.clone()),
     ])?;
     let addresses = bound.addresses();
-    let [blobs_at, documents_at, platform_at, admin_at, registry_at] = addresses.as_slice() else {
+    let bound = bound.and(login);
+    let [blobs_at, documents_at, platform_at, admin_at, registry_at, vault_at] = addresses.as_slice() else {
         bail!("a listener is missing")
     };
     let authority = std::fs::canonicalize(&authority).unwrap_or(authority);
@@ -263,11 +288,19 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
          \x20          tokens: GET http://{platform_at}/Home/GetTestUserToken/1337, /Home/GetTestOrgToken/ttd\n\
          registry   http://{registry_at}/v2/  (https on the same port; docker push localhost:{registry_port}/app:1)\n\
          \x20          start page http://{platform_at}/  (choose a user and an app)\n\
+         vault      https://{vault}:{0}/  (or https://localhost:{0}/, where clients don't check the challenge's host)\n\
+         \x20          tokens: https://localhost:{1}/{tenant}, client {client}, secret {secret}\n\
          admin      http://{admin_at}/health/ready  /metrics  POST /dev/clock\n\
-         trust      NODE_EXTRA_CA_CERTS={0}  REQUESTS_CA_BUNDLE={0}  SSL_CERT_FILE={0}\n\
+         trust      NODE_EXTRA_CA_CERTS={2}  REQUESTS_CA_BUNDLE={2}  SSL_CERT_FILE={2}\n\
          ready in {ready} ms",
+        vault_at.port(),
+        login_at.port(),
         authority.display(),
-        registry_port = registry_at.port()
+        registry_port = registry_at.port(),
+        vault = dev_vault::host(),
+        tenant = storage::TENANT,
+        client = dev_vault::client_id(Role::Administrator),
+        secret = dev_vault::CLIENT_SECRET,
     ));
     if let Some(path) = &arguments.ready_file {
         let text = serde_json::json!({
@@ -281,6 +314,10 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             "platform_port": platform_at.port(),
             "admin_port": admin_at.port(),
             "registry_port": registry_at.port(),
+            "vault": format!("https://{}:{}", dev_vault::host(), vault_at.port()),
+            "vault_port": vault_at.port(),
+            "login": format!("https://localhost:{}/{}", login_at.port(), storage::TENANT),
+            "login_port": login_at.port(),
             "ca": authority,
             "ready_ms": u64::try_from(ready).unwrap_or(u64::MAX),
         });
@@ -296,6 +333,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         registry: Some(registry.service().clone()),
         registry_references: ContentReferences::new(stores.ledger.clone()),
         sinks,
+        vaults: Some(vaults),
     };
     let work = node::background(&stores, services, stopped);
     node::run(bound, &stores, stop, work).await

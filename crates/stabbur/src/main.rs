@@ -6,6 +6,7 @@ mod blob_jobs_config;
 mod config;
 mod content_commands;
 mod dev;
+mod dev_vault;
 mod documents_copy;
 mod documents_transfer;
 mod encryption_config;
@@ -18,6 +19,8 @@ mod places;
 mod registry_config;
 mod platform_config;
 mod serve;
+mod vault_commands;
+mod vault_config;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +76,16 @@ enum Command {
         #[command(subcommand)]
         command: RegistryCommand,
     },
+    /// Works on the vaults of a ledger that no process has open.
+    Vault {
+        #[command(subcommand)]
+        command: VaultCommand,
+    },
+    /// Looks into the vaults' audit, in a ledger that no process has open.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Looks into a ledger that no process has open.
     Ledger {
         #[command(subcommand)]
@@ -97,6 +110,47 @@ impl DataArgument {
     fn places(&self) -> anyhow::Result<places::Places> {
         places::Places::of(self.ledger_postgres.as_ref(), self.content_config.as_ref())
     }
+}
+
+#[derive(Debug, Subcommand)]
+enum VaultCommand {
+    /// Wraps the vaults' data keys by another root key, in one commit. Interrupted, all are wrapped as before or
+    /// all anew; the same command goes on if it is given both keys.
+    Rekey {
+        #[command(flatten)]
+        data: DataArgument,
+        #[command(flatten)]
+        keys: vault_commands::RekeyArguments,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Prints who did or wanted what, a JSON line each.
+    Read {
+        #[command(flatten)]
+        data: DataArgument,
+        /// The vault.
+        #[arg(long)]
+        vault: String,
+        /// Begins behind this sequence number.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
+    /// Computes the seals over the rows again: says whether any was changed or taken away.
+    Verify {
+        #[command(flatten)]
+        data: DataArgument,
+        /// The vault.
+        #[arg(long)]
+        vault: String,
+        /// A file with the root key.
+        #[arg(long, value_name = "FILE")]
+        key_file: Vec<PathBuf>,
+        /// A file with the passphrase of the root key.
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,6 +244,27 @@ fn main() -> ExitCode {
             Command::Registry {
                 command: RegistryCommand::HashPassword,
             } => registry_config::hash_password(),
+            Command::Vault {
+                command: VaultCommand::Rekey { data, keys },
+            } => vault_commands::rekey(&data.data, &data.places()?, keys).await,
+            Command::Audit {
+                command: AuditCommand::Read { data, vault, after },
+            } => vault_commands::read(&data.data, &data.places()?, &vault, after).await,
+            Command::Audit {
+                command:
+                    AuditCommand::Verify {
+                        data,
+                        vault,
+                        key_file,
+                        passphrase_file,
+                    },
+            } => {
+                let root = vault_config::RootConfig {
+                    root_key_files: key_file,
+                    root_passphrase_file: passphrase_file,
+                };
+                vault_commands::verify(&data.data, &data.places()?, &vault, &root).await
+            }
             Command::Ledger {
                 command: LedgerCommand::Verify(data),
             } => ledger_commands::verify(&data.data, &data.places()?).await,

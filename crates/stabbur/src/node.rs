@@ -18,6 +18,7 @@ use registry::{ContentReferences, RegistryService};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use vault::Vaults;
 
 use crate::places::{LedgerPlace, Places};
 use crate::platform_config::Sinks;
@@ -361,6 +362,7 @@ pub(crate) struct Services {
     pub(crate) registry_references: ContentReferences,
     /// Who takes Platform Storage's messages.
     pub(crate) sinks: Sinks,
+    pub(crate) vaults: Option<Arc<Vaults>>,
 }
 
 impl Services {
@@ -380,6 +382,11 @@ impl Services {
             && let Err(error) = registry.collect_once().await
         {
             tracing::warn!(%error, "the registries' collection failed; it is tried again");
+        }
+        if let Some(vaults) = &self.vaults
+            && let Err(error) = vaults.sweep_once().await
+        {
+            tracing::warn!(%error, "the vaults' sweep failed; it is tried again");
         }
         if let Some(platform) = &self.platform
             && let Err(error) = platform.run_due_jobs().await

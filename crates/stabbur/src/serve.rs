@@ -19,12 +19,14 @@ use platform_storage::{
 };
 use registry::ContentReferences;
 use tokio::sync::watch;
+use vault::Vaults;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
 use crate::encryption_config::{generations, key_files, open_keyring};
 use crate::registry_config;
 use crate::node::{self, BlobsWork, DocumentsUse, MessagesWaiting, Services, Stores, StoresHealth};
 use crate::platform_config::{Sinks, platform_tokens};
+use crate::vault_config::{VaultsState, open_seal};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {
     let mut config = Config::read(path)?;
@@ -71,6 +73,8 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     let registry_settings = registry_settings
         .map(|registry| registry.settings(bearer.as_ref()))
         .transpose()?;
+    let vault_settings = config.vault.as_ref().map(|vault| vault.settings(bearer.as_ref()));
+    let vault_settings = vault_settings.transpose()?;
     let places = config.places();
     let encryption = config.encryption.as_ref();
     let of_platform = config.platform.as_ref().map(|platform| &platform.blobs_account);
@@ -110,6 +114,20 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         Some(config) => Sinks::new(config.scan.as_ref(), config.portal.as_ref())?,
         None => Sinks::default(),
     };
+    let vaults = match (&config.vault, vault_settings) {
+        (Some(config), Some(mut settings)) => {
+            for name in vault::keep_protection(stores.ledger.as_ref(), &mut settings).await? {
+                tracing::warn!(
+                    vault = name,
+                    "purge protection stays on: it can't be turned off again"
+                );
+            }
+            let seal = open_seal(&stores, &config.root, &settings.vaults).await?;
+            let (ledger, clock) = (stores.ledger.clone(), stores.clock.clone());
+            Some(Vaults::new(ledger, clock, stores.random.clone(), seal, settings))
+        }
+        _ => None,
+    };
     let platform = config
         .platform
         .as_ref()
@@ -135,6 +153,9 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
     ];
     if let Some(platform) = &platform {
         sources.push(Arc::new(MessagesWaiting(platform.clone())));
+    }
+    if let Some(vaults) = &vaults {
+        sources.push(Arc::new(VaultsState(vaults.clone())));
     }
     let metrics = Arc::new(Metrics::new(sources));
     let admin = AdminService {
@@ -192,6 +213,15 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         listener.limits = registry_config::limits();
         listeners.push(listener);
     }
+    if let (Some(config), Some(vaults)) = (&config.vault, &vaults) {
+        names.push("vault");
+        listeners.push(listener(
+            "vault",
+            config.listen,
+            Some(&config.tls),
+            vaults.clone(),
+        )?);
+    }
     for listener in &listeners {
         listener.check_plaintext()?;
     }
@@ -207,6 +237,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         registry: registry.map(|registry| registry.service().clone()),
         registry_references: ContentReferences::new(stores.ledger.clone()),
         sinks,
+        vaults,
     };
     let work = node::background(&stores, services, stopped);
     node::run(bound, &stores, stop, work).await

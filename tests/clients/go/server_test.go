@@ -82,7 +82,8 @@ func start() (*runningServer, error) {
 	s := &runningServer{folder: folder, ended: make(chan error, 1)}
 	ready := filepath.Join(folder, "ready.json")
 	arguments := []string{"dev", "--data", filepath.Join(folder, "data"), "--blobs-port", "0", "--documents-port", "0",
-		"--platform-port", "0", "--registry-port", "0", "--admin-port", "0", "--ready-file", ready}
+		"--platform-port", "0", "--admin-port", "0", "--vault-port", "0", "--login-port", "0", "--registry-port", "0",
+		"--ready-file", ready}
 	if at := os.Getenv("STABBUR_POSTGRES"); at != "" {
 		if s.database, err = newDatabase(at); err != nil {
 			return nil, err

@@ -52,7 +52,8 @@ export async function startServer(options = []) {
   const child = spawn(
     binary,
     ["dev", "--data", path.join(folder, "data"), "--blobs-port", "0", "--documents-port", "0",
-      "--platform-port", "0", "--registry-port", "0", "--admin-port", "0", "--ready-file", ready,
+      "--platform-port", "0", "--admin-port", "0",
+      "--vault-port", "0", "--login-port", "0", "--registry-port", "0", "--ready-file", ready,
       ...database.arguments, ...(await contentArguments(folder)), ...options],
     { stdio: ["ignore", out, out] },
   );

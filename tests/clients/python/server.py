@@ -142,7 +142,8 @@ class Server:
             self.process = subprocess.Popen(
                 [
                     binary, "dev", "--data", str(self.data), "--blobs-port", "0",
-                    "--documents-port", "0", "--platform-port", "0", "--admin-port", "0", "--registry-port", "0",
+                    "--documents-port", "0", "--platform-port", "0", "--admin-port", "0",
+                    "--vault-port", "0", "--login-port", "0", "--registry-port", "0",
                     "--ready-file", str(ready), *engine, *self.content, *self.options,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,

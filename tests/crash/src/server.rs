@@ -52,6 +52,10 @@ impl Server {
                 "0",
                 "--admin-port",
                 "0",
+                "--vault-port",
+                "0",
+                "--login-port",
+                "0",
                 "--data",
             ])
             .arg(folder.join("data"))

@@ -39,16 +39,9 @@ impl Server {
         let database = Database::make(&folder);
         let mut command = Command::new(binary);
         command
-            .args([
-                "dev",
-                "--blobs-port",
-                "0",
-                "--documents-port",
-                "0",
-                "--platform-port",
-                "0",
-            ])
-            .args(["--registry-port", "0", "--admin-port", "0", "--data"])
+            .args(["dev", "--blobs-port", "0", "--documents-port", "0", "--platform-port", "0"])
+            .args(["--registry-port", "0"])
+            .args(["--admin-port", "0", "--vault-port", "0", "--login-port", "0", "--data"])
             .arg(folder.path().join("data"))
             .arg("--ready-file")
             .arg(&ready)

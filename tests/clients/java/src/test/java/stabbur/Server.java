@@ -114,8 +114,8 @@ final class Server implements BeforeAllCallback, AfterAllCallback {
         }
         Path ready = folder.resolve("ready.json");
         List<String> command = new ArrayList<>(List.of(binary, "dev", "--data", folder.resolve("data").toString(),
-            "--blobs-port", "0", "--documents-port", "0", "--platform-port", "0", "--registry-port", "0",
-            "--admin-port", "0",
+            "--blobs-port", "0", "--documents-port", "0", "--platform-port", "0", "--admin-port", "0",
+            "--vault-port", "0", "--login-port", "0", "--registry-port", "0",
             "--ready-file", ready.toString()));
         if (database != null) {
             command.addAll(List.of("--ledger-postgres", database.parameters()));

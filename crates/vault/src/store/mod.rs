@@ -1,0 +1,7 @@
+//! What the ledger holds of vaults: keys, records, and the transactions that change them.
+
+pub mod audit;
+pub(crate) mod keys;
+pub(crate) mod objects;
+pub(crate) mod protection;
+pub(crate) mod records;

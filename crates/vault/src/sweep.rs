@@ -1,0 +1,184 @@
+//! The background work: what is due is purged or rotated, what a purge left over goes, the audit is sealed.
+//!
+//! Each step is a commit of its own, so a process that dies in between goes on after its restart.
+
+use ledger::{Direction, KeyRange, LedgerError, Scan, Transaction};
+
+use crate::Vaults;
+use crate::error::VaultError;
+use crate::limits::{PURGE_VERSIONS_MAX, ROUND_OBJECTS_MAX};
+use crate::operation::Operation;
+use crate::operations::{stage_purge, stage_rotation};
+use crate::rules::names::Kind;
+use crate::store::audit::{self, Event};
+use crate::store::keys::{self, State};
+use crate::store::objects::Shelf;
+
+/// What a round did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Objects whose time had come.
+    pub purged: usize,
+    /// Keys that got a new version.
+    pub rotated: usize,
+    /// Audit rows that were sealed.
+    pub audit_rows: u64,
+}
+
+impl Vaults {
+    /// One round. While the vault is sealed nothing of it is done.
+    ///
+    /// # Errors
+    /// The first failure; what is left is for the next round.
+    pub async fn sweep_once(&self) -> Result<Swept, VaultError> {
+        let mut swept = Swept::default();
+        if self.sealed_because().is_some() {
+            return Ok(swept);
+        }
+        // One that fails, over a damaged record perhaps, holds up none of the others.
+        let mut first = self.purge_due(&mut swept).await;
+        first = first.and(self.purge_left_over().await);
+        first = first.and(self.rotate_due(&mut swept).await);
+        for vault in &self.settings.vaults {
+            let (ledger, seal) = (self.ledger.as_ref(), self.seal.as_ref());
+            match audit::seal_rows(ledger, seal, &vault.name).await {
+                Ok(rows) => swept.audit_rows += rows,
+                Err(error) => first = first.and(Err(error)),
+            }
+        }
+        first.map(|()| swept)
+    }
+
+    /// Commits a step; whether nobody was quicker.
+    async fn step(&self, tx: Transaction) -> Result<bool, VaultError> {
+        match self.ledger.commit(tx).await {
+            Ok(_) => Ok(true),
+            // Somebody recovered, purged or changed it: the next round sees how it is then.
+            Err(LedgerError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn purge_due(&self, swept: &mut Swept) -> Result<(), VaultError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let range = keys::purges_until(self.now());
+        let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
+        for _ in 0..ROUND_OBJECTS_MAX {
+            let Some(entry) = scan.next().await? else { break };
+            let Some((at, vault, kind, name)) = keys::read_purge(&entry.key) else {
+                continue;
+            };
+            let shelf = Shelf {
+                vaults: self,
+                vault: &vault,
+                kind,
+            };
+            let found = shelf.find(snapshot.as_ref(), State::Deleted, &name).await?;
+            let mut tx = Transaction::new();
+            let is_due = |found: &&crate::store::objects::Found| {
+                found.header.deleted.is_some_and(|deleted| deleted.purge_at == at)
+            };
+            let Some(found) = found.as_ref().filter(is_due) else {
+                // It was recovered, and its entry is left of a time when that wasn't seen.
+                tx.delete(entry.key);
+                self.step(tx).await?;
+                continue;
+            };
+            stage_purge(shelf, snapshot.as_ref(), &mut tx, found).await?;
+            let operation = match kind {
+                Kind::Secret => Operation::SecretPurge,
+                Kind::Key => Operation::KeyPurge,
+                Kind::Certificate => Operation::CertificatePurge,
+            };
+            self.note(&mut tx, shelf, operation, &found.header.name, 204);
+            if self.step(tx).await? {
+                swept.purged += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The audit row of what the vault does by itself.
+    fn note(&self, tx: &mut Transaction, shelf: Shelf<'_>, operation: Operation, name: &str, status: u16) {
+        let event = Event {
+            time: self.clock.now(),
+            vault: shelf.vault,
+            operation: operation.name(),
+            api_version: None,
+            principal: None,
+            caller: "background".to_owned(),
+            request_id: self.random.uuid().to_string(),
+            client_request_id: None,
+            client: None,
+            uri: "",
+            object: Some(format!("{}/{name}", shelf.kind.collection())),
+            status,
+            error: None,
+            duration: std::time::Duration::ZERO,
+            suppressed: 0,
+        };
+        event.stage(tx);
+    }
+
+    async fn purge_left_over(&self) -> Result<(), VaultError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let mut scan = Scan::new(snapshot.as_ref(), keys::all_left_over(), Direction::Forward);
+        for _ in 0..ROUND_OBJECTS_MAX {
+            let Some(entry) = scan.next().await? else { break };
+            let Some((vault, kind, incarnation)) = keys::read_left_over(&entry.key) else {
+                continue;
+            };
+            let prefix = keys::versions(&vault, kind, &incarnation);
+            let mut versions = Scan::new(snapshot.as_ref(), KeyRange::prefix(&prefix), Direction::Forward);
+            let mut tx = Transaction::new();
+            let mut is_all = true;
+            let mut count = 0;
+            while let Some(version) = versions.next().await? {
+                if count == PURGE_VERSIONS_MAX {
+                    is_all = false;
+                    break;
+                }
+                tx.delete(version.key);
+                count += 1;
+            }
+            if is_all {
+                tx.delete(entry.key);
+            }
+            self.step(tx).await?;
+        }
+        Ok(())
+    }
+
+    async fn rotate_due(&self, swept: &mut Swept) -> Result<(), VaultError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let now = self.now();
+        let mut scan = Scan::new(snapshot.as_ref(), keys::rotations_until(now), Direction::Forward);
+        for _ in 0..ROUND_OBJECTS_MAX {
+            let Some(entry) = scan.next().await? else { break };
+            let Some((at, vault, name)) = keys::read_rotation(&entry.key) else {
+                continue;
+            };
+            let shelf = Shelf {
+                vaults: self,
+                vault: &vault,
+                kind: Kind::Key,
+            };
+            let found = shelf.find(snapshot.as_ref(), State::Live, &name).await?;
+            let mut tx = Transaction::new();
+            let Some(found) = found.filter(|found| found.header.rotates_at == Some(at)) else {
+                tx.delete(entry.key);
+                self.step(tx).await?;
+                continue;
+            };
+            if let Err(error) = stage_rotation(shelf, snapshot.as_ref(), &mut tx, &found, now).await {
+                tracing::warn!(vault, key = name, %error, "a key wasn't rotated; it is tried again");
+                continue;
+            }
+            self.note(&mut tx, shelf, Operation::KeyRotate, &found.header.name, 200);
+            if self.step(tx).await? {
+                swept.rotated += 1;
+            }
+        }
+        Ok(())
+    }
+}

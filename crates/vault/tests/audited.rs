@@ -1,0 +1,226 @@
+//! The audit: a row for each request in its own commit, never a value, and changes of it are found.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what a test expects may end it"
+)]
+
+mod world;
+
+use std::sync::Arc;
+
+use ledger::fault::{CommitFault, FaultLedger};
+use ledger::{Key, KeyRange, KeyWriter, Keyspace, Ledger, Scan, Transaction};
+use serde_json::{Value, json};
+use vault::audit;
+use vault::rules::roles::Role;
+use world::{HOST, World, holder};
+
+#[tokio::test]
+async fn each_request_leaves_its_row_and_no_value() {
+    let world = World::new().await;
+    let set = world
+        .call("PUT", "/secrets/a", json!({"value": "planted-value"}))
+        .await
+        .ok();
+    world.call("GET", "/secrets/a", Value::Null).await.ok();
+    world
+        .call("GET", "/secrets/none", Value::Null)
+        .await
+        .is(404, "SecretNotFound");
+    world
+        .by("nobody", "GET", "/secrets/a", Value::Null)
+        .await
+        .is(403, "Forbidden/ForbiddenByRbac");
+    world
+        .send(World::request("GET", HOST, "/secrets/a?sig=planted", None, ""))
+        .await
+        .is(401, "Unauthorized");
+    world
+        .call("PUT", "/secrets/a", json!({"value": {"planted": 1}}))
+        .await
+        .is(400, "BadParameter");
+    let rows = world.audit().await;
+    let told: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let text = |at: &str| {
+                row.pointer(at).map_or(String::new(), |value| match value {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                })
+            };
+            [
+                "/operationName",
+                "/resultType",
+                "/properties/httpStatusCode",
+                "/resultDescription",
+                "/identity/claim/oid",
+            ]
+            .map(text)
+            .join(" ")
+        })
+        .collect();
+    let admin = holder(Role::Administrator);
+    assert_eq!(
+        told,
+        [
+            format!("SecretSet Success 200 null {admin}"),
+            format!("SecretGet Success 200 null {admin}"),
+            format!("SecretGet Failed 404 SecretNotFound {admin}"),
+            "SecretGet Failed 403 Forbidden/ForbiddenByRbac nobody".to_owned(),
+            "Authentication Failed 401 Unauthorized ".to_owned(),
+            format!("SecretSet Failed 400 BadParameter {admin}"),
+        ]
+    );
+    assert_eq!(rows[0]["properties"]["id"], set["id"]);
+    assert_eq!(rows[1]["properties"]["id"], set["id"]);
+    assert_eq!(rows[1]["callerIpAddress"], "192.0.2.7");
+    assert_eq!(
+        rows[1]["properties"]["requestUri"],
+        "https://acme.vault.example/secrets/a"
+    );
+    assert_eq!(rows[1]["identity"]["claim"]["appid"], "app");
+    assert!(!Value::Array(rows).to_string().contains("planted"));
+}
+
+#[tokio::test]
+async fn strangers_cannot_fill_the_disk() {
+    let world = World::new().await;
+    for _ in 0..200 {
+        world
+            .send(World::request("GET", HOST, "/secrets", None, ""))
+            .await
+            .is(401, "Unauthorized");
+    }
+    assert_eq!(world.audit().await.len(), 50);
+    world.clock.advance_seconds(1);
+    world
+        .send(World::request("GET", HOST, "/secrets", None, ""))
+        .await
+        .is(401, "Unauthorized");
+    let rows = world.audit().await;
+    assert_eq!(rows[50]["properties"]["suppressed"], 150);
+}
+
+#[tokio::test]
+async fn what_cannot_be_audited_is_not_answered() {
+    let start = jiff::Timestamp::from_second(world::START).unwrap();
+    let clock = Arc::new(ledger::AdjustableClock::standing_at(start));
+    let inner: Arc<dyn Ledger> = Arc::new(ledger::memory::MemoryLedger::new(clock.clone()));
+    let faulty = Arc::new(FaultLedger::over(inner));
+    let world = World::over(faulty.clone(), clock, |_| {}).await;
+    world
+        .call("PUT", "/secrets/a", json!({"value": "planted-value"}))
+        .await
+        .ok();
+    for fault in [
+        CommitFault::BeforeApplied,
+        CommitFault::AfterApplied,
+        CommitFault::Full,
+    ] {
+        faulty.fail_commits(0, 1, fault.clone());
+        let answer = world.call("GET", "/secrets/a", Value::Null).await;
+        assert!(!answer.text.contains("planted"), "{}", answer.text);
+        assert!(answer.status.is_server_error(), "{fault:?} {}", answer.status);
+        // What was refused, too.
+        faulty.fail_commits(0, 1, fault);
+        let answer = world.by("nobody", "GET", "/secrets/a", Value::Null).await;
+        assert!(answer.status.is_server_error());
+    }
+    world.call("GET", "/secrets/a", Value::Null).await.ok();
+}
+
+#[tokio::test]
+async fn changes_that_meet_are_decided_anew() {
+    let start = jiff::Timestamp::from_second(world::START).unwrap();
+    let clock = Arc::new(ledger::AdjustableClock::standing_at(start));
+    let inner: Arc<dyn Ledger> = Arc::new(ledger::memory::MemoryLedger::new(clock.clone()));
+    let faulty = Arc::new(FaultLedger::over(inner));
+    let world = World::over(faulty.clone(), clock, |_| {}).await;
+    faulty.fail_commits(0, 3, CommitFault::Conflict);
+    world.call("PUT", "/secrets/a", json!({"value": "v"})).await.ok();
+    assert_eq!(world.audit().await.len(), 1);
+    faulty.fail_commits(0, 20, CommitFault::Conflict);
+    world
+        .call("PUT", "/secrets/a", json!({"value": "w"}))
+        .await
+        .is(503, "ServiceUnavailable");
+    assert_eq!(
+        world.call("GET", "/secrets/a", Value::Null).await.ok()["value"],
+        "v"
+    );
+    let writes = (0..8).map(|at| {
+        let world = &world;
+        async move {
+            world
+                .call("PUT", "/secrets/a", json!({"value": at.to_string()}))
+                .await
+                .ok()
+        }
+    });
+    futures::future::join_all(writes).await;
+    let versions = world.call("GET", "/secrets/a/versions", Value::Null).await.ok();
+    assert_eq!(versions["value"].as_array().unwrap().len(), 9);
+}
+
+/// The keys and values under a tag.
+async fn under(world: &World, tag: u8) -> Vec<(Key, Vec<u8>)> {
+    let prefix = KeyWriter::new(Keyspace::Vault).u8(tag).str("acme").finish();
+    let snapshot = world.ledger.snapshot().await.unwrap();
+    let mut scan = Scan::new(
+        snapshot.as_ref(),
+        KeyRange::prefix(&prefix),
+        ledger::Direction::Forward,
+    );
+    let mut found = Vec::new();
+    while let Some(entry) = scan.next().await.unwrap() {
+        found.push((entry.key, entry.versioned.value.to_vec()));
+    }
+    found
+}
+
+#[tokio::test]
+async fn changes_of_sealed_rows_are_found() {
+    let world = World::new().await;
+    for round in 0..3 {
+        for _ in 0..4 {
+            world.call("GET", "/secrets", Value::Null).await.ok();
+        }
+        assert_eq!(world.vaults.sweep_once().await.unwrap().audit_rows, 4, "{round}");
+        assert_eq!(world.vaults.sweep_once().await.unwrap().audit_rows, 0);
+    }
+    world.call("GET", "/secrets", Value::Null).await.ok();
+    let seal = world.seal(vec![world.root()]).await;
+    let verify = async || audit::verify(world.ledger.as_ref(), &seal, "acme").await.unwrap();
+    let report = verify().await;
+    assert_eq!((report.sealed_rows, report.seals, report.newer_rows), (12, 3, 1));
+    assert_eq!(report.faults, Vec::<String>::new());
+    let rows = under(&world, 5).await;
+    let seals = under(&world, 6).await;
+    let change = async |key: &Key, value: Option<&[u8]>| {
+        let mut tx = Transaction::new();
+        match value {
+            Some(value) => tx.put(key.clone(), value.to_vec()),
+            None => tx.delete(key.clone()),
+        }
+        world.ledger.commit(tx).await.unwrap();
+    };
+    let mut bent = rows[5].1.clone();
+    bent[10] ^= 1;
+    for (at, value) in [(0, None), (5, Some(bent.as_slice())), (11, None)] {
+        change(&rows[at].0, value).await;
+        assert_eq!(verify().await.faults.len(), 1, "row {at}");
+        change(&rows[at].0, Some(&rows[at].1)).await;
+        assert!(verify().await.faults.is_empty());
+    }
+    change(&seals[1].0, None).await;
+    assert!(!verify().await.faults.is_empty());
+    change(&seals[1].0, Some(&seals[1].1)).await;
+    // Who doesn't have the key can't seal what was changed.
+    let mut forged: Value = serde_json::from_slice(&seals[0].1).unwrap();
+    forged["rows"] = json!(3);
+    change(&rows[0].0, None).await;
+    change(&seals[0].0, Some(forged.to_string().as_bytes())).await;
+    assert!(!verify().await.faults.is_empty());
+}
