@@ -27,7 +27,7 @@ use crate::rules::mutation::{MUTATION_PART, Mutation};
 use crate::rules::versions::{self, Versions};
 use crate::rules::{content_disposition, process_actions};
 use crate::service::Call;
-use crate::store::{Attempts, Done, View, log};
+use crate::store::{Attempts, Done, StoredElement, View, log};
 use crate::wire::answer;
 
 /// Names a mutation, so that it isn't made twice.
@@ -57,16 +57,11 @@ pub(crate) async fn post(
         return Ok(response);
     }
     check_state(call, &mutation, &stored.value)?;
-    let app = platform.application_of(&view, &stored.value.app_id).await?;
-    let no_app = || PlatformError::not_found(format!("There is no application {}.", stored.value.app_id));
-    let app = app.ok_or_else(no_app)?;
-    require_all(platform, caller, &view, &mutation, &stored.value, &app).await?;
-    if mutation.delete_instance.is_some() {
-        let now = Moment::stamped(platform.clock.now());
-        check_retention(platform, &view, &stored.value, now).await?;
-    }
+    let elements = platform.stored_elements(&view, &path.guid).await?;
+    let mut app = decide(platform, caller, &view, &mutation, &stored.value, &elements).await?;
+    let mut decided_by = stored.etag.clone();
     let org = stored.value.org.clone();
-    drop((view, stored));
+    drop((view, stored, elements));
     let taken = match parts {
         Some(parts) => take_in(platform, &mutation, parts).await?,
         None => BTreeMap::new(),
@@ -80,6 +75,14 @@ pub(crate) async fn post(
             return Ok(response);
         }
         check_state(call, &mutation, &stored.value)?;
+        let elements = platform.stored_elements(&view, &path.guid).await?;
+        if stored.etag != decided_by {
+            // What was permitted of the instance as it was needn't be of what others have made of it since.
+            let resource = Resource::instance(&stored.value);
+            platform.require(caller, "write", &resource).await?;
+            app = decide(platform, caller, &view, &mutation, &stored.value, &elements).await?;
+            decided_by.clone_from(&stored.etag);
+        }
         let mut work = Work {
             platform,
             caller,
@@ -235,14 +238,34 @@ fn check_state(call: &Call, mutation: &Mutation, instance: &Instance) -> Result<
     Ok(())
 }
 
-/// Refuses the caller (403) unless it may do all of the mutation.
-async fn require_all(
+/// The instance's app, if the caller may do all of the mutation to the instance as it is.
+async fn decide(
     platform: &Platform,
     caller: &Caller,
     view: &View,
     mutation: &Mutation,
     instance: &Instance,
+    elements: &[StoredElement],
+) -> Result<Application, PlatformError> {
+    let app = platform.application_of(view, &instance.app_id).await?;
+    let no_app = || PlatformError::not_found(format!("There is no application {}.", instance.app_id));
+    let app = app.ok_or_else(no_app)?;
+    require_all(platform, caller, mutation, instance, &app, elements).await?;
+    if mutation.delete_instance.is_some() {
+        let now = Moment::stamped(platform.clock.now());
+        check_retention(platform, view, instance, now).await?;
+    }
+    Ok(app)
+}
+
+/// Refuses the caller (403) unless it may do all of the mutation.
+async fn require_all(
+    platform: &Platform,
+    caller: &Caller,
+    mutation: &Mutation,
+    instance: &Instance,
     app: &Application,
+    elements: &[StoredElement],
 ) -> Result<(), PlatformError> {
     let resource = Resource::instance(instance);
     if mutation.delete_instance.is_some() {
@@ -266,9 +289,6 @@ async fn require_all(
         let question = process_actions::for_task(instance);
         platform.require_any(caller, &question, instance).await?;
     }
-    let elements = platform
-        .stored_elements(view, &instance.guid().unwrap_or_default())
-        .await?;
     let type_of = |id: Option<Uuid>| {
         let element = elements.iter().find(|element| element.value.guid() == id)?;
         Some(element.value.data_type.clone())

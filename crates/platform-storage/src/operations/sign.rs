@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::data::element_of;
 use super::instance_path::{InstancePath, Unknown};
 use crate::Platform;
+use crate::decision::Resource;
 use crate::error::PlatformError;
 use crate::limits::{DATA_BYTES_MAX, ELEMENTS_PER_INSTANCE_MAX};
 use crate::model::event::kind;
@@ -52,10 +53,17 @@ pub(crate) async fn post(
         return Err(PlatformError::MethodNotAllowed);
     }
     platform.ensure_content_container(&stored.value.org).await?;
+    let mut decided_by = stored.etag.clone();
     let mut attempts = Attempts::default();
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
+        if stored.etag != decided_by {
+            // Others have changed the instance since: what was permitted of it as it was needn't be now.
+            let resource = Resource::instance(&stored.value);
+            platform.require(caller, "sign", &resource).await?;
+            decided_by.clone_from(&stored.etag);
+        }
         call.guard_write(&stored.value)?;
         let mut tx = Transaction::new();
         let mut signatures = Vec::with_capacity(request.data_element_signatures.len());
