@@ -121,6 +121,18 @@ pub const BOX_ROWS_EXAMINED_MAX: usize = 200_000;
 /// Instances that one search in message boxes reads (ours: texts are in the documents).
 pub const BOX_INSTANCES_READ_MAX: usize = 20_000;
 
+/// Instances that a search in message boxes asks the decision point about at once, and holds whole.
+pub const BOX_PAGE_INSTANCES: usize = 100;
+
+/// Instances of one party that a search asks about in vain before it gives the party up (ours).
+pub const BOX_DENIALS_MAX: usize = 200;
+
+/// Bytes of a search's answer, about; it ends with the newest that fit (ours).
+pub const BOX_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Longest time of a search; one that takes longer answers 503 (ours).
+pub const BOX_SECONDS_MAX: u64 = 60;
+
 /// Messages that one round delivers of each outbox (the original's).
 pub const DELIVERIES_PER_ROUND_MAX: usize = 100;
 

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub(crate) use elements::StoredElement;
+pub(crate) use message_box::BoxSearch;
 pub(crate) use mutations::Done;
 pub(crate) use texts::text_id;
 
