@@ -136,6 +136,15 @@ pub const BOX_SECONDS_MAX: u64 = 60;
 /// Messages that one round delivers of each outbox (the original's).
 pub const DELIVERIES_PER_ROUND_MAX: usize = 100;
 
+/// Longest time of one outbox's round: it goes on in the next one, behind the other outbox' (ours).
+pub const DELIVERY_ROUND_SECONDS: u64 = 30;
+
+/// Messages of a round that are delivered at once (ours).
+pub const DELIVERIES_AT_ONCE: usize = 8;
+
+/// Times that a receiver refuses a message before it is put aside: with the pauses between, about 7 hours (ours).
+pub const DELIVERY_REFUSALS_MAX: u32 = 50;
+
 /// Pause behind a delivery that failed; doubled for each further one.
 pub const DELIVERY_RETRY_SECONDS_MIN: i64 = 2;
 
@@ -154,8 +163,11 @@ pub const MUTATION_ELEMENTS_MAX: usize = 500;
 /// Hours for which a mutation's idempotency key is known at least (the original's).
 pub const IDEMPOTENCY_HOURS: i64 = 48;
 
-/// Idempotency keys that one round forgets.
+/// Idempotency keys that one commit forgets.
 pub const IDEMPOTENCY_KEYS_PER_ROUND_MAX: usize = 500;
+
+/// Longest time that one round forgets idempotency keys for.
+pub const FORGETTING_SECONDS_MAX: u64 = 2;
 
 /// Instances of a page for Studio if it doesn't say (the original's).
 pub const STUDIO_SIZE_DEFAULT: usize = 10;

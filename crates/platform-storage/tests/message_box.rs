@@ -60,6 +60,8 @@ async fn searches() {
         bench.clock.advance_seconds(60);
         all.push(bench.instance(app, &user).await);
     }
+    // Of one moment the guids would say which is first.
+    bench.clock.advance_seconds(1);
     let of_ddg = json!({"instanceOwner": {"partyId": "500000"}, "process": in_task("Task_1", "data")});
     let ddg = bench
         .call("POST", "/instances?appId=ttd/box", &user, of_ddg)
@@ -265,6 +267,7 @@ async fn hidden_and_not_yet_visible() {
         in_task("Task_2", "data"),
     )
     .await;
+    bench.clock.advance_seconds(1);
     let later = json!({"instanceOwner": {"partyId": PARTY}, "visibleAfter": "2027-01-16T00:00:00Z"});
     let later = bench
         .call("POST", "/instances?appId=ttd/tasks", &user, later)
