@@ -168,6 +168,13 @@ async fn a_mutation_is_one_commit_and_repeats_itself() {
         body["createdDataElementIds"]
     );
     assert_eq!(now(&bench, &instance, &user).await, (before.0 + 1, before.1 + 1));
+    // The same key doesn't stand for another mutation, nor for another caller.
+    let owner = bench.org(ORG).await;
+    let other = json!({"dataValues": {"a": "2"}});
+    for (token, mutation, parts) in [(&user, &other, &[][..]), (&owner, &mutation, &parts[..])] {
+        let reused = mutate(&bench, &instance, token, &headers, multipart(mutation, parts)).await;
+        assert_eq!(reused.status, 409, "{:?}", reused.body);
+    }
     // With another key it is another mutation, of an old version.
     let other = [
         headers[0],

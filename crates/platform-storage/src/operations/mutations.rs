@@ -10,11 +10,13 @@ use http::{Response, StatusCode};
 use http_semantics::Body;
 use ledger::Transaction;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::instance_path::{InstancePath, Unknown};
 use super::instances::check_retention;
 use super::mutation_work::{Taken, Work};
+use super::sign::hexadecimal;
 use super::process;
 use crate::Platform;
 use crate::auth::Caller;
@@ -41,7 +43,7 @@ pub(crate) async fn post(
 ) -> Result<Response<Body>, PlatformError> {
     let caller = call.caller()?;
     let key = idempotency_key(call)?;
-    let (mutation, parts) = read(call, body).await?;
+    let (mutation, asked, parts) = read(call, body).await?;
     mutation.check().map_err(PlatformError::BadRequest)?;
     if parts.is_none() && !mutation.parts().is_empty() {
         return Err(PlatformError::bad_request(
@@ -53,7 +55,7 @@ pub(crate) async fn post(
     let stored = platform
         .find_permitted(&view, path, Unknown::Forbidden, caller, "write")
         .await?;
-    if let Some(response) = replay(platform, call, &view, &stored.value, key).await? {
+    if let Some(response) = replay(platform, call, &view, &stored.value, key, &asked).await? {
         return Ok(response);
     }
     check_state(call, &mutation, &stored.value)?;
@@ -71,7 +73,7 @@ pub(crate) async fn post(
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
-        if let Some(response) = replay(platform, call, &view, &stored.value, key).await? {
+        if let Some(response) = replay(platform, call, &view, &stored.value, key, &asked).await? {
             return Ok(response);
         }
         check_state(call, &mutation, &stored.value)?;
@@ -117,6 +119,8 @@ pub(crate) async fn post(
                 previous: Versions::of(&stored.value).instance,
                 produced: Versions::of(&instance).instance,
                 created: created.clone(),
+                asked: Some(asked.clone()),
+                performed_by: Some(caller.performed_by()),
             };
             platform.stage_mutation(&mut tx, key, &done)?;
         }
@@ -146,8 +150,8 @@ fn idempotency_key(call: &Call) -> Result<Option<Uuid>, PlatformError> {
     Ok(Some(key))
 }
 
-/// The mutation, and the parts behind it if the body has parts.
-async fn read(call: &Call, body: Body) -> Result<(Mutation, Option<Parts>), PlatformError> {
+/// The mutation, the SHA-256 of its JSON, and the parts behind it if the body has parts.
+async fn read(call: &Call, body: Body) -> Result<(Mutation, String, Option<Parts>), PlatformError> {
     let kind = call
         .headers
         .get(CONTENT_TYPE)
@@ -185,7 +189,7 @@ async fn read(call: &Call, body: Body) -> Result<(Mutation, Option<Parts>), Plat
     };
     let mutation = crate::model::relaxed::from_slice(&text)
         .map_err(|error| PlatformError::bad_request(format!("The mutation can't be understood: {error}.")))?;
-    Ok((mutation, parts))
+    Ok((mutation, hexadecimal(&Sha256::digest(&text)), parts))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
@@ -200,6 +204,7 @@ async fn replay(
     view: &View,
     instance: &Instance,
     key: Option<Uuid>,
+    asked: &str,
 ) -> Result<Option<Response<Body>>, PlatformError> {
     let Some(key) = key else { return Ok(None) };
     let Some(done) = platform.stored_mutation(view, &key).await? else {
@@ -210,6 +215,17 @@ async fn replay(
             "The idempotency key was used for another instance.".to_owned(),
         ));
     }
+    let caller = call.caller()?;
+    let is_same = |kept: &Option<String>, now: &str| kept.as_deref().is_none_or(|kept| kept == now);
+    if !is_same(&done.asked, asked) || !is_same(&done.performed_by, &caller.performed_by()) {
+        return Err(PlatformError::Conflict(
+            "The idempotency key was used for another mutation, or by another caller.".to_owned(),
+        ));
+    }
+    // Whoever made it saw it then, and may have lost the right since.
+    platform
+        .require(caller, "read", &Resource::instance(instance))
+        .await?;
     let current = Versions::of(instance);
     let is_same = call.preconditions()?.instance == Some(done.previous);
     if !is_same || current.instance != done.produced {

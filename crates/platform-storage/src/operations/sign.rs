@@ -142,18 +142,23 @@ async fn sha256(
     instance: &Instance,
     element: &DataElement,
 ) -> Result<String, PlatformError> {
-    use std::fmt::Write as _;
     let mut content = platform.open_content(view, instance, element).await?;
     let mut hash = Sha256::new();
     while let Some(piece) = content.body.next_piece().await? {
         hash.update(&piece);
     }
-    let mut text = String::with_capacity(64);
-    for byte in hash.finalize() {
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
         // Writing to a string can't fail.
         let _ = write!(text, "{byte:02x}");
     }
-    Ok(text)
+    text
 }
 
 /// An earlier signature of the same signee goes.

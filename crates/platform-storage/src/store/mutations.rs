@@ -24,6 +24,12 @@ pub(crate) struct Done {
     pub(crate) produced: i64,
     /// The elements that it made, in the order asked.
     pub(crate) created: Vec<String>,
+    /// SHA-256 of what was asked for, in hexadecimal; older rows don't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<String>,
+    /// Who asked; older rows don't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) performed_by: Option<String>,
 }
 
 impl Platform {
