@@ -96,13 +96,14 @@ async fn content_and_signatures_are_decided_by_what_they_change() {
     for (method, below, body) in [
         ("POST", "data?dataType=model", json!("<b/>")),
         ("PUT", "", json!("<b/>")),
+        ("PUT", "lock", Value::Null),
         ("POST", "sign", signature),
     ] {
         let (bench, instance, element, user) = racing().await;
-        let path = if below.is_empty() {
-            element
-        } else {
-            format!("{instance}/{below}")
+        let path = match below {
+            "" => element,
+            "lock" => format!("{element}/lock"),
+            below => format!("{instance}/{below}"),
         };
         let answer = bench.call(method, &path, &user, body).await;
         assert_eq!(answer.status, 403, "{method} {below}: {:?}", answer.body);
