@@ -354,6 +354,14 @@ async fn studio_sees_and_deletes() {
     };
     assert_eq!([ids(&page), ids(&rest)].concat(), made);
     assert!(rest["next"].is_null());
+    // What people have filled in, and who they are, isn't to be found out by asking.
+    for guess in [
+        "instanceOwner.partyId=1",
+        "searchString=nothing",
+        "dataValues.A2ArchRef=nothing",
+    ] {
+        assert_eq!(list(&format!("?{guess}")).await.json()["count"], 10, "{guess}");
+    }
     assert_eq!(
         ids(&list(&format!("?archiveReference={}", &made[3][24..]))
             .await
