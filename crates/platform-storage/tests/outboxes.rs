@@ -53,6 +53,10 @@ async fn scanned(bench: &Bench, element: &str, body: Value) -> u16 {
         .call("GET", "/Home/GetTestPlatformToken/filescan", "", Value::Null)
         .await;
     let token = String::from_utf8(token.body.to_vec()).unwrap();
+    scanned_by(bench, token, element, body).await
+}
+
+async fn scanned_by(bench: &Bench, token: String, element: &str, body: Value) -> u16 {
     let answer = bench
         .send(Ask {
             method: "PUT",
@@ -182,6 +186,29 @@ async fn a_result_without_a_version_is_of_the_only_content() {
     let taker = Taker::default();
     let report = bench.platform.deliver_scans(&taker).await.unwrap();
     assert_eq!((report.delivered, report.dropped), (0, 1));
+}
+
+#[tokio::test]
+async fn a_result_is_the_platforms_or_the_orgs_own() {
+    let (bench, user, element) = scanning(Options {
+        scans: true,
+        ..Options::default()
+    })
+    .await;
+    for (issuer, status, result) in [
+        ("brg", 403, "Pending"),
+        ("ttd", 200, "Clean"),
+        ("platform", 200, "Clean"),
+    ] {
+        let token = bench.platform_token(issuer).await;
+        let clean = json!({"fileScanResult": "Clean"});
+        assert_eq!(
+            scanned_by(&bench, token, &element, clean).await,
+            status,
+            "{issuer}"
+        );
+        assert_eq!(result_of(&bench, &element, &user).await, result, "{issuer}");
+    }
 }
 
 #[tokio::test]
