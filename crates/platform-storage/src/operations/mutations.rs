@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::instance_path::{InstancePath, Unknown};
 use super::instances::check_retention;
-use super::mutation_work::{Taken, Work};
+use super::mutation_work::{Taken, Work, check_elements};
 use super::process;
 use super::sign::hexadecimal;
 use crate::Platform;
@@ -62,6 +62,7 @@ pub(crate) async fn post(
     let elements = platform.stored_elements(&view, &path.guid).await?;
     let mut app = decide(platform, caller, &view, &mutation, &stored.value, &elements).await?;
     let mut decided_by = stored.etag.clone();
+    check_elements(&mutation, &app, &elements)?;
     let org = stored.value.org.clone();
     drop((view, stored, elements));
     let taken = match parts {
@@ -89,6 +90,7 @@ pub(crate) async fn post(
             platform,
             caller,
             view: &view,
+            elements: &elements,
             path,
             app: &app,
             taken: &taken,
@@ -97,6 +99,7 @@ pub(crate) async fn post(
             events: Vec::new(),
             created: Vec::new(),
             changed: BTreeMap::new(),
+            leaves_less: false,
         };
         work.apply(&mutation).await?;
         let Work {
@@ -339,6 +342,7 @@ async fn take_in(
 ) -> Result<BTreeMap<String, Taken>, PlatformError> {
     let wanted = mutation.parts();
     let mut taken = BTreeMap::new();
+    let mut left = DATA_BYTES_MAX;
     while let Some((headers, content)) = parts.next().await.map_err(malformed)? {
         let disposition = headers.content_disposition.unwrap_or_default();
         let name = content_disposition::field(&disposition)
@@ -350,11 +354,12 @@ async fn take_in(
         }
         let content = platform
             .blobs
-            .write_content(&platform.settings.blobs_account, content, DATA_BYTES_MAX)
+            .write_content(&platform.settings.blobs_account, content, left)
             .await?;
         if content.length_bytes == 0 {
             return Err(PlatformError::bad_request(format!("The part {name:?} is empty.")));
         }
+        left = left.saturating_sub(content.length_bytes);
         let part = Taken {
             content_type: headers.content_type,
             filename: content_disposition::filename(&disposition),
