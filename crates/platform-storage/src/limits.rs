@@ -94,6 +94,9 @@ pub const DEVELOPMENT_TOKEN_SECONDS_MAX: i64 = 10 * 365 * 24 * 60 * 60;
 /// Events of apps in development that are shown.
 pub const DEVELOPMENT_EVENTS_SHOWN_MAX: usize = 100;
 
+/// Events of apps in development that are kept: the newest.
+pub const DEVELOPMENT_EVENTS_KEPT_MAX: usize = 1_000;
+
 /// How long a decision of a decision point elsewhere is believed (the original's: 5 minutes).
 pub const DECISION_SECONDS: u64 = 300;
 
