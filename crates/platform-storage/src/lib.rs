@@ -39,7 +39,7 @@ pub use decision::{
 };
 pub use development::Development;
 pub use error::PlatformError;
-pub use jobs::{DeliveryReport, Sink};
+pub use jobs::{DeliveryReport, Sink, Undelivered};
 pub use service::{InternalService, PlatformService};
 pub use store::{DATABASE, LOG_KIND_OPERATION};
 

@@ -94,6 +94,9 @@ pub const DEVELOPMENT_TOKEN_SECONDS_MAX: i64 = 10 * 365 * 24 * 60 * 60;
 /// Events of apps in development that are shown.
 pub const DEVELOPMENT_EVENTS_SHOWN_MAX: usize = 100;
 
+/// Events of apps in development that are kept: the newest.
+pub const DEVELOPMENT_EVENTS_KEPT_MAX: usize = 1_000;
+
 /// How long a decision of a decision point elsewhere is believed (the original's: 5 minutes).
 pub const DECISION_SECONDS: u64 = 300;
 
@@ -121,8 +124,29 @@ pub const BOX_ROWS_EXAMINED_MAX: usize = 200_000;
 /// Instances that one search in message boxes reads (ours: texts are in the documents).
 pub const BOX_INSTANCES_READ_MAX: usize = 20_000;
 
+/// Instances that a search in message boxes asks the decision point about at once, and holds whole.
+pub const BOX_PAGE_INSTANCES: usize = 100;
+
+/// Instances of one party that a search asks about in vain before it gives the party up (ours).
+pub const BOX_DENIALS_MAX: usize = 200;
+
+/// Bytes of a search's answer, about; it ends with the newest that fit (ours).
+pub const BOX_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Longest time of a search; one that takes longer answers 503 (ours).
+pub const BOX_SECONDS_MAX: u64 = 60;
+
 /// Messages that one round delivers of each outbox (the original's).
 pub const DELIVERIES_PER_ROUND_MAX: usize = 100;
+
+/// Longest time of one outbox's round: it goes on in the next one, behind the other outbox' (ours).
+pub const DELIVERY_ROUND_SECONDS: u64 = 30;
+
+/// Messages of a round that are delivered at once (ours).
+pub const DELIVERIES_AT_ONCE: usize = 8;
+
+/// Times that a receiver refuses a message before it is put aside: with the pauses between, about 7 hours (ours).
+pub const DELIVERY_REFUSALS_MAX: u32 = 50;
 
 /// Pause behind a delivery that failed; doubled for each further one.
 pub const DELIVERY_RETRY_SECONDS_MIN: i64 = 2;
@@ -142,8 +166,11 @@ pub const MUTATION_ELEMENTS_MAX: usize = 500;
 /// Hours for which a mutation's idempotency key is known at least (the original's).
 pub const IDEMPOTENCY_HOURS: i64 = 48;
 
-/// Idempotency keys that one round forgets.
+/// Idempotency keys that one commit forgets.
 pub const IDEMPOTENCY_KEYS_PER_ROUND_MAX: usize = 500;
+
+/// Longest time that one round forgets idempotency keys for.
+pub const FORGETTING_SECONDS_MAX: u64 = 2;
 
 /// Instances of a page for Studio if it doesn't say (the original's).
 pub const STUDIO_SIZE_DEFAULT: usize = 10;

@@ -27,6 +27,8 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) links: Links,
     caller: Option<Caller>,
+    /// Who issued the platform token, on routes that take one.
+    platform_issuer: Option<String>,
 }
 
 impl Call {
@@ -74,6 +76,16 @@ impl Call {
             ));
         }
         Ok(())
+    }
+
+    /// Refuses all (403) but the platform's own components and the apps of `org`.
+    pub(crate) fn require_platform_or(&self, org: &str) -> Result<(), PlatformError> {
+        match self.platform_issuer.as_deref() {
+            Some(issuer) if issuer == auth::PLATFORM || issuer == org => Ok(()),
+            _ => Err(PlatformError::forbidden(
+                "The platform token is neither the platform's nor the instance's org's.",
+            )),
+        }
     }
 
     /// A boolean of the query.
@@ -128,10 +140,12 @@ impl PlatformService {
         let segments = segments(rest)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let (parts, body) = request.into_parts();
+        let mut platform_issuer = None;
         let caller = if is_public(&parts.method, &segments) {
             None
         } else if is_for_apps(&parts.method, &segments) {
-            self.platform.platform_tokens.authenticate(&parts.headers).await?;
+            let tokens = &self.platform.platform_tokens;
+            platform_issuer = Some(tokens.authenticate(&parts.headers).await?);
             None
         } else {
             Some(auth::authenticate(&self.platform.verifier, &parts.headers).await?)
@@ -141,6 +155,7 @@ impl PlatformService {
             headers: parts.headers,
             links: Links::new(&self.platform.settings, &origin),
             caller,
+            platform_issuer,
         };
         dispatch(&self.platform, &parts.method, &segments, &call, body).await
     }

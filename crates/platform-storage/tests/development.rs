@@ -14,6 +14,8 @@ mod bench;
 use base64::Engine as _;
 use bench::{Ask, Bench, ORG, PARTY};
 use bytes::Bytes;
+use ledger::{Direction, KeyRange, KeyWriter, Keyspace, Scan};
+use platform_storage::limits::DEVELOPMENT_EVENTS_KEPT_MAX;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -227,6 +229,25 @@ async fn events_are_taken_and_shown() {
             "{bad}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_newest_events_are_kept() {
+    let bench = Bench::new();
+    let event = json!({"source": "s", "specversion": "1.0", "type": "t", "subject": "/party/501337"});
+    for _ in 0..DEVELOPMENT_EVENTS_KEPT_MAX + 5 {
+        let answer = bench.call("POST", "/events/api/v1/app", "", event.clone()).await;
+        assert_eq!(answer.status, 201);
+    }
+    // 12 is a development event's tag.
+    let prefix = KeyWriter::new(Keyspace::Platform).u8(12).finish();
+    let snapshot = bench.ledger.snapshot().await.unwrap();
+    let mut rows = Scan::new(snapshot.as_ref(), KeyRange::prefix(&prefix), Direction::Forward);
+    let mut kept = 0;
+    while rows.next().await.unwrap().is_some() {
+        kept += 1;
+    }
+    assert_eq!(kept, DEVELOPMENT_EVENTS_KEPT_MAX);
 }
 
 /// A request as the platform's own client library writes it, in one question or several.

@@ -221,7 +221,7 @@ struct Taken(parking_lot::Mutex<Vec<Value>>);
 
 #[async_trait::async_trait]
 impl platform_storage::Sink for Taken {
-    async fn deliver(&self, message: Vec<u8>) -> Result<(), String> {
+    async fn deliver(&self, message: Vec<u8>) -> Result<(), platform_storage::Undelivered> {
         self.0.lock().push(serde_json::from_slice(&message).unwrap());
         Ok(())
     }

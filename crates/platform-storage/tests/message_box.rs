@@ -11,7 +11,15 @@
 
 mod bench;
 
-use bench::{Bench, ORG, PARTY, ended, in_task};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bench::{Bench, ORG, Options, PARTY, ended, in_task};
+use parking_lot::Mutex;
+use platform_storage::decision::Resource;
+use platform_storage::limits::BOX_DENIALS_MAX;
+use platform_storage::{Caller, DecisionPoint, PlatformError};
 use serde_json::{Value, json};
 
 /// The guids of what a search finds, in order.
@@ -52,6 +60,8 @@ async fn searches() {
         bench.clock.advance_seconds(60);
         all.push(bench.instance(app, &user).await);
     }
+    // Of one moment the guids would say which is first.
+    bench.clock.advance_seconds(1);
     let of_ddg = json!({"instanceOwner": {"partyId": "500000"}, "process": in_task("Task_1", "data")});
     let ddg = bench
         .call("POST", "/instances?appId=ttd/box", &user, of_ddg)
@@ -257,6 +267,7 @@ async fn hidden_and_not_yet_visible() {
         in_task("Task_2", "data"),
     )
     .await;
+    bench.clock.advance_seconds(1);
     let later = json!({"instanceOwner": {"partyId": PARTY}, "visibleAfter": "2027-01-16T00:00:00Z"});
     let later = bench
         .call("POST", "/instances?appId=ttd/tasks", &user, later)
@@ -343,6 +354,14 @@ async fn studio_sees_and_deletes() {
     };
     assert_eq!([ids(&page), ids(&rest)].concat(), made);
     assert!(rest["next"].is_null());
+    // What people have filled in, and who they are, isn't to be found out by asking.
+    for guess in [
+        "instanceOwner.partyId=1",
+        "searchString=nothing",
+        "dataValues.A2ArchRef=nothing",
+    ] {
+        assert_eq!(list(&format!("?{guess}")).await.json()["count"], 10, "{guess}");
+    }
     assert_eq!(
         ids(&list(&format!("?archiveReference={}", &made[3][24..]))
             .await
@@ -399,4 +418,52 @@ async fn studio_sees_and_deletes() {
         bench.call("DELETE", &kept, &studio, Value::Null).await.status,
         403
     );
+}
+
+/// Permits nothing of one party's while it is strict, and keeps what it was asked then.
+#[derive(Default)]
+struct Strict {
+    on: AtomicBool,
+    asked: Mutex<Vec<(String, String)>>,
+}
+
+#[async_trait]
+impl DecisionPoint for Strict {
+    async fn permits(&self, _: &Caller, action: &str, resource: &Resource) -> Result<bool, PlatformError> {
+        if !self.on.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let party = resource.party.clone().unwrap_or_default();
+        self.asked.lock().push((action.to_owned(), party.clone()));
+        Ok(party == PARTY)
+    }
+}
+
+#[tokio::test]
+async fn a_party_without_rights_costs_little_and_hides_nothing() {
+    let strict = Arc::new(Strict::default());
+    let bench = Bench::with(Options {
+        decision: Some(strict.clone()),
+        ..Options::default()
+    });
+    bench.publish("box", json!({})).await;
+    let user = bench.user(1337).await;
+    let own = bench.instance("box", &user).await;
+    bench.clock.advance_seconds(1);
+    // Newer than what is one's own, and more than is asked about in vain.
+    for _ in 0..BOX_DENIALS_MAX + 150 {
+        let body = json!({"instanceOwner": {"partyId": "500000"}});
+        let answer = bench.call("POST", "/instances?appId=ttd/box", &user, body).await;
+        assert_eq!(answer.status, 201);
+    }
+    strict.on.store(true, Ordering::Relaxed);
+    let parties = json!({"instanceOwnerPartyIdList": [500_000, 501_337]});
+    assert_eq!(search(&bench, &user, parties).await, [guid(&own)]);
+    let asked = strict.asked.lock();
+    let of_others = asked.iter().filter(|(_, party)| party != PARTY);
+    let of_others: Vec<&str> = of_others.map(|(action, _)| action.as_str()).collect();
+    assert_eq!(of_others, vec!["read"; BOX_DENIALS_MAX]);
+    let of_own = asked.iter().filter(|(_, party)| party == PARTY);
+    let of_own: Vec<&str> = of_own.map(|(action, _)| action.as_str()).collect();
+    assert_eq!(of_own, ["read", "delete"]);
 }

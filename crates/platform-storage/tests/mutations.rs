@@ -168,6 +168,13 @@ async fn a_mutation_is_one_commit_and_repeats_itself() {
         body["createdDataElementIds"]
     );
     assert_eq!(now(&bench, &instance, &user).await, (before.0 + 1, before.1 + 1));
+    // The same key doesn't stand for another mutation, nor for another caller.
+    let owner = bench.org(ORG).await;
+    let other = json!({"dataValues": {"a": "2"}});
+    for (token, mutation, parts) in [(&user, &other, &[][..]), (&owner, &mutation, &parts[..])] {
+        let reused = mutate(&bench, &instance, token, &headers, multipart(mutation, parts)).await;
+        assert_eq!(reused.status, 409, "{:?}", reused.body);
+    }
     // With another key it is another mutation, of an old version.
     let other = [
         headers[0],
@@ -310,6 +317,12 @@ async fn a_mutation_that_cannot_be_made_changes_nothing() {
         assert_eq!(now(&bench, &instance, &user).await, before, "{mutation}");
     }
     assert_eq!(bench.call("GET", &element, &user, Value::Null).await.body, "<a/>");
+    // What can't be done anyhow is refused before contents are taken in: nobody sees that this one breaks off.
+    let futile =
+        json!({"updateDataElements": [update], "deleteDataElements": [{"dataElementId": locked_id}]});
+    let futile = multipart(&futile, &[("two", "text/plain", "<b/>")]);
+    let cut = mutate(&bench, &instance, &user, &[], futile.slice(..futile.len() - 5)).await;
+    assert_eq!(cut.status, 409, "{:?}", cut.body);
     // A body that is cut off anywhere is no mutation.
     let whole = multipart(
         &json!({"updateDataElements": [update]}),
@@ -345,6 +358,16 @@ async fn a_mutation_that_cannot_be_made_changes_nothing() {
         403
     );
     assert_eq!(now(&bench, &instance, &user).await, before);
+    // Empty names say nothing: the part's count.
+    let named = json!({"createDataElements": [{"dataType": "model", "contentPartName": "one", "filename": "",
+        "contentType": ""}]});
+    let named = multipart(&named, &[("one", "text/plain", "1")]);
+    let named = mutate(&bench, &instance, &user, &[], named).await.json();
+    let made = named["instance"]["data"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&made["filename"], &made["contentType"]),
+        (&json!("one.bin"), &json!("text/plain"))
+    );
     // The locked one goes if that is said; the owner confirms; the instance goes, and nothing can be changed then.
     let removal = json!({"deleteDataElements": [{"dataElementId": locked_id, "ignoreLock": true}]});
     assert_eq!(

@@ -17,8 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bench::{Ask, Bench, Options, in_task};
 use bytes::Bytes;
+use ledger::{Direction, KeyRange, KeyWriter, Keyspace, Scan};
 use parking_lot::Mutex;
-use platform_storage::Sink;
+use platform_storage::limits::DELIVERY_REFUSALS_MAX;
+use platform_storage::{Sink, Undelivered};
 use serde_json::{Value, json};
 
 /// Takes messages, unless it is away.
@@ -26,15 +28,22 @@ use serde_json::{Value, json};
 struct Taker {
     away: AtomicBool,
     taken: Mutex<Vec<Value>>,
+    /// What messages that it refuses hold.
+    refused: Mutex<Option<String>>,
 }
 
 #[async_trait]
 impl Sink for Taker {
-    async fn deliver(&self, message: Vec<u8>) -> Result<(), String> {
+    async fn deliver(&self, message: Vec<u8>) -> Result<(), Undelivered> {
         if self.away.load(Ordering::Relaxed) {
-            return Err("it is away".to_owned());
+            return Err(Undelivered::Away("it is away".to_owned()));
         }
-        self.taken.lock().push(serde_json::from_slice(&message).unwrap());
+        let message: Value = serde_json::from_slice(&message).unwrap();
+        let refused = self.refused.lock().clone();
+        if refused.is_some_and(|refused| message.to_string().contains(&refused)) {
+            return Err(Undelivered::Refused("it answered 400".to_owned()));
+        }
+        self.taken.lock().push(message);
         Ok(())
     }
 }
@@ -44,6 +53,10 @@ async fn scanned(bench: &Bench, element: &str, body: Value) -> u16 {
         .call("GET", "/Home/GetTestPlatformToken/filescan", "", Value::Null)
         .await;
     let token = String::from_utf8(token.body.to_vec()).unwrap();
+    scanned_by(bench, token, element, body).await
+}
+
+async fn scanned_by(bench: &Bench, token: String, element: &str, body: Value) -> u16 {
     let answer = bench
         .send(Ask {
             method: "PUT",
@@ -176,6 +189,29 @@ async fn a_result_without_a_version_is_of_the_only_content() {
 }
 
 #[tokio::test]
+async fn a_result_is_the_platforms_or_the_orgs_own() {
+    let (bench, user, element) = scanning(Options {
+        scans: true,
+        ..Options::default()
+    })
+    .await;
+    for (issuer, status, result) in [
+        ("brg", 403, "Pending"),
+        ("ttd", 200, "Clean"),
+        ("platform", 200, "Clean"),
+    ] {
+        let token = bench.platform_token(issuer).await;
+        let clean = json!({"fileScanResult": "Clean"});
+        assert_eq!(
+            scanned_by(&bench, token, &element, clean).await,
+            status,
+            "{issuer}"
+        );
+        assert_eq!(result_of(&bench, &element, &user).await, result, "{issuer}");
+    }
+}
+
+#[tokio::test]
 async fn infected_content_is_refused_where_that_is_set_s160() {
     for refuse in [false, true] {
         let options = Options {
@@ -264,7 +300,7 @@ struct Busy(&'static Bench, &'static str, &'static str, AtomicBool);
 
 #[async_trait]
 impl Sink for Busy {
-    async fn deliver(&self, _: Vec<u8>) -> Result<(), String> {
+    async fn deliver(&self, _: Vec<u8>) -> Result<(), Undelivered> {
         if !self.3.swap(true, Ordering::Relaxed) {
             self.0.element(self.1, "model", self.2, b"<late/>").await;
         }
@@ -311,6 +347,88 @@ async fn a_portal_that_is_away_is_told_later() {
     taker.away.store(false, Ordering::Relaxed);
     bench.clock.advance_seconds(2);
     assert_eq!(bench.platform.deliver_syncs(&taker).await.unwrap().delivered, 1);
+    assert_eq!(bench.platform.waiting(10).await.unwrap(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_refused_message_holds_nobody_up_and_is_put_aside() {
+    let bench = Bench::with(Options {
+        scans: true,
+        portal_sync: true,
+        ..Options::default()
+    });
+    let user = bench.user(1337).await;
+    let types = json!({"dataTypes": [{"id": "model", "enableFileScan": true}]});
+    bench.publish(SCANNED, types).await;
+    let poison = bench.instance(SCANNED, &user).await;
+    let poison = poison.rsplit('/').next().unwrap().to_owned();
+    bench
+        .element(
+            &format!("/instances/{}/{poison}", bench::PARTY),
+            "model",
+            &user,
+            b"<a/>",
+        )
+        .await;
+    bench.clock.advance_seconds(1);
+    let good = bench.instance(SCANNED, &user).await;
+    bench.element(&good, "model", &user, b"<a/>").await;
+    bench.clock.advance_seconds(60);
+    let taker = Taker::default();
+    *taker.refused.lock() = Some(poison);
+    for outbox in ["scans", "syncs"] {
+        let round = async || match outbox {
+            "scans" => bench.platform.deliver_scans(&taker).await.unwrap(),
+            _ => bench.platform.deliver_syncs(&taker).await.unwrap(),
+        };
+        let report = round().await;
+        assert_eq!((report.delivered, report.failed), (1, 1), "{outbox}");
+        for attempt in 2..DELIVERY_REFUSALS_MAX {
+            bench.clock.advance_seconds(600);
+            assert_eq!(round().await.failed, 1, "{outbox} {attempt}");
+        }
+        bench.clock.advance_seconds(600);
+        let report = round().await;
+        assert_eq!((report.failed, report.set_aside), (0, 1), "{outbox}");
+        bench.clock.advance_seconds(600);
+        assert_eq!(round().await, Default::default(), "{outbox}");
+    }
+    assert_eq!(bench.platform.waiting(10).await.unwrap(), (0, 0));
+    assert_eq!(bench.platform.dead_letters(10).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_holds_nobody_up() {
+    let bench = Bench::with(Options {
+        scans: true,
+        portal_sync: true,
+        ..Options::default()
+    });
+    let user = bench.user(1337).await;
+    let types = json!({"dataTypes": [{"id": "model", "enableFileScan": true}]});
+    bench.publish(SCANNED, types).await;
+    let instance = bench.instance(SCANNED, &user).await;
+    bench.element(&instance, "model", &user, b"<a/>").await;
+    // What a row is called says no more than its tag here: 9 is a scan, 10 the portal's.
+    let snapshot = bench.ledger.snapshot().await.unwrap();
+    let mut tx = ledger::Transaction::new();
+    for tag in [9, 10] {
+        let prefix = KeyWriter::new(Keyspace::Platform).u8(tag).finish();
+        let mut rows = Scan::new(snapshot.as_ref(), KeyRange::prefix(&prefix), Direction::Forward);
+        tx.put(rows.next().await.unwrap().unwrap().key, b"{".to_vec());
+    }
+    bench.ledger.commit(tx).await.unwrap();
+    // The instance can still be changed: its row is written anew.
+    bench.clock.advance_seconds(1);
+    bench.element(&instance, "model", &user, b"<b/>").await;
+    bench.clock.advance_seconds(60);
+    let taker = Taker::default();
+    let scans = bench.platform.deliver_scans(&taker).await.unwrap();
+    assert_eq!((scans.delivered, scans.set_aside), (1, 1));
+    // It is due twice: the time that the damaged row was due at leads to it, too.
+    let syncs = bench.platform.deliver_syncs(&taker).await.unwrap();
+    assert!(syncs.delivered >= 1 && syncs.failed == 0, "{syncs:?}");
+    bench.platform.deliver_syncs(&taker).await.unwrap();
     assert_eq!(bench.platform.waiting(10).await.unwrap(), (0, 0));
 }
 

@@ -352,3 +352,29 @@ async fn nobody_writes_while_the_process_goes_on_by_itself() {
         200
     );
 }
+
+#[tokio::test]
+async fn a_process_status_is_one_that_there_is() {
+    let bench = Bench::new();
+    let user = bench.user(1337).await;
+    bench.publish("v", json!({})).await;
+    let instance = bench.instance("v", &user).await;
+    let state = |status: &str| {
+        let mut state = in_task("Task_1", "data");
+        state["status"] = json!(status);
+        state
+    };
+    let with_events = json!({"state": state("asleep"), "events": []});
+    for (path, body) in [
+        ("process", state("asleep")),
+        ("process/instanceandevents", with_events),
+    ] {
+        let path = format!("{instance}/{path}");
+        assert_eq!(bench.call("PUT", &path, &user, body).await.status, 400, "{path}");
+    }
+    for (status, answer) in [("asleep", 400), ("Processing", 400), ("idle", 201)] {
+        let body = json!({"instanceOwner": {"partyId": bench::PARTY}, "process": state(status)});
+        let made = bench.call("POST", "/instances?appId=ttd/v", &user, body).await;
+        assert_eq!(made.status, answer, "{status}");
+    }
+}

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use platform_storage::limits::DECISION_BYTES_MAX;
-use platform_storage::{Ask, Sink};
+use platform_storage::{Ask, Sink, Undelivered};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
-use reqwest::{Client, Url};
+use reqwest::{Client, StatusCode, Url};
 
 use crate::key_fetch;
 
@@ -42,14 +42,15 @@ impl HttpPost {
         authorities: Option<&Path>,
     ) -> Result<Self> {
         let secret = secret.map(|(shown, path)| read_secret(shown, path)).transpose()?;
+        let address = key_fetch::check(url)?;
         Ok(Self {
-            client: key_fetch::client(authorities)?,
-            url: key_fetch::check(url)?,
+            client: key_fetch::client(authorities, key_fetch::is_here(&address))?,
+            url: address,
             secret,
         })
     }
 
-    async fn post(&self, message: Vec<u8>, bytes_max: u64) -> Result<Vec<u8>> {
+    async fn post(&self, message: Vec<u8>, bytes_max: u64) -> Result<Vec<u8>, Unanswered> {
         let mut request = self
             .client
             .post(self.url.clone())
@@ -59,17 +60,56 @@ impl HttpPost {
         if let Some((name, value)) = &self.secret {
             request = request.header(name, value);
         }
-        let mut response = request.send().await?;
-        ensure!(response.status().is_success(), "answered {}", response.status());
+        let mut response = request.send().await.map_err(Unanswered::broken)?;
+        if !response.status().is_success() {
+            return Err(Unanswered::Status(response.status()));
+        }
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await? {
+        while let Some(piece) = response.chunk().await.map_err(Unanswered::broken)? {
             body.extend_from_slice(&piece);
-            ensure!(
-                u64::try_from(body.len()).is_ok_and(|length| length <= bytes_max),
-                "the answer has more than {bytes_max} bytes"
-            );
+            if u64::try_from(body.len()).is_ok_and(|length| length > bytes_max) {
+                return Err(Unanswered::Broken(format!(
+                    "the answer has more than {bytes_max} bytes"
+                )));
+            }
         }
         Ok(body)
+    }
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// It answered, and not with success.
+    Status(StatusCode),
+    /// It can't be reached, or its answer broke off.
+    Broken(String),
+}
+
+impl Unanswered {
+    /// An address may hold a secret, which mustn't be in the log.
+    fn broken(error: reqwest::Error) -> Self {
+        Self::Broken(format!("{:#}", anyhow::Error::new(error.without_url())))
+    }
+
+    /// Whether the message is at fault: another one may be taken. The other statuses say that nothing is taken now, or
+    /// that nothing of ours is (address, token), which is an operator's to mend.
+    fn is_of_message(&self) -> bool {
+        match self {
+            Self::Status(status) => {
+                let is_ours = [401, 403, 405, 407, 408, 429].contains(&status.as_u16());
+                status.is_client_error() && !is_ours
+            }
+            Self::Broken(_) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "it answered {status}"),
+            Self::Broken(cause) => f.write_str(cause),
+        }
     }
 }
 
@@ -91,9 +131,12 @@ fn read_secret(shown: Shown, path: &Path) -> Result<(HeaderName, HeaderValue)> {
 
 #[async_trait]
 impl Sink for HttpPost {
-    async fn deliver(&self, message: Vec<u8>) -> Result<(), String> {
-        let taken = self.post(message, RECEIPT_BYTES_MAX).await;
-        taken.map(|_| ()).map_err(|error| format!("{error:#}"))
+    async fn deliver(&self, message: Vec<u8>) -> Result<(), Undelivered> {
+        match self.post(message, RECEIPT_BYTES_MAX).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_of_message() => Err(Undelivered::Refused(error.to_string())),
+            Err(error) => Err(Undelivered::Away(error.to_string())),
+        }
     }
 }
 
@@ -102,6 +145,31 @@ impl Ask for HttpPost {
     async fn ask(&self, request: Vec<u8>) -> Result<Vec<u8>, String> {
         self.post(request, DECISION_BYTES_MAX)
             .await
-            .map_err(|error| format!("{error:#}"))
+            .map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_tell_a_bad_message_from_a_bad_time() {
+        let is_of_message =
+            |code: u16| Unanswered::Status(StatusCode::from_u16(code).unwrap()).is_of_message();
+        for code in [400, 404, 409, 413, 415, 422] {
+            assert!(is_of_message(code), "{code}");
+        }
+        for code in [301, 401, 403, 405, 407, 408, 429, 500, 502, 503, 504] {
+            assert!(!is_of_message(code), "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_isnt_in_what_is_said() {
+        let post = HttpPost::new("http://127.0.0.1:1/hook?sig=s3cret", None, None).unwrap();
+        let error = post.deliver(Vec::new()).await.unwrap_err();
+        assert!(matches!(&error, Undelivered::Away(_)), "{error:?}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 }

@@ -20,21 +20,28 @@ const ANSWER_SECONDS_MAX: u64 = 10;
 #[derive(Debug)]
 pub(crate) struct KeyFetch {
     client: Client,
+    /// For what is on this machine.
+    near: Client,
 }
 
 impl KeyFetch {
     /// Trusts the system's authorities, and those in a file (PEM).
     pub(crate) fn new(authorities: Option<&Path>) -> Result<Self> {
         Ok(Self {
-            client: client(authorities)?,
+            client: client(authorities, false)?,
+            near: client(authorities, true)?,
         })
     }
 
     async fn get(&self, address: &str, bytes_max: u64) -> Result<Vec<u8>> {
-        let mut response = self.client.get(check(address)?).send().await?;
+        let url = check(address)?;
+        let client = if is_here(&url) { &self.near } else { &self.client };
+        // An address may hold a secret, which mustn't be in the log.
+        let sent = client.get(url).send().await;
+        let mut response = sent.map_err(reqwest::Error::without_url)?;
         ensure!(response.status().is_success(), "answered {}", response.status());
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await? {
+        while let Some(piece) = response.chunk().await.map_err(reqwest::Error::without_url)? {
             body.extend_from_slice(&piece);
             ensure!(
                 u64::try_from(body.len()).is_ok_and(|length| length <= bytes_max),
@@ -46,11 +53,15 @@ impl KeyFetch {
 }
 
 /// A client that gives up in bounded time, follows nobody, and trusts the system's authorities and those in a file (PEM).
-pub(crate) fn client(authorities: Option<&Path>) -> Result<Client> {
+/// What is on this machine (`is_here`) is asked itself, whatever proxy the environment names.
+pub(crate) fn client(authorities: Option<&Path>, is_here: bool) -> Result<Client> {
     let mut builder = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
         .timeout(Duration::from_secs(ANSWER_SECONDS_MAX));
+    if is_here {
+        builder = builder.no_proxy();
+    }
     if let Some(path) = authorities {
         let pem = std::fs::read(path).with_context(|| format!("authorities {}", path.display()))?;
         let found =
@@ -70,16 +81,20 @@ pub(crate) fn check(address: &str) -> Result<Url> {
     let url: Url = address
         .parse()
         .with_context(|| format!("{address:?} is no address"))?;
-    let is_here = match url.host_str().map(|host| host.trim_matches(['[', ']'])) {
-        Some("localhost") => true,
-        Some(host) => host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
-        None => false,
-    };
     ensure!(
-        url.scheme() == "https" || url.scheme() == "http" && is_here,
+        url.scheme() == "https" || url.scheme() == "http" && is_here(&url),
         "{address}: only https is spoken, save with this machine"
     );
     Ok(url)
+}
+
+/// Whether an address is this machine's.
+pub(crate) fn is_here(url: &Url) -> bool {
+    match url.host_str().map(|host| host.trim_matches(['[', ']'])) {
+        Some("localhost") => true,
+        Some(host) => host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+        None => false,
+    }
 }
 
 #[async_trait]

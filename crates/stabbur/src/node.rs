@@ -13,8 +13,9 @@ use documents::{Documents, ScriptWorker};
 use encryption::Keyring;
 use gateway::{Bound, HealthSource, Sample, StatsSource};
 use ledger::{Clock, Health, Lease, Ledger, Random, SystemClock, SystemRandom};
-use platform_storage::{Platform, PlatformError};
 use registry::{ContentReferences, RegistryService};
+use platform_storage::limits::DELIVERIES_PER_ROUND_MAX;
+use platform_storage::{DeliveryReport, Platform, PlatformError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -135,9 +136,13 @@ impl StatsSource for MessagesWaiting {
             name: name.to_owned(),
             value: i64::try_from(value).unwrap_or(i64::MAX),
         };
+        let Ok(dead) = self.0.dead_letters(WAITING_MAX).await else {
+            return Vec::new();
+        };
         vec![
             sample("platform_scans_waiting", scans),
             sample("platform_portal_waiting", portal),
+            sample("platform_messages_put_aside", dead),
         ]
     }
 }
@@ -292,36 +297,31 @@ fn deliveries(
     Some(tokio::spawn(async move {
         // When the lease was last taken: each time is a commit.
         let mut held: Option<Duration> = None;
+        let mut pause = Duration::from_millis(DELIVERY_MILLISECONDS);
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                () = tokio::time::sleep(Duration::from_millis(DELIVERY_MILLISECONDS)) => {}
+                () = tokio::time::sleep(pause) => {}
             }
-            let now = SystemClock.monotonic();
-            let is_fresh = held
-                .is_some_and(|at| now.saturating_sub(at) < Duration::from_secs(DELIVERY_LEASE_SECONDS / 4));
+            pause = Duration::from_millis(DELIVERY_MILLISECONDS);
             let round = async {
-                if let Some(lease) = &lease
-                    && !is_fresh
+                // Each outbox has a round of its own, which is short beside the lease and fails by itself.
+                if let Some(scan) = &scan
+                    && holds(lease.as_ref(), &mut held).await
+                    && went_well("scan", platform.deliver_scans(scan.as_ref()).await)
                 {
-                    held = lease.hold().await?.then_some(now);
-                    if held.is_none() {
-                        return Ok(());
-                    }
+                    pause = Duration::ZERO;
                 }
-                if let Some(scan) = &scan {
-                    platform.deliver_scans(scan.as_ref()).await?;
+                if let Some(portal) = &portal
+                    && holds(lease.as_ref(), &mut held).await
+                    && went_well("portal", platform.deliver_syncs(portal.as_ref()).await)
+                {
+                    pause = Duration::ZERO;
                 }
-                if let Some(portal) = &portal {
-                    platform.deliver_syncs(portal.as_ref()).await?;
-                }
-                Ok::<(), PlatformError>(())
             };
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                done = round => if let Err(error) = done {
-                    tracing::warn!(%error, "messages couldn't be delivered; it is tried again");
-                },
+                () = round => {}
             }
         }
         if let Some(lease) = &lease
@@ -330,6 +330,36 @@ fn deliveries(
             tracing::debug!(%error, "the lease of the deliveries ends by itself");
         }
     }))
+}
+
+/// Whether the deliveries are this node's: the lease is taken again long before it ends.
+async fn holds(lease: Option<&Lease>, held: &mut Option<Duration>) -> bool {
+    let Some(lease) = lease else { return true };
+    let now = SystemClock.monotonic();
+    let fresh = Duration::from_secs(DELIVERY_LEASE_SECONDS / 4);
+    if held.is_some_and(|at| now.saturating_sub(at) < fresh) {
+        return true;
+    }
+    *held = match lease.hold().await {
+        Ok(true) => Some(now),
+        Ok(false) => None,
+        Err(error) => {
+            tracing::debug!(%error, "the lease of the deliveries can't be had for now");
+            None
+        }
+    };
+    held.is_some()
+}
+
+/// Whether a round delivered as much as a round may, so that there may be more at once.
+fn went_well(outbox: &str, round: Result<DeliveryReport, PlatformError>) -> bool {
+    match round {
+        Ok(report) => report.failed == 0 && report.done() >= DELIVERIES_PER_ROUND_MAX as u64,
+        Err(error) => {
+            tracing::warn!(%error, outbox, "messages couldn't be delivered; it is tried again");
+            false
+        }
+    }
 }
 
 /// Forgets in memory what other nodes have changed, until `stop`; at most [`FOLLOW_MILLISECONDS`]

@@ -9,6 +9,7 @@ use identity::{Claims, TokenError, TokenVerifier};
 
 pub use caller::{Caller, SystemUser};
 pub(crate) use caller::{SCOPE_INSTANCES_READ, SCOPE_SYNC_ADAPTER};
+pub(crate) use platform_token::PLATFORM;
 pub use platform_token::PlatformTokens;
 
 use crate::error::PlatformError;

@@ -19,6 +19,9 @@ const HEADER: &str = "platformaccesstoken";
 /// The claim that names the app or component.
 const APP: &str = "urn:altinn:app";
 
+/// The issuer of the platform's own components; an app's token is issued by its org.
+pub(crate) const PLATFORM: &str = "platform";
+
 /// Whose platform tokens are taken: a verifier for each issuer (`iss`). Without any, none are.
 #[derive(Debug, Clone, Default)]
 pub struct PlatformTokens(BTreeMap<String, TokenVerifier>);
@@ -30,7 +33,7 @@ impl PlatformTokens {
         Self(issuers)
     }
 
-    /// The app or component that calls.
+    /// The issuer of the app or component that calls: an org's code, or [`PLATFORM`].
     ///
     /// # Errors
     /// 401 without a good token of a known issuer, 403 if it names no app; `Internal` if no token can be checked.
@@ -47,9 +50,10 @@ impl PlatformTokens {
         if claims.get("iss").and_then(Value::as_str) != Some(issuer.as_str()) {
             return Err(PlatformError::Unauthorized);
         }
-        claims
-            .text(APP)
-            .ok_or_else(|| PlatformError::forbidden("The platform token names no app."))
+        match claims.text(APP) {
+            Some(_) => Ok(issuer),
+            None => Err(PlatformError::forbidden("The platform token names no app.")),
+        }
     }
 }
 

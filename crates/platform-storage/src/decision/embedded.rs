@@ -4,6 +4,7 @@
 //! without one the answer is no, or, in development, yes for the owner's party, those who hold a
 //! role for it, and the app's org.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use super::attributes::Attributes;
 use super::policy::{Outcome, Policy};
 use super::register::{Register, RegisterSource};
-use super::{DecisionPoint, Resource};
+use super::{DecisionPoint, Question, Resource};
 use crate::auth::Caller;
 use crate::error::PlatformError;
 use crate::limits::{POLICIES_CACHED_MAX, POLICY_BYTES_MAX};
@@ -127,9 +128,36 @@ impl EmbeddedDecisionPoint {
     }
 }
 
+impl EmbeddedDecisionPoint {
+    /// The answer by what an app's policy says, if it has one.
+    fn decide(
+        &self,
+        caller: &Caller,
+        register: &Register,
+        policy: Option<&Policy>,
+        action: &str,
+        resource: &Resource,
+    ) -> bool {
+        let Some(policy) = policy else {
+            return self.without_policy(caller, register, resource);
+        };
+        let roles = match (caller.user_id, resource.party.as_deref()) {
+            (Some(user), Some(party)) => register.roles(user, party),
+            _ => &[],
+        };
+        let question = Attributes::of(caller, roles, action, resource);
+        match policy.evaluate(&question) {
+            Outcome::Permit(obligations) => {
+                obligations.are_met(caller.authentication_level, caller.org.is_some())
+            }
+            Outcome::Deny | Outcome::NotApplicable => false,
+        }
+    }
+}
+
 #[async_trait]
 impl DecisionPoint for EmbeddedDecisionPoint {
-    // Small local files, stated per question and read when they change: not worth a thread.
+    // Small local files, stated once per call and app, and read when they change: not worth a thread.
     async fn permits(
         &self,
         caller: &Caller,
@@ -137,19 +165,26 @@ impl DecisionPoint for EmbeddedDecisionPoint {
         resource: &Resource,
     ) -> Result<bool, PlatformError> {
         let register = self.register.current()?;
-        let Some(policy) = self.policy(&resource.org, &resource.app)? else {
-            return Ok(self.without_policy(caller, &register, resource));
-        };
-        let roles = match (caller.user_id, resource.party.as_deref()) {
-            (Some(user), Some(party)) => register.roles(user, party),
-            _ => &[],
-        };
-        let question = Attributes::of(caller, roles, action, resource);
-        Ok(match policy.evaluate(&question) {
-            Outcome::Permit(obligations) => {
-                obligations.are_met(caller.authentication_level, caller.org.is_some())
-            }
-            Outcome::Deny | Outcome::NotApplicable => false,
-        })
+        let policy = self.policy(&resource.org, &resource.app)?;
+        Ok(self.decide(caller, &register, policy.as_deref(), action, resource))
+    }
+
+    async fn permits_each(
+        &self,
+        caller: &Caller,
+        questions: &[Question],
+    ) -> Result<Vec<bool>, PlatformError> {
+        let register = self.register.current()?;
+        let mut policies = HashMap::new();
+        let mut answers = Vec::with_capacity(questions.len());
+        for Question { action, resource } in questions {
+            let app = (resource.org.as_str(), resource.app.as_str());
+            let policy = match policies.entry(app) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(open) => open.insert(self.policy(app.0, app.1)?),
+            };
+            answers.push(self.decide(caller, &register, policy.as_deref(), action, resource));
+        }
+        Ok(answers)
     }
 }

@@ -97,10 +97,12 @@ struct AnsweredAttribute {
 }
 
 impl Decided {
-    /// Whether it is a yes to `caller`, its obligations being met.
-    fn permits(&self, caller: &Caller) -> Result<bool, PlatformError> {
-        if self.decision != "Permit" {
-            return Ok(false);
+    /// Whether it is a yes to `caller`, its obligations being met; `None` if nothing was decided.
+    fn permits(&self, caller: &Caller) -> Result<Option<bool>, PlatformError> {
+        match self.decision.as_str() {
+            "Permit" => {}
+            "Deny" | "NotApplicable" => return Ok(Some(false)),
+            _ => return Ok(None),
         }
         let assignments = self
             .obligations
@@ -110,7 +112,8 @@ impl Decided {
             .filter_map(|one| Some((one.category.as_deref()?, one.value.as_deref().unwrap_or(""))));
         let obligations = Obligations::of_assignments(levels)
             .ok_or_else(|| fault("it demands an authentication level that is no number"))?;
-        Ok(obligations.are_met(caller.authentication_level, caller.org.is_some()))
+        let are_met = obligations.are_met(caller.authentication_level, caller.org.is_some());
+        Ok(Some(are_met))
     }
 
     /// The value of an attribute that was to be given back.
@@ -228,36 +231,37 @@ impl RemoteDecisionPoint {
     async fn ask_one(&self, caller: &Caller, question: &Question) -> Result<bool, PlatformError> {
         let decided = self.put(&single(caller, question)).await?;
         match decided.as_slice() {
-            [one] => one.permits(caller),
+            [one] => one
+                .permits(caller)?
+                .ok_or_else(|| fault(&format!("it answered {:?}", one.decision))),
             _ => Err(fault(&format!("{} results for one question", decided.len()))),
         }
     }
 
-    /// Asks several questions about instances.
+    /// Asks several questions about instances; `None` where nothing was decided.
     async fn ask_several(
         &self,
         caller: &Caller,
         questions: &[&Question],
-    ) -> Result<Vec<bool>, PlatformError> {
+    ) -> Result<Vec<Option<bool>>, PlatformError> {
         if let [question] = questions {
-            return Ok(vec![self.ask_one(caller, question).await?]);
+            return Ok(vec![Some(self.ask_one(caller, question).await?)]);
         }
         let decided = self.put(&multiple(caller, questions)).await?;
         let mut found = std::collections::HashMap::new();
         for one in &decided {
             if let (Some(instance), Some(action)) = (one.attribute(INSTANCE_ID), one.attribute(ACTION_ID)) {
-                // Several results for one question: it takes all of them to be a yes.
+                // Several results for one question: it takes all of them to be a yes, and each to be a decision.
                 let permits = one.permits(caller)?;
-                let before: &mut bool = found.entry((instance, action)).or_insert(true);
-                *before = *before && permits;
+                let before: &mut Option<bool> = found.entry((instance, action)).or_insert(Some(true));
+                *before = before.zip(permits).map(|(before, permits)| before && permits);
             }
         }
         Ok(questions
             .iter()
             .map(|question| {
-                joined_by(question).is_some_and(|(instance, action)| {
-                    found.get(&(instance.as_str(), action)).copied().unwrap_or(false)
-                })
+                let (instance, action) = joined_by(question)?;
+                found.get(&(instance.as_str(), action)).copied().flatten()
             })
             .collect())
     }
@@ -306,10 +310,10 @@ impl DecisionPoint for RemoteDecisionPoint {
                 .get(*number)
                 .is_some_and(|question| joined_by(question).is_some())
         });
-        let mut decided: Vec<(usize, bool)> = Vec::new();
+        let mut decided: Vec<(usize, Option<bool>)> = Vec::new();
         for number in others {
             if let Some(question) = questions.get(number) {
-                decided.push((number, self.ask_one(caller, question).await?));
+                decided.push((number, Some(self.ask_one(caller, question).await?)));
             }
         }
         for some in instances.chunks(DECISIONS_PER_REQUEST_MAX) {
@@ -319,7 +323,10 @@ impl DecisionPoint for RemoteDecisionPoint {
         }
         let now = self.clock.monotonic();
         for (number, permits) in decided {
-            if let (Some(answer), Some(key)) = (answers.get_mut(number), keys.get(number)) {
+            // What wasn't decided is no permission, and no decision to remember.
+            if let (Some(answer), Some(key), Some(permits)) =
+                (answers.get_mut(number), keys.get(number), permits)
+            {
                 *answer = Some(permits);
                 self.kept.insert(*key, (now, permits));
             }
@@ -448,6 +455,21 @@ mod tests {
         );
         let references = asked["MultiRequests"]["RequestReference"].as_array().unwrap();
         assert_eq!(references[2]["ReferenceId"], json!(["s1", "a1", "r2"]));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_decided_is_not_remembered() {
+        let undecided = json!({"response": [{"decision": "Indeterminate"}]});
+        let some = json!({"response": [result("Permit", 1, "read"), result("Indeterminate", 2, "read")]});
+        let all = json!({"response": [result("Permit", 2, "read"), result("Permit", 3, "read")]});
+        let (script, _, point) = bench(vec![Ok(undecided), Ok(some), Ok(all)]);
+        assert!(point.permits(&caller(2), "read", &instance(1)).await.is_err());
+        let questions = [1, 2, 3].map(|number| Question::new("read", instance(number)));
+        for expected in [[true, false, false], [true, true, true]] {
+            let answers = point.permits_each(&caller(2), &questions).await;
+            assert_eq!(answers, Ok(expected.to_vec()));
+        }
+        assert_eq!(script.asked.lock().len(), 3);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use crate::Platform;
 use crate::auth::{self, Caller};
 use crate::decision::{Party, Question, Register, Resource, User};
 use crate::error::PlatformError;
-use crate::limits::{DEVELOPMENT_EVENTS_SHOWN_MAX, JSON_BYTES_MAX};
+use crate::limits::{DEVELOPMENT_EVENTS_KEPT_MAX, DEVELOPMENT_EVENTS_SHOWN_MAX, JSON_BYTES_MAX};
 use crate::model::relaxed;
 use crate::store::keys;
 use crate::wire::answer;
@@ -231,6 +231,7 @@ impl Development {
                 .to_string()
                 .into(),
         });
+        stage_oldest_events_end(platform, &mut tx).await?;
         platform.ledger.commit(tx).await?;
         answer::json(StatusCode::CREATED, &id)
     }
@@ -262,6 +263,24 @@ fn person(headers: &HeaderMap, register: &Register) -> Result<Option<Value>, Pla
         .filter(|party| party.person_number.is_some())
         .filter(|party| party.name.to_lowercase().split_whitespace().next_back() == Some(name.as_str()));
     Ok(party.and_then(|party| party_json(party).get("person").cloned()))
+}
+
+/// Stages that the oldest events go, so that with one more there are [`DEVELOPMENT_EVENTS_KEPT_MAX`].
+async fn stage_oldest_events_end(platform: &Platform, tx: &mut Transaction) -> Result<(), PlatformError> {
+    let snapshot = platform.ledger.snapshot().await?;
+    let range = KeyRange::prefix(&keys::development_events());
+    let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Backward);
+    let (mut seen, mut ended) = (1, 0);
+    while ended < DEVELOPMENT_EVENTS_SHOWN_MAX
+        && let Some(entry) = scan.next().await?
+    {
+        if seen >= DEVELOPMENT_EVENTS_KEPT_MAX {
+            tx.delete(entry.key);
+            ended += 1;
+        }
+        seen += 1;
+    }
+    Ok(())
 }
 
 /// The newest events first.

@@ -5,5 +5,5 @@ mod deliveries;
 mod schedule;
 
 pub use cleanup::CleanupReport;
-pub use deliveries::{DeliveryReport, Sink};
+pub use deliveries::{DeliveryReport, Sink, Undelivered};
 pub use schedule::Schedule;

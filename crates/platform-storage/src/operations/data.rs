@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 use super::instance_path::{InstancePath, Unknown};
 use crate::Platform;
+use crate::auth::Caller;
+use crate::decision::Resource;
 use crate::error::PlatformError;
 use crate::limits::{DATA_BYTES_MAX, REPEATED_PARAMETERS_MAX};
 use crate::model::event::kind;
@@ -130,6 +132,21 @@ impl Platform {
     }
 }
 
+/// Refuses the caller (403) unless it may write content of a data type to an instance as it is: what was permitted
+/// before the content came needn't be of what others have made of the instance since.
+async fn require_write(
+    platform: &Platform,
+    caller: &Caller,
+    data_type: &DataType,
+    instance: &Instance,
+) -> Result<(), PlatformError> {
+    platform
+        .require(caller, "write", &Resource::instance(instance))
+        .await?;
+    let action = data_type.action_required_to_write.as_deref();
+    platform.require_asked(caller, action, instance).await
+}
+
 /// Refuses a request (412) that demands other content than there is.
 pub(super) fn require_content(demanded: Option<&str>, element: &DataElement) -> Result<(), PlatformError> {
     if demanded.is_none() || demanded == element.blob_version_id.as_deref() {
@@ -171,6 +188,7 @@ pub(crate) async fn post(
         .await?;
     let (refs, references) = (refs(call)?, references(call));
     let org = stored.value.org.clone();
+    let mut decided_by = stored.etag.clone();
     drop((view, stored));
     let upload = take_in(platform, &call.headers, body).await?;
     if upload.content.length_bytes == 0 {
@@ -182,6 +200,10 @@ pub(crate) async fn post(
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
+        if stored.etag != decided_by {
+            require_write(platform, caller, &data_type, &stored.value).await?;
+            decided_by.clone_from(&stored.etag);
+        }
         call.guard_write(&stored.value)?;
         let is_owner = caller.is_owner(&stored.value.org);
         let mut instance = stored.value.clone();
@@ -297,6 +319,7 @@ pub(crate) async fn put(
         .await?;
     let (refs, references) = (refs(call)?, references(call));
     let org = stored.value.org.clone();
+    let mut decided_by = stored.etag.clone();
     drop((view, stored, before));
     let upload = take_in(platform, &call.headers, body).await?;
     if upload.content.length_bytes == 0 {
@@ -310,6 +333,10 @@ pub(crate) async fn put(
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
+        if stored.etag != decided_by {
+            require_write(platform, caller, &data_type, &stored.value).await?;
+            decided_by.clone_from(&stored.etag);
+        }
         call.guard_write(&stored.value)?;
         let before = element_of(platform, &view, path, id).await?;
         refuse_locked(&before.value)?;

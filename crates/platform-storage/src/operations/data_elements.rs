@@ -135,6 +135,10 @@ pub(crate) async fn lock(
             ..before.value.clone()
         };
         let mut tx = Transaction::new();
+        // No change of the instance, but what was decided by it must hold when the lock does.
+        platform
+            .stage_instance(&mut tx, &view, &stored, &stored.value)
+            .await?;
         platform
             .stage_element(&mut tx, &view, &stored.value, &before, &element)
             .await?;

@@ -5,13 +5,14 @@ use http_semantics::Body;
 use ledger::Transaction;
 
 use super::instance_path::{InstancePath, Unknown};
+use super::process;
 use crate::Platform;
 use crate::decision::Resource;
 use crate::error::PlatformError;
 use crate::model::event::kind;
 use crate::model::{Instance, Moment};
 use crate::rules::names::AppId;
-use crate::rules::versions::Versions;
+use crate::rules::versions::{self, Versions};
 use crate::service::Call;
 use crate::store::{Attempts, Stored, View, log};
 use crate::wire::answer;
@@ -74,6 +75,14 @@ pub(crate) async fn post(
     if party.parse::<i32>().is_err() {
         return Err(PlatformError::bad_request(
             "instanceOwner.partyId must be a party's number.",
+        ));
+    }
+    if let Some(process) = &sent.process {
+        process::check_status(process)?;
+    }
+    if versions::is_processing(&sent) {
+        return Err(PlatformError::bad_request(
+            "A new instance's process can't be processing: nobody drives it yet.",
         ));
     }
     let view = platform.view().await?;

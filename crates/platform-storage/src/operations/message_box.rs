@@ -1,20 +1,24 @@
 //! The message box: search, one item, an item's events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 use http_semantics::Body;
 
 use super::instance_path::{InstancePath, Unknown};
 use crate::Platform;
+use crate::auth::Caller;
 use crate::decision::{Question, Resource};
 use crate::error::PlatformError;
-use crate::limits::JSON_BYTES_MAX;
+use crate::limits::{
+    BOX_BYTES_MAX, BOX_DENIALS_MAX, BOX_INSTANCES_MAX, BOX_PAGE_INSTANCES, BOX_SECONDS_MAX, JSON_BYTES_MAX,
+};
 use crate::model::{Application, Instance, InstanceEvent, TextResource};
 use crate::rules::message_box::{self, Allowed, BoxItem, BoxQuery};
 use crate::rules::names::AppId;
 use crate::service::Call;
-use crate::store::View;
+use crate::store::{BoxSearch, View};
 use crate::wire::answer;
 
 const SIGNING: &str = "signing";
@@ -36,7 +40,7 @@ pub(crate) async fn search(
     let text = body.read_bounded(JSON_BYTES_MAX).await?;
     let query = BoxQuery::parse(&text).map_err(PlatformError::BadRequest)?;
     let view = platform.view().await?;
-    let titled = match query.search() {
+    let titled: BTreeSet<String> = match query.search() {
         Some(search) => {
             let stored = platform.stored_applications(&view, None).await?;
             let apps: Vec<Application> = stored
@@ -47,24 +51,72 @@ pub(crate) async fn search(
         }
         None => Default::default(),
     };
-    let mut found = platform.search_box(&view, &query, &titled).await?;
+    let until = platform.clock.monotonic() + Duration::from_secs(BOX_SECONDS_MAX);
+    let mut search = BoxSearch::new(platform, &view, &query, &titled).await?;
     let mut words = Words::default();
-    let mut shown = Vec::with_capacity(found.len());
-    for instance in found.drain(..) {
-        let app = words
-            .of(platform, &view, &instance.app_id, query.language)
-            .await?;
-        let task = instance
-            .current_task()
-            .and_then(|task| task.element_id.as_deref());
-        if !app.metadata.as_ref().is_some_and(|app| app.hides(task)) {
-            shown.push(instance);
+    let mut denied = Denied::default();
+    let mut items = Vec::new();
+    let mut bytes = 0;
+    // Of what may not be read nothing is kept, and little is asked: parties that the caller has nothing to do with
+    // cost one page each.
+    while items.len() < BOX_INSTANCES_MAX && bytes < BOX_BYTES_MAX {
+        let found = search.page(BOX_PAGE_INSTANCES).await?;
+        if found.is_empty() {
+            break;
+        }
+        if platform.clock.monotonic() > until {
+            return Err(PlatformError::Unavailable(format!(
+                "The search took more than {BOX_SECONDS_MAX} s; ask for fewer parties or a shorter time."
+            )));
+        }
+        let mut shown = Vec::with_capacity(found.len());
+        for instance in found {
+            let app = words
+                .of(platform, &view, &instance.app_id, query.language)
+                .await?;
+            let task = instance
+                .current_task()
+                .and_then(|task| task.element_id.as_deref());
+            if !app.metadata.as_ref().is_some_and(|app| app.hides(task)) {
+                shown.push(instance);
+            }
+        }
+        let questions: Vec<Question> = shown
+            .iter()
+            .map(|instance| Question::new("read", Resource::instance(instance)))
+            .collect();
+        let answers = platform.permits_each(caller, &questions).await?;
+        let mut readable = Vec::with_capacity(shown.len());
+        for (instance, read) in shown.into_iter().zip(answers) {
+            if denied.is_hopeless(instance.party(), read) {
+                search.give_up(instance.party());
+            }
+            if read {
+                readable.push(instance);
+            }
+        }
+        readable.truncate(BOX_INSTANCES_MAX - items.len());
+        for (instance, allowed) in readable.iter().zip(allowed(platform, caller, &readable).await?) {
+            let texts = words
+                .of(platform, &view, &instance.app_id, query.language)
+                .await?;
+            let item = BoxItem::new(instance, allowed, texts.texts.as_ref());
+            bytes += item.size_bytes();
+            items.push(item);
         }
     }
-    let mut questions = Vec::with_capacity(shown.len() * 3);
-    for instance in &shown {
+    answer::json(StatusCode::OK, &items)
+}
+
+/// What the caller may do to instances that it may read.
+async fn allowed(
+    platform: &Platform,
+    caller: &Caller,
+    instances: &[Instance],
+) -> Result<Vec<Allowed>, PlatformError> {
+    let mut questions = Vec::with_capacity(instances.len() * 2);
+    for instance in instances {
         let resource = Resource::instance(instance);
-        questions.push(Question::new("read", resource.clone()));
         questions.push(Question::new("delete", resource.clone()));
         if is_signed_now(instance) {
             questions.push(Question::new("sign", resource));
@@ -72,24 +124,29 @@ pub(crate) async fn search(
     }
     let mut answers = platform.permits_each(caller, &questions).await?.into_iter();
     let mut next = || answers.next().unwrap_or(false);
-    let mut items = Vec::with_capacity(shown.len());
-    for instance in &shown {
-        let (read, delete) = (next(), next());
-        let sign = is_signed_now(instance) && next();
-        if !read {
-            continue;
+    let allowed = |instance: &Instance| Allowed {
+        delete: next(),
+        sign: is_signed_now(instance) && next(),
+        ..Allowed::default()
+    };
+    Ok(instances.iter().map(allowed).collect())
+}
+
+/// How often the caller was told no about each party's instances, until it is told yes.
+#[derive(Default)]
+struct Denied(BTreeMap<String, Option<usize>>);
+
+impl Denied {
+    /// Counts an answer. Whether nothing of the party's was readable, of so many that nothing will be.
+    fn is_hopeless(&mut self, party: &str, read: bool) -> bool {
+        let count = self.0.entry(party.to_owned()).or_insert(Some(0));
+        match count {
+            _ if read => *count = None,
+            Some(count) => *count += 1,
+            None => {}
         }
-        let allowed = Allowed {
-            delete,
-            sign,
-            ..Allowed::default()
-        };
-        let texts = words
-            .of(platform, &view, &instance.app_id, query.language)
-            .await?;
-        items.push(BoxItem::new(instance, allowed, texts.texts.as_ref()));
+        count.is_some_and(|count| count >= BOX_DENIALS_MAX)
     }
-    answer::json(StatusCode::OK, &items)
 }
 
 /// What is known of an app while one request is answered.

@@ -34,6 +34,8 @@ pub(super) struct Work<'a> {
     pub(super) platform: &'a Platform,
     pub(super) caller: &'a Caller,
     pub(super) view: &'a View,
+    /// The elements that are there, read once for each attempt.
+    pub(super) elements: &'a [StoredElement],
     pub(super) path: &'a InstancePath,
     pub(super) app: &'a Application,
     pub(super) taken: &'a BTreeMap<String, Taken>,
@@ -43,6 +45,8 @@ pub(super) struct Work<'a> {
     pub(super) created: Vec<String>,
     /// Elements that were there and are changed, or gone.
     pub(super) changed: BTreeMap<String, Option<DataElement>>,
+    /// Whether the owner replaced content, or an element goes.
+    pub(super) leaves_less: bool,
 }
 
 impl<'a> Work<'a> {
@@ -61,17 +65,19 @@ impl<'a> Work<'a> {
             self.update(update).await?;
         }
         for removal in &mutation.delete_data_elements {
-            let element = self.element(removal.data_element_id).await?;
+            let element = self.element(removal.data_element_id)?;
             if !removal.ignore_lock {
                 refuse_locked(&element.value)?;
             }
             self.platform
-                .stage_element_removal(&mut self.tx, self.view, &self.instance, &element)
+                .stage_element_removal(&mut self.tx, self.view, &self.instance, element)
                 .await?;
             self.changed.insert(element.value.id.clone(), None);
-            let left = self.left().await?;
-            read_status::apply(&mut self.instance, Change::ReplacedOrDeleted, &left);
+            self.leaves_less = true;
             self.say(kind::DELETED, Some(&element.value));
+        }
+        if self.leaves_less {
+            self.mind_what_is_left();
         }
         for (of, changes) in [
             (
@@ -107,35 +113,22 @@ impl<'a> Work<'a> {
         self.events.push(event);
     }
 
-    async fn element(&self, id: Option<Uuid>) -> Result<StoredElement, PlatformError> {
-        let id = id.unwrap_or_default();
-        let found = self
-            .platform
-            .stored_element(self.view, &self.path.guid, &id)
-            .await?;
-        found.ok_or_else(|| PlatformError::not_found(format!("The instance has no data element {id}.")))
+    fn element(&self, id: Option<Uuid>) -> Result<&'a StoredElement, PlatformError> {
+        find_element(self.elements, id)
     }
 
-    /// The elements that were there as they will be, without those that go.
-    async fn left(&self) -> Result<Vec<DataElement>, PlatformError> {
-        let stored = self.platform.stored_elements(self.view, &self.path.guid).await?;
-        Ok(stored
-            .into_iter()
+    /// An instance that was read may be unread again by what the elements have become: those that were there, without
+    /// those that go.
+    fn mind_what_is_left(&mut self) {
+        let left: Vec<DataElement> = self
+            .elements
+            .iter()
             .filter_map(|element| match self.changed.get(&element.value.id) {
                 Some(changed) => changed.clone(),
-                None => Some(element.value),
+                None => Some(element.value.clone()),
             })
-            .collect())
-    }
-
-    fn data_type(&self, id: &str) -> Result<&'a DataType, PlatformError> {
-        let app = self.app;
-        app.data_type(id).ok_or_else(|| {
-            PlatformError::bad_request(format!(
-                "The application {} has no data type {id:?}.",
-                self.app.id
-            ))
-        })
+            .collect();
+        read_status::apply(&mut self.instance, Change::ReplacedOrDeleted, &left);
     }
 
     fn taken(&self, change: &ElementChange) -> Option<&'a Taken> {
@@ -144,7 +137,7 @@ impl<'a> Work<'a> {
     }
 
     async fn create(&mut self, create: &ElementChange) -> Result<(), PlatformError> {
-        let data_type = self.data_type(create.data_type.as_deref().unwrap_or_default())?;
+        let data_type = find_type(self.app, create.data_type.as_deref().unwrap_or_default())?;
         let taken = self
             .taken(create)
             .ok_or_else(|| PlatformError::Internal("a content that was checked is missing".to_owned()))?;
@@ -157,8 +150,8 @@ impl<'a> Work<'a> {
             id,
             instance_guid: self.path.guid.to_string(),
             data_type: data_type.id.clone(),
-            filename: create.filename.clone().or_else(|| taken.filename.clone()),
-            content_type: create.content_type.clone().or_else(|| taken.content_type.clone()),
+            filename: said(&create.filename).or_else(|| taken.filename.clone()),
+            content_type: said(&create.content_type).or_else(|| taken.content_type.clone()),
             size: size(&taken.content),
             locked: create.locked.unwrap_or(false),
             refs: create.refs.clone(),
@@ -187,21 +180,10 @@ impl<'a> Work<'a> {
     }
 
     async fn update(&mut self, update: &ElementChange) -> Result<(), PlatformError> {
-        let before = self.element(update.data_element_id).await?;
-        let data_type = self.data_type(&before.value.data_type)?;
+        let before = self.element(update.data_element_id)?;
+        let data_type = find_type(self.app, &before.value.data_type)?;
         let taken = self.taken(update);
-        let unlocks = update.locked == Some(false) && taken.is_none();
-        if !unlocks {
-            refuse_locked(&before.value)?;
-        }
-        if before.value.is_hard_deleted() {
-            return Err(PlatformError::Conflict(format!(
-                "The data element {} is deleted.",
-                before.value.id
-            )));
-        }
-        let demanded = update.expected_current_blob_version.as_deref();
-        require_content(demanded, &before.value)?;
+        check_update(update, before)?;
         let mut element = before.value.clone();
         if let Some(tags) = &update.tags {
             element.tags.clone_from(tags);
@@ -217,8 +199,8 @@ impl<'a> Work<'a> {
         match taken {
             Some(taken) => {
                 // As PUT of the content: what isn't said is gone.
-                element.content_type = update.content_type.clone().or_else(|| taken.content_type.clone());
-                element.filename = update.filename.clone().or_else(|| taken.filename.clone());
+                element.content_type = said(&update.content_type).or_else(|| taken.content_type.clone());
+                element.filename = said(&update.filename).or_else(|| taken.filename.clone());
                 element.refs.clone_from(&update.refs);
                 element.references = update.references();
                 element.size = size(&taken.content);
@@ -228,8 +210,8 @@ impl<'a> Work<'a> {
                 element.is_read = !self.caller.is_owner(&self.instance.org);
             }
             None => {
-                element.content_type = update.content_type.clone().or(element.content_type);
-                element.filename = update.filename.clone().or(element.filename);
+                element.content_type = said(&update.content_type).or(element.content_type);
+                element.filename = said(&update.filename).or(element.filename);
                 element.refs = update.refs.clone().or(element.refs);
                 if update.generated_from_task.is_some() {
                     element.references = update.references();
@@ -237,17 +219,14 @@ impl<'a> Work<'a> {
             }
         }
         self.platform
-            .stage_element(&mut self.tx, self.view, &self.instance, &before, &element)
+            .stage_element(&mut self.tx, self.view, &self.instance, before, &element)
             .await?;
         self.changed.insert(element.id.clone(), Some(element.clone()));
         if let Some(taken) = taken {
             self.platform
                 .stage_content(&mut self.tx, self.view, &self.instance, &element, &taken.content)
                 .await?;
-            if self.caller.is_owner(&self.instance.org) {
-                let left = self.left().await?;
-                read_status::apply(&mut self.instance, Change::ReplacedOrDeleted, &left);
-            }
+            self.leaves_less |= self.caller.is_owner(&self.instance.org);
             self.say(kind::SAVED, Some(&element));
         }
         Ok(())
@@ -287,4 +266,59 @@ impl<'a> Work<'a> {
             .push(confirmation);
         self.say(kind::CONFIRMED_COMPLETE, None);
     }
+}
+
+/// What is said, if anything is: an empty text says nothing.
+fn said(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.trim().is_empty())
+}
+
+fn find_element(elements: &[StoredElement], id: Option<Uuid>) -> Result<&StoredElement, PlatformError> {
+    let id = id.unwrap_or_default();
+    let found = elements.iter().find(|element| element.value.guid() == Some(id));
+    found.ok_or_else(|| PlatformError::not_found(format!("The instance has no data element {id}.")))
+}
+
+/// Whether an element takes a change as it is.
+fn check_update(update: &ElementChange, before: &StoredElement) -> Result<(), PlatformError> {
+    let unlocks = update.locked == Some(false) && update.part().is_none();
+    if !unlocks {
+        refuse_locked(&before.value)?;
+    }
+    if before.value.is_hard_deleted() {
+        return Err(PlatformError::Conflict(format!(
+            "The data element {} is deleted.",
+            before.value.id
+        )));
+    }
+    require_content(update.expected_current_blob_version.as_deref(), &before.value)
+}
+
+fn find_type<'a>(app: &'a Application, id: &str) -> Result<&'a DataType, PlatformError> {
+    app.data_type(id).ok_or_else(|| {
+        PlatformError::bad_request(format!("The application {} has no data type {id:?}.", app.id))
+    })
+}
+
+/// Whether the elements take a mutation as they are: asked before its contents are taken in, so that none are in vain.
+pub(super) fn check_elements(
+    mutation: &Mutation,
+    app: &Application,
+    elements: &[StoredElement],
+) -> Result<(), PlatformError> {
+    for create in &mutation.create_data_elements {
+        find_type(app, create.data_type.as_deref().unwrap_or_default())?;
+    }
+    for update in &mutation.update_data_elements {
+        let before = find_element(elements, update.data_element_id)?;
+        find_type(app, &before.value.data_type)?;
+        check_update(update, before)?;
+    }
+    for removal in &mutation.delete_data_elements {
+        let before = find_element(elements, removal.data_element_id)?;
+        if !removal.ignore_lock {
+            refuse_locked(&before.value)?;
+        }
+    }
+    Ok(())
 }

@@ -10,12 +10,14 @@ use http::{Response, StatusCode};
 use http_semantics::Body;
 use ledger::Transaction;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::instance_path::{InstancePath, Unknown};
 use super::instances::check_retention;
-use super::mutation_work::{Taken, Work};
+use super::mutation_work::{Taken, Work, check_elements};
 use super::process;
+use super::sign::hexadecimal;
 use crate::Platform;
 use crate::auth::Caller;
 use crate::decision::Resource;
@@ -27,7 +29,7 @@ use crate::rules::mutation::{MUTATION_PART, Mutation};
 use crate::rules::versions::{self, Versions};
 use crate::rules::{content_disposition, process_actions};
 use crate::service::Call;
-use crate::store::{Attempts, Done, View, log};
+use crate::store::{Attempts, Done, StoredElement, View, log};
 use crate::wire::answer;
 
 /// Names a mutation, so that it isn't made twice.
@@ -41,7 +43,7 @@ pub(crate) async fn post(
 ) -> Result<Response<Body>, PlatformError> {
     let caller = call.caller()?;
     let key = idempotency_key(call)?;
-    let (mutation, parts) = read(call, body).await?;
+    let (mutation, asked, parts) = read(call, body).await?;
     mutation.check().map_err(PlatformError::BadRequest)?;
     if parts.is_none() && !mutation.parts().is_empty() {
         return Err(PlatformError::bad_request(
@@ -53,20 +55,16 @@ pub(crate) async fn post(
     let stored = platform
         .find_permitted(&view, path, Unknown::Forbidden, caller, "write")
         .await?;
-    if let Some(response) = replay(platform, call, &view, &stored.value, key).await? {
+    if let Some(response) = replay(platform, call, &view, &stored.value, key, &asked).await? {
         return Ok(response);
     }
     check_state(call, &mutation, &stored.value)?;
-    let app = platform.application_of(&view, &stored.value.app_id).await?;
-    let no_app = || PlatformError::not_found(format!("There is no application {}.", stored.value.app_id));
-    let app = app.ok_or_else(no_app)?;
-    require_all(platform, caller, &view, &mutation, &stored.value, &app).await?;
-    if mutation.delete_instance.is_some() {
-        let now = Moment::stamped(platform.clock.now());
-        check_retention(platform, &view, &stored.value, now).await?;
-    }
+    let elements = platform.stored_elements(&view, &path.guid).await?;
+    let mut app = decide(platform, caller, &view, &mutation, &stored.value, &elements).await?;
+    let mut decided_by = stored.etag.clone();
+    check_elements(&mutation, &app, &elements)?;
     let org = stored.value.org.clone();
-    drop((view, stored));
+    drop((view, stored, elements));
     let taken = match parts {
         Some(parts) => take_in(platform, &mutation, parts).await?,
         None => BTreeMap::new(),
@@ -76,14 +74,23 @@ pub(crate) async fn post(
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
-        if let Some(response) = replay(platform, call, &view, &stored.value, key).await? {
+        if let Some(response) = replay(platform, call, &view, &stored.value, key, &asked).await? {
             return Ok(response);
         }
         check_state(call, &mutation, &stored.value)?;
+        let elements = platform.stored_elements(&view, &path.guid).await?;
+        if stored.etag != decided_by {
+            // What was permitted of the instance as it was needn't be of what others have made of it since.
+            let resource = Resource::instance(&stored.value);
+            platform.require(caller, "write", &resource).await?;
+            app = decide(platform, caller, &view, &mutation, &stored.value, &elements).await?;
+            decided_by.clone_from(&stored.etag);
+        }
         let mut work = Work {
             platform,
             caller,
             view: &view,
+            elements: &elements,
             path,
             app: &app,
             taken: &taken,
@@ -92,6 +99,7 @@ pub(crate) async fn post(
             events: Vec::new(),
             created: Vec::new(),
             changed: BTreeMap::new(),
+            leaves_less: false,
         };
         work.apply(&mutation).await?;
         let Work {
@@ -114,6 +122,8 @@ pub(crate) async fn post(
                 previous: Versions::of(&stored.value).instance,
                 produced: Versions::of(&instance).instance,
                 created: created.clone(),
+                asked: Some(asked.clone()),
+                performed_by: Some(caller.performed_by()),
             };
             platform.stage_mutation(&mut tx, key, &done)?;
         }
@@ -143,8 +153,8 @@ fn idempotency_key(call: &Call) -> Result<Option<Uuid>, PlatformError> {
     Ok(Some(key))
 }
 
-/// The mutation, and the parts behind it if the body has parts.
-async fn read(call: &Call, body: Body) -> Result<(Mutation, Option<Parts>), PlatformError> {
+/// The mutation, the SHA-256 of its JSON, and the parts behind it if the body has parts.
+async fn read(call: &Call, body: Body) -> Result<(Mutation, String, Option<Parts>), PlatformError> {
     let kind = call
         .headers
         .get(CONTENT_TYPE)
@@ -182,7 +192,7 @@ async fn read(call: &Call, body: Body) -> Result<(Mutation, Option<Parts>), Plat
     };
     let mutation = crate::model::relaxed::from_slice(&text)
         .map_err(|error| PlatformError::bad_request(format!("The mutation can't be understood: {error}.")))?;
-    Ok((mutation, parts))
+    Ok((mutation, hexadecimal(&Sha256::digest(&text)), parts))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
@@ -197,6 +207,7 @@ async fn replay(
     view: &View,
     instance: &Instance,
     key: Option<Uuid>,
+    asked: &str,
 ) -> Result<Option<Response<Body>>, PlatformError> {
     let Some(key) = key else { return Ok(None) };
     let Some(done) = platform.stored_mutation(view, &key).await? else {
@@ -207,6 +218,17 @@ async fn replay(
             "The idempotency key was used for another instance.".to_owned(),
         ));
     }
+    let caller = call.caller()?;
+    let is_same = |kept: &Option<String>, now: &str| kept.as_deref().is_none_or(|kept| kept == now);
+    if !is_same(&done.asked, asked) || !is_same(&done.performed_by, &caller.performed_by()) {
+        return Err(PlatformError::Conflict(
+            "The idempotency key was used for another mutation, or by another caller.".to_owned(),
+        ));
+    }
+    // Whoever made it saw it then, and may have lost the right since.
+    platform
+        .require(caller, "read", &Resource::instance(instance))
+        .await?;
     let current = Versions::of(instance);
     let is_same = call.preconditions()?.instance == Some(done.previous);
     if !is_same || current.instance != done.produced {
@@ -235,14 +257,34 @@ fn check_state(call: &Call, mutation: &Mutation, instance: &Instance) -> Result<
     Ok(())
 }
 
-/// Refuses the caller (403) unless it may do all of the mutation.
-async fn require_all(
+/// The instance's app, if the caller may do all of the mutation to the instance as it is.
+async fn decide(
     platform: &Platform,
     caller: &Caller,
     view: &View,
     mutation: &Mutation,
     instance: &Instance,
+    elements: &[StoredElement],
+) -> Result<Application, PlatformError> {
+    let app = platform.application_of(view, &instance.app_id).await?;
+    let no_app = || PlatformError::not_found(format!("There is no application {}.", instance.app_id));
+    let app = app.ok_or_else(no_app)?;
+    require_all(platform, caller, mutation, instance, &app, elements).await?;
+    if mutation.delete_instance.is_some() {
+        let now = Moment::stamped(platform.clock.now());
+        check_retention(platform, view, instance, now).await?;
+    }
+    Ok(app)
+}
+
+/// Refuses the caller (403) unless it may do all of the mutation.
+async fn require_all(
+    platform: &Platform,
+    caller: &Caller,
+    mutation: &Mutation,
+    instance: &Instance,
     app: &Application,
+    elements: &[StoredElement],
 ) -> Result<(), PlatformError> {
     let resource = Resource::instance(instance);
     if mutation.delete_instance.is_some() {
@@ -266,9 +308,6 @@ async fn require_all(
         let question = process_actions::for_task(instance);
         platform.require_any(caller, &question, instance).await?;
     }
-    let elements = platform
-        .stored_elements(view, &instance.guid().unwrap_or_default())
-        .await?;
     let type_of = |id: Option<Uuid>| {
         let element = elements.iter().find(|element| element.value.guid() == id)?;
         Some(element.value.data_type.clone())
@@ -303,6 +342,7 @@ async fn take_in(
 ) -> Result<BTreeMap<String, Taken>, PlatformError> {
     let wanted = mutation.parts();
     let mut taken = BTreeMap::new();
+    let mut left = DATA_BYTES_MAX;
     while let Some((headers, content)) = parts.next().await.map_err(malformed)? {
         let disposition = headers.content_disposition.unwrap_or_default();
         let name = content_disposition::field(&disposition)
@@ -314,11 +354,12 @@ async fn take_in(
         }
         let content = platform
             .blobs
-            .write_content(&platform.settings.blobs_account, content, DATA_BYTES_MAX)
+            .write_content(&platform.settings.blobs_account, content, left)
             .await?;
         if content.length_bytes == 0 {
             return Err(PlatformError::bad_request(format!("The part {name:?} is empty.")));
         }
+        left = left.saturating_sub(content.length_bytes);
         let part = Taken {
             content_type: headers.content_type,
             filename: content_disposition::filename(&disposition),

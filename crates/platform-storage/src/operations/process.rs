@@ -13,7 +13,7 @@ use crate::error::PlatformError;
 use crate::limits::EVENTS_PER_CHANGE_MAX;
 use crate::model::event::kind;
 use crate::model::{Instance, InstanceEvent, Moment, ProcessState};
-use crate::rules::{history, process_actions};
+use crate::rules::{history, process_actions, versions};
 use crate::service::Call;
 use crate::store::{Attempts, Stored, View, log};
 use crate::wire::answer;
@@ -69,6 +69,7 @@ async fn go_on(
     removes_generated: bool,
 ) -> Result<Response<Body>, PlatformError> {
     let caller = call.caller()?;
+    check_status(state)?;
     let mut attempts = Attempts::default();
     loop {
         let view = platform.view().await?;
@@ -106,6 +107,16 @@ async fn go_on(
             let view = platform.view().await?;
             return render(platform, call, &view, &instance, StatusCode::OK).await;
         }
+    }
+}
+
+/// Refuses a state whose status is none (400): whoever reads it would wait for what never comes.
+pub(super) fn check_status(state: &ProcessState) -> Result<(), PlatformError> {
+    match state.status.as_deref() {
+        Some(status) if !versions::is_status(status) => Err(PlatformError::bad_request(format!(
+            "{status:?} is no status of a process; there are idle and processing."
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) async fn put_status(
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
+        call.require_platform_or(&stored.value.org)?;
         let before = element_of(platform, &view, path, id).await?;
         refuse_stale(version.as_deref(), &before.value)?;
         let element = DataElement {
@@ -76,11 +77,14 @@ pub(crate) async fn put_status(
 }
 
 /// A result must be of the content that is there. One that doesn't say which it is of can only be of an element that
-/// never had another.
+/// never had another: one that was written before contents had versions says so by its times alone.
 fn refuse_stale(version: Option<&str>, element: &DataElement) -> Result<(), PlatformError> {
     let is_current = match version {
         Some(version) => element.blob_version_id.as_deref() == Some(version),
-        None => !element.content_replaced,
+        None => {
+            !element.content_replaced
+                && (element.blob_version_id.is_some() || element.created == element.last_changed)
+        }
     };
     if is_current {
         return Ok(());
@@ -105,4 +109,35 @@ pub(crate) async fn exists(
         Err(_) => false,
     };
     answer::json(StatusCode::OK, &exists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Moment;
+
+    #[test]
+    fn a_result_without_a_version_is_of_the_first_content_alone() {
+        let at = |text: &str| Moment::parse(text);
+        let (first, later) = (at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"));
+        assert!(first.is_some() && first != later);
+        for (version, replaced, changed, taken) in [
+            (Some("a"), false, first, true),
+            (Some("a"), false, later, true),
+            (Some("a"), true, later, false),
+            (None, false, first, true),
+            (None, false, later, false),
+            (None, true, first, false),
+        ] {
+            let element = DataElement {
+                blob_version_id: version.map(str::to_owned),
+                content_replaced: replaced,
+                created: first,
+                last_changed: changed,
+                ..DataElement::default()
+            };
+            let is_taken = refuse_stale(None, &element).is_ok();
+            assert_eq!(is_taken, taken, "{version:?} {replaced} {changed:?}");
+        }
+    }
 }

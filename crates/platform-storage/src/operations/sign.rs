@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::data::element_of;
 use super::instance_path::{InstancePath, Unknown};
 use crate::Platform;
+use crate::decision::Resource;
 use crate::error::PlatformError;
 use crate::limits::{DATA_BYTES_MAX, ELEMENTS_PER_INSTANCE_MAX};
 use crate::model::event::kind;
@@ -52,10 +53,17 @@ pub(crate) async fn post(
         return Err(PlatformError::MethodNotAllowed);
     }
     platform.ensure_content_container(&stored.value.org).await?;
+    let mut decided_by = stored.etag.clone();
     let mut attempts = Attempts::default();
     loop {
         let view = platform.view().await?;
         let stored = platform.find(&view, path, Unknown::NotFound).await?;
+        if stored.etag != decided_by {
+            // Others have changed the instance since: what was permitted of it as it was needn't be now.
+            let resource = Resource::instance(&stored.value);
+            platform.require(caller, "sign", &resource).await?;
+            decided_by.clone_from(&stored.etag);
+        }
         call.guard_write(&stored.value)?;
         let mut tx = Transaction::new();
         let mut signatures = Vec::with_capacity(request.data_element_signatures.len());
@@ -134,18 +142,23 @@ async fn sha256(
     instance: &Instance,
     element: &DataElement,
 ) -> Result<String, PlatformError> {
-    use std::fmt::Write as _;
     let mut content = platform.open_content(view, instance, element).await?;
     let mut hash = Sha256::new();
     while let Some(piece) = content.body.next_piece().await? {
         hash.update(&piece);
     }
-    let mut text = String::with_capacity(64);
-    for byte in hash.finalize() {
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
         // Writing to a string can't fail.
         let _ = write!(text, "{byte:02x}");
     }
-    Ok(text)
+    text
 }
 
 /// An earlier signature of the same signee goes.

@@ -120,6 +120,10 @@ pub(crate) async fn list(
     }
     query.org = None;
     query.app_id = None;
+    // Studio sees no more than metadata, so it can't ask who has what filled in: the answers would tell.
+    query.party = None;
+    query.search = None;
+    query.archive_reference = None;
     let reference = call.query.get("archiveReference").map(str::to_lowercase);
     query.reference = reference.filter(|text| !text.is_empty()).or(query.reference);
     let view = platform.view().await?;

@@ -267,6 +267,21 @@ impl BoxItem {
     }
 }
 
+impl BoxItem {
+    /// How much it takes, about: what apps and people can make long, and some for the rest.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let values = self.data_values.iter().flatten();
+        let values: usize = values.map(|(key, value)| key.len() + value.len()).sum();
+        let substatus = self.substatus.as_ref().map_or(0, |substatus| {
+            let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+            length(&substatus.label) + length(&substatus.description)
+        });
+        let presentation = self.presentation_text.as_ref().map_or(0, String::len);
+        1_024 + self.title.len() + presentation + substatus + values
+    }
+}
+
 /// Where the process stands, in the box's words.
 fn current_task(instance: &Instance) -> &'static str {
     let Some(process) = &instance.process else {

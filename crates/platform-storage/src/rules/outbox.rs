@@ -7,9 +7,9 @@ use crate::limits::{DELIVERY_RETRY_SECONDS_MAX, DELIVERY_RETRY_SECONDS_MIN};
 use crate::model::event::kind;
 use crate::model::{Application, DataElement, Instance, InstanceEvent, Moment};
 
-/// A content that waits to be scanned, as it is kept and, save for `attempts`, sent.
+/// A content that waits to be scanned, as it is kept and, save for the counters, sent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct ScanMessage {
     /// The element's guid.
     pub data_element_id: String,
@@ -28,8 +28,11 @@ pub struct ScanMessage {
     /// The owner's storage account, if it has several.
     pub storage_account_number: Option<i64>,
     /// Deliveries that failed.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub attempts: u32,
+    /// Those of them that the receiver refused.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refusals: u32,
 }
 
 #[allow(
@@ -54,6 +57,19 @@ impl ScanMessage {
             org: instance.org.clone(),
             storage_account_number: app.and_then(|app| app.storage_account_number),
             attempts: 0,
+            refusals: 0,
+        })
+    }
+
+    /// The message as it is sent.
+    ///
+    /// # Errors
+    /// None that a message can cause; as serde.
+    pub fn message(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&Self {
+            attempts: 0,
+            refusals: 0,
+            ..self.clone()
         })
     }
 }
@@ -77,6 +93,9 @@ pub struct SyncRow {
     /// Deliveries that failed.
     #[serde(default)]
     pub attempts: u32,
+    /// Those of them that the receiver refused.
+    #[serde(default)]
+    pub refusals: u32,
     /// Events that the row stands for: another one while it is being delivered makes it stay.
     #[serde(default)]
     pub events: u64,
@@ -115,6 +134,7 @@ impl SyncRow {
                 event_type: event.event_type.clone().unwrap_or_default(),
                 due,
                 attempts: 0,
+                refusals: 0,
                 events: 1,
             },
         }
@@ -134,6 +154,16 @@ impl SyncRow {
             event_type: &self.event_type,
         })
     }
+}
+
+/// A message that nobody takes, kept for people to look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeadLetter {
+    /// Why it is here.
+    pub cause: String,
+    /// The row as it was.
+    pub row: String,
 }
 
 /// How long an event waits for others of its instance.

@@ -14,6 +14,7 @@
 //! | 10 portal | instance | [`crate::rules::outbox::SyncRow`] |
 //! | 11 portal's time | when due, instance | nothing |
 //! | 12 development event | commit | a cloud event, JSON |
+//! | 13 dead letter | when, the key it had | [`crate::rules::outbox::DeadLetter`] |
 
 use ledger::{Key, KeyRange, KeyReader, KeyWriter, Keyspace};
 use uuid::Uuid;
@@ -30,6 +31,7 @@ const SCAN: u8 = 9;
 const SYNC: u8 = 10;
 const SYNC_DUE: u8 = 11;
 const DEVELOPMENT_EVENT: u8 = 12;
+const DEAD_LETTER: u8 = 13;
 
 /// Longest encoded name in a key: an org's, an app's, a party's.
 const NAME_BYTES_MAX: usize = 512;
@@ -168,6 +170,14 @@ pub(crate) fn sync_due(due: i64, instance: &Uuid) -> Key {
 
 pub(crate) fn syncs_until(due: i64) -> KeyRange {
     until(SYNC_DUE, due)
+}
+
+pub(crate) fn dead_letter(at: i64, had: &Key) -> Key {
+    tagged(DEAD_LETTER).i64(at).raw(had.as_bytes()).finish()
+}
+
+pub(crate) fn dead_letters() -> KeyRange {
+    KeyRange::prefix(&tagged(DEAD_LETTER).finish())
 }
 
 /// What the keys of development events begin with.

@@ -11,7 +11,7 @@ use super::instances::rows;
 use super::keys::{self, List};
 use crate::Platform;
 use crate::error::PlatformError;
-use crate::limits::{BOX_INSTANCES_MAX, BOX_INSTANCES_READ_MAX, BOX_ROWS_EXAMINED_MAX};
+use crate::limits::{BOX_INSTANCES_READ_MAX, BOX_ROWS_EXAMINED_MAX};
 use crate::model::Instance;
 use crate::rules::message_box::BoxQuery;
 use crate::rules::row::Row;
@@ -39,16 +39,28 @@ fn damaged(key: &Key) -> PlatformError {
     PlatformError::Internal(format!("the list row {key:?} is malformed"))
 }
 
-impl Platform {
-    /// The newest instances that `query` takes, at most [`BOX_INSTANCES_MAX`]; `titled` are the apps whose title
-    /// has what is searched for.
-    pub(crate) async fn search_box(
-        &self,
-        view: &View,
-        query: &BoxQuery,
-        titled: &BTreeSet<String>,
-    ) -> Result<Vec<Instance>, PlatformError> {
-        let now = self.clock.now().as_microsecond();
+/// A search under way: page by page, the newest first.
+pub(crate) struct BoxSearch<'a> {
+    platform: &'a Platform,
+    view: &'a View,
+    query: &'a BoxQuery,
+    /// The apps whose title has what is searched for.
+    titled: &'a BTreeSet<String>,
+    now: i64,
+    walks: Vec<Walk<'a>>,
+    heads: BinaryHeap<((i64, Uuid), usize)>,
+    examined: usize,
+    read: usize,
+}
+
+impl<'a> BoxSearch<'a> {
+    /// Begins to search what `view` holds.
+    pub(crate) async fn new(
+        platform: &'a Platform,
+        view: &'a View,
+        query: &'a BoxQuery,
+        titled: &'a BTreeSet<String>,
+    ) -> Result<Self, PlatformError> {
         let (from, to) = query.last_changed_bounds();
         let mut walks = Vec::new();
         let mut heads = BinaryHeap::new();
@@ -69,33 +81,62 @@ impl Platform {
                 walks.push(walk);
             }
         }
+        Ok(Self {
+            platform,
+            view,
+            query,
+            titled,
+            now: platform.clock.now().as_microsecond(),
+            walks,
+            heads,
+            examined: 0,
+            read: 0,
+        })
+    }
+
+    /// The next instances that the query takes, at most `most`; none if there are no more, or if enough was looked
+    /// at ([`BOX_ROWS_EXAMINED_MAX`], [`BOX_INSTANCES_READ_MAX`]).
+    pub(crate) async fn page(&mut self, most: usize) -> Result<Vec<Instance>, PlatformError> {
         let mut found = Vec::new();
-        let (mut examined, mut read) = (0_usize, 0_usize);
-        while let Some(((last_changed, guid), number)) = heads.pop() {
-            let Some(walk) = walks.get_mut(number) else { break };
+        while found.len() < most
+            && self.examined < BOX_ROWS_EXAMINED_MAX
+            && self.read < BOX_INSTANCES_READ_MAX
+            && let Some(((last_changed, guid), number)) = self.heads.pop()
+        {
+            let Some(walk) = self.walks.get_mut(number) else {
+                break;
+            };
             let Some((key, value)) = walk.at.take() else { break };
             if let Some(position) = walk.step().await? {
-                heads.push((position, number));
+                self.heads.push((position, number));
             }
-            examined += 1;
+            self.examined += 1;
             let row: Row = serde_json::from_slice(&value).map_err(|_| damaged(&key))?;
-            if query.takes_row(&row, last_changed, &guid, now) {
-                read += 1;
+            if self.query.takes_row(&row, last_changed, &guid, self.now) {
+                self.read += 1;
                 // A document that was changed past this server no longer is what its row says.
-                if let Some(stored) = self.stored_instance(view, &row.party, &guid).await?
+                if let Some(stored) = self
+                    .platform
+                    .stored_instance(self.view, &row.party, &guid)
+                    .await?
                     && rows(&stored.value).is_ok_and(|(keys, row)| keys.contains(&key) && row == value)
-                    && query.takes_texts(&stored.value, titled)
+                    && self.query.takes_texts(&stored.value, self.titled)
                 {
                     found.push(stored.value);
                 }
             }
-            if found.len() >= BOX_INSTANCES_MAX
-                || examined >= BOX_ROWS_EXAMINED_MAX
-                || read >= BOX_INSTANCES_READ_MAX
-            {
-                break;
-            }
         }
         Ok(found)
+    }
+
+    /// Looks at no more of a party's rows.
+    pub(crate) fn give_up(&mut self, party: &str) {
+        let prefix = keys::list(List::Party, party);
+        let walks = &self.walks;
+        let is_kept = |number: usize| {
+            let at = walks.get(number).and_then(|walk| walk.at.as_ref());
+            at.is_some_and(|(key, _)| !key.as_bytes().starts_with(prefix.as_bytes()))
+        };
+        self.heads.retain(|(_, number)| is_kept(*number));
     }
 }

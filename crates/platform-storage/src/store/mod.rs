@@ -23,7 +23,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub(crate) use elements::StoredElement;
+pub(crate) use message_box::BoxSearch;
 pub(crate) use mutations::Done;
+pub(crate) use outbox::{Due, Round};
 pub(crate) use texts::text_id;
 
 use crate::Platform;

@@ -1,5 +1,7 @@
 //! Which mutations were made, by their idempotency keys.
 
+use std::time::Duration;
+
 use jiff::ToSpan;
 use ledger::{Direction, Scan, Transaction};
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,7 @@ use uuid::Uuid;
 use super::{View, keys};
 use crate::Platform;
 use crate::error::PlatformError;
-use crate::limits::{IDEMPOTENCY_HOURS, IDEMPOTENCY_KEYS_PER_ROUND_MAX};
+use crate::limits::{FORGETTING_SECONDS_MAX, IDEMPOTENCY_HOURS, IDEMPOTENCY_KEYS_PER_ROUND_MAX};
 
 /// A mutation that was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,12 @@ pub(crate) struct Done {
     pub(crate) produced: i64,
     /// The elements that it made, in the order asked.
     pub(crate) created: Vec<String>,
+    /// SHA-256 of what was asked for, in hexadecimal; older rows don't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<String>,
+    /// Who asked; older rows don't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) performed_by: Option<String>,
 }
 
 impl Platform {
@@ -56,11 +64,23 @@ impl Platform {
         Ok(())
     }
 
-    /// Forgets idempotency keys that are older than [`IDEMPOTENCY_HOURS`], some at a time.
+    /// Forgets idempotency keys that are older than [`IDEMPOTENCY_HOURS`], for [`FORGETTING_SECONDS_MAX`] at most.
     ///
     /// # Errors
     /// The ledger's.
     pub async fn forget_mutations(&self) -> Result<usize, PlatformError> {
+        let until = self.clock.monotonic() + Duration::from_secs(FORGETTING_SECONDS_MAX);
+        let mut forgotten = 0;
+        loop {
+            let page = self.forget_some_mutations().await?;
+            forgotten += page;
+            if page < IDEMPOTENCY_KEYS_PER_ROUND_MAX || self.clock.monotonic() >= until {
+                return Ok(forgotten);
+            }
+        }
+    }
+
+    async fn forget_some_mutations(&self) -> Result<usize, PlatformError> {
         let now = self.clock.now();
         let Ok(until) = now.checked_sub(IDEMPOTENCY_HOURS.hours()) else {
             return Ok(0);

@@ -4,7 +4,7 @@
 //! event that comes while its instance's row is being delivered makes the row stay.
 
 use bytes::Bytes;
-use ledger::{Direction, Key, KeyRange, Scan, Sequence, Transaction, Write};
+use ledger::{Direction, Key, KeyRange, Scan, Sequence, Transaction, Versioned, Write};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -14,14 +14,68 @@ use crate::Platform;
 use crate::error::PlatformError;
 use crate::limits::DELIVERIES_PER_ROUND_MAX;
 use crate::model::{DataElement, FileScanResult, Instance, InstanceEvent};
-use crate::rules::outbox::{ScanMessage, SyncRow};
+use crate::rules::outbox::{DeadLetter, ScanMessage, SyncRow};
+
+/// What is due of an outbox.
+#[derive(Debug)]
+pub(crate) struct Round<T> {
+    /// Messages, the earliest first.
+    pub(crate) due: Vec<Due<T>>,
+    /// Rows that can't be read.
+    pub(crate) damaged: Vec<Damaged>,
+}
+
+/// A row that can't be read.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    pub(crate) key: Key,
+    pub(crate) version: Sequence,
+    pub(crate) value: Bytes,
+    pub(crate) cause: String,
+    /// A key that leads to it.
+    pub(crate) due_key: Option<Key>,
+}
 
 /// A message that is due.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Due<T> {
     pub(crate) key: Key,
     pub(crate) version: Sequence,
     pub(crate) value: T,
+    /// A key that leads to it.
+    pub(crate) due_key: Option<Key>,
+}
+
+impl<T: DeserializeOwned> Round<T> {
+    fn empty() -> Self {
+        Self {
+            due: Vec::new(),
+            damaged: Vec::new(),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.due.len() + self.damaged.len()
+    }
+
+    fn take(&mut self, key: Key, found: Versioned, due_key: Option<Key>) {
+        let version = found.version;
+        match serde_json::from_slice(&found.value) {
+            Ok(value) => self.due.push(Due {
+                key,
+                version,
+                value,
+                due_key,
+            }),
+            Err(error) => self.damaged.push(Damaged {
+                key,
+                version,
+                value: found.value,
+                cause: error.to_string(),
+                due_key,
+            }),
+        }
+    }
 }
 
 fn read<T: DeserializeOwned>(what: &str, value: &[u8]) -> Result<T, PlatformError> {
@@ -84,9 +138,8 @@ impl Platform {
             None => {
                 let found = view.snapshot.get(&key).await?;
                 tx.require_version(key.clone(), found.as_ref().map(|found| found.version));
-                found
-                    .map(|found| read("a row of the portal's outbox", &found.value))
-                    .transpose()?
+                // A row that can't be read mustn't keep the instance from being changed: this one takes its place.
+                found.and_then(|found| serde_json::from_slice(&found.value).ok())
             }
         };
         let row = SyncRow::after(
@@ -103,46 +156,71 @@ impl Platform {
         Ok(())
     }
 
-    /// Scans that are due, the earliest first.
-    pub(crate) async fn due_scans(&self, view: &View) -> Result<Vec<Due<ScanMessage>>, PlatformError> {
+    /// Scans that are due.
+    pub(crate) async fn due_scans(&self, view: &View) -> Result<Round<ScanMessage>, PlatformError> {
         let range = keys::scans_until(self.clock.now().as_microsecond());
         let mut scan = Scan::new(view.snapshot(), range, Direction::Forward);
-        let mut due = Vec::new();
-        while due.len() < DELIVERIES_PER_ROUND_MAX
+        let mut round = Round::empty();
+        while round.rows() < DELIVERIES_PER_ROUND_MAX
             && let Some(entry) = scan.next().await?
         {
-            due.push(Due {
-                value: read("a scan that waits", &entry.versioned.value)?,
-                key: entry.key,
-                version: entry.versioned.version,
-            });
+            round.take(entry.key, entry.versioned, None);
         }
-        Ok(due)
+        Ok(round)
     }
 
-    /// Instances that the portal is to be told of now, the earliest first.
-    pub(crate) async fn due_syncs(&self, view: &View) -> Result<Vec<Due<SyncRow>>, PlatformError> {
+    /// Instances that the portal is to be told of now.
+    pub(crate) async fn due_syncs(&self, view: &View) -> Result<Round<SyncRow>, PlatformError> {
         let range = keys::syncs_until(self.clock.now().as_microsecond());
         let mut scan = Scan::new(view.snapshot(), range, Direction::Forward);
-        let mut due = Vec::new();
-        while due.len() < DELIVERIES_PER_ROUND_MAX
+        let mut round = Round::empty();
+        while round.rows() < DELIVERIES_PER_ROUND_MAX
             && let Some(entry) = scan.next().await?
         {
-            let damaged = || PlatformError::Internal(format!("the outbox' key {:?} is malformed", entry.key));
-            let (_, guid) = keys::read_list_row(&entry.key).ok_or_else(damaged)?;
-            let key = keys::sync(&guid);
-            let Some(found) = view.snapshot.get(&key).await? else {
-                return Err(PlatformError::Internal(format!(
-                    "the portal's outbox has no row of instance {guid}"
-                )));
+            let key = keys::read_list_row(&entry.key).map(|(_, guid)| keys::sync(&guid));
+            let found = match &key {
+                Some(key) => view.snapshot.get(key).await?,
+                None => None,
             };
-            due.push(Due {
-                value: read("a row of the portal's outbox", &found.value)?,
-                key,
-                version: found.version,
-            });
+            match key.zip(found) {
+                Some((key, found)) => round.take(key, found, Some(entry.key)),
+                None => round.damaged.push(Damaged {
+                    key: entry.key,
+                    version: entry.versioned.version,
+                    value: entry.versioned.value,
+                    cause: "there is no such row".to_owned(),
+                    due_key: None,
+                }),
+            }
         }
-        Ok(due)
+        Ok(round)
+    }
+
+    /// Puts a row that can't be read aside, so that it holds up no other.
+    pub(crate) fn stage_damaged(&self, tx: &mut Transaction, row: &Damaged) -> Result<(), PlatformError> {
+        tx.require_version(row.key.clone(), Some(row.version));
+        tx.delete(row.key.clone());
+        if let Some(key) = &row.due_key {
+            tx.delete(key.clone());
+        }
+        self.stage_dead_letter(tx, &row.key, &row.cause, &row.value)
+    }
+
+    /// Keeps a message that nobody takes.
+    pub(crate) fn stage_dead_letter(
+        &self,
+        tx: &mut Transaction,
+        key: &Key,
+        cause: &str,
+        row: &[u8],
+    ) -> Result<(), PlatformError> {
+        let letter = DeadLetter {
+            cause: cause.to_owned(),
+            row: String::from_utf8_lossy(row).into_owned(),
+        };
+        let at = self.clock.now().as_microsecond();
+        tx.put(keys::dead_letter(at, key), written(&letter)?);
+        Ok(())
     }
 
     /// Stages that a scan is no longer to be asked for.
@@ -151,22 +229,16 @@ impl Platform {
         tx.delete(due.key.clone());
     }
 
-    /// Stages that a scan is asked for again at `at`.
+    /// Stages that a scan is asked for again at `at`, as `message` says.
     pub(crate) fn stage_scan_again(
         tx: &mut Transaction,
         due: &Due<ScanMessage>,
+        message: &ScanMessage,
         at: i64,
     ) -> Result<(), PlatformError> {
         Self::stage_scan_end(tx, due);
-        let message = ScanMessage {
-            attempts: due.value.attempts.saturating_add(1),
-            ..due.value.clone()
-        };
         let guid = Uuid::parse_str(&message.data_element_id).unwrap_or_default();
-        tx.put(
-            keys::scan(at, &guid, &message.blob_version_id),
-            written(&message)?,
-        );
+        tx.put(keys::scan(at, &guid, &message.blob_version_id), written(message)?);
         Ok(())
     }
 
@@ -176,24 +248,36 @@ impl Platform {
         tx.require_version(due.key.clone(), Some(due.version));
         tx.delete(due.key.clone());
         tx.delete(keys::sync_due(due.value.due, &guid));
+        if let Some(key) = &due.due_key {
+            tx.delete(key.clone());
+        }
     }
 
-    /// Stages that the portal is told again at `at`.
+    /// Stages that the portal is told again when `row` says.
     pub(crate) fn stage_sync_again(
         tx: &mut Transaction,
         due: &Due<SyncRow>,
-        at: i64,
+        row: &SyncRow,
     ) -> Result<(), PlatformError> {
         Self::stage_sync_end(tx, due);
         let guid = Uuid::parse_str(&due.value.instance_id).unwrap_or_default();
-        let row = SyncRow {
-            due: at,
-            attempts: due.value.attempts.saturating_add(1),
-            ..due.value.clone()
-        };
-        tx.put(due.key.clone(), written(&row)?);
-        tx.put(keys::sync_due(at, &guid), Vec::new());
+        tx.put(due.key.clone(), written(row)?);
+        tx.put(keys::sync_due(row.due, &guid), Vec::new());
         Ok(())
+    }
+
+    /// How many messages were put aside. Looks at no more than `most`.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn dead_letters(&self, most: usize) -> Result<usize, PlatformError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let mut scan = Scan::new(snapshot.as_ref(), keys::dead_letters(), Direction::Forward);
+        let mut found = 0;
+        while found < most && scan.next().await?.is_some() {
+            found += 1;
+        }
+        Ok(found)
     }
 
     /// How many messages wait: scans, instances for the portal. Looks at no more than `most` of each.

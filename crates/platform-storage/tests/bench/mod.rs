@@ -33,6 +33,7 @@ pub struct Bench {
     pub policies: PathBuf,
     service: PlatformService,
     internal: InternalService,
+    issuer: Arc<TokenIssuer>,
 }
 
 impl Drop for Bench {
@@ -125,10 +126,12 @@ impl Bench {
             clock: clock.clone(),
             random,
             verifier: TokenVerifier::new(issuer.clone(), clock.clone()),
-            platform_tokens: PlatformTokens::new(BTreeMap::from([(
-                Development::PLATFORM_ISSUER.to_owned(),
-                TokenVerifier::new(issuer.clone(), clock.clone()),
-            )])),
+            platform_tokens: PlatformTokens::new(BTreeMap::from(
+                [Development::PLATFORM_ISSUER, ORG, "brg"].map(|name| {
+                    let verifier = TokenVerifier::new(issuer.clone(), clock.clone());
+                    (name.to_owned(), verifier)
+                }),
+            )),
             decision: decision.unwrap_or_else(|| {
                 Arc::new(EmbeddedDecisionPoint::new(
                     policies.clone(),
@@ -152,8 +155,9 @@ impl Bench {
         Self {
             service: PlatformService::new(
                 platform.clone(),
-                Some(Development::new(issuer, register, clock.clone())),
+                Some(Development::new(issuer.clone(), register, clock.clone())),
             ),
+            issuer,
             internal: InternalService::new(platform.clone()),
             platform,
             ledger,
@@ -231,6 +235,12 @@ impl Bench {
         let answer = self.call("GET", &format!("/Home/{path}"), "", Value::Null).await;
         assert_eq!(answer.status, 200, "{path}: {:?}", answer.body);
         String::from_utf8(answer.body.to_vec()).unwrap()
+    }
+
+    /// A platform token of an issuer: an org's code, or `platform`.
+    pub async fn platform_token(&self, issuer: &str) -> String {
+        let claims = json!({"urn:altinn:app": "app"}).as_object().unwrap().clone();
+        self.issuer.issue(issuer, claims, 600).await.unwrap()
     }
 
     pub async fn user(&self, id: u32) -> String {
