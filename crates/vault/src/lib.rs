@@ -27,6 +27,7 @@ mod sweep;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ledger::{Clock, Ledger, Random};
 use tokio::sync::Semaphore;
@@ -87,7 +88,8 @@ pub struct Vaults {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) seal: Arc<Seal>,
     pub(crate) settings: Settings,
-    pub(crate) crypto_places: Semaphore,
+    pub(crate) crypto_places: Arc<Semaphore>,
+    pub(crate) key_works: AtomicU64,
     strangers: store::audit::Strangers,
 }
 
@@ -115,7 +117,8 @@ impl Vaults {
             random,
             seal,
             settings,
-            crypto_places: Semaphore::new(CRYPTO_CONCURRENT_MAX),
+            crypto_places: Arc::new(Semaphore::new(CRYPTO_CONCURRENT_MAX)),
+            key_works: AtomicU64::new(0),
             strangers: store::audit::Strangers::default(),
         })
     }
@@ -124,6 +127,12 @@ impl Vaults {
     #[must_use]
     pub fn sealed_because(&self) -> Option<&str> {
         self.seal.cause()
+    }
+
+    /// How many works with private keys were begun since the start: keys made or taken in, and uses of them.
+    #[must_use]
+    pub fn key_works(&self) -> u64 {
+        self.key_works.load(Ordering::Relaxed)
     }
 
     /// Now, in Unix seconds.
