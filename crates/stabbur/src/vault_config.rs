@@ -264,10 +264,16 @@ pub(crate) struct VaultsState(pub(crate) Arc<Vaults>);
 #[async_trait]
 impl StatsSource for VaultsState {
     async fn samples(&self) -> Vec<Sample> {
-        vec![Sample {
-            name: "vaults_sealed".to_owned(),
-            value: i64::from(self.0.sealed_because().is_some()),
-        }]
+        vec![
+            Sample {
+                name: "vaults_sealed".to_owned(),
+                value: i64::from(self.0.sealed_because().is_some()),
+            },
+            Sample {
+                name: "vaults_key_works".to_owned(),
+                value: i64::try_from(self.0.key_works()).unwrap_or(i64::MAX),
+            },
+        ]
     }
 }
 

@@ -226,9 +226,9 @@ impl Vaults {
         context: &RequestContext,
         known: &Known<'_>,
     ) -> Result<(StatusCode, Option<Json>), VaultError> {
+        let mut made = None;
         for _ in 0..ATTEMPTS_MAX {
-            let snapshot = self.ledger.snapshot().await?;
-            let outcome = match operations::run(call, snapshot.as_ref()).await {
+            let outcome = match operations::run(call, &mut made).await {
                 Ok(outcome) => outcome,
                 Err(error) => return self.refuse(error, parts, context, known).await,
             };

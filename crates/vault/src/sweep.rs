@@ -2,17 +2,17 @@
 //!
 //! Each step is a commit of its own, so a process that dies in between goes on after its restart.
 
-use ledger::{Direction, KeyRange, LedgerError, Scan, Transaction};
+use ledger::{Direction, Key, KeyRange, LedgerError, Scan, Transaction};
 
 use crate::Vaults;
 use crate::error::VaultError;
 use crate::limits::{PURGE_VERSIONS_MAX, ROUND_OBJECTS_MAX};
 use crate::operation::Operation;
-use crate::operations::{stage_purge, stage_rotation};
+use crate::operations::{make_like, stage_purge, stage_rotation};
 use crate::rules::names::Kind;
 use crate::store::audit::{self, Event};
 use crate::store::keys::{self, State};
-use crate::store::objects::Shelf;
+use crate::store::objects::{Found, Shelf};
 
 /// What a round did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,13 +59,22 @@ impl Vaults {
         }
     }
 
-    async fn purge_due(&self, swept: &mut Swept) -> Result<(), VaultError> {
+    /// The first entries of a range, so that no snapshot is open while they are worked on.
+    async fn due(&self, range: KeyRange) -> Result<Vec<Key>, VaultError> {
         let snapshot = self.ledger.snapshot().await?;
-        let range = keys::purges_until(self.now());
         let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
-        for _ in 0..ROUND_OBJECTS_MAX {
-            let Some(entry) = scan.next().await? else { break };
-            let Some((at, vault, kind, name)) = keys::read_purge(&entry.key) else {
+        let mut due = Vec::new();
+        while due.len() < ROUND_OBJECTS_MAX
+            && let Some(entry) = scan.next().await?
+        {
+            due.push(entry.key);
+        }
+        Ok(due)
+    }
+
+    async fn purge_due(&self, swept: &mut Swept) -> Result<(), VaultError> {
+        for due in self.due(keys::purges_until(self.now())).await? {
+            let Some((at, vault, kind, name)) = keys::read_purge(&due) else {
                 continue;
             };
             let shelf = Shelf {
@@ -73,29 +82,39 @@ impl Vaults {
                 vault: &vault,
                 kind,
             };
-            let found = shelf.find(snapshot.as_ref(), State::Deleted, &name).await?;
-            let mut tx = Transaction::new();
-            let is_due = |found: &&crate::store::objects::Found| {
-                found.header.deleted.is_some_and(|deleted| deleted.purge_at == at)
-            };
-            let Some(found) = found.as_ref().filter(is_due) else {
-                // It was recovered, and its entry is left of a time when that wasn't seen.
-                tx.delete(entry.key);
-                self.step(tx).await?;
-                continue;
-            };
-            stage_purge(shelf, snapshot.as_ref(), &mut tx, found).await?;
-            let operation = match kind {
-                Kind::Secret => Operation::SecretPurge,
-                Kind::Key => Operation::KeyPurge,
-                Kind::Certificate => Operation::CertificatePurge,
-            };
-            self.note(&mut tx, shelf, operation, &found.header.name, 204);
-            if self.step(tx).await? {
-                swept.purged += 1;
+            // One that fails, over a damaged record perhaps, holds up none of the others.
+            match self.purge_one(shelf, &due, at, &name).await {
+                Ok(true) => swept.purged += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(vault, name, %error, "a deleted object wasn't purged; it is tried again");
+                }
             }
         }
         Ok(())
+    }
+
+    /// Purges an object whose time has come, or takes its entry away if it isn't deleted any more.
+    async fn purge_one(&self, shelf: Shelf<'_>, due: &Key, at: i64, name: &str) -> Result<bool, VaultError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let found = shelf.find(snapshot.as_ref(), State::Deleted, name).await?;
+        let mut tx = Transaction::new();
+        let is_due = |found: &Found| found.header.deleted.is_some_and(|deleted| deleted.purge_at == at);
+        let Some(found) = found.filter(is_due) else {
+            // It was recovered, and its entry is left of a time when that wasn't seen.
+            tx.delete(due.clone());
+            self.step(tx).await?;
+            return Ok(false);
+        };
+        stage_purge(shelf, snapshot.as_ref(), &mut tx, &found).await?;
+        drop(snapshot);
+        let operation = match shelf.kind {
+            Kind::Secret => Operation::SecretPurge,
+            Kind::Key => Operation::KeyPurge,
+            Kind::Certificate => Operation::CertificatePurge,
+        };
+        self.note(&mut tx, shelf, operation, &found.header.name, 204);
+        self.step(tx).await
     }
 
     /// The audit row of what the vault does by itself.
@@ -150,12 +169,9 @@ impl Vaults {
     }
 
     async fn rotate_due(&self, swept: &mut Swept) -> Result<(), VaultError> {
-        let snapshot = self.ledger.snapshot().await?;
         let now = self.now();
-        let mut scan = Scan::new(snapshot.as_ref(), keys::rotations_until(now), Direction::Forward);
-        for _ in 0..ROUND_OBJECTS_MAX {
-            let Some(entry) = scan.next().await? else { break };
-            let Some((at, vault, name)) = keys::read_rotation(&entry.key) else {
+        for due in self.due(keys::rotations_until(now)).await? {
+            let Some((at, vault, name)) = keys::read_rotation(&due) else {
                 continue;
             };
             let shelf = Shelf {
@@ -163,22 +179,39 @@ impl Vaults {
                 vault: &vault,
                 kind: Kind::Key,
             };
-            let found = shelf.find(snapshot.as_ref(), State::Live, &name).await?;
-            let mut tx = Transaction::new();
-            let Some(found) = found.filter(|found| found.header.rotates_at == Some(at)) else {
-                tx.delete(entry.key);
-                self.step(tx).await?;
-                continue;
-            };
-            if let Err(error) = stage_rotation(shelf, snapshot.as_ref(), &mut tx, &found, now).await {
-                tracing::warn!(vault, key = name, %error, "a key wasn't rotated; it is tried again");
-                continue;
-            }
-            self.note(&mut tx, shelf, Operation::KeyRotate, &found.header.name, 200);
-            if self.step(tx).await? {
-                swept.rotated += 1;
+            // One that fails, over a damaged record perhaps, holds up none of the others.
+            match self.rotate_one(shelf, &due, at, &name).await {
+                Ok(true) => swept.rotated += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(vault, key = name, %error, "a key wasn't rotated; it is tried again");
+                }
             }
         }
         Ok(())
+    }
+
+    /// Rotates a key that is due, or takes its entry away if it isn't any more.
+    async fn rotate_one(&self, shelf: Shelf<'_>, due: &Key, at: i64, name: &str) -> Result<bool, VaultError> {
+        let is_due = |found: &Found| found.header.rotates_at == Some(at);
+        let snapshot = self.ledger.snapshot().await?;
+        let found = shelf.find(snapshot.as_ref(), State::Live, name).await?;
+        drop(snapshot);
+        let mut tx = Transaction::new();
+        if !found.as_ref().is_some_and(is_due) {
+            tx.delete(due.clone());
+            self.step(tx).await?;
+            return Ok(false);
+        }
+        let made = make_like(shelf, name).await?;
+        let snapshot = self.ledger.snapshot().await?;
+        let found = shelf.find(snapshot.as_ref(), State::Live, name).await?;
+        let Some(found) = found.filter(is_due) else {
+            return Ok(false);
+        };
+        stage_rotation(shelf, snapshot.as_ref(), &mut tx, &found, self.now(), &made).await?;
+        drop(snapshot);
+        self.note(&mut tx, shelf, Operation::KeyRotate, &found.header.name, 200);
+        self.step(tx).await
     }
 }

@@ -167,17 +167,20 @@ fn spec(body: &CreateBody) -> Result<KeySpec, VaultError> {
     }
 }
 
-pub(super) async fn create(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
+pub(super) async fn create(call: &Call<'_>, made: &mut Option<MadeKey>) -> Result<Outcome, VaultError> {
     let body: CreateBody = parse(&call.body)?;
     call.target.name()?;
     body.common.check()?;
     let spec = spec(&body)?;
     let ops = check_ops(spec, body.common.key_ops.clone())?;
-    let made = call.vaults.compute(move || spec.make()).await?;
-    add(call, snapshot, &made, ops, body.common).await
+    let made = match made {
+        Some(made) => made,
+        None => made.insert(call.vaults.compute(move || spec.make()).await?),
+    };
+    add(call, made, ops, body.common).await
 }
 
-pub(super) async fn import(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
+pub(super) async fn import(call: &Call<'_>, made: &mut Option<MadeKey>) -> Result<Outcome, VaultError> {
     let body: ImportBody = parse(&call.body)?;
     call.target.name()?;
     body.common.check()?;
@@ -186,19 +189,23 @@ pub(super) async fn import(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<O
     }
     let ops = body.common.key_ops.clone().or(body.key.key_ops.clone());
     let key = body.key;
-    let made = call.vaults.compute(move || key.take()).await?;
+    let made = match made {
+        Some(made) => made,
+        None => made.insert(call.vaults.compute(move || key.take()).await?),
+    };
     let ops = check_ops(made.spec, ops)?;
-    add(call, snapshot, &made, ops, body.common).await
+    add(call, made, ops, body.common).await
 }
 
 async fn add(
     call: &Call<'_>,
-    snapshot: &dyn Snapshot,
     made: &MadeKey,
     ops: Vec<String>,
     common: Common,
 ) -> Result<Outcome, VaultError> {
     let name = call.target.name()?;
+    let snapshot = call.vaults.ledger.snapshot().await?;
+    let snapshot = snapshot.as_ref();
     let attributes = common.attributes.unwrap_or_default();
     let shelf = call.shelf();
     // A policy says when new versions expire, unless they say it themselves.
