@@ -90,7 +90,8 @@ pub struct Vaults {
     pub(crate) settings: Settings,
     pub(crate) crypto_places: Arc<Semaphore>,
     pub(crate) key_works: AtomicU64,
-    strangers: store::audit::Strangers,
+    strangers: store::refusals::Strangers,
+    pub(crate) heads: store::head::HeadsSeen,
 }
 
 impl std::fmt::Debug for Vaults {
@@ -119,7 +120,8 @@ impl Vaults {
             settings,
             crypto_places: Arc::new(Semaphore::new(CRYPTO_CONCURRENT_MAX)),
             key_works: AtomicU64::new(0),
-            strangers: store::audit::Strangers::default(),
+            strangers: store::refusals::Strangers::default(),
+            heads: store::head::HeadsSeen::default(),
         })
     }
 

@@ -17,7 +17,7 @@ use crate::operation::{Operation, Support};
 use crate::operations;
 use crate::rules::names::Version;
 use crate::rules::roles::{Principal, is_allowed};
-use crate::store::audit::Event;
+use crate::store::event::Event;
 use crate::store::objects::Shelf;
 use crate::wire::host::Host;
 use crate::wire::query::Query;

@@ -10,7 +10,8 @@ use crate::limits::{PURGE_VERSIONS_MAX, ROUND_OBJECTS_MAX};
 use crate::operation::Operation;
 use crate::operations::{make_like, stage_purge, stage_rotation};
 use crate::rules::names::Kind;
-use crate::store::audit::{self, Event};
+use crate::store::audit;
+use crate::store::event::Event;
 use crate::store::keys::{self, State};
 use crate::store::objects::{Found, Shelf};
 
@@ -41,7 +42,7 @@ impl Vaults {
         first = first.and(self.rotate_due(&mut swept).await);
         for vault in &self.settings.vaults {
             let (ledger, seal) = (self.ledger.as_ref(), self.seal.as_ref());
-            match audit::seal_rows(ledger, seal, &vault.name).await {
+            match audit::seal_rows(ledger, seal, &self.heads, &vault.name, self.now()).await {
                 Ok(rows) => swept.audit_rows += rows,
                 Err(error) => first = first.and(Err(error)),
             }

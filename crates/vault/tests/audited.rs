@@ -192,7 +192,7 @@ async fn changes_of_sealed_rows_are_found() {
     }
     world.call("GET", "/secrets", Value::Null).await.ok();
     let seal = world.seal(vec![world.root()]).await;
-    let verify = async || audit::verify(world.ledger.as_ref(), &seal, "acme").await.unwrap();
+    let verify = async || audit::verify(world.ledger.as_ref(), &seal, "acme", None).await.unwrap();
     let report = verify().await;
     assert_eq!((report.sealed_rows, report.seals, report.newer_rows), (12, 3, 1));
     assert_eq!(report.faults, Vec::<String>::new());
@@ -223,4 +223,101 @@ async fn changes_of_sealed_rows_are_found() {
     change(&rows[0].0, None).await;
     change(&seals[0].0, Some(forged.to_string().as_bytes())).await;
     assert!(!verify().await.faults.is_empty());
+}
+
+async fn put(world: &World, records: &[(Key, Vec<u8>)]) {
+    let mut tx = Transaction::new();
+    for (key, value) in records {
+        tx.put(key.clone(), value.clone());
+    }
+    world.ledger.commit(tx).await.unwrap();
+}
+
+async fn take(world: &World, records: &[(Key, Vec<u8>)]) {
+    let mut tx = Transaction::new();
+    for (key, _) in records {
+        tx.delete(key.clone());
+    }
+    world.ledger.commit(tx).await.unwrap();
+}
+
+const TAGS: [u8; 3] = [5, 6, 12];
+
+async fn sealed_rounds(world: &World, rounds: usize) {
+    for _ in 0..rounds {
+        for _ in 0..4 {
+            world.call("GET", "/secrets", Value::Null).await.ok();
+        }
+        assert_eq!(world.vaults.sweep_once().await.unwrap().audit_rows, 4);
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_was_taken_away_is_found_and_not_sealed_over() {
+    let mut world = World::new().await;
+    sealed_rounds(&world, 3).await;
+    let seal = world.seal(vec![world.root()]).await;
+    let verify = async |world: &World| audit::verify(world.ledger.as_ref(), &seal, "acme", None).await.unwrap();
+    let (rows, seals, head) = (under(&world, 5).await, under(&world, 6).await, under(&world, 12).await);
+    assert_eq!((seals.len(), head.len()), (3, 1));
+    // The last seals go, and a row behind is another one.
+    take(&world, &seals[1..]).await;
+    let mut forged: Value = serde_json::from_slice(&rows[9].1).unwrap();
+    forged["callerIpAddress"] = json!("192.0.2.99");
+    put(&world, &[(rows[9].0.clone(), forged.to_string().into_bytes())]).await;
+    assert!(!verify(&world).await.faults.is_empty());
+    world.reopen().await;
+    assert!(world.vaults.sweep_once().await.is_err());
+    assert_eq!(under(&world, 6).await.len(), 1);
+    // Nor does the chain begin anew without its head, or with one of another hand.
+    let mut other: Value = serde_json::from_slice(&head[0].1).unwrap();
+    other["sequence"] = json!(0);
+    other["hash"] = json!("");
+    take(&world, &seals).await;
+    take(&world, &head).await;
+    for again in [None, Some(other.to_string().into_bytes())] {
+        if let Some(value) = again {
+            put(&world, &[(head[0].0.clone(), value)]).await;
+        }
+        world.reopen().await;
+        assert!(!verify(&world).await.faults.is_empty());
+        assert!(world.vaults.sweep_once().await.is_err());
+        assert!(under(&world, 6).await.is_empty());
+    }
+    // As it was, all is well.
+    for records in [&rows, &seals, &head] {
+        put(&world, records).await;
+    }
+    assert_eq!(verify(&world).await.faults, Vec::<String>::new());
+    sealed_rounds(&world, 1).await;
+}
+
+#[tokio::test]
+async fn an_audit_that_was_put_back_is_found_by_whoever_saw_its_head() {
+    let world = World::new().await;
+    sealed_rounds(&world, 1).await;
+    let mut before = Vec::new();
+    for tag in TAGS {
+        before.extend(under(&world, tag).await);
+    }
+    sealed_rounds(&world, 1).await;
+    let seal = world.seal(vec![world.root()]).await;
+    let verify = async |known: Option<(u64, &str)>| {
+        audit::verify(world.ledger.as_ref(), &seal, "acme", known).await.unwrap()
+    };
+    let report = verify(None).await;
+    let (sequence, hash) = report.head;
+    assert_eq!(verify(Some((sequence, &hash))).await.faults, Vec::<String>::new());
+    assert_eq!(verify(Some((0, ""))).await.faults, Vec::<String>::new());
+    assert_eq!(verify(Some((sequence, "other"))).await.faults.len(), 1);
+    for tag in TAGS {
+        take(&world, &under(&world, tag).await).await;
+    }
+    put(&world, &before).await;
+    // Whole by itself: only who saw the later head knows.
+    assert_eq!(verify(None).await.faults, Vec::<String>::new());
+    assert_eq!(verify(Some((sequence, &hash))).await.faults.len(), 1);
+    world.call("GET", "/secrets", Value::Null).await.ok();
+    assert!(world.vaults.sweep_once().await.is_err());
+    assert_eq!(under(&world, 6).await.len(), 1);
 }

@@ -28,6 +28,8 @@ struct Open {
 struct Counting {
     inner: Arc<dyn Ledger>,
     open: Arc<Open>,
+    /// Answered instead of a new one.
+    old: Option<Arc<dyn Snapshot>>,
 }
 
 struct Counted {
@@ -64,7 +66,10 @@ impl Snapshot for Counted {
 #[async_trait]
 impl Ledger for Counting {
     async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, LedgerError> {
-        let inner = self.inner.snapshot().await?;
+        let inner = match &self.old {
+            Some(old) => old.clone(),
+            None => self.inner.snapshot().await?,
+        };
         let now = self.open.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.open.most.fetch_max(now, Ordering::SeqCst);
         let open = self.open.clone();
@@ -123,6 +128,7 @@ async fn none_is_open_while_a_request_waits_for_its_place_or_commits() {
     let ledger = Arc::new(Counting {
         inner: Arc::new(MemoryLedger::new(clock.clone())),
         open: open.clone(),
+        old: None,
     });
     let world = World::over(ledger, clock, |_| {}).await;
     let ec = json!({"kty": "EC", "crv": "P-256"});
@@ -169,4 +175,27 @@ async fn a_key_is_made_once_however_often_its_commit_is_refused() {
         world.call("POST", path, body).await.ok();
         assert_eq!(world.vaults.key_works(), before + 1, "{path}");
     }
+}
+
+#[tokio::test]
+async fn two_sealers_at_once_leave_one_chain() {
+    let world = World::new().await;
+    let list = async || world.call("GET", "/secrets", Value::Null).await.ok();
+    list().await;
+    list().await;
+    let seal = world.seal(vec![world.root()]).await;
+    let late = Arc::new(Counting {
+        inner: world.ledger.clone(),
+        open: Arc::default(),
+        old: Some(world.ledger.snapshot().await.unwrap()),
+    });
+    list().await;
+    let (clock, random) = (world.clock.clone(), world.random.clone());
+    let other = vault::Vaults::new(late, clock, random, seal.clone(), world.settings.clone());
+    assert_eq!(world.vaults.sweep_once().await.unwrap().audit_rows, 3);
+    assert_eq!(other.sweep_once().await.unwrap().audit_rows, 0);
+    let verify = || vault::audit::verify(world.ledger.as_ref(), &seal, "acme", None);
+    let report = verify().await.unwrap();
+    assert_eq!((report.seals, report.sealed_rows), (1, 3));
+    assert_eq!(report.faults, Vec::<String>::new());
 }

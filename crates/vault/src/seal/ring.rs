@@ -17,6 +17,7 @@ use super::aead::{KEY_BYTES, KeyBytes};
 use super::root::WrappedDataKey;
 use super::{DataKey, RootKey, SealError};
 use crate::limits::ATTEMPTS_MAX;
+use crate::store::head;
 use crate::store::keys::DATA_KEY_TAG;
 
 /// The owner of the key that backups are sealed under; no vault is called so.
@@ -275,10 +276,11 @@ impl Seal {
             let wrapped = first.wrap(&owner(vault, number), &bytes, random)?;
             tx.require_absent(key_of(vault, number));
             tx.put(key_of(vault, number), encode(&wrapped)?);
-            known
-                .entry(vault.to_owned())
-                .or_default()
-                .insert(number, Arc::new(DataKey { number, bytes }));
+            let key = Arc::new(DataKey { number, bytes });
+            if vault != BACKUPS {
+                head::stage_first(&mut tx, &key, vault)?;
+            }
+            known.entry(vault.to_owned()).or_default().insert(number, key);
         }
         if !tx.is_empty() {
             self.ledger.commit(tx).await?;
