@@ -92,10 +92,11 @@ pub(crate) async fn verify(
         println!("fault: {fault}");
     }
     println!(
-        "{} rows under {} seals are whole, {} rows are newer than the last seal: {} faults",
+        "{} rows under {} seals are whole, {} rows are newer than the last seal, {} were dropped: {} faults",
         report.sealed_rows,
         report.seals,
         report.newer_rows,
+        report.dropped_rows,
         report.faults.len()
     );
     println!("head {}:{}", report.head.0, report.head.1);

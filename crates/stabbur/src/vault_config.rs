@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use gateway::{Sample, StatsSource};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::Deserialize;
-use vault::limits::{RECOVERABLE_DAYS_MAX, RECOVERABLE_DAYS_MIN};
+use vault::limits::{AUDIT_DAYS_MIN, RECOVERABLE_DAYS_MAX, RECOVERABLE_DAYS_MIN};
 use vault::rules::attributes::Recovery;
 use vault::rules::names::{Kind, is_name};
 use vault::rules::roles::{Assignee, Assignment, Role};
@@ -59,6 +59,8 @@ pub(crate) struct OneVaultConfig {
     /// Whether nothing is purged before its time.
     #[serde(default)]
     purge_protection: bool,
+    /// Days that rows of the audit are kept; for ever unless it is said.
+    audit_days: Option<u32>,
     #[serde(default)]
     roles: Vec<VaultRoleConfig>,
 }
@@ -131,8 +133,13 @@ impl OneVaultConfig {
             (RECOVERABLE_DAYS_MIN..=RECOVERABLE_DAYS_MAX).contains(&days),
             "vault {name}: recoverable_days is {days}; {RECOVERABLE_DAYS_MIN} to {RECOVERABLE_DAYS_MAX}"
         );
+        ensure!(
+            self.audit_days.is_none_or(|days| days >= AUDIT_DAYS_MIN),
+            "vault {name}: audit_days is at least {AUDIT_DAYS_MIN}; without it the audit is kept for ever"
+        );
         Ok(Vault {
             name: name.to_ascii_lowercase(),
+            audit_days: self.audit_days,
             recovery: Recovery {
                 days,
                 purge_protection: self.purge_protection,
@@ -312,6 +319,7 @@ mod tests {
         for (from, to, cause) in [
             ("\"acme\"", "\"a\"", "3 to 24"),
             ("\"acme\"", "\"acme\"\nrecoverable_days = 6", "7 to 90"),
+            ("\"acme\"", "\"acme\"\naudit_days = 29", "at least 30"),
             ("example.org/t\"", "example.org/t/\"", "with nothing behind"),
             ("example.org/t\"", "example.org\"", "with nothing behind"),
             ("Key Vault Secrets User", "Owner", "Key Vault Administrator"),

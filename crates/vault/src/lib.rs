@@ -49,6 +49,8 @@ pub struct Vault {
     pub name: String,
     /// How what is deleted is kept.
     pub recovery: Recovery,
+    /// Days that rows of its audit are kept; `None`: for ever.
+    pub audit_days: Option<u32>,
     /// Who has which roles.
     pub assignments: Vec<Assignment>,
 }
@@ -63,6 +65,7 @@ impl Vault {
                 days: RECOVERABLE_DAYS_MAX,
                 purge_protection: false,
             },
+            audit_days: None,
             assignments: Vec::new(),
         }
     }
@@ -90,7 +93,7 @@ pub struct Vaults {
     pub(crate) settings: Settings,
     pub(crate) crypto_places: Arc<Semaphore>,
     pub(crate) key_works: AtomicU64,
-    strangers: store::refusals::Strangers,
+    pub(crate) refusals: store::refusals::Refusals,
     pub(crate) heads: store::head::HeadsSeen,
 }
 
@@ -120,7 +123,7 @@ impl Vaults {
             settings,
             crypto_places: Arc::new(Semaphore::new(CRYPTO_CONCURRENT_MAX)),
             key_works: AtomicU64::new(0),
-            strangers: store::refusals::Strangers::default(),
+            refusals: store::refusals::Refusals::default(),
             heads: store::head::HeadsSeen::default(),
         })
     }

@@ -19,6 +19,7 @@ use crate::rules::names::Version;
 use crate::rules::roles::{Principal, is_allowed};
 use crate::store::event::Event;
 use crate::store::objects::Shelf;
+use crate::store::refusals::{Last, Suppressed};
 use crate::wire::host::Host;
 use crate::wire::query::Query;
 use crate::wire::render::{self, Json, Place};
@@ -239,7 +240,7 @@ impl Vaults {
                 _ => object.clone(),
             });
             let status = outcome.status;
-            self.event(parts, context, known, object, status, None, 0)
+            self.event(parts, context, known, object, status, None, Suppressed::default())
                 .stage(&mut tx);
             match self.ledger.commit(tx).await {
                 Ok(_) => return Ok((status, outcome.body)),
@@ -260,12 +261,15 @@ impl Vaults {
         context: &RequestContext,
         known: &Known<'_>,
     ) -> Result<T, VaultError> {
-        let suppressed = match &known.principal {
-            Some(_) => 0,
-            None => match self.strangers.admit(self.clock.monotonic()) {
-                Some(suppressed) => suppressed,
-                None => return Err(error),
-            },
+        let this = Last {
+            operation: known.operation,
+            code: error.code,
+            caller: context.peer.ip().to_canonical().to_string(),
+        };
+        let principal = known.principal.as_ref().map(|known| known.object_id.as_str());
+        let now = self.clock.monotonic();
+        let Some(suppressed) = self.refusals.admit(&known.vault.name, principal, this, now) else {
+            return Err(error);
         };
         let mut tx = Transaction::new();
         let object = known.object.clone();
@@ -288,7 +292,7 @@ impl Vaults {
         object: Option<String>,
         status: StatusCode,
         error: Option<&'a VaultError>,
-        suppressed: u64,
+        suppressed: Suppressed,
     ) -> Event<'a> {
         Event {
             time: self.clock.now(),

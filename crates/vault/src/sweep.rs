@@ -10,8 +10,10 @@ use crate::limits::{PURGE_VERSIONS_MAX, ROUND_OBJECTS_MAX};
 use crate::operation::Operation;
 use crate::operations::{make_like, stage_purge, stage_rotation};
 use crate::rules::names::Kind;
-use crate::store::audit;
+use crate::rules::roles::Principal;
 use crate::store::event::Event;
+use crate::store::refusals::Suppressed;
+use crate::store::{audit, retention};
 use crate::store::keys::{self, State};
 use crate::store::objects::{Found, Shelf};
 
@@ -24,6 +26,8 @@ pub struct Swept {
     pub rotated: usize,
     /// Audit rows that were sealed.
     pub audit_rows: u64,
+    /// Audit rows that were dropped, as their time was over.
+    pub audit_rows_dropped: u64,
 }
 
 impl Vaults {
@@ -40,10 +44,17 @@ impl Vaults {
         let mut first = self.purge_due(&mut swept).await;
         first = first.and(self.purge_left_over().await);
         first = first.and(self.rotate_due(&mut swept).await);
+        first = first.and(self.write_refusals().await);
         for vault in &self.settings.vaults {
             let (ledger, seal) = (self.ledger.as_ref(), self.seal.as_ref());
             match audit::seal_rows(ledger, seal, &self.heads, &vault.name, self.now()).await {
                 Ok(rows) => swept.audit_rows += rows,
+                Err(error) => first = first.and(Err(error)),
+            }
+            let Some(days) = vault.audit_days else { continue };
+            let before = self.now() - i64::from(days) * 86_400;
+            match retention::drop_rows(ledger, seal, &self.heads, &vault.name, before).await {
+                Ok(rows) => swept.audit_rows_dropped += rows,
                 Err(error) => first = first.and(Err(error)),
             }
         }
@@ -135,9 +146,42 @@ impl Vaults {
             status,
             error: None,
             duration: std::time::Duration::ZERO,
-            suppressed: 0,
+            suppressed: Suppressed::default(),
         };
         event.stage(tx);
+    }
+
+    /// Writes how often callers were refused without rows of their own, where no later row told it.
+    async fn write_refusals(&self) -> Result<(), VaultError> {
+        for ((vault, principal), suppressed) in self.refusals.take_counted(self.clock.monotonic()) {
+            let Some(last) = suppressed.last.clone() else { continue };
+            let error = VaultError::new(last.code, "");
+            let principal = principal.map(|object_id| Principal {
+                object_id,
+                ..Principal::default()
+            });
+            let event = Event {
+                time: self.clock.now(),
+                vault: &vault,
+                operation: last.operation,
+                api_version: None,
+                principal: principal.as_ref(),
+                caller: last.caller,
+                request_id: self.random.uuid().to_string(),
+                client_request_id: None,
+                client: None,
+                uri: "",
+                object: None,
+                status: last.code.status().as_u16(),
+                error: Some(&error),
+                duration: std::time::Duration::ZERO,
+                suppressed,
+            };
+            let mut tx = Transaction::new();
+            event.stage(&mut tx);
+            self.step(tx).await?;
+        }
+        Ok(())
     }
 
     async fn purge_left_over(&self) -> Result<(), VaultError> {

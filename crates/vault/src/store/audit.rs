@@ -78,7 +78,74 @@ async fn last_seal(snapshot: &dyn Snapshot, vault: &str) -> Result<Option<(u64, 
     Ok(Some((through, decode_seal(&entry.versioned.value)?)))
 }
 
-fn fault(vault: &str, cause: &dyn std::fmt::Display) -> VaultError {
+/// Rows that one seal covers.
+pub(super) struct Stretch {
+    /// Its last row.
+    pub(super) through: u64,
+    sealed: RowsSeal,
+}
+
+/// Rows of a stretch as they are taken in again.
+pub(super) struct Again {
+    context: hmac::Context,
+    after: u64,
+    rows: u64,
+}
+
+impl Again {
+    pub(super) fn take_in(&mut self, sequence: u64, row: &[u8]) {
+        take_in(&mut self.context, sequence, row);
+        self.rows += 1;
+    }
+
+    pub(super) fn is_whole(self, stretch: &Stretch) -> bool {
+        let sealed = &stretch.sealed;
+        sealed.after == self.after
+            && sealed.rows == self.rows
+            && STANDARD.encode(self.context.sign()) == sealed.hash
+    }
+}
+
+impl Stretch {
+    /// When it was sealed, Unix seconds; part of what was sealed.
+    pub(super) fn time(&self) -> i64 {
+        self.sealed.time
+    }
+
+    /// The first one behind a row.
+    pub(super) async fn after(snapshot: &dyn Snapshot, vault: &str, row: u64) -> Result<Option<Self>, LedgerError> {
+        let prefix = keys::audit_seals(vault);
+        let range = KeyRange::prefix_from(&prefix, keys::audit_seal(vault, row.saturating_add(1)));
+        let mut scan = Scan::new(snapshot, range, Direction::Forward);
+        let Some(entry) = scan.next().await? else {
+            return Ok(None);
+        };
+        let through = keys::sequence_of(&entry.key, &prefix);
+        Ok(Some(Self {
+            through: through.ok_or_else(|| LedgerError::Corrupt("the key of an audit's seal".to_owned()))?,
+            sealed: decode_seal(&entry.versioned.value)?,
+        }))
+    }
+
+    /// The hash of the seal that ends at a row; empty if none does.
+    pub(super) async fn hash_at(snapshot: &dyn Snapshot, vault: &str, row: u64) -> Result<String, LedgerError> {
+        match snapshot.get(&keys::audit_seal(vault, row)).await? {
+            Some(found) => Ok(decode_seal(&found.value)?.hash),
+            None => Ok(String::new()),
+        }
+    }
+
+    pub(super) fn begin(&self, seal: &Seal, vault: &str, after: u64, previous: &str) -> Result<Again, SealError> {
+        let key = seal.numbered(vault, self.sealed.data_key)?;
+        Ok(Again {
+            context: begin(&key, vault, self.sealed.time, after, previous)?,
+            after,
+            rows: 0,
+        })
+    }
+}
+
+pub(super) fn fault(vault: &str, cause: &dyn std::fmt::Display) -> VaultError {
     tracing::error!(vault, %cause, "the audit isn't sealed any more: its chain was changed behind the server's back");
     VaultError::new(ErrorCode::InternalError, format!("The audit can't be gone on with: {cause}."))
 }
@@ -158,8 +225,10 @@ pub(crate) async fn seal_rows(
 /// What was found when an audit was verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditReport {
-    /// Rows under seals that are whole.
+    /// Rows under seals.
     pub sealed_rows: u64,
+    /// Rows that were dropped, as their time was over.
+    pub dropped_rows: u64,
     /// Seals that are whole.
     pub seals: u64,
     /// Rows that no seal covers yet.
@@ -192,33 +261,38 @@ pub async fn verify(
         Direction::Forward,
     );
     let mut report = AuditReport::default();
+    // Without its root key nothing is said of a vault.
+    seal.newest(vault)?;
+    let head = head::read(snapshot.as_ref(), seal, vault).await?;
+    let dropped = head.as_ref().map_or(0, |(head, _)| head.dropped);
     let (mut after, mut previous) = (0, String::new());
     let mut next_row = rows.next().await?;
-    let key = seal.newest(vault)?;
     let mut is_known = known.is_none_or(|known| known == (0, ""));
     while let Some(entry) = seals.next().await? {
         let through = keys::sequence_of(&entry.key, &seals_prefix).ok_or(SealError::Damaged)?;
-        let sealed = decode_seal(&entry.versioned.value)?;
-        let key = if sealed.data_key == key.number {
-            key.clone()
-        } else {
-            seal.numbered(vault, sealed.data_key)?
+        let stretch = Stretch {
+            through,
+            sealed: decode_seal(&entry.versioned.value)?,
         };
-        let mut context = begin(&key, vault, sealed.time, after, &previous)?;
-        let mut count = 0;
+        let mut again = stretch.begin(seal, vault, after, &previous)?;
         while let Some(row) = &next_row {
             let sequence = keys::sequence_of(&row.key, &prefix).ok_or(SealError::Damaged)?;
             if sequence > through {
                 break;
             }
-            take_in(&mut context, sequence, &row.versioned.value);
-            count += 1;
+            again.take_in(sequence, &row.versioned.value);
             next_row = rows.next().await?;
         }
-        let is_whole =
-            sealed.after == after && sealed.rows == count && STANDARD.encode(context.sign()) == sealed.hash;
-        if is_whole {
+        let (count, sealed) = (again.rows, stretch.sealed.clone());
+        let is_whole = if through <= dropped {
+            // Its rows went when their time was over; the next seal vouches for this one's hash.
+            report.dropped_rows += sealed.rows;
+            count == 0 && sealed.after == after
+        } else {
             report.sealed_rows += count;
+            again.is_whole(&stretch)
+        };
+        if is_whole {
             report.seals += 1;
         } else {
             report.faults.push(format!(
@@ -230,7 +304,7 @@ pub async fn verify(
         is_known |= is_whole && known == Some((through, sealed.hash.as_str()));
         (after, previous) = (through, sealed.hash);
     }
-    match head::read(snapshot.as_ref(), seal, vault).await? {
+    match head {
         Ok((head, _)) if (head.sequence, &head.hash) == (after, &previous) => {}
         Ok((head, _)) => report.faults.push(format!(
             "vault {vault}: the seals end at row {after}, and the head says {}: seals were taken away or put in",

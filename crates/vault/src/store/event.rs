@@ -7,6 +7,7 @@ use ledger::Transaction;
 use serde_json::{Map, Value, json};
 
 use super::keys;
+use super::refusals::Suppressed;
 use crate::error::VaultError;
 use crate::limits::AUDIT_TEXT_BYTES_MAX;
 use crate::rules::roles::Principal;
@@ -29,8 +30,8 @@ pub(crate) struct Event<'a> {
     pub(crate) status: u16,
     pub(crate) error: Option<&'a VaultError>,
     pub(crate) duration: Duration,
-    /// Rows of strangers that weren't written since the last one.
-    pub(crate) suppressed: u64,
+    /// Refusals of the same caller that had no rows of their own since the last one.
+    pub(crate) suppressed: Suppressed,
 }
 
 fn cut(text: &str) -> &str {
@@ -62,8 +63,9 @@ impl Event<'_> {
         }
         properties.insert("requestUri".to_owned(), cut(self.uri).into());
         properties.insert("httpStatusCode".to_owned(), self.status.into());
-        if self.suppressed > 0 {
-            properties.insert("suppressed".to_owned(), self.suppressed.into());
+        if let Some(last) = &self.suppressed.last {
+            properties.insert("suppressed".to_owned(), self.suppressed.count.into());
+            properties.insert("suppressedLastCaller".to_owned(), cut(&last.caller).into());
         }
         let description = self.error.map(|error| {
             let inner = error.body().pointer("/error/innererror/code").cloned();

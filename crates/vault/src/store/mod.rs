@@ -8,3 +8,4 @@ pub(crate) mod objects;
 pub(crate) mod protection;
 pub(crate) mod records;
 pub(crate) mod refusals;
+pub(crate) mod retention;

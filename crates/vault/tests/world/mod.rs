@@ -154,6 +154,7 @@ impl World {
                 purge_protection: true,
             },
             name: "other".to_owned(),
+            audit_days: None,
             assignments: vault.assignments.clone(),
         };
         let keys: Arc<dyn identity::KeySource> = issuer.clone();
