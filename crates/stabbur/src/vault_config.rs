@@ -162,6 +162,10 @@ impl VaultConfig {
             !self.host_suffixes.is_empty(),
             "[vault]: host_suffixes names none"
         );
+        ensure!(
+            self.root.root_passphrase_file.is_none() || self.root.root_key_files.is_empty(),
+            "[vault]: root_key_files and root_passphrase_file are both given; which of them wraps would be a guess. Go from              one to the other with `stabbur vault rekey`"
+        );
         let authorization = &self.authorization;
         let tenant = authorization
             .strip_prefix("https://")
@@ -328,6 +332,11 @@ mod tests {
             ("group = \"g\"", "group = \"\"", "for nobody"),
             ("group = \"g\", ", "", "one of principal"),
             ("[\"vault.example.org\"]", "[]", "names none"),
+            (
+                "[\"root.key\"]",
+                "[\"root.key\"]\nroot_passphrase_file = \"p\"",
+                "both given",
+            ),
         ] {
             let error = settings(|text| text.replace(from, to)).unwrap_err();
             assert!(format!("{error:#}").contains(cause), "{to}: {error:#}");
