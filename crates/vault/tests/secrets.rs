@@ -480,7 +480,7 @@ async fn a_backup_is_opaque_and_comes_back_whole() {
         .strip_prefix("https://acme.vault.example")
         .unwrap();
     assert_eq!(world.call("GET", path, Value::Null).await.ok(), one);
-    // Into another vault of the installation, but as nothing else and not bent.
+    // Not into another vault, nor as something else, nor bent.
     let admin = holder(Role::Administrator);
     world
         .at(
@@ -491,7 +491,7 @@ async fn a_backup_is_opaque_and_comes_back_whole() {
             backup.clone(),
         )
         .await
-        .ok();
+        .is(400, "BadParameter");
     world
         .call("POST", "/keys/restore", backup)
         .await
