@@ -63,6 +63,8 @@ pub(crate) struct Outcome {
     pub(crate) body: Option<Json>,
     /// The version that it was about, for the audit.
     pub(crate) version: Option<Version>,
+    /// The object's name, where the path doesn't say it.
+    pub(crate) name: Option<String>,
 }
 
 impl Outcome {
@@ -72,11 +74,17 @@ impl Outcome {
             status: StatusCode::OK,
             body: Some(body),
             version: None,
+            name: None,
         }
     }
 
     pub(crate) fn about(mut self, version: Version) -> Self {
         self.version = Some(version);
+        self
+    }
+
+    pub(crate) fn called(mut self, name: String) -> Self {
+        self.name = Some(name);
         self
     }
 }
@@ -235,7 +243,12 @@ impl Vaults {
             };
             let mut tx = outcome.tx;
             let version = outcome.version;
-            let object = known.object.as_ref().map(|object| match version {
+            let restored = outcome.name.as_ref().map(|name| {
+                let collection = call.target.operation.kind().collection();
+                format!("{}/{collection}/{name}", known.base)
+            });
+            let object = known.object.as_ref().or(restored.as_ref());
+            let object = object.map(|object| match version {
                 Some(version) if call.target.version.is_none() => format!("{object}/{version}"),
                 _ => object.clone(),
             });

@@ -473,6 +473,9 @@ async fn a_backup_is_opaque_and_comes_back_whole() {
     world.reopen().await;
     let restored = world.call("POST", "/secrets/restore", backup.clone()).await.ok();
     assert_eq!(restored["id"], two["id"]);
+    let row = world.audit().await.pop().unwrap();
+    assert_eq!(row["operationName"], "SecretRestore");
+    assert_eq!(row["properties"]["id"], two["id"]);
     assert_eq!(world.call("GET", "/secrets/a", Value::Null).await.ok(), two);
     let path = one["id"]
         .as_str()

@@ -140,5 +140,7 @@ pub(super) async fn restore(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<
     shelf.schedule(&mut tx, &mut header, newest);
     shelf.put_header(&mut tx, State::Live, &header, None)?;
     let bundle = call.place().bundle(shelf.kind, &header, current, newest);
-    Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle))).about(current))
+    Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle)))
+        .about(current)
+        .called(header.name))
 }

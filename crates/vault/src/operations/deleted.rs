@@ -83,6 +83,7 @@ pub(super) async fn purge(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Ou
         status: StatusCode::NO_CONTENT,
         body: None,
         version: None,
+        name: None,
     })
 }
 
