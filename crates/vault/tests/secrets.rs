@@ -519,3 +519,18 @@ async fn a_backup_is_opaque_and_comes_back_whole() {
         .await;
     foreign.is(400, "BadParameter");
 }
+
+#[tokio::test]
+async fn purge_protection_that_another_node_turned_on_holds_here() {
+    let world = World::new().await;
+    world.call("PUT", "/secrets/a", json!({"value": "v"})).await.ok();
+    world.call("DELETE", "/secrets/a", Value::Null).await.ok();
+    let mut settings = world.settings.clone();
+    settings.vaults[0].recovery.purge_protection = true;
+    vault::keep_protection(world.ledger.as_ref(), &mut settings)
+        .await
+        .unwrap();
+    let purge = world.call("DELETE", "/deletedsecrets/a", Value::Null).await;
+    purge.is(403, "Forbidden/PurgeProtected");
+    world.call("GET", "/deletedsecrets/a", Value::Null).await.ok();
+}

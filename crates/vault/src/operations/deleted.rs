@@ -68,7 +68,9 @@ pub(super) async fn purge(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Ou
     let name = call.target.name()?;
     let shelf = call.shelf();
     let found = shelf.get(snapshot, State::Deleted, name).await?;
-    if call.vault.recovery.purge_protection {
+    let protection = keys::protection(shelf.vault);
+    // The settings are of this node's start: another one may have turned it on since.
+    if call.vault.recovery.purge_protection || snapshot.get(&protection).await?.is_some() {
         return Err(VaultError::with(
             ErrorCode::Forbidden,
             InnerCode::PurgeProtected,
@@ -77,6 +79,7 @@ pub(super) async fn purge(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Ou
         ));
     }
     let mut tx = Transaction::new();
+    tx.require_absent(protection);
     stage_purge(shelf, snapshot, &mut tx, &found).await?;
     Ok(Outcome {
         tx,
