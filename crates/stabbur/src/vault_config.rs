@@ -8,6 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail, ensure};
 use async_trait::async_trait;
 use gateway::{Sample, StatsSource};
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::Deserialize;
 use vault::limits::{AUDIT_DAYS_MIN, RECOVERABLE_DAYS_MAX, RECOVERABLE_DAYS_MIN};
@@ -207,6 +209,7 @@ impl VaultConfig {
 impl RootConfig {
     /// Reads the root keys: the first one wraps.
     pub(crate) async fn read(&self, stores: &Stores) -> Result<Vec<RootKey>, RootKeyError> {
+        forbid_core_dumps();
         let mut roots = Vec::new();
         if let Some(path) = &self.root_passphrase_file {
             let (ledger, random) = (stores.ledger.as_ref(), stores.random.as_ref());
@@ -219,7 +222,8 @@ impl RootConfig {
     }
 }
 
-/// A dump of this process would hold whatever of the vaults is in its memory.
+/// Forbids that the process is dumped or looked into, before any key is read: a dump would hold whatever of the
+/// vaults is in memory. A limit of no bytes isn't enough: it doesn't hold for a `core_pattern` that is a pipe.
 fn forbid_core_dumps() {
     let none = Rlimit {
         current: Some(0),
@@ -228,12 +232,15 @@ fn forbid_core_dumps() {
     if let Err(error) = setrlimit(Resource::Core, none) {
         tracing::warn!(%error, "core dumps can't be turned off; turn them off for the service");
     }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "the process stays dumpable; turn core dumps off for the service");
+    }
 }
 
 /// Opens the data keys. Without a root key, or with one that doesn't fit, the vaults are sealed: they answer
 /// 503, and the rest of the node serves.
 pub(crate) async fn open_seal(stores: &Stores, root: &RootConfig, vaults: &[Vault]) -> Result<Arc<Seal>> {
-    forbid_core_dumps();
     let names: Vec<String> = vaults.iter().map(|vault| vault.name.clone()).collect();
     let seal = match root.read(stores).await {
         Ok(roots) => {
@@ -255,6 +262,7 @@ pub(crate) async fn open_seal(stores: &Stores, root: &RootConfig, vaults: &[Vaul
 
 /// The root key of `dev`: a file of its own, made when nothing was ever sealed.
 pub(crate) async fn development_root(stores: &Stores, data: &Path, named: &[PathBuf]) -> Result<RootConfig> {
+    forbid_core_dumps();
     let file = data.join("vault-root.key");
     if named.is_empty() && !file.exists() && !Seal::was_used(stores.ledger.as_ref()).await? {
         RootKey::make_file(&file, stores.random.as_ref())?;
@@ -310,6 +318,14 @@ mod tests {
             audiences: Vec::new(),
         };
         config.settings(Some(&bearer))
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_process_is_not_dumpable() {
+        forbid_core_dumps();
+        let dumpable = rustix::process::dumpable_behavior().unwrap();
+        assert_eq!(dumpable, DumpableBehavior::NotDumpable);
     }
 
     #[test]
