@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_semantics::{Body, RequestContext, Service};
+use http_semantics::{Body, BodyError, RequestContext, Service};
 use ledger::{LedgerError, Transaction};
 use zeroize::Zeroizing;
 
@@ -109,6 +109,25 @@ fn host(parts: &Parts) -> Option<Host> {
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let text = authority.or_else(|| header(&parts.headers, HOST.as_str()))?;
     Host::parse(text)
+}
+
+/// Reads a body into memory that is wiped, also where it grew. The pieces are the HTTP library's.
+async fn read_wiped(mut body: Body, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let mut whole = Zeroizing::new(Vec::new());
+    while let Some(piece) = body.next_piece().await? {
+        let needed = whole.len() + piece.len();
+        if needed > bytes_max {
+            let bytes_max = bytes_max as u64;
+            return Err(BodyError::TooLong { bytes_max }.into());
+        }
+        if needed > whole.capacity() {
+            let mut grown = Zeroizing::new(Vec::with_capacity(needed.max(2 * whole.capacity())));
+            grown.extend_from_slice(&whole);
+            whole = grown;
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole)
 }
 
 impl Vaults {
@@ -215,14 +234,14 @@ impl Vaults {
             Operation::SecretRestore | Operation::KeyRestore => RESTORE_BYTES_MAX,
             _ => BODY_BYTES_MAX,
         };
-        let body = body.read_bounded(bytes_max).await?;
+        let body = read_wiped(body, bytes_max).await?;
         Ok(Call {
             vaults: self,
             vault: known.vault,
             target,
             query,
             base: known.base.clone(),
-            body: Zeroizing::new(body.to_vec()),
+            body,
             now: self.now(),
         })
     }
