@@ -82,10 +82,10 @@ pub(crate) async fn verify(
     let stores = Stores::open_existing(data, places, Arc::new(SystemClock)).await?;
     let roots = root.read(&stores).await.context("the root key")?;
     let seal = Seal::open_as_is(stores.ledger.clone(), roots).await?;
-    if let Some(cause) = seal.cause() {
+    let vault = vault.to_ascii_lowercase();
+    if let Some(cause) = seal.cause_of(&vault) {
         bail!("the audit's seals are computed with a key that the root key opens: {cause}");
     }
-    let vault = vault.to_ascii_lowercase();
     let report = audit::verify(stores.ledger.as_ref(), &seal, &vault, known).await?;
     stores.ledger.close().await?;
     for fault in &report.faults {

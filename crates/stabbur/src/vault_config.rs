@@ -251,10 +251,10 @@ pub(crate) async fn open_seal(stores: &Stores, root: &RootConfig, vaults: &[Vaul
         }
         Err(error) => Arc::new(Seal::sealed(stores.ledger.clone(), error.to_string())),
     };
-    if let Some(cause) = seal.cause() {
+    for cause in seal.causes() {
         tracing::error!(
             cause,
-            "the vaults are sealed and answer 503; mend it and start again (docs/operate/vault.md)"
+            "vaults are sealed and answer 503; mend it and start again (docs/operate/vault.md)"
         );
     }
     Ok(seal)

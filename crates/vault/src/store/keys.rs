@@ -14,6 +14,7 @@
 //! | (10, time, vault, name) | that a key is rotated then |
 //! | (11, vault) | that the vault has purge protection, for good |
 //! | (12, vault) | where the audit's chain ends |
+//! | (13) | the name of the root key that wraps what is new |
 //!
 //! Names are in lower case here; headers have them as they were first written.
 
@@ -23,6 +24,7 @@ use crate::rules::names::{Kind, Version};
 
 pub(crate) const DATA_KEY_TAG: u8 = 1;
 pub(crate) const SALT_TAG: u8 = 2;
+pub(crate) const CURRENT_ROOT_TAG: u8 = 13;
 const LIVE_TAG: u8 = 3;
 const VERSION_TAG: u8 = 4;
 const AUDIT_TAG: u8 = 5;
