@@ -186,32 +186,36 @@ impl Vaults {
     }
 
     async fn purge_left_over(&self) -> Result<(), VaultError> {
-        let snapshot = self.ledger.snapshot().await?;
-        let mut scan = Scan::new(snapshot.as_ref(), keys::all_left_over(), Direction::Forward);
-        for _ in 0..ROUND_OBJECTS_MAX {
-            let Some(entry) = scan.next().await? else { break };
-            let Some((vault, kind, incarnation)) = keys::read_left_over(&entry.key) else {
+        for left in self.due(keys::all_left_over()).await? {
+            let Some((vault, kind, incarnation)) = keys::read_left_over(&left) else {
                 continue;
             };
             let prefix = keys::versions(&vault, kind, &incarnation);
-            let mut versions = Scan::new(snapshot.as_ref(), KeyRange::prefix(&prefix), Direction::Forward);
-            let mut tx = Transaction::new();
-            let mut is_all = true;
-            let mut count = 0;
-            while let Some(version) = versions.next().await? {
-                if count == PURGE_VERSIONS_MAX {
-                    is_all = false;
-                    break;
-                }
-                tx.delete(version.key);
-                count += 1;
+            if let Err(error) = self.purge_versions(&left, prefix).await {
+                tracing::warn!(vault, %error, "what a purge left over stays for now; it is tried again");
             }
-            if is_all {
-                tx.delete(entry.key);
-            }
-            self.step(tx).await?;
         }
         Ok(())
+    }
+
+    async fn purge_versions(&self, left: &Key, prefix: Key) -> Result<bool, VaultError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let mut versions = Scan::new(snapshot.as_ref(), KeyRange::prefix(&prefix), Direction::Forward);
+        let mut tx = Transaction::new();
+        let mut count = 0;
+        while let Some(version) = versions.next().await? {
+            if count == PURGE_VERSIONS_MAX {
+                break;
+            }
+            tx.delete(version.key);
+            count += 1;
+        }
+        if count < PURGE_VERSIONS_MAX {
+            tx.delete(left.clone());
+        }
+        drop(versions);
+        drop(snapshot);
+        self.step(tx).await
     }
 
     async fn rotate_due(&self, swept: &mut Swept) -> Result<(), VaultError> {
