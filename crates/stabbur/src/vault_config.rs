@@ -33,6 +33,9 @@ pub(crate) struct VaultConfig {
     pub(crate) host_suffixes: Vec<String>,
     /// Where clients are told to get tokens: `https://{login}/{tenant}`.
     pub(crate) authorization: String,
+    /// Ports that clients name besides the listener's own and 443, where something before it maps them.
+    #[serde(default)]
+    pub(crate) public_ports: Vec<u16>,
     /// Audiences besides the vaults' own.
     #[serde(default)]
     pub(crate) audiences: Vec<String>,
@@ -194,6 +197,11 @@ impl VaultConfig {
         let without_slash = |audience: &String| audience.trim_end_matches('/').to_owned();
         Ok(vault::Settings {
             host_suffixes: self.host_suffixes.clone(),
+            // A port that is chosen at the start is known to whoever starts it for a test.
+            ports: (self.listen.port() != 0).then(|| {
+                let public = self.public_ports.iter().copied();
+                public.chain([self.listen.port()]).collect()
+            }),
             loopback_vault: None,
             bearer: Some(vault::Bearer {
                 trust: bearer.trust.clone(),
@@ -332,6 +340,9 @@ mod tests {
     fn vaults_are_read_and_what_makes_no_sense_is_refused() {
         let good = settings(|text| text).unwrap();
         assert_eq!(good.vaults[0].recovery.days, 90);
+        assert_eq!(good.ports, None);
+        let ported = settings(|text| format!("public_ports = [9443]\n{}", text.replace("1:0", "1:8443")));
+        assert_eq!(ported.unwrap().ports, Some(vec![9443, 8443]));
         assert_eq!(
             good.vaults[0].assignments[0].object,
             Some((Kind::Secret, "s".to_owned()))

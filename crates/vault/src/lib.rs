@@ -78,6 +78,8 @@ pub struct Settings {
     pub vaults: Vec<Vault>,
     /// What comes behind `{vault}.` in host names, such as `vault.example.org`.
     pub host_suffixes: Vec<String>,
+    /// The ports that hosts may name; `None`: any, for development. A host without one is always taken.
+    pub ports: Option<Vec<u16>>,
     /// The vault that `localhost` and its addresses stand for; for development.
     pub loopback_vault: Option<String>,
     /// Whose tokens are taken; `None`: nobody's.
@@ -147,16 +149,23 @@ impl Vaults {
 
     /// The vault that a host names, and the host of the resource that tokens for it are for.
     pub(crate) fn vault_at(&self, host: &Host) -> Option<(&Vault, String)> {
+        // The port becomes part of the audience, and the client names it: it must be one that the vault has.
+        if let (Some(port), Some(ports)) = (host.port, &self.settings.ports)
+            && !ports.contains(&port)
+        {
+            return None;
+        }
         let called = |name: &str| {
             let mut vaults = self.settings.vaults.iter();
             vaults.find(|vault| vault.name.eq_ignore_ascii_case(name))
         };
         for suffix in &self.settings.host_suffixes {
-            let name = host.name.strip_suffix(suffix.to_ascii_lowercase().as_str());
+            let suffix = suffix.to_ascii_lowercase();
+            let name = host.name.strip_suffix(suffix.as_str());
             if let Some(name) = name.and_then(|name| name.strip_suffix('.'))
                 && let Some(vault) = called(name)
             {
-                return Some((vault, host.with_port(suffix)));
+                return Some((vault, host.with_port(&suffix)));
             }
         }
         let loopback = self
@@ -165,6 +174,6 @@ impl Vaults {
             .as_ref()
             .filter(|_| host.is_loopback())?;
         let suffix = self.settings.host_suffixes.first()?;
-        Some((called(loopback)?, host.with_port(suffix)))
+        Some((called(loopback)?, host.with_port(&suffix.to_ascii_lowercase())))
     }
 }

@@ -210,6 +210,7 @@ async fn strangers_are_told_where_to_go_and_nothing_else() {
         "localhost",
         "a b",
         "acme.vault.example.evil",
+        "acme.vault.example:9999",
     ] {
         let answer = world
             .send(World::request("GET", host, "/secrets", None, ""))

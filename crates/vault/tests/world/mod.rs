@@ -165,7 +165,8 @@ impl World {
         let shared: Arc<dyn Clock> = clock.clone();
         let settings = Settings {
             vaults: vec![vault, other],
-            host_suffixes: vec!["vault.example".to_owned()],
+            host_suffixes: vec!["Vault.example".to_owned()],
+            ports: Some(vec![8443]),
             loopback_vault: None,
             bearer: Some(Bearer {
                 trust: Trust::new(vec![trusted], &shared, 0),
