@@ -66,7 +66,10 @@ pub(crate) async fn read(data: &Path, places: &Places, vault: &str, after: u64) 
 
 fn read_head(text: &str) -> Result<(u64, &str)> {
     let (sequence, hash) = text.split_once(':').context("a head is SEQUENCE:HASH")?;
-    Ok((sequence.parse().context("a head begins with a row's number")?, hash))
+    Ok((
+        sequence.parse().context("a head begins with a row's number")?,
+        hash,
+    ))
 }
 
 /// Computes the seals over a vault's audit again.

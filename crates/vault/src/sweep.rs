@@ -12,10 +12,10 @@ use crate::operations::{make_like, stage_purge, stage_rotation};
 use crate::rules::names::Kind;
 use crate::rules::roles::Principal;
 use crate::store::event::Event;
-use crate::store::refusals::Suppressed;
-use crate::store::{audit, retention};
 use crate::store::keys::{self, State};
 use crate::store::objects::{Found, Shelf};
+use crate::store::refusals::Suppressed;
+use crate::store::{audit, retention};
 
 /// What a round did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -155,7 +155,9 @@ impl Vaults {
     /// Writes how often callers were refused without rows of their own, where no later row told it.
     async fn write_refusals(&self) -> Result<(), VaultError> {
         for ((vault, principal), suppressed) in self.refusals.take_counted(self.clock.monotonic()) {
-            let Some(last) = suppressed.last.clone() else { continue };
+            let Some(last) = suppressed.last.clone() else {
+                continue;
+            };
             let error = VaultError::new(last.code, "");
             let principal = principal.map(|object_id| Principal {
                 object_id,

@@ -130,7 +130,11 @@ async fn rows_go_when_their_time_is_over_and_their_seals_stay() {
     world.clock.advance_seconds(11 * 86_400);
     let rows = under(&world, 5).await;
     let seal = world.seal(vec![world.root()]).await;
-    let verify = async || audit::verify(world.ledger.as_ref(), &seal, "acme", None).await.unwrap();
+    let verify = async || {
+        audit::verify(world.ledger.as_ref(), &seal, "acme", None)
+            .await
+            .unwrap()
+    };
     // What was changed isn't dropped: it would be found no more.
     let mut bent = rows[1].clone();
     bent.1[10] ^= 1;
@@ -243,7 +247,11 @@ async fn changes_of_sealed_rows_are_found() {
     }
     world.call("GET", "/secrets", Value::Null).await.ok();
     let seal = world.seal(vec![world.root()]).await;
-    let verify = async || audit::verify(world.ledger.as_ref(), &seal, "acme", None).await.unwrap();
+    let verify = async || {
+        audit::verify(world.ledger.as_ref(), &seal, "acme", None)
+            .await
+            .unwrap()
+    };
     let report = verify().await;
     assert_eq!((report.sealed_rows, report.seals, report.newer_rows), (12, 3, 1));
     assert_eq!(report.faults, Vec::<String>::new());
@@ -308,8 +316,16 @@ async fn an_end_that_was_taken_away_is_found_and_not_sealed_over() {
     let mut world = World::new().await;
     sealed_rounds(&world, 3).await;
     let seal = world.seal(vec![world.root()]).await;
-    let verify = async |world: &World| audit::verify(world.ledger.as_ref(), &seal, "acme", None).await.unwrap();
-    let (rows, seals, head) = (under(&world, 5).await, under(&world, 6).await, under(&world, 12).await);
+    let verify = async |world: &World| {
+        audit::verify(world.ledger.as_ref(), &seal, "acme", None)
+            .await
+            .unwrap()
+    };
+    let (rows, seals, head) = (
+        under(&world, 5).await,
+        under(&world, 6).await,
+        under(&world, 12).await,
+    );
     assert_eq!((seals.len(), head.len()), (3, 1));
     // The last seals go, and a row behind is another one.
     take(&world, &seals[1..]).await;
@@ -354,7 +370,9 @@ async fn an_audit_that_was_put_back_is_found_by_whoever_saw_its_head() {
     sealed_rounds(&world, 1).await;
     let seal = world.seal(vec![world.root()]).await;
     let verify = async |known: Option<(u64, &str)>| {
-        audit::verify(world.ledger.as_ref(), &seal, "acme", known).await.unwrap()
+        audit::verify(world.ledger.as_ref(), &seal, "acme", known)
+            .await
+            .unwrap()
     };
     let report = verify(None).await;
     let (sequence, hash) = report.head;

@@ -35,9 +35,15 @@ async fn damage(world: &World, key: &Key) {
 #[tokio::test]
 async fn a_damaged_version_is_listed_deleted_and_recovered_by_its_header() {
     let world = World::new().await;
-    world.call("PUT", "/secrets/bad", json!({"value": "v"})).await.ok();
+    world
+        .call("PUT", "/secrets/bad", json!({"value": "v"}))
+        .await
+        .ok();
     damage(&world, &under(&world, 4).await[0]).await;
-    world.call("PUT", "/secrets/good", json!({"value": "v"})).await.ok();
+    world
+        .call("PUT", "/secrets/good", json!({"value": "v"}))
+        .await
+        .ok();
     let broken = world.call("GET", "/secrets/bad", Value::Null).await;
     broken.is(500, "InternalError");
     for path in ["/secrets", "/secrets/bad/versions"] {

@@ -11,8 +11,8 @@ use ledger::fault::{CommitFault, FaultLedger};
 use ledger::log::LogPage;
 use ledger::memory::MemoryLedger;
 use ledger::{
-    AdjustableClock, Committed, Direction, Health, Key, KeyRange, Ledger, LedgerError, LedgerStats, ScanLimit,
-    ScanPage, Sequence, Snapshot, Transaction, VerifyReport, Versioned,
+    AdjustableClock, Committed, Direction, Health, Key, KeyRange, Ledger, LedgerError, LedgerStats,
+    ScanLimit, ScanPage, Sequence, Snapshot, Transaction, VerifyReport, Versioned,
 };
 use serde_json::{Value, json};
 use world::World;

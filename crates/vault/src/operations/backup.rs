@@ -89,8 +89,7 @@ pub(super) async fn backup(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<O
 pub(super) async fn restore(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
     let shelf = call.shelf();
     let given: RestoreBody = parse(&call.body)?;
-    let malformed =
-        || VaultError::bad("The backup is malformed, of another kind, or not of this vault.");
+    let malformed = || VaultError::bad("The backup is malformed, of another kind, or not of this vault.");
     let sealed = body::decode(&given.value, "value")?;
     let key = call
         .vaults

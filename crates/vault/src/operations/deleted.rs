@@ -29,9 +29,7 @@ pub(super) async fn delete(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<O
     shelf.remove_header(&mut tx, State::Live, &found);
     shelf.put_header(&mut tx, State::Deleted, &header, None)?;
     tx.put(keys::purge(purge_at, shelf.vault, shelf.kind, name), Vec::new());
-    let bundle = call
-        .place()
-        .bundle(shelf.kind, &header, header.current, &meta);
+    let bundle = call.place().bundle(shelf.kind, &header, header.current, &meta);
     Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle))).about(header.current))
 }
 
@@ -64,9 +62,7 @@ pub(super) async fn recover(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<
     let meta = meta.unwrap_or_else(unreadable);
     shelf.remove_header(&mut tx, State::Deleted, &found);
     shelf.put_header(&mut tx, State::Live, &header, None)?;
-    let bundle = call
-        .place()
-        .bundle(shelf.kind, &header, header.current, &meta);
+    let bundle = call.place().bundle(shelf.kind, &header, header.current, &meta);
     Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle))).about(header.current))
 }
 

@@ -58,7 +58,10 @@ async fn headers(call: &Call<'_>, snapshot: &dyn Snapshot, state: State) -> Resu
     while let Some(entry) = scan.next().await? {
         let Ok(header) = decode_header(&entry.versioned.value) else {
             // Without its header nothing is known of it, not even its name.
-            tracing::error!(vault = shelf.vault, "an object's header is damaged; it isn't listed");
+            tracing::error!(
+                vault = shelf.vault,
+                "an object's header is damaged; it isn't listed"
+            );
             continue;
         };
         if rows.len() == rows_max {
@@ -122,10 +125,7 @@ pub(super) async fn versions(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result
             }
             Err(error) => return Err(error),
         };
-        rows.push(
-            call.place()
-                .row(shelf.kind, &found.header, Some(version), &meta),
-        );
+        rows.push(call.place().row(shelf.kind, &found.header, Some(version), &meta));
         last = Some(version.to_string());
     }
     page(call, "", &rows, None)

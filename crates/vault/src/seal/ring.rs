@@ -506,7 +506,13 @@ mod tests {
     async fn a_data_key_that_does_not_open_seals_its_own_vault() {
         let ledger = memory();
         open(&ledger, &[1], &["a", "b"]).await;
-        let of_b = ledger.snapshot().await.unwrap().get(&key_of("b", 1)).await.unwrap();
+        let of_b = ledger
+            .snapshot()
+            .await
+            .unwrap()
+            .get(&key_of("b", 1))
+            .await
+            .unwrap();
         for bad in [b"not a record".to_vec(), of_b.unwrap().value.to_vec()] {
             put(&ledger, key_of("a", 1), bad).await;
             let seal = open(&ledger, &[1], &["a", "b", "c"]).await;
@@ -529,7 +535,9 @@ mod tests {
         let ledger = memory();
         open(&ledger, &[1], &["a"]).await;
         let random = SeededRandom::new(7);
-        rekey(ledger.as_ref(), &random, &[root(2), root(1)]).await.unwrap();
+        rekey(ledger.as_ref(), &random, &[root(2), root(1)])
+            .await
+            .unwrap();
         let old = open(&ledger, &[1], &["a", "b"]).await;
         assert!(old.newest("b").is_err() && old.cause_of("b").unwrap().contains(root(2).name()));
         let new = open(&ledger, &[2], &["a", "b"]).await;

@@ -55,7 +55,13 @@ fn take_in(context: &mut hmac::Context, sequence: u64, row: &[u8]) {
     context.update(row);
 }
 
-fn begin(key: &DataKey, vault: &str, time: i64, after: u64, previous: &str) -> Result<hmac::Context, SealError> {
+fn begin(
+    key: &DataKey,
+    vault: &str,
+    time: i64,
+    after: u64,
+    previous: &str,
+) -> Result<hmac::Context, SealError> {
     let mut context = hasher(key)?;
     take_in(&mut context, after, previous.as_bytes());
     take_in(&mut context, 0, vault.as_bytes());
@@ -98,7 +104,7 @@ impl Again {
         self.rows += 1;
     }
 
-    pub(super) fn is_whole(self, stretch: &Stretch) -> bool {
+    pub(super) fn makes_up(self, stretch: &Stretch) -> bool {
         let sealed = &stretch.sealed;
         sealed.after == self.after
             && sealed.rows == self.rows
@@ -113,7 +119,11 @@ impl Stretch {
     }
 
     /// The first one behind a row.
-    pub(super) async fn after(snapshot: &dyn Snapshot, vault: &str, row: u64) -> Result<Option<Self>, LedgerError> {
+    pub(super) async fn after(
+        snapshot: &dyn Snapshot,
+        vault: &str,
+        row: u64,
+    ) -> Result<Option<Self>, LedgerError> {
         let prefix = keys::audit_seals(vault);
         let range = KeyRange::prefix_from(&prefix, keys::audit_seal(vault, row.saturating_add(1)));
         let mut scan = Scan::new(snapshot, range, Direction::Forward);
@@ -128,14 +138,24 @@ impl Stretch {
     }
 
     /// The hash of the seal that ends at a row; empty if none does.
-    pub(super) async fn hash_at(snapshot: &dyn Snapshot, vault: &str, row: u64) -> Result<String, LedgerError> {
+    pub(super) async fn hash_at(
+        snapshot: &dyn Snapshot,
+        vault: &str,
+        row: u64,
+    ) -> Result<String, LedgerError> {
         match snapshot.get(&keys::audit_seal(vault, row)).await? {
             Some(found) => Ok(decode_seal(&found.value)?.hash),
             None => Ok(String::new()),
         }
     }
 
-    pub(super) fn begin(&self, seal: &Seal, vault: &str, after: u64, previous: &str) -> Result<Again, SealError> {
+    pub(super) fn begin(
+        &self,
+        seal: &Seal,
+        vault: &str,
+        after: u64,
+        previous: &str,
+    ) -> Result<Again, SealError> {
         let key = seal.numbered(vault, self.sealed.data_key)?;
         Ok(Again {
             context: begin(&key, vault, self.sealed.time, after, previous)?,
@@ -147,7 +167,10 @@ impl Stretch {
 
 pub(super) fn fault(vault: &str, cause: &dyn std::fmt::Display) -> VaultError {
     tracing::error!(vault, %cause, "the audit isn't sealed any more: its chain was changed behind the server's back");
-    VaultError::new(ErrorCode::InternalError, format!("The audit can't be gone on with: {cause}."))
+    VaultError::new(
+        ErrorCode::InternalError,
+        format!("The audit can't be gone on with: {cause}."),
+    )
 }
 
 /// Seals the rows of a vault that no seal covers yet, up to a bound. Answers how many there were.
@@ -290,7 +313,7 @@ pub async fn verify(
             count == 0 && sealed.after == after
         } else {
             report.sealed_rows += count;
-            again.is_whole(&stretch)
+            again.makes_up(&stretch)
         };
         if is_whole {
             report.seals += 1;

@@ -45,7 +45,13 @@ pub(crate) struct Head {
     mac: String,
 }
 
-fn hashed(key: &DataKey, vault: &str, sequence: u64, hash: &str, dropped: u64) -> Result<hmac::Context, SealError> {
+fn hashed(
+    key: &DataKey,
+    vault: &str,
+    sequence: u64,
+    hash: &str,
+    dropped: u64,
+) -> Result<hmac::Context, SealError> {
     let bytes = key.derived(LABEL)?;
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice()));
     for text in [vault, hash] {
@@ -58,7 +64,13 @@ fn hashed(key: &DataKey, vault: &str, sequence: u64, hash: &str, dropped: u64) -
 }
 
 impl Head {
-    pub(crate) fn new(key: &DataKey, vault: &str, sequence: u64, hash: String, dropped: u64) -> Result<Self, SealError> {
+    pub(crate) fn new(
+        key: &DataKey,
+        vault: &str,
+        sequence: u64,
+        hash: String,
+        dropped: u64,
+    ) -> Result<Self, SealError> {
         let mac = hashed(key, vault, sequence, &hash, dropped)?.sign();
         Ok(Self {
             sequence,
@@ -76,7 +88,12 @@ impl Head {
     }
 
     /// Stages it in place of the one that was read.
-    pub(crate) fn stage(&self, tx: &mut Transaction, vault: &str, was: Option<Sequence>) -> Result<(), SealError> {
+    pub(crate) fn stage(
+        &self,
+        tx: &mut Transaction,
+        vault: &str,
+        was: Option<Sequence>,
+    ) -> Result<(), SealError> {
         let value = serde_json::to_vec(self).map_err(|_| SealError::Library("writing a record"))?;
         tx.require_version(keys::audit_head(vault), was);
         tx.put(keys::audit_head(vault), value);

@@ -50,7 +50,13 @@ pub(crate) struct Refusals(Mutex<HashMap<Refused, Window>>);
 
 impl Refusals {
     /// Whether a refusal gets a row at `now`, and which ones before it that row tells of.
-    pub(crate) fn admit(&self, vault: &str, principal: Option<&str>, this: Last, now: Duration) -> Option<Suppressed> {
+    pub(crate) fn admit(
+        &self,
+        vault: &str,
+        principal: Option<&str>,
+        this: Last,
+        now: Duration,
+    ) -> Option<Suppressed> {
         let mut windows = self.0.lock();
         let mut refused = (vault.to_owned(), principal.map(str::to_owned));
         if windows.len() >= AUDIT_REFUSED_PRINCIPALS_MAX && !windows.contains_key(&refused) {

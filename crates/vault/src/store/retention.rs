@@ -55,8 +55,11 @@ pub(crate) async fn drop_rows(
         }
         drop(rows);
         drop(snapshot);
-        if !hashed.is_whole(&stretch) {
-            return Err(fault(vault, &"rows that are to be dropped aren't those that were sealed"));
+        if !hashed.makes_up(&stretch) {
+            return Err(fault(
+                vault,
+                &"rows that are to be dropped aren't those that were sealed",
+            ));
         }
         let next = Head::new(&key, vault, head.sequence, head.hash, stretch.through)?;
         next.stage(&mut tx, vault, Some(version))?;
