@@ -51,6 +51,7 @@ fuzz_target!(|data: &[u8]| {
     let settings = Settings {
         vaults: vec![vault],
         host_suffixes: vec!["vault.localhost".to_owned()],
+        ports: None,
         loopback_vault: None,
         bearer: Some(Bearer {
             trust: Trust::new(vec![trusted], &clock, 0),

@@ -65,6 +65,7 @@ pub(crate) async fn vaults(
     let settings = Settings {
         vaults: vec![vault],
         host_suffixes: vec![HOST_SUFFIX.to_owned()],
+        ports: None,
         loopback_vault: Some(VAULT.to_owned()),
         bearer: Some(Bearer {
             trust: Trust::new(vec![trusted], &stores.clock, 0),

@@ -148,8 +148,12 @@ enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         key_file: Vec<PathBuf>,
         /// A file with the passphrase of the root key.
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
         passphrase_file: Option<PathBuf>,
+        /// A head that was kept elsewhere, `SEQUENCE:HASH`, as the log and this command say it: the chain must go
+        /// through it, so that an audit that was put back is found.
+        #[arg(long, value_name = "SEQUENCE:HASH")]
+        head: Option<String>,
     },
 }
 
@@ -257,13 +261,14 @@ fn main() -> ExitCode {
                         vault,
                         key_file,
                         passphrase_file,
+                        head,
                     },
             } => {
                 let root = vault_config::RootConfig {
                     root_key_files: key_file,
                     root_passphrase_file: passphrase_file,
                 };
-                vault_commands::verify(&data.data, &data.places()?, &vault, &root).await
+                vault_commands::verify(&data.data, &data.places()?, &vault, &root, head.as_deref()).await
             }
             Command::Ledger {
                 command: LedgerCommand::Verify(data),

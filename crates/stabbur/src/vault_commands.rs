@@ -64,27 +64,45 @@ pub(crate) async fn read(data: &Path, places: &Places, vault: &str, after: u64) 
     Ok(())
 }
 
+fn read_head(text: &str) -> Result<(u64, &str)> {
+    let (sequence, hash) = text.split_once(':').context("a head is SEQUENCE:HASH")?;
+    Ok((
+        sequence.parse().context("a head begins with a row's number")?,
+        hash,
+    ))
+}
+
 /// Computes the seals over a vault's audit again.
-pub(crate) async fn verify(data: &Path, places: &Places, vault: &str, root: &RootConfig) -> Result<()> {
+/// `head`: one that was kept elsewhere, `SEQUENCE:HASH`.
+pub(crate) async fn verify(
+    data: &Path,
+    places: &Places,
+    vault: &str,
+    root: &RootConfig,
+    head: Option<&str>,
+) -> Result<()> {
+    let known = head.map(read_head).transpose()?;
     let stores = Stores::open_existing(data, places, Arc::new(SystemClock)).await?;
     let roots = root.read(&stores).await.context("the root key")?;
     let seal = Seal::open_as_is(stores.ledger.clone(), roots).await?;
-    if let Some(cause) = seal.cause() {
+    let vault = vault.to_ascii_lowercase();
+    if let Some(cause) = seal.cause_of(&vault) {
         bail!("the audit's seals are computed with a key that the root key opens: {cause}");
     }
-    let vault = vault.to_ascii_lowercase();
-    let report = audit::verify(stores.ledger.as_ref(), &seal, &vault).await?;
+    let report = audit::verify(stores.ledger.as_ref(), &seal, &vault, known).await?;
     stores.ledger.close().await?;
     for fault in &report.faults {
         println!("fault: {fault}");
     }
     println!(
-        "{} rows under {} seals are whole, {} rows are newer than the last seal: {} faults",
+        "{} rows under {} seals are whole, {} rows are newer than the last seal, {} were dropped: {} faults",
         report.sealed_rows,
         report.seals,
         report.newer_rows,
+        report.dropped_rows,
         report.faults.len()
     );
+    println!("head {}:{}", report.head.0, report.head.1);
     ensure!(
         report.faults.is_empty(),
         "rows of the audit were changed or taken away behind the server's back"

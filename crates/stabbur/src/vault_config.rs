@@ -8,9 +8,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail, ensure};
 use async_trait::async_trait;
 use gateway::{Sample, StatsSource};
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::Deserialize;
-use vault::limits::{RECOVERABLE_DAYS_MAX, RECOVERABLE_DAYS_MIN};
+use vault::limits::{AUDIT_DAYS_MIN, RECOVERABLE_DAYS_MAX, RECOVERABLE_DAYS_MIN};
 use vault::rules::attributes::Recovery;
 use vault::rules::names::{Kind, is_name};
 use vault::rules::roles::{Assignee, Assignment, Role};
@@ -31,6 +33,9 @@ pub(crate) struct VaultConfig {
     pub(crate) host_suffixes: Vec<String>,
     /// Where clients are told to get tokens: `https://{login}/{tenant}`.
     pub(crate) authorization: String,
+    /// Ports that clients name besides the listener's own and 443, where something before it maps them.
+    #[serde(default)]
+    pub(crate) public_ports: Vec<u16>,
     /// Audiences besides the vaults' own.
     #[serde(default)]
     pub(crate) audiences: Vec<String>,
@@ -59,6 +64,8 @@ pub(crate) struct OneVaultConfig {
     /// Whether nothing is purged before its time.
     #[serde(default)]
     purge_protection: bool,
+    /// Days that rows of the audit are kept; for ever unless it is said.
+    audit_days: Option<u32>,
     #[serde(default)]
     roles: Vec<VaultRoleConfig>,
 }
@@ -131,8 +138,13 @@ impl OneVaultConfig {
             (RECOVERABLE_DAYS_MIN..=RECOVERABLE_DAYS_MAX).contains(&days),
             "vault {name}: recoverable_days is {days}; {RECOVERABLE_DAYS_MIN} to {RECOVERABLE_DAYS_MAX}"
         );
+        ensure!(
+            self.audit_days.is_none_or(|days| days >= AUDIT_DAYS_MIN),
+            "vault {name}: audit_days is at least {AUDIT_DAYS_MIN}; without it the audit is kept for ever"
+        );
         Ok(Vault {
             name: name.to_ascii_lowercase(),
+            audit_days: self.audit_days,
             recovery: Recovery {
                 days,
                 purge_protection: self.purge_protection,
@@ -154,6 +166,10 @@ impl VaultConfig {
         ensure!(
             !self.host_suffixes.is_empty(),
             "[vault]: host_suffixes names none"
+        );
+        ensure!(
+            self.root.root_passphrase_file.is_none() || self.root.root_key_files.is_empty(),
+            "[vault]: root_key_files and root_passphrase_file are both given; which of them wraps would be a guess. Go from              one to the other with `stabbur vault rekey`"
         );
         let authorization = &self.authorization;
         let tenant = authorization
@@ -181,6 +197,11 @@ impl VaultConfig {
         let without_slash = |audience: &String| audience.trim_end_matches('/').to_owned();
         Ok(vault::Settings {
             host_suffixes: self.host_suffixes.clone(),
+            // A port that is chosen at the start is known to whoever starts it for a test.
+            ports: (self.listen.port() != 0).then(|| {
+                let public = self.public_ports.iter().copied();
+                public.chain([self.listen.port()]).collect()
+            }),
             loopback_vault: None,
             bearer: Some(vault::Bearer {
                 trust: bearer.trust.clone(),
@@ -196,6 +217,7 @@ impl VaultConfig {
 impl RootConfig {
     /// Reads the root keys: the first one wraps.
     pub(crate) async fn read(&self, stores: &Stores) -> Result<Vec<RootKey>, RootKeyError> {
+        forbid_core_dumps();
         let mut roots = Vec::new();
         if let Some(path) = &self.root_passphrase_file {
             let (ledger, random) = (stores.ledger.as_ref(), stores.random.as_ref());
@@ -208,7 +230,8 @@ impl RootConfig {
     }
 }
 
-/// A dump of this process would hold whatever of the vaults is in its memory.
+/// Forbids that the process is dumped or looked into, before any key is read: a dump would hold whatever of the
+/// vaults is in memory. A limit of no bytes isn't enough: it doesn't hold for a `core_pattern` that is a pipe.
 fn forbid_core_dumps() {
     let none = Rlimit {
         current: Some(0),
@@ -217,12 +240,15 @@ fn forbid_core_dumps() {
     if let Err(error) = setrlimit(Resource::Core, none) {
         tracing::warn!(%error, "core dumps can't be turned off; turn them off for the service");
     }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "the process stays dumpable; turn core dumps off for the service");
+    }
 }
 
 /// Opens the data keys. Without a root key, or with one that doesn't fit, the vaults are sealed: they answer
 /// 503, and the rest of the node serves.
 pub(crate) async fn open_seal(stores: &Stores, root: &RootConfig, vaults: &[Vault]) -> Result<Arc<Seal>> {
-    forbid_core_dumps();
     let names: Vec<String> = vaults.iter().map(|vault| vault.name.clone()).collect();
     let seal = match root.read(stores).await {
         Ok(roots) => {
@@ -233,10 +259,10 @@ pub(crate) async fn open_seal(stores: &Stores, root: &RootConfig, vaults: &[Vaul
         }
         Err(error) => Arc::new(Seal::sealed(stores.ledger.clone(), error.to_string())),
     };
-    if let Some(cause) = seal.cause() {
+    for cause in seal.causes() {
         tracing::error!(
             cause,
-            "the vaults are sealed and answer 503; mend it and start again (docs/operate/vault.md)"
+            "vaults are sealed and answer 503; mend it and start again (docs/operate/vault.md)"
         );
     }
     Ok(seal)
@@ -244,6 +270,7 @@ pub(crate) async fn open_seal(stores: &Stores, root: &RootConfig, vaults: &[Vaul
 
 /// The root key of `dev`: a file of its own, made when nothing was ever sealed.
 pub(crate) async fn development_root(stores: &Stores, data: &Path, named: &[PathBuf]) -> Result<RootConfig> {
+    forbid_core_dumps();
     let file = data.join("vault-root.key");
     if named.is_empty() && !file.exists() && !Seal::was_used(stores.ledger.as_ref()).await? {
         RootKey::make_file(&file, stores.random.as_ref())?;
@@ -264,10 +291,16 @@ pub(crate) struct VaultsState(pub(crate) Arc<Vaults>);
 #[async_trait]
 impl StatsSource for VaultsState {
     async fn samples(&self) -> Vec<Sample> {
-        vec![Sample {
-            name: "vaults_sealed".to_owned(),
-            value: i64::from(self.0.sealed_because().is_some()),
-        }]
+        vec![
+            Sample {
+                name: "vaults_sealed".to_owned(),
+                value: i64::from(self.0.sealed_because().is_some()),
+            },
+            Sample {
+                name: "vaults_key_works".to_owned(),
+                value: i64::try_from(self.0.key_works()).unwrap_or(i64::MAX),
+            },
+        ]
     }
 }
 
@@ -296,9 +329,20 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn the_process_is_not_dumpable() {
+        forbid_core_dumps();
+        let dumpable = rustix::process::dumpable_behavior().unwrap();
+        assert_eq!(dumpable, DumpableBehavior::NotDumpable);
+    }
+
+    #[test]
     fn vaults_are_read_and_what_makes_no_sense_is_refused() {
         let good = settings(|text| text).unwrap();
         assert_eq!(good.vaults[0].recovery.days, 90);
+        assert_eq!(good.ports, None);
+        let ported = settings(|text| format!("public_ports = [9443]\n{}", text.replace("1:0", "1:8443")));
+        assert_eq!(ported.unwrap().ports, Some(vec![9443, 8443]));
         assert_eq!(
             good.vaults[0].assignments[0].object,
             Some((Kind::Secret, "s".to_owned()))
@@ -306,6 +350,7 @@ mod tests {
         for (from, to, cause) in [
             ("\"acme\"", "\"a\"", "3 to 24"),
             ("\"acme\"", "\"acme\"\nrecoverable_days = 6", "7 to 90"),
+            ("\"acme\"", "\"acme\"\naudit_days = 29", "at least 30"),
             ("example.org/t\"", "example.org/t/\"", "with nothing behind"),
             ("example.org/t\"", "example.org\"", "with nothing behind"),
             ("Key Vault Secrets User", "Owner", "Key Vault Administrator"),
@@ -314,6 +359,11 @@ mod tests {
             ("group = \"g\"", "group = \"\"", "for nobody"),
             ("group = \"g\", ", "", "one of principal"),
             ("[\"vault.example.org\"]", "[]", "names none"),
+            (
+                "[\"root.key\"]",
+                "[\"root.key\"]\nroot_passphrase_file = \"p\"",
+                "both given",
+            ),
         ] {
             let error = settings(|text| text.replace(from, to)).unwrap_err();
             assert!(format!("{error:#}").contains(cause), "{to}: {error:#}");

@@ -27,6 +27,7 @@ mod sweep;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ledger::{Clock, Ledger, Random};
 use tokio::sync::Semaphore;
@@ -48,6 +49,8 @@ pub struct Vault {
     pub name: String,
     /// How what is deleted is kept.
     pub recovery: Recovery,
+    /// Days that rows of its audit are kept; `None`: for ever.
+    pub audit_days: Option<u32>,
     /// Who has which roles.
     pub assignments: Vec<Assignment>,
 }
@@ -62,6 +65,7 @@ impl Vault {
                 days: RECOVERABLE_DAYS_MAX,
                 purge_protection: false,
             },
+            audit_days: None,
             assignments: Vec::new(),
         }
     }
@@ -74,6 +78,8 @@ pub struct Settings {
     pub vaults: Vec<Vault>,
     /// What comes behind `{vault}.` in host names, such as `vault.example.org`.
     pub host_suffixes: Vec<String>,
+    /// The ports that hosts may name; `None`: any, for development. A host without one is always taken.
+    pub ports: Option<Vec<u16>>,
     /// The vault that `localhost` and its addresses stand for; for development.
     pub loopback_vault: Option<String>,
     /// Whose tokens are taken; `None`: nobody's.
@@ -87,8 +93,10 @@ pub struct Vaults {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) seal: Arc<Seal>,
     pub(crate) settings: Settings,
-    pub(crate) crypto_places: Semaphore,
-    strangers: store::audit::Strangers,
+    pub(crate) crypto_places: Arc<Semaphore>,
+    pub(crate) key_works: AtomicU64,
+    pub(crate) refusals: store::refusals::Refusals,
+    pub(crate) heads: store::head::HeadsSeen,
 }
 
 impl std::fmt::Debug for Vaults {
@@ -115,8 +123,10 @@ impl Vaults {
             random,
             seal,
             settings,
-            crypto_places: Semaphore::new(CRYPTO_CONCURRENT_MAX),
-            strangers: store::audit::Strangers::default(),
+            crypto_places: Arc::new(Semaphore::new(CRYPTO_CONCURRENT_MAX)),
+            key_works: AtomicU64::new(0),
+            refusals: store::refusals::Refusals::default(),
+            heads: store::head::HeadsSeen::default(),
         })
     }
 
@@ -126,6 +136,12 @@ impl Vaults {
         self.seal.cause()
     }
 
+    /// How many works with private keys were begun since the start: keys made or taken in, and uses of them.
+    #[must_use]
+    pub fn key_works(&self) -> u64 {
+        self.key_works.load(Ordering::Relaxed)
+    }
+
     /// Now, in Unix seconds.
     pub(crate) fn now(&self) -> i64 {
         self.clock.now().as_second()
@@ -133,16 +149,23 @@ impl Vaults {
 
     /// The vault that a host names, and the host of the resource that tokens for it are for.
     pub(crate) fn vault_at(&self, host: &Host) -> Option<(&Vault, String)> {
+        // The port becomes part of the audience, and the client names it: it must be one that the vault has.
+        if let (Some(port), Some(ports)) = (host.port, &self.settings.ports)
+            && !ports.contains(&port)
+        {
+            return None;
+        }
         let called = |name: &str| {
             let mut vaults = self.settings.vaults.iter();
             vaults.find(|vault| vault.name.eq_ignore_ascii_case(name))
         };
         for suffix in &self.settings.host_suffixes {
-            let name = host.name.strip_suffix(suffix.to_ascii_lowercase().as_str());
+            let suffix = suffix.to_ascii_lowercase();
+            let name = host.name.strip_suffix(suffix.as_str());
             if let Some(name) = name.and_then(|name| name.strip_suffix('.'))
                 && let Some(vault) = called(name)
             {
-                return Some((vault, host.with_port(suffix)));
+                return Some((vault, host.with_port(&suffix)));
             }
         }
         let loopback = self
@@ -151,6 +174,6 @@ impl Vaults {
             .as_ref()
             .filter(|_| host.is_loopback())?;
         let suffix = self.settings.host_suffixes.first()?;
-        Some((called(loopback)?, host.with_port(suffix)))
+        Some((called(loopback)?, host.with_port(&suffix.to_ascii_lowercase())))
     }
 }

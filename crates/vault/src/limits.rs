@@ -52,9 +52,24 @@ pub const AUDIT_SEAL_ROWS_MAX: usize = 20_000;
 /// How much of a path, a client's name or a client's own request id the audit keeps.
 pub const AUDIT_TEXT_BYTES_MAX: usize = 512;
 
-/// Audit rows of strangers, a second: what nobody vouches for must not fill the disk. Those beyond are
-/// counted, and the next row tells how many.
-pub const AUDIT_STRANGERS_PER_SECOND_MAX: u32 = 50;
+/// Seconds in which refusals have few rows of their own: what nobody answers for must not fill the disk. Those
+/// beyond are counted, and one row tells how many, and of the last one from where.
+pub const AUDIT_REFUSALS_SECONDS: u64 = 10;
+
+/// Rows of refused strangers of a vault in that time.
+pub const AUDIT_STRANGERS_MAX: u32 = 1;
+
+/// Rows of refusals of one principal in that time.
+pub const AUDIT_REFUSALS_MAX: u32 = 20;
+
+/// Principals whose refusals are counted apart; those beyond are counted as strangers are.
+pub const AUDIT_REFUSED_PRINCIPALS_MAX: usize = 4_096;
+
+/// Fewest days that a vault may be told to keep its audit.
+pub const AUDIT_DAYS_MIN: u32 = 30;
+
+/// Stretches of the audit that one round of the background work drops, a vault.
+pub const AUDIT_DROPS_MAX: usize = 10;
 
 /// Operations with private keys and makings of keys that are under way at once; others wait.
 pub const CRYPTO_CONCURRENT_MAX: usize = 8;

@@ -138,7 +138,7 @@ pub fn compat_markdown() -> String {
          whoever may do it, and with 403 to others. Access is by roles (docs/operate/vault.md); access policies, \
          Managed HSM pools, managed storage accounts, events and throttling aren't there. Any well-formed \
          `api-version` is taken, and answered in the newest shape.\n\nWhat a client may notice: attributes show no \
-         `exportable` and no `hsmPlatform`; a backup restores into any vault of the same installation; versions are \
+         `exportable` and no `hsmPlatform`; a backup restores into the vault it was made of alone; versions are \
          listed by their ids.\n\n| operation | request | action | served |\n| --- | --- | --- | --- |\n",
     );
     for operation in Operation::ALL {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_semantics::{Body, RequestContext, Service};
+use http_semantics::{Body, BodyError, RequestContext, Service};
 use ledger::{LedgerError, Transaction};
 use zeroize::Zeroizing;
 
@@ -17,8 +17,9 @@ use crate::operation::{Operation, Support};
 use crate::operations;
 use crate::rules::names::Version;
 use crate::rules::roles::{Principal, is_allowed};
-use crate::store::audit::Event;
+use crate::store::event::Event;
 use crate::store::objects::Shelf;
+use crate::store::refusals::{Last, Suppressed};
 use crate::wire::host::Host;
 use crate::wire::query::Query;
 use crate::wire::render::{self, Json, Place};
@@ -62,6 +63,8 @@ pub(crate) struct Outcome {
     pub(crate) body: Option<Json>,
     /// The version that it was about, for the audit.
     pub(crate) version: Option<Version>,
+    /// The object's name, where the path doesn't say it.
+    pub(crate) name: Option<String>,
 }
 
 impl Outcome {
@@ -71,11 +74,17 @@ impl Outcome {
             status: StatusCode::OK,
             body: Some(body),
             version: None,
+            name: None,
         }
     }
 
     pub(crate) fn about(mut self, version: Version) -> Self {
         self.version = Some(version);
+        self
+    }
+
+    pub(crate) fn called(mut self, name: String) -> Self {
+        self.name = Some(name);
         self
     }
 }
@@ -100,6 +109,25 @@ fn host(parts: &Parts) -> Option<Host> {
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let text = authority.or_else(|| header(&parts.headers, HOST.as_str()))?;
     Host::parse(text)
+}
+
+/// Reads a body into memory that is wiped, also where it grew. The pieces are the HTTP library's.
+async fn read_wiped(mut body: Body, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let mut whole = Zeroizing::new(Vec::new());
+    while let Some(piece) = body.next_piece().await? {
+        let needed = whole.len() + piece.len();
+        if needed > bytes_max {
+            let bytes_max = bytes_max as u64;
+            return Err(BodyError::TooLong { bytes_max }.into());
+        }
+        if needed > whole.capacity() {
+            let mut grown = Zeroizing::new(Vec::with_capacity(needed.max(2 * whole.capacity())));
+            grown.extend_from_slice(&whole);
+            whole = grown;
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole)
 }
 
 impl Vaults {
@@ -206,14 +234,14 @@ impl Vaults {
             Operation::SecretRestore | Operation::KeyRestore => RESTORE_BYTES_MAX,
             _ => BODY_BYTES_MAX,
         };
-        let body = body.read_bounded(bytes_max).await?;
+        let body = read_wiped(body, bytes_max).await?;
         Ok(Call {
             vaults: self,
             vault: known.vault,
             target,
             query,
             base: known.base.clone(),
-            body: Zeroizing::new(body.to_vec()),
+            body,
             now: self.now(),
         })
     }
@@ -226,20 +254,25 @@ impl Vaults {
         context: &RequestContext,
         known: &Known<'_>,
     ) -> Result<(StatusCode, Option<Json>), VaultError> {
+        let mut made = None;
         for _ in 0..ATTEMPTS_MAX {
-            let snapshot = self.ledger.snapshot().await?;
-            let outcome = match operations::run(call, snapshot.as_ref()).await {
+            let outcome = match operations::run(call, &mut made).await {
                 Ok(outcome) => outcome,
                 Err(error) => return self.refuse(error, parts, context, known).await,
             };
             let mut tx = outcome.tx;
             let version = outcome.version;
-            let object = known.object.as_ref().map(|object| match version {
+            let restored = outcome.name.as_ref().map(|name| {
+                let collection = call.target.operation.kind().collection();
+                format!("{}/{collection}/{name}", known.base)
+            });
+            let object = known.object.as_ref().or(restored.as_ref());
+            let object = object.map(|object| match version {
                 Some(version) if call.target.version.is_none() => format!("{object}/{version}"),
                 _ => object.clone(),
             });
             let status = outcome.status;
-            self.event(parts, context, known, object, status, None, 0)
+            self.event(parts, context, known, object, status, None, Suppressed::default())
                 .stage(&mut tx);
             match self.ledger.commit(tx).await {
                 Ok(_) => return Ok((status, outcome.body)),
@@ -260,12 +293,15 @@ impl Vaults {
         context: &RequestContext,
         known: &Known<'_>,
     ) -> Result<T, VaultError> {
-        let suppressed = match &known.principal {
-            Some(_) => 0,
-            None => match self.strangers.admit(self.clock.monotonic()) {
-                Some(suppressed) => suppressed,
-                None => return Err(error),
-            },
+        let this = Last {
+            operation: known.operation,
+            code: error.code,
+            caller: context.peer.ip().to_canonical().to_string(),
+        };
+        let principal = known.principal.as_ref().map(|known| known.object_id.as_str());
+        let now = self.clock.monotonic();
+        let Some(suppressed) = self.refusals.admit(&known.vault.name, principal, this, now) else {
+            return Err(error);
         };
         let mut tx = Transaction::new();
         let object = known.object.clone();
@@ -288,7 +324,7 @@ impl Vaults {
         object: Option<String>,
         status: StatusCode,
         error: Option<&'a VaultError>,
-        suppressed: u64,
+        suppressed: Suppressed,
     ) -> Event<'a> {
         Event {
             time: self.clock.now(),

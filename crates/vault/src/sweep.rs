@@ -2,17 +2,20 @@
 //!
 //! Each step is a commit of its own, so a process that dies in between goes on after its restart.
 
-use ledger::{Direction, KeyRange, LedgerError, Scan, Transaction};
+use ledger::{Direction, Key, KeyRange, LedgerError, Scan, Transaction};
 
 use crate::Vaults;
 use crate::error::VaultError;
 use crate::limits::{PURGE_VERSIONS_MAX, ROUND_OBJECTS_MAX};
 use crate::operation::Operation;
-use crate::operations::{stage_purge, stage_rotation};
+use crate::operations::{make_like, stage_purge, stage_rotation};
 use crate::rules::names::Kind;
-use crate::store::audit::{self, Event};
+use crate::rules::roles::Principal;
+use crate::store::event::Event;
 use crate::store::keys::{self, State};
-use crate::store::objects::Shelf;
+use crate::store::objects::{Found, Shelf};
+use crate::store::refusals::Suppressed;
+use crate::store::{audit, retention};
 
 /// What a round did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,26 +26,36 @@ pub struct Swept {
     pub rotated: usize,
     /// Audit rows that were sealed.
     pub audit_rows: u64,
+    /// Audit rows that were dropped, as their time was over.
+    pub audit_rows_dropped: u64,
 }
 
 impl Vaults {
-    /// One round. While the vault is sealed nothing of it is done.
+    /// One round. For a vault that is sealed its audit isn't sealed, and its keys aren't rotated.
     ///
     /// # Errors
     /// The first failure; what is left is for the next round.
     pub async fn sweep_once(&self) -> Result<Swept, VaultError> {
         let mut swept = Swept::default();
-        if self.sealed_because().is_some() {
-            return Ok(swept);
-        }
         // One that fails, over a damaged record perhaps, holds up none of the others.
         let mut first = self.purge_due(&mut swept).await;
         first = first.and(self.purge_left_over().await);
         first = first.and(self.rotate_due(&mut swept).await);
+        first = first.and(self.write_refusals().await);
         for vault in &self.settings.vaults {
             let (ledger, seal) = (self.ledger.as_ref(), self.seal.as_ref());
-            match audit::seal_rows(ledger, seal, &vault.name).await {
+            // It was said at the start; what needs no data key is done all the same.
+            if seal.cause_of(&vault.name).is_some() {
+                continue;
+            }
+            match audit::seal_rows(ledger, seal, &self.heads, &vault.name, self.now()).await {
                 Ok(rows) => swept.audit_rows += rows,
+                Err(error) => first = first.and(Err(error)),
+            }
+            let Some(days) = vault.audit_days else { continue };
+            let before = self.now() - i64::from(days) * 86_400;
+            match retention::drop_rows(ledger, seal, &self.heads, &vault.name, before).await {
+                Ok(rows) => swept.audit_rows_dropped += rows,
                 Err(error) => first = first.and(Err(error)),
             }
         }
@@ -59,13 +72,22 @@ impl Vaults {
         }
     }
 
-    async fn purge_due(&self, swept: &mut Swept) -> Result<(), VaultError> {
+    /// The first entries of a range, so that no snapshot is open while they are worked on.
+    async fn due(&self, range: KeyRange) -> Result<Vec<Key>, VaultError> {
         let snapshot = self.ledger.snapshot().await?;
-        let range = keys::purges_until(self.now());
         let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
-        for _ in 0..ROUND_OBJECTS_MAX {
-            let Some(entry) = scan.next().await? else { break };
-            let Some((at, vault, kind, name)) = keys::read_purge(&entry.key) else {
+        let mut due = Vec::new();
+        while due.len() < ROUND_OBJECTS_MAX
+            && let Some(entry) = scan.next().await?
+        {
+            due.push(entry.key);
+        }
+        Ok(due)
+    }
+
+    async fn purge_due(&self, swept: &mut Swept) -> Result<(), VaultError> {
+        for due in self.due(keys::purges_until(self.now())).await? {
+            let Some((at, vault, kind, name)) = keys::read_purge(&due) else {
                 continue;
             };
             let shelf = Shelf {
@@ -73,29 +95,39 @@ impl Vaults {
                 vault: &vault,
                 kind,
             };
-            let found = shelf.find(snapshot.as_ref(), State::Deleted, &name).await?;
-            let mut tx = Transaction::new();
-            let is_due = |found: &&crate::store::objects::Found| {
-                found.header.deleted.is_some_and(|deleted| deleted.purge_at == at)
-            };
-            let Some(found) = found.as_ref().filter(is_due) else {
-                // It was recovered, and its entry is left of a time when that wasn't seen.
-                tx.delete(entry.key);
-                self.step(tx).await?;
-                continue;
-            };
-            stage_purge(shelf, snapshot.as_ref(), &mut tx, found).await?;
-            let operation = match kind {
-                Kind::Secret => Operation::SecretPurge,
-                Kind::Key => Operation::KeyPurge,
-                Kind::Certificate => Operation::CertificatePurge,
-            };
-            self.note(&mut tx, shelf, operation, &found.header.name, 204);
-            if self.step(tx).await? {
-                swept.purged += 1;
+            // One that fails, over a damaged record perhaps, holds up none of the others.
+            match self.purge_one(shelf, &due, at, &name).await {
+                Ok(true) => swept.purged += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(vault, name, %error, "a deleted object wasn't purged; it is tried again");
+                }
             }
         }
         Ok(())
+    }
+
+    /// Purges an object whose time has come, or takes its entry away if it isn't deleted any more.
+    async fn purge_one(&self, shelf: Shelf<'_>, due: &Key, at: i64, name: &str) -> Result<bool, VaultError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let found = shelf.find(snapshot.as_ref(), State::Deleted, name).await?;
+        let mut tx = Transaction::new();
+        let is_due = |found: &Found| found.header.deleted.is_some_and(|deleted| deleted.purge_at == at);
+        let Some(found) = found.filter(is_due) else {
+            // It was recovered, and its entry is left of a time when that wasn't seen.
+            tx.delete(due.clone());
+            self.step(tx).await?;
+            return Ok(false);
+        };
+        stage_purge(shelf, snapshot.as_ref(), &mut tx, &found).await?;
+        drop(snapshot);
+        let operation = match shelf.kind {
+            Kind::Secret => Operation::SecretPurge,
+            Kind::Key => Operation::KeyPurge,
+            Kind::Certificate => Operation::CertificatePurge,
+        };
+        self.note(&mut tx, shelf, operation, &found.header.name, 204);
+        self.step(tx).await
     }
 
     /// The audit row of what the vault does by itself.
@@ -115,47 +147,83 @@ impl Vaults {
             status,
             error: None,
             duration: std::time::Duration::ZERO,
-            suppressed: 0,
+            suppressed: Suppressed::default(),
         };
         event.stage(tx);
     }
 
-    async fn purge_left_over(&self) -> Result<(), VaultError> {
-        let snapshot = self.ledger.snapshot().await?;
-        let mut scan = Scan::new(snapshot.as_ref(), keys::all_left_over(), Direction::Forward);
-        for _ in 0..ROUND_OBJECTS_MAX {
-            let Some(entry) = scan.next().await? else { break };
-            let Some((vault, kind, incarnation)) = keys::read_left_over(&entry.key) else {
+    /// Writes how often callers were refused without rows of their own, where no later row told it.
+    async fn write_refusals(&self) -> Result<(), VaultError> {
+        for ((vault, principal), suppressed) in self.refusals.take_counted(self.clock.monotonic()) {
+            let Some(last) = suppressed.last.clone() else {
                 continue;
             };
-            let prefix = keys::versions(&vault, kind, &incarnation);
-            let mut versions = Scan::new(snapshot.as_ref(), KeyRange::prefix(&prefix), Direction::Forward);
+            let error = VaultError::new(last.code, "");
+            let principal = principal.map(|object_id| Principal {
+                object_id,
+                ..Principal::default()
+            });
+            let event = Event {
+                time: self.clock.now(),
+                vault: &vault,
+                operation: last.operation,
+                api_version: None,
+                principal: principal.as_ref(),
+                caller: last.caller,
+                request_id: self.random.uuid().to_string(),
+                client_request_id: None,
+                client: None,
+                uri: "",
+                object: None,
+                status: last.code.status().as_u16(),
+                error: Some(&error),
+                duration: std::time::Duration::ZERO,
+                suppressed,
+            };
             let mut tx = Transaction::new();
-            let mut is_all = true;
-            let mut count = 0;
-            while let Some(version) = versions.next().await? {
-                if count == PURGE_VERSIONS_MAX {
-                    is_all = false;
-                    break;
-                }
-                tx.delete(version.key);
-                count += 1;
-            }
-            if is_all {
-                tx.delete(entry.key);
-            }
+            event.stage(&mut tx);
             self.step(tx).await?;
         }
         Ok(())
     }
 
-    async fn rotate_due(&self, swept: &mut Swept) -> Result<(), VaultError> {
+    async fn purge_left_over(&self) -> Result<(), VaultError> {
+        for left in self.due(keys::all_left_over()).await? {
+            let Some((vault, kind, incarnation)) = keys::read_left_over(&left) else {
+                continue;
+            };
+            let prefix = keys::versions(&vault, kind, &incarnation);
+            if let Err(error) = self.purge_versions(&left, prefix).await {
+                tracing::warn!(vault, %error, "what a purge left over stays for now; it is tried again");
+            }
+        }
+        Ok(())
+    }
+
+    async fn purge_versions(&self, left: &Key, prefix: Key) -> Result<bool, VaultError> {
         let snapshot = self.ledger.snapshot().await?;
+        let mut versions = Scan::new(snapshot.as_ref(), KeyRange::prefix(&prefix), Direction::Forward);
+        let mut tx = Transaction::new();
+        let mut count = 0;
+        while let Some(version) = versions.next().await? {
+            if count == PURGE_VERSIONS_MAX {
+                break;
+            }
+            tx.delete(version.key);
+            count += 1;
+        }
+        if count < PURGE_VERSIONS_MAX {
+            tx.delete(left.clone());
+        }
+        drop(versions);
+        drop(snapshot);
+        self.step(tx).await
+    }
+
+    async fn rotate_due(&self, swept: &mut Swept) -> Result<(), VaultError> {
         let now = self.now();
-        let mut scan = Scan::new(snapshot.as_ref(), keys::rotations_until(now), Direction::Forward);
-        for _ in 0..ROUND_OBJECTS_MAX {
-            let Some(entry) = scan.next().await? else { break };
-            let Some((at, vault, name)) = keys::read_rotation(&entry.key) else {
+        for due in self.due(keys::rotations_until(now)).await? {
+            let Some((at, vault, name)) = keys::read_rotation(&due) else {
                 continue;
             };
             let shelf = Shelf {
@@ -163,22 +231,39 @@ impl Vaults {
                 vault: &vault,
                 kind: Kind::Key,
             };
-            let found = shelf.find(snapshot.as_ref(), State::Live, &name).await?;
-            let mut tx = Transaction::new();
-            let Some(found) = found.filter(|found| found.header.rotates_at == Some(at)) else {
-                tx.delete(entry.key);
-                self.step(tx).await?;
-                continue;
-            };
-            if let Err(error) = stage_rotation(shelf, snapshot.as_ref(), &mut tx, &found, now).await {
-                tracing::warn!(vault, key = name, %error, "a key wasn't rotated; it is tried again");
-                continue;
-            }
-            self.note(&mut tx, shelf, Operation::KeyRotate, &found.header.name, 200);
-            if self.step(tx).await? {
-                swept.rotated += 1;
+            // One that fails, over a damaged record perhaps, holds up none of the others.
+            match self.rotate_one(shelf, &due, at, &name).await {
+                Ok(true) => swept.rotated += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(vault, key = name, %error, "a key wasn't rotated; it is tried again");
+                }
             }
         }
         Ok(())
+    }
+
+    /// Rotates a key that is due, or takes its entry away if it isn't any more.
+    async fn rotate_one(&self, shelf: Shelf<'_>, due: &Key, at: i64, name: &str) -> Result<bool, VaultError> {
+        let is_due = |found: &Found| found.header.rotates_at == Some(at);
+        let snapshot = self.ledger.snapshot().await?;
+        let found = shelf.find(snapshot.as_ref(), State::Live, name).await?;
+        drop(snapshot);
+        let mut tx = Transaction::new();
+        if !found.as_ref().is_some_and(is_due) {
+            tx.delete(due.clone());
+            self.step(tx).await?;
+            return Ok(false);
+        }
+        let made = make_like(shelf, name).await?;
+        let snapshot = self.ledger.snapshot().await?;
+        let found = shelf.find(snapshot.as_ref(), State::Live, name).await?;
+        let Some(found) = found.filter(is_due) else {
+            return Ok(false);
+        };
+        stage_rotation(shelf, snapshot.as_ref(), &mut tx, &found, self.now(), &made).await?;
+        drop(snapshot);
+        self.note(&mut tx, shelf, Operation::KeyRotate, &found.header.name, 200);
+        self.step(tx).await
     }
 }

@@ -210,6 +210,7 @@ async fn strangers_are_told_where_to_go_and_nothing_else() {
         "localhost",
         "a b",
         "acme.vault.example.evil",
+        "acme.vault.example:9999",
     ] {
         let answer = world
             .send(World::request("GET", host, "/secrets", None, ""))
@@ -349,10 +350,16 @@ async fn a_record_moved_or_bent_on_disk_is_never_an_answer() {
     *bent.last_mut().unwrap() ^= 1;
     tx.put(two.key.clone(), bent);
     world.ledger.commit(tx).await.unwrap();
-    for path in ["/secrets/a", "/secrets/b", "/secrets"] {
+    for path in ["/secrets/a", "/secrets/b"] {
         world
             .call("GET", path, Value::Null)
             .await
             .is(500, "InternalError");
+    }
+    // They are there, and nothing that was said of them is.
+    let rows = world.call("GET", "/secrets", Value::Null).await.ok();
+    for row in rows["value"].as_array().unwrap() {
+        assert_eq!(row["attributes"]["enabled"], false);
+        assert_eq!(row["attributes"]["created"], 0);
     }
 }

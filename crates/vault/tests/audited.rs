@@ -85,7 +85,7 @@ async fn each_request_leaves_its_row_and_no_value() {
 }
 
 #[tokio::test]
-async fn strangers_cannot_fill_the_disk() {
+async fn strangers_and_those_without_a_role_cannot_fill_the_disk() {
     let world = World::new().await;
     for _ in 0..200 {
         world
@@ -93,14 +93,69 @@ async fn strangers_cannot_fill_the_disk() {
             .await
             .is(401, "Unauthorized");
     }
-    assert_eq!(world.audit().await.len(), 50);
-    world.clock.advance_seconds(1);
+    assert_eq!(world.audit().await.len(), 1);
+    for _ in 0..200 {
+        let answer = world.by("nobody", "GET", "/secrets/a", Value::Null).await;
+        answer.is(403, "Forbidden/ForbiddenByRbac");
+    }
+    assert_eq!(world.audit().await.len(), 21);
+    // Who may something isn't held up by those.
+    world.call("GET", "/secrets", Value::Null).await.ok();
+    world.clock.advance_seconds(10);
     world
         .send(World::request("GET", HOST, "/secrets", None, ""))
         .await
         .is(401, "Unauthorized");
     let rows = world.audit().await;
-    assert_eq!(rows[50]["properties"]["suppressed"], 150);
+    assert_eq!(rows[22]["properties"]["suppressed"], 199);
+    assert_eq!(rows[22]["properties"]["suppressedLastCaller"], "192.0.2.7");
+    // What no later row tells of, the background work does.
+    world.vaults.sweep_once().await.unwrap();
+    let rows = world.audit().await;
+    assert_eq!(rows.len(), 24);
+    assert_eq!(rows[23]["properties"]["suppressed"], 180);
+    assert_eq!(rows[23]["identity"]["claim"]["oid"], "nobody");
+    assert_eq!(rows[23]["resultType"], "Failed");
+    world.clock.advance_seconds(100);
+    world.vaults.sweep_once().await.unwrap();
+    assert_eq!(world.audit().await.len(), 24);
+}
+
+#[tokio::test]
+async fn rows_go_when_their_time_is_over_and_their_seals_stay() {
+    let world = World::with(|vault| vault.audit_days = Some(30)).await;
+    sealed_rounds(&world, 2).await;
+    world.clock.advance_seconds(20 * 86_400);
+    sealed_rounds(&world, 1).await;
+    world.clock.advance_seconds(11 * 86_400);
+    let rows = under(&world, 5).await;
+    let seal = world.seal(vec![world.root()]).await;
+    let verify = async || {
+        audit::verify(world.ledger.as_ref(), &seal, "acme", None)
+            .await
+            .unwrap()
+    };
+    // What was changed isn't dropped: it would be found no more.
+    let mut bent = rows[1].clone();
+    bent.1[10] ^= 1;
+    put(&world, &[bent]).await;
+    assert!(world.vaults.sweep_once().await.is_err());
+    assert_eq!(under(&world, 5).await.len(), 12);
+    put(&world, &rows[1..2]).await;
+    assert_eq!(world.vaults.sweep_once().await.unwrap().audit_rows_dropped, 8);
+    assert_eq!(world.vaults.sweep_once().await.unwrap().audit_rows_dropped, 0);
+    assert_eq!(world.audit().await.len(), 4);
+    let report = verify().await;
+    assert_eq!((report.seals, report.sealed_rows, report.dropped_rows), (3, 4, 8));
+    assert_eq!(report.faults, Vec::<String>::new());
+    sealed_rounds(&world, 1).await;
+    assert_eq!(verify().await.faults, Vec::<String>::new());
+    // A row more that goes is found, and one that comes back.
+    take(&world, &rows[8..9]).await;
+    assert_eq!(verify().await.faults.len(), 1);
+    put(&world, &rows[8..9]).await;
+    put(&world, &rows[..1]).await;
+    assert_eq!(verify().await.faults.len(), 1);
 }
 
 #[tokio::test]
@@ -192,7 +247,11 @@ async fn changes_of_sealed_rows_are_found() {
     }
     world.call("GET", "/secrets", Value::Null).await.ok();
     let seal = world.seal(vec![world.root()]).await;
-    let verify = async || audit::verify(world.ledger.as_ref(), &seal, "acme").await.unwrap();
+    let verify = async || {
+        audit::verify(world.ledger.as_ref(), &seal, "acme", None)
+            .await
+            .unwrap()
+    };
     let report = verify().await;
     assert_eq!((report.sealed_rows, report.seals, report.newer_rows), (12, 3, 1));
     assert_eq!(report.faults, Vec::<String>::new());
@@ -223,4 +282,111 @@ async fn changes_of_sealed_rows_are_found() {
     change(&rows[0].0, None).await;
     change(&seals[0].0, Some(forged.to_string().as_bytes())).await;
     assert!(!verify().await.faults.is_empty());
+}
+
+async fn put(world: &World, records: &[(Key, Vec<u8>)]) {
+    let mut tx = Transaction::new();
+    for (key, value) in records {
+        tx.put(key.clone(), value.clone());
+    }
+    world.ledger.commit(tx).await.unwrap();
+}
+
+async fn take(world: &World, records: &[(Key, Vec<u8>)]) {
+    let mut tx = Transaction::new();
+    for (key, _) in records {
+        tx.delete(key.clone());
+    }
+    world.ledger.commit(tx).await.unwrap();
+}
+
+const TAGS: [u8; 3] = [5, 6, 12];
+
+async fn sealed_rounds(world: &World, rounds: usize) {
+    for _ in 0..rounds {
+        for _ in 0..4 {
+            world.call("GET", "/secrets", Value::Null).await.ok();
+        }
+        assert_eq!(world.vaults.sweep_once().await.unwrap().audit_rows, 4);
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_was_taken_away_is_found_and_not_sealed_over() {
+    let mut world = World::new().await;
+    sealed_rounds(&world, 3).await;
+    let seal = world.seal(vec![world.root()]).await;
+    let verify = async |world: &World| {
+        audit::verify(world.ledger.as_ref(), &seal, "acme", None)
+            .await
+            .unwrap()
+    };
+    let (rows, seals, head) = (
+        under(&world, 5).await,
+        under(&world, 6).await,
+        under(&world, 12).await,
+    );
+    assert_eq!((seals.len(), head.len()), (3, 1));
+    // The last seals go, and a row behind is another one.
+    take(&world, &seals[1..]).await;
+    let mut forged: Value = serde_json::from_slice(&rows[9].1).unwrap();
+    forged["callerIpAddress"] = json!("192.0.2.99");
+    put(&world, &[(rows[9].0.clone(), forged.to_string().into_bytes())]).await;
+    assert!(!verify(&world).await.faults.is_empty());
+    world.reopen().await;
+    assert!(world.vaults.sweep_once().await.is_err());
+    assert_eq!(under(&world, 6).await.len(), 1);
+    // Nor does the chain begin anew without its head, or with one of another hand.
+    let mut other: Value = serde_json::from_slice(&head[0].1).unwrap();
+    other["sequence"] = json!(0);
+    other["hash"] = json!("");
+    take(&world, &seals).await;
+    take(&world, &head).await;
+    for again in [None, Some(other.to_string().into_bytes())] {
+        if let Some(value) = again {
+            put(&world, &[(head[0].0.clone(), value)]).await;
+        }
+        world.reopen().await;
+        assert!(!verify(&world).await.faults.is_empty());
+        assert!(world.vaults.sweep_once().await.is_err());
+        assert!(under(&world, 6).await.is_empty());
+    }
+    // As it was, all is well.
+    for records in [&rows, &seals, &head] {
+        put(&world, records).await;
+    }
+    assert_eq!(verify(&world).await.faults, Vec::<String>::new());
+    sealed_rounds(&world, 1).await;
+}
+
+#[tokio::test]
+async fn an_audit_that_was_put_back_is_found_by_whoever_saw_its_head() {
+    let world = World::new().await;
+    sealed_rounds(&world, 1).await;
+    let mut before = Vec::new();
+    for tag in TAGS {
+        before.extend(under(&world, tag).await);
+    }
+    sealed_rounds(&world, 1).await;
+    let seal = world.seal(vec![world.root()]).await;
+    let verify = async |known: Option<(u64, &str)>| {
+        audit::verify(world.ledger.as_ref(), &seal, "acme", known)
+            .await
+            .unwrap()
+    };
+    let report = verify(None).await;
+    let (sequence, hash) = report.head;
+    assert_eq!(verify(Some((sequence, &hash))).await.faults, Vec::<String>::new());
+    assert_eq!(verify(Some((0, ""))).await.faults, Vec::<String>::new());
+    assert_eq!(verify(Some((sequence, "other"))).await.faults.len(), 1);
+    for tag in TAGS {
+        take(&world, &under(&world, tag).await).await;
+    }
+    put(&world, &before).await;
+    // Whole by itself: only who saw the later head knows.
+    assert_eq!(verify(None).await.faults, Vec::<String>::new());
+    assert_eq!(verify(Some((sequence, &hash))).await.faults.len(), 1);
+    world.call("GET", "/secrets", Value::Null).await.ok();
+    assert!(world.vaults.sweep_once().await.is_err());
+    assert_eq!(under(&world, 6).await.len(), 1);
 }

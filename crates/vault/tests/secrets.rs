@@ -473,6 +473,9 @@ async fn a_backup_is_opaque_and_comes_back_whole() {
     world.reopen().await;
     let restored = world.call("POST", "/secrets/restore", backup.clone()).await.ok();
     assert_eq!(restored["id"], two["id"]);
+    let row = world.audit().await.pop().unwrap();
+    assert_eq!(row["operationName"], "SecretRestore");
+    assert_eq!(row["properties"]["id"], two["id"]);
     assert_eq!(world.call("GET", "/secrets/a", Value::Null).await.ok(), two);
     let path = one["id"]
         .as_str()
@@ -480,7 +483,7 @@ async fn a_backup_is_opaque_and_comes_back_whole() {
         .strip_prefix("https://acme.vault.example")
         .unwrap();
     assert_eq!(world.call("GET", path, Value::Null).await.ok(), one);
-    // Into another vault of the installation, but as nothing else and not bent.
+    // Not into another vault, nor as something else, nor bent.
     let admin = holder(Role::Administrator);
     world
         .at(
@@ -491,7 +494,7 @@ async fn a_backup_is_opaque_and_comes_back_whole() {
             backup.clone(),
         )
         .await
-        .ok();
+        .is(400, "BadParameter");
     world
         .call("POST", "/keys/restore", backup)
         .await
@@ -515,4 +518,19 @@ async fn a_backup_is_opaque_and_comes_back_whole() {
         .call("POST", "/secrets/restore", json!({ "value": text }))
         .await;
     foreign.is(400, "BadParameter");
+}
+
+#[tokio::test]
+async fn purge_protection_that_another_node_turned_on_holds_here() {
+    let world = World::new().await;
+    world.call("PUT", "/secrets/a", json!({"value": "v"})).await.ok();
+    world.call("DELETE", "/secrets/a", Value::Null).await.ok();
+    let mut settings = world.settings.clone();
+    settings.vaults[0].recovery.purge_protection = true;
+    vault::keep_protection(world.ledger.as_ref(), &mut settings)
+        .await
+        .unwrap();
+    let purge = world.call("DELETE", "/deletedsecrets/a", Value::Null).await;
+    purge.is(403, "Forbidden/PurgeProtected");
+    world.call("GET", "/deletedsecrets/a", Value::Null).await.ok();
 }

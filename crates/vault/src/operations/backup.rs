@@ -1,7 +1,7 @@
 //! Backup and restore of one object with all its versions: an opaque text that only this installation reads.
 //!
-//! It is sealed under a data key of its own, so it outlives a change of the root key, and restores into any of
-//! the installation's vaults, as the original's does within a subscription.
+//! It is sealed under a data key of its own, so it outlives a change of the root key, and is bound to its vault:
+//! who may back up in one vault and restore in another would else carry values past the first one's roles.
 
 use ledger::{Direction, KeyRange, Scan, Snapshot, Transaction};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::error::{ErrorCode, VaultError};
 use crate::limits::{BACKUP_BYTES_MAX, BACKUP_VERSIONS_MAX};
-use crate::rules::names::{Version, is_name};
+use crate::rules::names::{Kind, Version, is_name};
 use crate::rules::rotation::Policy;
 use crate::seal::SealError;
 use crate::service::{Call, Outcome};
@@ -18,8 +18,8 @@ use crate::store::records::{Header, Meta};
 use crate::wire::body::{self, SecretText, parse};
 use crate::wire::render::Json;
 
-/// What backups are bound to; the collection is behind it.
-const BOUND: &str = "stabbur vault backup 1 ";
+/// What backups are bound to; vault and collection are behind it.
+const BOUND: &str = "stabbur vault backup 2 ";
 
 /// The owner of their data key.
 const OWNER: &str = "";
@@ -43,6 +43,10 @@ struct BackupVersion {
 #[derive(Deserialize)]
 struct RestoreBody {
     value: String,
+}
+
+fn bound(vault: &str, kind: Kind) -> String {
+    format!("{BOUND}{vault} {}", kind.collection())
 }
 
 pub(super) async fn backup(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
@@ -75,7 +79,7 @@ pub(super) async fn backup(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<O
     };
     // Twice: base64 of the values and what is said of them.
     let plain = Json::secret(&backup, 3 * bytes + 64 * 1024)?;
-    let bound = format!("{BOUND}{}", shelf.kind.collection());
+    let bound = bound(shelf.vault, shelf.kind);
     let key = call.vaults.seal.newest(OWNER)?;
     let sealed = key.seal(call.vaults.random.as_ref(), bound.as_bytes(), &[&plain.0])?;
     let answer = json!({"value": body::encode(&sealed)});
@@ -85,8 +89,7 @@ pub(super) async fn backup(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<O
 pub(super) async fn restore(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
     let shelf = call.shelf();
     let given: RestoreBody = parse(&call.body)?;
-    let malformed =
-        || VaultError::bad("The backup is malformed, of another kind, or not of this installation.");
+    let malformed = || VaultError::bad("The backup is malformed, of another kind, or not of this vault.");
     let sealed = body::decode(&given.value, "value")?;
     let key = call
         .vaults
@@ -96,7 +99,7 @@ pub(super) async fn restore(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<
             SealError::Sealed(_) => error.into(),
             SealError::Damaged | SealError::Library(_) => malformed(),
         })?;
-    let bound = format!("{BOUND}{}", shelf.kind.collection());
+    let bound = bound(shelf.vault, shelf.kind);
     let plain = key.open(bound.as_bytes(), &sealed).map_err(|_| malformed())?;
     let backup: Backup = serde_json::from_slice(&plain).map_err(|_| malformed())?;
     let current = Version::parse(&backup.current).ok_or_else(malformed)?;
@@ -136,5 +139,7 @@ pub(super) async fn restore(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<
     shelf.schedule(&mut tx, &mut header, newest);
     shelf.put_header(&mut tx, State::Live, &header, None)?;
     let bundle = call.place().bundle(shelf.kind, &header, current, newest);
-    Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle))).about(current))
+    Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle)))
+        .about(current)
+        .called(header.name))
 }

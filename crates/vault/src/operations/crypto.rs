@@ -1,6 +1,6 @@
 //! Encrypt, Decrypt, Wrap Key, Unwrap Key, Sign, Verify.
 
-use ledger::{Snapshot, Transaction};
+use ledger::Transaction;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -35,7 +35,7 @@ fn forbidden(inner: InnerCode, text: String) -> VaultError {
     VaultError::with(ErrorCode::Forbidden, inner, text)
 }
 
-pub(super) async fn run(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
+pub(super) async fn run(call: &Call<'_>) -> Result<Outcome, VaultError> {
     let (name, version) = (call.target.name()?, call.target.version()?);
     let operation = call.target.operation;
     let (op, usage) = match operation {
@@ -48,8 +48,11 @@ pub(super) async fn run(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outc
     };
     let body: Body = parse(&call.body)?;
     let shelf = call.shelf();
-    let found = shelf.get(snapshot, State::Live, name).await?;
-    let opened = shelf.open(snapshot, &found.header, version).await?;
+    let snapshot = call.vaults.ledger.snapshot().await?;
+    let found = shelf.get(snapshot.as_ref(), State::Live, name).await?;
+    let opened = shelf.open(snapshot.as_ref(), &found.header, version).await?;
+    // Given back before the request waits for its place.
+    drop(snapshot);
     let meta = &opened.meta;
     if !meta.enabled {
         let text = format!("Operation {op} is not allowed on a disabled key.");

@@ -7,7 +7,7 @@ use crate::error::{ErrorCode, InnerCode, VaultError};
 use crate::limits::PURGE_VERSIONS_MAX;
 use crate::service::{Call, Outcome};
 use crate::store::keys::{self, State};
-use crate::store::objects::{Found, Shelf};
+use crate::store::objects::{Found, Shelf, unreadable};
 use crate::store::records::Deleted;
 use crate::wire::render::Json;
 use http::StatusCode;
@@ -16,7 +16,7 @@ pub(super) async fn delete(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<O
     let name = call.target.name()?;
     let shelf = call.shelf();
     let found = shelf.get(snapshot, State::Live, name).await?;
-    let opened = shelf.open(snapshot, &found.header, None).await?;
+    let meta = shelf.newest_meta(snapshot, &found.header).await?;
     let mut tx = Transaction::new();
     let mut header = found.header.clone();
     let purge_at = call.vault.recovery.purge_at(call.now);
@@ -24,24 +24,24 @@ pub(super) async fn delete(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<O
         at: call.now,
         purge_at,
     });
-    shelf.schedule(&mut tx, &mut header, &opened.meta);
+    let meta = meta.unwrap_or_else(unreadable);
+    shelf.schedule(&mut tx, &mut header, &meta);
     shelf.remove_header(&mut tx, State::Live, &found);
     shelf.put_header(&mut tx, State::Deleted, &header, None)?;
     tx.put(keys::purge(purge_at, shelf.vault, shelf.kind, name), Vec::new());
-    let bundle = call
-        .place()
-        .bundle(shelf.kind, &header, opened.version, &opened.meta);
-    Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle))).about(opened.version))
+    let bundle = call.place().bundle(shelf.kind, &header, header.current, &meta);
+    Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle))).about(header.current))
 }
 
 pub(super) async fn get(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
     let name = call.target.name()?;
     let shelf = call.shelf();
     let found = shelf.get(snapshot, State::Deleted, name).await?;
-    let opened = shelf.open(snapshot, &found.header, None).await?;
+    let meta = shelf.newest_meta(snapshot, &found.header).await?;
+    let meta = meta.unwrap_or_else(unreadable);
     let bundle = call
         .place()
-        .bundle(shelf.kind, &found.header, opened.version, &opened.meta);
+        .bundle(shelf.kind, &found.header, found.header.current, &meta);
     Ok(Outcome::ok(Transaction::new(), Json::of(&Value::Object(bundle))))
 }
 
@@ -49,26 +49,30 @@ pub(super) async fn recover(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<
     let name = call.target.name()?;
     let shelf = call.shelf();
     let found = shelf.get(snapshot, State::Deleted, name).await?;
-    let opened = shelf.open(snapshot, &found.header, None).await?;
+    let meta = shelf.newest_meta(snapshot, &found.header).await?;
     let mut tx = Transaction::new();
     let mut header = found.header.clone();
     if let Some(deleted) = header.deleted.take() {
         tx.delete(keys::purge(deleted.purge_at, shelf.vault, shelf.kind, name));
     }
-    shelf.schedule(&mut tx, &mut header, &opened.meta);
+    // One that can't be opened can't be rotated.
+    if let Some(meta) = &meta {
+        shelf.schedule(&mut tx, &mut header, meta);
+    }
+    let meta = meta.unwrap_or_else(unreadable);
     shelf.remove_header(&mut tx, State::Deleted, &found);
     shelf.put_header(&mut tx, State::Live, &header, None)?;
-    let bundle = call
-        .place()
-        .bundle(shelf.kind, &header, opened.version, &opened.meta);
-    Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle))).about(opened.version))
+    let bundle = call.place().bundle(shelf.kind, &header, header.current, &meta);
+    Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle))).about(header.current))
 }
 
 pub(super) async fn purge(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
     let name = call.target.name()?;
     let shelf = call.shelf();
     let found = shelf.get(snapshot, State::Deleted, name).await?;
-    if call.vault.recovery.purge_protection {
+    let protection = keys::protection(shelf.vault);
+    // The settings are of this node's start: another one may have turned it on since.
+    if call.vault.recovery.purge_protection || snapshot.get(&protection).await?.is_some() {
         return Err(VaultError::with(
             ErrorCode::Forbidden,
             InnerCode::PurgeProtected,
@@ -77,12 +81,14 @@ pub(super) async fn purge(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Ou
         ));
     }
     let mut tx = Transaction::new();
+    tx.require_absent(protection);
     stage_purge(shelf, snapshot, &mut tx, &found).await?;
     Ok(Outcome {
         tx,
         status: StatusCode::NO_CONTENT,
         body: None,
         version: None,
+        name: None,
     })
 }
 

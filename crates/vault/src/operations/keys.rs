@@ -1,5 +1,7 @@
 //! Create Key, Import Key, Get Key, Update Key.
 
+use std::sync::atomic::Ordering;
+
 use ledger::{Snapshot, Transaction};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -83,8 +85,15 @@ impl Vaults {
         work: impl FnOnce() -> Result<T, CryptoError> + Send + 'static,
     ) -> Result<T, VaultError> {
         let failed = || VaultError::new(ErrorCode::InternalError, "The operation with the key failed.");
-        let _place = self.crypto_places.acquire().await.map_err(|_| failed())?;
-        let done = tokio::task::spawn_blocking(work).await;
+        let places = self.crypto_places.clone();
+        let place = places.acquire_owned().await.map_err(|_| failed())?;
+        self.key_works.fetch_add(1, Ordering::Relaxed);
+        // The work goes on when the client goes away, so the place is the work's.
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work()
+        })
+        .await;
         Ok(done.map_err(|_| failed())??)
     }
 }
@@ -158,17 +167,20 @@ fn spec(body: &CreateBody) -> Result<KeySpec, VaultError> {
     }
 }
 
-pub(super) async fn create(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
+pub(super) async fn create(call: &Call<'_>, made: &mut Option<MadeKey>) -> Result<Outcome, VaultError> {
     let body: CreateBody = parse(&call.body)?;
     call.target.name()?;
     body.common.check()?;
     let spec = spec(&body)?;
     let ops = check_ops(spec, body.common.key_ops.clone())?;
-    let made = call.vaults.compute(move || spec.make()).await?;
-    add(call, snapshot, &made, ops, body.common).await
+    let made = match made {
+        Some(made) => made,
+        None => made.insert(call.vaults.compute(move || spec.make()).await?),
+    };
+    add(call, made, ops, body.common).await
 }
 
-pub(super) async fn import(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
+pub(super) async fn import(call: &Call<'_>, made: &mut Option<MadeKey>) -> Result<Outcome, VaultError> {
     let body: ImportBody = parse(&call.body)?;
     call.target.name()?;
     body.common.check()?;
@@ -177,19 +189,23 @@ pub(super) async fn import(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<O
     }
     let ops = body.common.key_ops.clone().or(body.key.key_ops.clone());
     let key = body.key;
-    let made = call.vaults.compute(move || key.take()).await?;
+    let made = match made {
+        Some(made) => made,
+        None => made.insert(call.vaults.compute(move || key.take()).await?),
+    };
     let ops = check_ops(made.spec, ops)?;
-    add(call, snapshot, &made, ops, body.common).await
+    add(call, made, ops, body.common).await
 }
 
 async fn add(
     call: &Call<'_>,
-    snapshot: &dyn Snapshot,
     made: &MadeKey,
     ops: Vec<String>,
     common: Common,
 ) -> Result<Outcome, VaultError> {
     let name = call.target.name()?;
+    let snapshot = call.vaults.ledger.snapshot().await?;
+    let snapshot = snapshot.as_ref();
     let attributes = common.attributes.unwrap_or_default();
     let shelf = call.shelf();
     // A policy says when new versions expire, unless they say it themselves.
@@ -250,4 +266,48 @@ pub(super) async fn update(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<O
         .place()
         .bundle(Kind::Key, &found.header, opened.version, &opened.meta);
     Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle))).about(opened.version))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use ledger::memory::MemoryLedger;
+    use ledger::random::SeededRandom;
+    use ledger::{Ledger, SystemClock};
+
+    use crate::limits::CRYPTO_CONCURRENT_MAX;
+    use crate::seal::Seal;
+    use crate::{Settings, Vaults};
+
+    #[tokio::test]
+    async fn a_work_keeps_its_place_when_nobody_waits_for_it() {
+        let clock = Arc::new(SystemClock);
+        let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone()));
+        let seal = Arc::new(Seal::sealed(ledger.clone(), "none"));
+        let random = Arc::new(SeededRandom::new(1));
+        let vaults = Vaults::new(ledger, clock, random, seal, Settings::default());
+        let (began, has_begun) = mpsc::channel();
+        let (end, may_end) = mpsc::channel::<()>();
+        let shared = vaults.clone();
+        let waiting = tokio::spawn(async move {
+            let work = move || {
+                let _ = began.send(());
+                let _ = may_end.recv();
+                Ok(())
+            };
+            shared.compute(work).await
+        });
+        while has_begun.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        let places = &vaults.crypto_places;
+        assert_eq!(places.available_permits(), CRYPTO_CONCURRENT_MAX - 1);
+        drop(end);
+        while places.available_permits() < CRYPTO_CONCURRENT_MAX {
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::rules::names::{Version, is_name};
 use crate::seal::SealError;
 use crate::service::{Call, Outcome};
 use crate::store::keys::{self, State};
-use crate::store::objects::decode_header;
+use crate::store::objects::{decode_header, is_damage, unreadable};
 use crate::wire::body;
 use crate::wire::render::Json;
 
@@ -56,12 +56,20 @@ async fn headers(call: &Call<'_>, snapshot: &dyn Snapshot, state: State) -> Resu
     let mut scan = Scan::new(snapshot, range, Direction::Forward);
     let (mut rows, mut last) = (Vec::new(), None);
     while let Some(entry) = scan.next().await? {
-        let header = decode_header(&entry.versioned.value)?;
+        let Ok(header) = decode_header(&entry.versioned.value) else {
+            // Without its header nothing is known of it, not even its name.
+            tracing::error!(
+                vault = shelf.vault,
+                "an object's header is damaged; it isn't listed"
+            );
+            continue;
+        };
         if rows.len() == rows_max {
             return page(call, &path(call, state), &rows, last);
         }
-        let opened = shelf.open(snapshot, &header, None).await?;
-        rows.push(call.place().row(shelf.kind, &header, None, &opened.meta));
+        let meta = shelf.newest_meta(snapshot, &header).await?;
+        let meta = meta.unwrap_or_else(unreadable);
+        rows.push(call.place().row(shelf.kind, &header, None, &meta));
         last = Some(header.name);
     }
     page(call, "", &rows, None)
@@ -108,11 +116,16 @@ pub(super) async fn versions(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result
             let path = format!("{collection}/{}/versions", found.header.name);
             return page(call, &path, &rows, last);
         }
-        let opened = shelf.opened(&found.header, version, &entry.versioned)?;
-        rows.push(
-            call.place()
-                .row(shelf.kind, &found.header, Some(version), &opened.meta),
-        );
+        let meta = match shelf.opened(&found.header, version, &entry.versioned) {
+            Ok(opened) => opened.meta,
+            Err(error) if is_damage(&error) => {
+                let (vault, name) = (shelf.vault, &found.header.name);
+                tracing::error!(vault, name, %version, %error, "a version is damaged");
+                unreadable()
+            }
+            Err(error) => return Err(error),
+        };
+        rows.push(call.place().row(shelf.kind, &found.header, Some(version), &meta));
         last = Some(version.to_string());
     }
     page(call, "", &rows, None)

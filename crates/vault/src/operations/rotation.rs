@@ -4,7 +4,8 @@ use ledger::{Snapshot, Transaction};
 use serde_json::{Value, json};
 
 use super::keys::{facts, spec_of};
-use crate::error::VaultError;
+use crate::crypto::MadeKey;
+use crate::error::{ErrorCode, VaultError};
 use crate::rules::names::{Kind, Version};
 use crate::rules::rotation::Policy;
 use crate::seal::SealError;
@@ -15,29 +16,51 @@ use crate::store::records::{Header, Meta};
 use crate::wire::body::parse;
 use crate::wire::render::Json;
 
-pub(super) async fn rotate(call: &Call<'_>, snapshot: &dyn Snapshot) -> Result<Outcome, VaultError> {
+pub(super) async fn rotate(call: &Call<'_>, made: &mut Option<MadeKey>) -> Result<Outcome, VaultError> {
     let name = call.target.name()?;
     let shelf = call.shelf();
+    let made = match made {
+        Some(made) => made,
+        None => made.insert(make_like(shelf, name).await?),
+    };
+    let snapshot = call.vaults.ledger.snapshot().await?;
+    let snapshot = snapshot.as_ref();
     let found = shelf.get(snapshot, State::Live, name).await?;
     let mut tx = Transaction::new();
-    let (header, version, meta) = stage_rotation(shelf, snapshot, &mut tx, &found, call.now).await?;
+    let (header, version, meta) = stage_rotation(shelf, snapshot, &mut tx, &found, call.now, made).await?;
     let bundle = call.place().bundle(Kind::Key, &header, version, &meta);
     Ok(Outcome::ok(tx, Json::of(&Value::Object(bundle))).about(version))
 }
 
-/// Stages a new version like the newest one, with a key of its own. Its policy says when it expires.
+/// Makes a key like the newest version of another, with no snapshot open meanwhile.
+pub(crate) async fn make_like(shelf: Shelf<'_>, name: &str) -> Result<MadeKey, VaultError> {
+    let snapshot = shelf.vaults.ledger.snapshot().await?;
+    let found = shelf.get(snapshot.as_ref(), State::Live, name).await?;
+    let newest = shelf.open(snapshot.as_ref(), &found.header, None).await?;
+    drop(snapshot);
+    let spec = spec_of(newest.meta.key.as_ref().ok_or(SealError::Damaged)?)?;
+    shelf.vaults.compute(move || spec.make()).await
+}
+
+/// Stages a new version like the newest one, with the key that was made for it. Its policy says when it expires.
 pub(crate) async fn stage_rotation(
     shelf: Shelf<'_>,
     snapshot: &dyn Snapshot,
     tx: &mut Transaction,
     found: &Found,
     now: i64,
+    made: &MadeKey,
 ) -> Result<(Header, Version, Meta), VaultError> {
     let newest = shelf.open(snapshot, &found.header, None).await?;
     let known = newest.meta.key.as_ref().ok_or(SealError::Damaged)?;
-    let spec = spec_of(known)?;
+    if spec_of(known)? != made.spec {
+        // Somebody gave the object a key of another kind since this one was made.
+        return Err(VaultError::new(
+            ErrorCode::Conflict,
+            "The key was replaced by one of another kind meanwhile; try again.",
+        ));
+    }
     let ops = known.ops.clone();
-    let made = shelf.vaults.compute(move || spec.make()).await?;
     let policy = found.header.policy.as_ref();
     let meta = Meta {
         created: now,
@@ -47,7 +70,7 @@ pub(crate) async fn stage_rotation(
         exp: policy.and_then(|policy| policy.expires(now)),
         content_type: None,
         tags: newest.meta.tags.clone(),
-        key: Some(facts(&made, ops)),
+        key: Some(facts(made, ops)),
     };
     let name = &found.header.name;
     let private = made.private.clone();

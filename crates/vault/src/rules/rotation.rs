@@ -1,6 +1,7 @@
 //! Rotation policies of keys: what one may say, and when a key is due.
 
 use jiff::civil::DateTime;
+use jiff::fmt::temporal::SpanParser;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,11 @@ pub struct Policy {
 
 /// A time later by an ISO 8601 duration of days and longer, or earlier.
 fn moved(from: i64, duration: &str, forward: bool) -> Option<i64> {
-    let span: Span = duration.parse().ok()?;
+    // The library's own reading also takes words, such as `10 days`.
+    let span: Span = SpanParser::new().parse_span(duration).ok()?;
+    if !duration.starts_with('P') {
+        return None;
+    }
     let start: DateTime = TimeZone::UTC.to_datetime(Timestamp::from_second(from).ok()?);
     let end = if forward {
         start.checked_add(span)
@@ -223,6 +228,10 @@ mod tests {
             (json!({"timeAfterCreate": "P25D"}), Some("P30D")),
             (json!({"timeAfterCreate": "P10D"}), Some("P27D")),
             (json!({"timeAfterCreate": "ten days"}), None),
+            (json!({"timeAfterCreate": "10 days"}), None),
+            (json!({"timeAfterCreate": "10d"}), None),
+            (json!({"timeAfterCreate": "p10d"}), None),
+            (json!({"timeAfterCreate": "+P10D"}), None),
             (json!({"timeAfterCreate": "-P10D"}), None),
             (
                 json!({"timeAfterCreate": "P10D", "timeBeforeExpiry": "P10D"}),

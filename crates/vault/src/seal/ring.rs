@@ -10,14 +10,14 @@ use ledger::{
     Direction, Key, KeyRange, KeyReader, KeyWriter, Keyspace, Ledger, LedgerError, Random, Scan, Sequence,
     Transaction,
 };
-use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
 use super::aead::{KEY_BYTES, KeyBytes};
 use super::root::WrappedDataKey;
 use super::{DataKey, RootKey, SealError};
 use crate::limits::ATTEMPTS_MAX;
-use crate::store::keys::DATA_KEY_TAG;
+use crate::store::head;
+use crate::store::keys::{CURRENT_ROOT_TAG, DATA_KEY_TAG};
 
 /// The owner of the key that backups are sealed under; no vault is called so.
 pub(crate) const BACKUPS: &str = "";
@@ -51,7 +51,8 @@ pub struct Seal {
     roots: Vec<RootKey>,
     /// Why there is no root key, if there is none.
     cause: String,
-    vaults: RwLock<HashMap<String, BTreeMap<u32, Arc<DataKey>>>>,
+    causes: Causes,
+    vaults: Known,
 }
 
 impl std::fmt::Debug for Seal {
@@ -66,8 +67,14 @@ struct Stored {
     vault: String,
     number: u32,
     version: Sequence,
-    wrapped: WrappedDataKey,
+    /// `None`: the record is malformed.
+    wrapped: Option<WrappedDataKey>,
 }
+
+type Known = HashMap<String, BTreeMap<u32, Arc<DataKey>>>;
+
+/// Why vaults are sealed, each for itself.
+type Causes = BTreeMap<String, String>;
 
 fn key_of(vault: &str, number: u32) -> Key {
     KeyWriter::new(Keyspace::Vault)
@@ -96,10 +103,31 @@ async fn stored(ledger: &dyn Ledger) -> Result<Vec<Stored>, LedgerError> {
             vault: reader.str().ok_or_else(corrupt)?,
             number: reader.u32().ok_or_else(corrupt)?,
             version: entry.versioned.version,
-            wrapped: serde_json::from_slice(&entry.versioned.value).map_err(|_| corrupt())?,
+            wrapped: serde_json::from_slice(&entry.versioned.value).ok(),
         });
     }
     Ok(all)
+}
+
+fn current_root_key() -> Key {
+    KeyWriter::new(Keyspace::Vault).u8(CURRENT_ROOT_TAG).finish()
+}
+
+/// The name of the root key that wraps what is new, and the commit that says so.
+///
+/// Whoever makes a data key requires it as it was read: a node that still has the root key of before would else
+/// add a vault that nobody opens once that key is put away.
+async fn current_root(ledger: &dyn Ledger) -> Result<Option<(String, Sequence)>, LedgerError> {
+    let found = ledger.snapshot().await?.get(&current_root_key()).await?;
+    Ok(found.map(|found| (String::from_utf8_lossy(&found.value).into_owned(), found.version)))
+}
+
+/// Stages that a root key wraps what is new.
+fn stage_current(tx: &mut Transaction, root: &RootKey, was: Option<&(String, Sequence)>) {
+    tx.require_version(current_root_key(), was.map(|(_, version)| *version));
+    if was.is_none_or(|(name, _)| name != root.name()) {
+        tx.put(current_root_key(), root.name().as_bytes().to_vec());
+    }
 }
 
 /// Whether a ledger has data keys: then a new root key opens nothing.
@@ -125,39 +153,70 @@ pub async fn rekey(ledger: &dyn Ledger, random: &dyn Random, roots: &[RootKey]) 
         .ok_or_else(|| SealError::Sealed("no root key is given".to_owned()))?;
     let mut tx = Transaction::new();
     let mut anew = 0;
+    let current = current_root(ledger).await?;
     for found in stored(ledger).await? {
         // What nothing has to be done for is looked at as well: a key that doesn't open is found here.
         let bytes = unwrap(roots, &found)?;
-        if found.wrapped.wrapped_by == first.name() {
-            continue;
-        }
-        let wrapped = first.wrap(&owner(&found.vault, found.number), &bytes, random)?;
-        let key = key_of(&found.vault, found.number);
-        tx.require_version(key.clone(), Some(found.version));
-        tx.put(key, encode(&wrapped)?);
-        anew += 1;
+        anew += usize::from(stage_anew(&mut tx, first, &found, &bytes, random)?);
     }
     if anew > 0 {
+        stage_current(&mut tx, first, current.as_ref());
         ledger.commit(tx).await?;
     }
     Ok(anew)
 }
 
+/// Stages that a data key is wrapped by a root key, unless it is.
+fn stage_anew(
+    tx: &mut Transaction,
+    root: &RootKey,
+    found: &Stored,
+    bytes: &KeyBytes,
+    random: &dyn Random,
+) -> Result<bool, RekeyError> {
+    let wrapped_by = found.wrapped.as_ref().map(|wrapped| wrapped.wrapped_by.as_str());
+    if wrapped_by == Some(root.name()) {
+        return Ok(false);
+    }
+    let wrapped = root.wrap(&owner(&found.vault, found.number), bytes, random)?;
+    let key = key_of(&found.vault, found.number);
+    tx.require_version(key.clone(), Some(found.version));
+    tx.put(key, encode(&wrapped)?);
+    Ok(true)
+}
+
 fn unwrap(roots: &[RootKey], found: &Stored) -> Result<KeyBytes, RekeyError> {
+    let wrapped = found.wrapped.as_ref().ok_or(SealError::Damaged)?;
     let root = roots
         .iter()
-        .find(|root| root.name() == found.wrapped.wrapped_by)
+        .find(|root| root.name() == wrapped.wrapped_by)
         .ok_or_else(|| RekeyError::NotGiven {
             vault: found.vault.clone(),
             number: found.number,
-            wrapped_by: found.wrapped.wrapped_by.clone(),
+            wrapped_by: wrapped.wrapped_by.clone(),
         })?;
-    Ok(root.unwrap(&owner(&found.vault, found.number), &found.wrapped)?)
+    Ok(root.unwrap(&owner(&found.vault, found.number), wrapped)?)
+}
+
+/// Notes a data key that was unwrapped, or why its vault is sealed: one that doesn't open seals its own vault.
+fn sort(known: &mut Known, causes: &mut Causes, found: &Stored, unwrapped: Result<KeyBytes, RekeyError>) {
+    let number = found.number;
+    match unwrapped {
+        Ok(bytes) => {
+            let keys = known.entry(found.vault.clone()).or_default();
+            keys.insert(number, Arc::new(DataKey { number, bytes }));
+        }
+        Err(error) => {
+            let cause = format!("data key {number} of vault {:?}: {error}", found.vault);
+            causes.insert(found.vault.clone(), cause);
+        }
+    }
 }
 
 impl Seal {
     /// Unwraps the data keys, wraps those anew that the first of `roots` doesn't wrap, and makes those that
-    /// vaults need and don't have. If that can't be done, whatever needs a data key is refused.
+    /// vaults need and don't have. A vault for which that can't be done is sealed: whatever needs its data key is
+    /// refused.
     ///
     /// # Errors
     /// Those of the ledger.
@@ -173,13 +232,15 @@ impl Seal {
         }
         for _ in 0..ATTEMPTS_MAX {
             match seal.settle(random, vaults).await {
-                Ok(()) => return Ok(Arc::new(seal)),
+                Ok((vaults, causes)) => {
+                    (seal.vaults, seal.causes) = (vaults, causes);
+                    return Ok(Arc::new(seal));
+                }
                 // Another node did the same.
                 Err(RekeyError::Ledger(LedgerError::Conflict(_))) => {}
                 Err(RekeyError::Ledger(error)) => return Err(error),
                 Err(error) => {
                     seal.cause = error.to_string();
-                    seal.vaults.write().clear();
                     seal.roots.clear();
                     return Ok(Arc::new(seal));
                 }
@@ -194,18 +255,14 @@ impl Seal {
     /// # Errors
     /// Those of the ledger.
     pub async fn open_as_is(ledger: Arc<dyn Ledger>, roots: Vec<RootKey>) -> Result<Self, LedgerError> {
-        let mut known: HashMap<String, BTreeMap<u32, Arc<DataKey>>> = HashMap::new();
+        let (mut known, mut causes) = (Known::new(), Causes::new());
         for found in stored(ledger.as_ref()).await? {
-            let bytes = match unwrap(&roots, &found) {
-                Ok(bytes) => bytes,
-                Err(error) => return Ok(Self::sealed(ledger, error.to_string())),
-            };
-            let number = found.number;
-            let keys = known.entry(found.vault).or_default();
-            keys.insert(number, Arc::new(DataKey { number, bytes }));
+            sort(&mut known, &mut causes, &found, unwrap(&roots, &found));
         }
+        known.retain(|vault, _| !causes.contains_key(vault));
         Ok(Self {
-            vaults: RwLock::new(known),
+            vaults: known,
+            causes,
             ..Self::with_roots(ledger, roots)
         })
     }
@@ -220,7 +277,8 @@ impl Seal {
             }
             .to_owned(),
             roots,
-            vaults: RwLock::default(),
+            causes: Causes::new(),
+            vaults: Known::new(),
         }
     }
 
@@ -231,7 +289,8 @@ impl Seal {
             ledger,
             roots: Vec::new(),
             cause: cause.into(),
-            vaults: RwLock::default(),
+            causes: Causes::new(),
+            vaults: Known::new(),
         }
     }
 
@@ -243,30 +302,61 @@ impl Seal {
         has_data_keys(ledger).await
     }
 
-    /// Why it is sealed, if it is.
+    /// Why vaults are sealed, if any is: what holds for all of them, or for the first one that is.
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
-        self.roots.is_empty().then_some(self.cause.as_str())
+        self.causes().next()
     }
 
-    async fn settle(&self, random: &dyn Random, vaults: &[String]) -> Result<(), RekeyError> {
-        rekey(self.ledger.as_ref(), random, &self.roots).await?;
+    /// Why vaults are sealed: what holds for all of them, or each one's own cause.
+    pub fn causes(&self) -> impl Iterator<Item = &str> {
+        let all = self.roots.is_empty().then_some(self.cause.as_str());
+        all.into_iter().chain(self.causes.values().map(String::as_str))
+    }
+
+    /// Why a vault is sealed, if it is.
+    #[must_use]
+    pub fn cause_of(&self, vault: &str) -> Option<String> {
+        match self.newest(vault) {
+            Err(SealError::Sealed(cause)) => Some(cause),
+            _ => None,
+        }
+    }
+
+    async fn settle(&self, random: &dyn Random, vaults: &[String]) -> Result<(Known, Causes), RekeyError> {
+        let ledger = self.ledger.as_ref();
         let first = self
             .roots
             .first()
             .ok_or_else(|| SealError::Sealed(self.cause.clone()))?;
-        let mut known: HashMap<String, BTreeMap<u32, Arc<DataKey>>> = HashMap::new();
-        for found in stored(self.ledger.as_ref()).await? {
-            let bytes = unwrap(&self.roots, &found)?;
-            let number = found.number;
-            known
-                .entry(found.vault)
-                .or_default()
-                .insert(number, Arc::new(DataKey { number, bytes }));
-        }
+        let (mut known, mut causes) = (Known::new(), Causes::new());
+        let current = current_root(ledger).await?;
         let mut tx = Transaction::new();
+        let mut wraps = match &current {
+            Some((name, _)) => name == first.name(),
+            None => true,
+        };
+        for found in stored(ledger).await? {
+            let unwrapped = unwrap(&self.roots, &found);
+            if let Ok(bytes) = &unwrapped {
+                wraps |= stage_anew(&mut tx, first, &found, bytes, random)?;
+            }
+            sort(&mut known, &mut causes, &found, unwrapped);
+        }
+        // Nothing says which root key wraps, and this one doesn't open all there is.
+        wraps &= current.is_some() || causes.is_empty();
         for vault in vaults.iter().map(String::as_str).chain([BACKUPS]) {
-            if known.contains_key(vault) {
+            if known.contains_key(vault) || causes.contains_key(vault) {
+                continue;
+            }
+            if !wraps {
+                let name = current.as_ref().map_or("another one", |(name, _)| name.as_str());
+                let cause = format!(
+                    "vault {vault:?} has no data key, and none is made: root key {name} wraps what is new, and {} was \
+                     given",
+                    first.name()
+                );
+                causes.insert(vault.to_owned(), cause);
                 continue;
             }
             let number = 1;
@@ -275,16 +365,18 @@ impl Seal {
             let wrapped = first.wrap(&owner(vault, number), &bytes, random)?;
             tx.require_absent(key_of(vault, number));
             tx.put(key_of(vault, number), encode(&wrapped)?);
-            known
-                .entry(vault.to_owned())
-                .or_default()
-                .insert(number, Arc::new(DataKey { number, bytes }));
+            let key = Arc::new(DataKey { number, bytes });
+            if vault != BACKUPS {
+                head::stage_first(&mut tx, &key, vault)?;
+            }
+            known.entry(vault.to_owned()).or_default().insert(number, key);
         }
+        known.retain(|vault, _| !causes.contains_key(vault));
         if !tx.is_empty() {
+            stage_current(&mut tx, first, current.as_ref());
             self.ledger.commit(tx).await?;
         }
-        *self.vaults.write() = known;
-        Ok(())
+        Ok((known, causes))
     }
 
     /// The key that what is new in a vault is sealed under.
@@ -292,8 +384,7 @@ impl Seal {
     /// # Errors
     /// [`SealError::Sealed`].
     pub fn newest(&self, vault: &str) -> Result<Arc<DataKey>, SealError> {
-        let vaults = self.vaults.read();
-        let keys = vaults.get(vault).and_then(BTreeMap::last_key_value);
+        let keys = self.vaults.get(vault).and_then(BTreeMap::last_key_value);
         keys.map(|(_, key)| key.clone())
             .ok_or_else(|| self.missing(vault))
     }
@@ -311,14 +402,14 @@ impl Seal {
     /// # Errors
     /// [`SealError::Sealed`], [`SealError::Damaged`].
     pub(crate) fn numbered(&self, vault: &str, number: u32) -> Result<Arc<DataKey>, SealError> {
-        let vaults = self.vaults.read();
-        let keys = vaults.get(vault).ok_or_else(|| self.missing(vault))?;
+        let keys = self.vaults.get(vault).ok_or_else(|| self.missing(vault))?;
         keys.get(&number).cloned().ok_or(SealError::Damaged)
     }
 
     fn missing(&self, vault: &str) -> SealError {
-        SealError::Sealed(match self.cause() {
-            Some(cause) => cause.to_owned(),
+        SealError::Sealed(match self.causes.get(vault) {
+            Some(cause) => cause.clone(),
+            None if self.roots.is_empty() => self.cause.clone(),
             None => format!("vault {vault:?} has no data key"),
         })
     }
@@ -403,5 +494,53 @@ mod tests {
             opens(open(&ledger, &[3], &["a"]).await.as_ref()).unwrap(),
             b"value"
         );
+    }
+
+    async fn put(ledger: &Arc<dyn Ledger>, key: Key, value: Vec<u8>) {
+        let mut tx = Transaction::new();
+        tx.put(key, value);
+        ledger.commit(tx).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_data_key_that_does_not_open_seals_its_own_vault() {
+        let ledger = memory();
+        open(&ledger, &[1], &["a", "b"]).await;
+        let of_b = ledger
+            .snapshot()
+            .await
+            .unwrap()
+            .get(&key_of("b", 1))
+            .await
+            .unwrap();
+        for bad in [b"not a record".to_vec(), of_b.unwrap().value.to_vec()] {
+            put(&ledger, key_of("a", 1), bad).await;
+            let seal = open(&ledger, &[1], &["a", "b", "c"]).await;
+            assert!(matches!(seal.newest("a"), Err(SealError::Sealed(_))));
+            assert!(seal.cause().unwrap().contains("\"a\""), "{:?}", seal.cause());
+            assert!(seal.cause_of("a").is_some() && seal.cause_of("b").is_none());
+            for whole in ["b", "c", BACKUPS] {
+                assert!(seal.newest(whole).is_ok(), "{whole}");
+            }
+            let as_is = Seal::open_as_is(ledger.clone(), vec![root(1)]).await.unwrap();
+            assert!(as_is.newest("a").is_err() && as_is.newest("b").is_ok());
+        }
+        // The command wraps all or nothing.
+        let all = [root(2), root(1)];
+        assert!(rekey(ledger.as_ref(), &SeededRandom::new(7), &all).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_root_key_of_before_wraps_nothing_new() {
+        let ledger = memory();
+        open(&ledger, &[1], &["a"]).await;
+        let random = SeededRandom::new(7);
+        rekey(ledger.as_ref(), &random, &[root(2), root(1)])
+            .await
+            .unwrap();
+        let old = open(&ledger, &[1], &["a", "b"]).await;
+        assert!(old.newest("b").is_err() && old.cause_of("b").unwrap().contains(root(2).name()));
+        let new = open(&ledger, &[2], &["a", "b"]).await;
+        assert!(new.newest("a").is_ok() && new.newest("b").is_ok() && new.cause().is_none());
     }
 }

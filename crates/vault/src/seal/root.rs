@@ -1,17 +1,17 @@
 //! Root keys: from a file, or from a passphrase.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ledger::{Key, KeyWriter, Keyspace, Ledger, LedgerError, Random, Transaction};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::SealError;
 use super::aead::{ID_BYTES, KEY_BYTES, KeyBytes, decrypt, derive, encrypt};
@@ -110,15 +110,27 @@ impl RootKey {
         }
         text.push('\n');
         let failed = |error: std::io::Error| RootKeyError::Passphrase(format!("{}: {error}", path.display()));
-        let mut file = OpenOptions::new()
+        // Whole and on disk before it has its name: a file that a power cut left empty would stand in the way of
+        // every later start. A link, unlike a renaming, replaces nothing.
+        let mut id = [0; 8];
+        random.fill(&mut id);
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{:016x}", u64::from_be_bytes(id)));
+        let temporary = path.with_file_name(name);
+        let written = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
+            .open(&temporary)
+            .and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.sync_all()?;
+                fs::hard_link(&temporary, path)
+            });
+        let removed = fs::remove_file(&temporary);
+        written.map_err(failed)?;
+        removed.map_err(failed)?;
         // Nothing may be sealed under a key that a power cut takes away.
-        file.sync_all().map_err(failed)?;
         let folder = path.parent().map(File::open);
         folder.map_or(Ok(()), |folder| {
             folder.and_then(|folder| folder.sync_all()).map_err(failed)
@@ -252,15 +264,21 @@ fn stretch(passphrase: &[u8], stretching: &Stretching) -> Result<KeyBytes, SealE
     )
     .map_err(|_| failed.clone())?;
     let mut key: KeyBytes = Zeroizing::new([0; KEY_BYTES]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(passphrase, &salt, key.as_mut_slice())
-        .map_err(|_| failed)?;
+    // What is in there tells the key, and the library doesn't wipe it.
+    let mut memory = vec![Block::default(); params.block_count()];
+    let made = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(
+        passphrase,
+        &salt,
+        key.as_mut_slice(),
+        &mut memory,
+    );
+    memory.zeroize();
+    made.map_err(|_| failed)?;
     Ok(key)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
     use std::sync::Arc;
 
@@ -296,6 +314,8 @@ mod tests {
         let name = RootKey::from_file(&path).unwrap().name;
         assert!(RootKey::make_file(&path, &SeededRandom::new(6)).is_err());
         assert_eq!(RootKey::from_file(&path).unwrap().name, name);
+        // Nothing else is left, so it can't be taken for a key.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(RootKey::from_file(&path).is_err());
     }

@@ -1,144 +1,29 @@
-//! The audit: who did or wanted what, in the commit of what it tells of.
+//! The audit's chain: who did or wanted what, in the commit of what it tells of, sealed in the background.
 //!
-//! Each request's row is under its commit's number. Rows are sealed in the background: a keyed hash
-//! (HMAC-SHA256) over the seal before and all rows since, under a key that is computed from the vault's data
-//! key. Whoever changes the ledger without the root key can neither change a sealed row nor take one away
-//! without its being found. Rows that no seal covers yet are in the ledger's own chain of hashes.
+//! Each request's row is under its commit's number. A seal is a keyed hash (HMAC-SHA256) over the seal before
+//! and all rows since, under a key that is computed from the vault's data key; the chain's end is in its head
+//! ([`super::head`]). Whoever changes the ledger without the root key can neither change a sealed row nor take
+//! one away without its being found, with one exception: rows, seals and head put back together to an
+//! earlier state are whole. A process that saw a later head refuses to go on; over a restart, only a head that
+//! was kept elsewhere shows it, which is what `--head` of `stabbur audit verify` is for. Rows that no seal covers
+//! yet are in the ledger's own chain of hashes, which has no key.
 //!
 //! A row sits in a request's own commit, so requests don't wait for each other as they would for a chain
 //! from row to row.
 
-use std::time::Duration;
-
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use ledger::{Direction, KeyRange, Ledger, LedgerError, Scan, Snapshot, Transaction};
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 
+use super::head::{self, Head, HeadsSeen};
 use super::keys;
-use crate::error::VaultError;
-use crate::limits::{AUDIT_SEAL_ROWS_MAX, AUDIT_STRANGERS_PER_SECOND_MAX, AUDIT_TEXT_BYTES_MAX};
-use crate::rules::roles::Principal;
+use crate::error::{ErrorCode, VaultError};
+use crate::limits::AUDIT_SEAL_ROWS_MAX;
 use crate::seal::{DataKey, Seal, SealError};
 
 const LABEL: &str = "stabbur vault audit";
-
-/// What a request's row is made of. No value of a secret is ever among it.
-pub(crate) struct Event<'a> {
-    pub(crate) time: jiff::Timestamp,
-    pub(crate) vault: &'a str,
-    pub(crate) operation: &'a str,
-    pub(crate) api_version: Option<&'a str>,
-    pub(crate) principal: Option<&'a Principal>,
-    pub(crate) caller: String,
-    pub(crate) request_id: String,
-    pub(crate) client_request_id: Option<&'a str>,
-    pub(crate) client: Option<&'a str>,
-    /// Without its query.
-    pub(crate) uri: &'a str,
-    /// The object, with its version where the request is about one.
-    pub(crate) object: Option<String>,
-    pub(crate) status: u16,
-    pub(crate) error: Option<&'a VaultError>,
-    pub(crate) duration: Duration,
-    /// Rows of strangers that weren't written since the last one.
-    pub(crate) suppressed: u64,
-}
-
-fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(AUDIT_TEXT_BYTES_MAX))
-        .unwrap_or_default()
-}
-
-impl Event<'_> {
-    /// The row, as Azure Monitor has it (category `AuditEvent`).
-    pub(crate) fn row(&self) -> Vec<u8> {
-        let mut claim = Map::new();
-        if let Some(principal) = self.principal {
-            claim.insert("oid".to_owned(), cut(&principal.object_id).into());
-            for (name, value) in [("upn", &principal.user_name), ("appid", &principal.application)] {
-                if let Some(value) = value {
-                    claim.insert(name.to_owned(), cut(value).into());
-                }
-            }
-        }
-        let mut properties = Map::new();
-        for (name, value) in [
-            ("id", self.object.as_deref()),
-            ("clientInfo", self.client),
-            ("clientRequestId", self.client_request_id),
-        ] {
-            if let Some(value) = value {
-                properties.insert(name.to_owned(), cut(value).into());
-            }
-        }
-        properties.insert("requestUri".to_owned(), cut(self.uri).into());
-        properties.insert("httpStatusCode".to_owned(), self.status.into());
-        if self.suppressed > 0 {
-            properties.insert("suppressed".to_owned(), self.suppressed.into());
-        }
-        let description = self.error.map(|error| {
-            let inner = error.body().pointer("/error/innererror/code").cloned();
-            match inner.as_ref().and_then(Value::as_str) {
-                Some(inner) => format!("{}/{inner}", error.code.name()),
-                None => error.code.name().to_owned(),
-            }
-        });
-        let row = json!({
-            "time": self.time.to_string(),
-            "resourceId": self.vault,
-            "operationName": self.operation,
-            "operationVersion": self.api_version.map(cut),
-            "category": "AuditEvent",
-            "resultType": if self.error.is_none() { "Success" } else { "Failed" },
-            "resultSignature": http::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason()),
-            "resultDescription": description,
-            "durationMs": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
-            "callerIpAddress": self.caller,
-            "correlationId": self.request_id,
-            "identity": {"claim": claim},
-            "properties": properties,
-        });
-        row.to_string().into_bytes()
-    }
-
-    /// Stages the row.
-    pub(crate) fn stage(&self, tx: &mut Transaction) {
-        tx.put_sequenced(keys::audit_rows(self.vault), Bytes::new(), self.row());
-    }
-}
-
-/// How many rows strangers may write.
-#[derive(Debug, Default)]
-pub(crate) struct Strangers(Mutex<Window>);
-
-#[derive(Debug, Default)]
-struct Window {
-    second: u64,
-    rows: u32,
-    suppressed: u64,
-}
-
-impl Strangers {
-    /// Whether one more may be written at `now`, and how many weren't since the last one that was.
-    pub(crate) fn admit(&self, now: Duration) -> Option<u64> {
-        let mut window = self.0.lock();
-        if window.second != now.as_secs() {
-            window.second = now.as_secs();
-            window.rows = 0;
-        }
-        if window.rows >= AUDIT_STRANGERS_PER_SECOND_MAX {
-            window.suppressed += 1;
-            return None;
-        }
-        window.rows += 1;
-        Some(std::mem::take(&mut window.suppressed))
-    }
-}
 
 /// A seal over rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +35,8 @@ struct RowsSeal {
     after: u64,
     /// The keyed hash, base64.
     hash: String,
+    /// When it was made, Unix seconds.
+    time: i64,
     /// The data key that its key is computed from.
     data_key: u32,
 }
@@ -168,10 +55,17 @@ fn take_in(context: &mut hmac::Context, sequence: u64, row: &[u8]) {
     context.update(row);
 }
 
-fn begin(key: &DataKey, vault: &str, after: u64, previous: &str) -> Result<hmac::Context, SealError> {
+fn begin(
+    key: &DataKey,
+    vault: &str,
+    time: i64,
+    after: u64,
+    previous: &str,
+) -> Result<hmac::Context, SealError> {
     let mut context = hasher(key)?;
     take_in(&mut context, after, previous.as_bytes());
     take_in(&mut context, 0, vault.as_bytes());
+    context.update(&time.to_be_bytes());
     Ok(context)
 }
 
@@ -190,20 +84,123 @@ async fn last_seal(snapshot: &dyn Snapshot, vault: &str) -> Result<Option<(u64, 
     Ok(Some((through, decode_seal(&entry.versioned.value)?)))
 }
 
+/// Rows that one seal covers.
+pub(super) struct Stretch {
+    /// Its last row.
+    pub(super) through: u64,
+    sealed: RowsSeal,
+}
+
+/// Rows of a stretch as they are taken in again.
+pub(super) struct Again {
+    context: hmac::Context,
+    after: u64,
+    rows: u64,
+}
+
+impl Again {
+    pub(super) fn take_in(&mut self, sequence: u64, row: &[u8]) {
+        take_in(&mut self.context, sequence, row);
+        self.rows += 1;
+    }
+
+    pub(super) fn makes_up(self, stretch: &Stretch) -> bool {
+        let sealed = &stretch.sealed;
+        sealed.after == self.after
+            && sealed.rows == self.rows
+            && STANDARD.encode(self.context.sign()) == sealed.hash
+    }
+}
+
+impl Stretch {
+    /// When it was sealed, Unix seconds; part of what was sealed.
+    pub(super) fn time(&self) -> i64 {
+        self.sealed.time
+    }
+
+    /// The first one behind a row.
+    pub(super) async fn after(
+        snapshot: &dyn Snapshot,
+        vault: &str,
+        row: u64,
+    ) -> Result<Option<Self>, LedgerError> {
+        let prefix = keys::audit_seals(vault);
+        let range = KeyRange::prefix_from(&prefix, keys::audit_seal(vault, row.saturating_add(1)));
+        let mut scan = Scan::new(snapshot, range, Direction::Forward);
+        let Some(entry) = scan.next().await? else {
+            return Ok(None);
+        };
+        let through = keys::sequence_of(&entry.key, &prefix);
+        Ok(Some(Self {
+            through: through.ok_or_else(|| LedgerError::Corrupt("the key of an audit's seal".to_owned()))?,
+            sealed: decode_seal(&entry.versioned.value)?,
+        }))
+    }
+
+    /// The hash of the seal that ends at a row; empty if none does.
+    pub(super) async fn hash_at(
+        snapshot: &dyn Snapshot,
+        vault: &str,
+        row: u64,
+    ) -> Result<String, LedgerError> {
+        match snapshot.get(&keys::audit_seal(vault, row)).await? {
+            Some(found) => Ok(decode_seal(&found.value)?.hash),
+            None => Ok(String::new()),
+        }
+    }
+
+    pub(super) fn begin(
+        &self,
+        seal: &Seal,
+        vault: &str,
+        after: u64,
+        previous: &str,
+    ) -> Result<Again, SealError> {
+        let key = seal.numbered(vault, self.sealed.data_key)?;
+        Ok(Again {
+            context: begin(&key, vault, self.sealed.time, after, previous)?,
+            after,
+            rows: 0,
+        })
+    }
+}
+
+pub(super) fn fault(vault: &str, cause: &dyn std::fmt::Display) -> VaultError {
+    tracing::error!(vault, %cause, "the audit isn't sealed any more: its chain was changed behind the server's back");
+    VaultError::new(
+        ErrorCode::InternalError,
+        format!("The audit can't be gone on with: {cause}."),
+    )
+}
+
 /// Seals the rows of a vault that no seal covers yet, up to a bound. Answers how many there were.
 ///
 /// # Errors
-/// Those of the ledger; [`VaultError`] `ServiceUnavailable` while the vault is sealed.
-pub(crate) async fn seal_rows(ledger: &dyn Ledger, seal: &Seal, vault: &str) -> Result<u64, VaultError> {
+/// Those of the ledger; [`VaultError`] `ServiceUnavailable` while the vault is sealed, `InternalError` if the
+/// chain doesn't end where its head says, or went back since this process saw it: nothing is sealed then, as a
+/// seal would vouch for rows that were changed.
+pub(crate) async fn seal_rows(
+    ledger: &dyn Ledger,
+    seal: &Seal,
+    seen: &HeadsSeen,
+    vault: &str,
+    now: i64,
+) -> Result<u64, VaultError> {
     let key = seal.newest(vault)?;
     let snapshot = ledger.snapshot().await?;
+    let head = head::read(snapshot.as_ref(), seal, vault).await?;
+    let (head, version) = head.map_err(|error| fault(vault, &error))?;
+    seen.note(vault, &head).map_err(|error| fault(vault, &error))?;
     let last = last_seal(snapshot.as_ref(), vault).await?;
-    let after = last.as_ref().map_or(0, |(through, _)| *through);
-    let previous = last.map(|(_, seal)| seal.hash).unwrap_or_default();
+    let (through, hash) = last.map_or((0, String::new()), |(through, seal)| (through, seal.hash));
+    if (through, &hash) != (head.sequence, &head.hash) {
+        return Err(fault(vault, &"the newest seal isn't the one that its head names"));
+    }
+    let after = head.sequence;
     let prefix = keys::audit_rows(vault);
     let range = KeyRange::prefix_from(&prefix, keys::audit_row(vault, after.saturating_add(1)));
     let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
-    let mut context = begin(&key, vault, after, &previous)?;
+    let mut context = begin(&key, vault, now, after, &head.hash)?;
     let (mut rows, mut through) = (0, after);
     while rows < AUDIT_SEAL_ROWS_MAX as u64
         && let Some(entry) = scan.next().await?
@@ -212,6 +209,8 @@ pub(crate) async fn seal_rows(ledger: &dyn Ledger, seal: &Seal, vault: &str) -> 
         take_in(&mut context, through, &entry.versioned.value);
         rows += 1;
     }
+    drop(scan);
+    drop(snapshot);
     if rows == 0 {
         return Ok(0);
     }
@@ -219,6 +218,7 @@ pub(crate) async fn seal_rows(ledger: &dyn Ledger, seal: &Seal, vault: &str) -> 
         rows,
         after,
         hash: STANDARD.encode(context.sign()),
+        time: now,
         data_key: key.number,
     };
     let value = serde_json::to_vec(&sealed).map_err(|_| SealError::Library("writing a record"))?;
@@ -226,9 +226,21 @@ pub(crate) async fn seal_rows(ledger: &dyn Ledger, seal: &Seal, vault: &str) -> 
     let at = keys::audit_seal(vault, through);
     tx.require_absent(at.clone());
     tx.put(at, value);
+    let next = Head::new(&key, vault, through, sealed.hash, head.dropped)?;
+    next.stage(&mut tx, vault, Some(version))?;
     match ledger.commit(tx).await {
-        // Another node sealed the same rows.
-        Ok(_) | Err(LedgerError::Conflict(_)) => Ok(rows),
+        Ok(_) => {
+            seen.note(vault, &next).map_err(|error| fault(vault, &error))?;
+            tracing::info!(
+                vault,
+                rows,
+                head = format!("{through}:{}", next.hash),
+                "rows of the audit were sealed"
+            );
+            Ok(rows)
+        }
+        // Another node sealed from the same end: the next round goes on from its.
+        Err(LedgerError::Conflict(_)) => Ok(0),
         Err(error) => Err(error.into()),
     }
 }
@@ -236,21 +248,32 @@ pub(crate) async fn seal_rows(ledger: &dyn Ledger, seal: &Seal, vault: &str) -> 
 /// What was found when an audit was verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditReport {
-    /// Rows under seals that are whole.
+    /// Rows under seals.
     pub sealed_rows: u64,
+    /// Rows that were dropped, as their time was over.
+    pub dropped_rows: u64,
     /// Seals that are whole.
     pub seals: u64,
     /// Rows that no seal covers yet.
     pub newer_rows: u64,
+    /// Where the chain ends: the last sealed row and its seal's hash. Kept elsewhere, it shows later that the
+    /// ledger wasn't put back.
+    pub head: (u64, String),
     /// What is wrong.
     pub faults: Vec<String>,
 }
 
-/// Computes all seals of a vault's audit again.
+/// Computes all seals of a vault's audit again. `known`: a head of before, the number of a row and the hash of
+/// the seal that ends there, which must be in the chain.
 ///
 /// # Errors
 /// Those of the ledger; [`VaultError`] `ServiceUnavailable` without the root key.
-pub async fn verify(ledger: &dyn Ledger, seal: &Seal, vault: &str) -> Result<AuditReport, VaultError> {
+pub async fn verify(
+    ledger: &dyn Ledger,
+    seal: &Seal,
+    vault: &str,
+    known: Option<(u64, &str)>,
+) -> Result<AuditReport, VaultError> {
     let snapshot = ledger.snapshot().await?;
     let prefix = keys::audit_rows(vault);
     let mut rows = Scan::new(snapshot.as_ref(), KeyRange::prefix(&prefix), Direction::Forward);
@@ -261,32 +284,38 @@ pub async fn verify(ledger: &dyn Ledger, seal: &Seal, vault: &str) -> Result<Aud
         Direction::Forward,
     );
     let mut report = AuditReport::default();
+    // Without its root key nothing is said of a vault.
+    seal.newest(vault)?;
+    let head = head::read(snapshot.as_ref(), seal, vault).await?;
+    let dropped = head.as_ref().map_or(0, |(head, _)| head.dropped);
     let (mut after, mut previous) = (0, String::new());
     let mut next_row = rows.next().await?;
-    let key = seal.newest(vault)?;
+    let mut is_known = known.is_none_or(|known| known == (0, ""));
     while let Some(entry) = seals.next().await? {
         let through = keys::sequence_of(&entry.key, &seals_prefix).ok_or(SealError::Damaged)?;
-        let sealed = decode_seal(&entry.versioned.value)?;
-        let key = if sealed.data_key == key.number {
-            key.clone()
-        } else {
-            seal.numbered(vault, sealed.data_key)?
+        let stretch = Stretch {
+            through,
+            sealed: decode_seal(&entry.versioned.value)?,
         };
-        let mut context = begin(&key, vault, after, &previous)?;
-        let mut count = 0;
+        let mut again = stretch.begin(seal, vault, after, &previous)?;
         while let Some(row) = &next_row {
             let sequence = keys::sequence_of(&row.key, &prefix).ok_or(SealError::Damaged)?;
             if sequence > through {
                 break;
             }
-            take_in(&mut context, sequence, &row.versioned.value);
-            count += 1;
+            again.take_in(sequence, &row.versioned.value);
             next_row = rows.next().await?;
         }
-        let is_whole =
-            sealed.after == after && sealed.rows == count && STANDARD.encode(context.sign()) == sealed.hash;
-        if is_whole {
+        let (count, sealed) = (again.rows, stretch.sealed.clone());
+        let is_whole = if through <= dropped {
+            // Its rows went when their time was over; the next seal vouches for this one's hash.
+            report.dropped_rows += sealed.rows;
+            count == 0 && sealed.after == after
+        } else {
             report.sealed_rows += count;
+            again.makes_up(&stretch)
+        };
+        if is_whole {
             report.seals += 1;
         } else {
             report.faults.push(format!(
@@ -295,8 +324,25 @@ pub async fn verify(ledger: &dyn Ledger, seal: &Seal, vault: &str) -> Result<Aud
                 sealed.rows
             ));
         }
+        is_known |= is_whole && known == Some((through, sealed.hash.as_str()));
         (after, previous) = (through, sealed.hash);
     }
+    match head {
+        Ok((head, _)) if (head.sequence, &head.hash) == (after, &previous) => {}
+        Ok((head, _)) => report.faults.push(format!(
+            "vault {vault}: the seals end at row {after}, and the head says {}: seals were taken away or put in",
+            head.sequence
+        )),
+        Err(error) => report.faults.push(format!("vault {vault}: {error}")),
+    }
+    if let Some((sequence, _)) = known
+        && !is_known
+    {
+        report.faults.push(format!(
+            "vault {vault}: no seal at row {sequence} has the hash that is given: the audit was put back, or isn't this one"
+        ));
+    }
+    report.head = (after, previous);
     while next_row.is_some() {
         report.newer_rows += 1;
         next_row = rows.next().await?;
@@ -324,22 +370,4 @@ pub async fn read(
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strangers_write_no_more_than_their_share() {
-        let strangers = Strangers::default();
-        let second = Duration::from_secs(7);
-        for _ in 0..AUDIT_STRANGERS_PER_SECOND_MAX {
-            assert_eq!(strangers.admit(second), Some(0));
-        }
-        assert_eq!(strangers.admit(second), None);
-        assert_eq!(strangers.admit(second), None);
-        assert_eq!(strangers.admit(Duration::from_secs(8)), Some(2));
-        assert_eq!(strangers.admit(Duration::from_secs(8)), Some(0));
-    }
 }

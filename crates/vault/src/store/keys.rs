@@ -13,6 +13,8 @@
 //! | (9, vault, kind, incarnation) | that these versions are left over of a purge |
 //! | (10, time, vault, name) | that a key is rotated then |
 //! | (11, vault) | that the vault has purge protection, for good |
+//! | (12, vault) | where the audit's chain ends |
+//! | (13) | the name of the root key that wraps what is new |
 //!
 //! Names are in lower case here; headers have them as they were first written.
 
@@ -22,6 +24,7 @@ use crate::rules::names::{Kind, Version};
 
 pub(crate) const DATA_KEY_TAG: u8 = 1;
 pub(crate) const SALT_TAG: u8 = 2;
+pub(crate) const CURRENT_ROOT_TAG: u8 = 13;
 const LIVE_TAG: u8 = 3;
 const VERSION_TAG: u8 = 4;
 const AUDIT_TAG: u8 = 5;
@@ -31,6 +34,7 @@ const DELETED_TAG: u8 = 8;
 const LEFT_OVER_TAG: u8 = 9;
 const ROTATION_TAG: u8 = 10;
 const PROTECTION_TAG: u8 = 11;
+const AUDIT_HEAD_TAG: u8 = 12;
 
 /// Whether an object is there or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +97,10 @@ pub(crate) fn audit_seals(vault: &str) -> Key {
 
 pub(crate) fn audit_seal(vault: &str, sequence: u64) -> Key {
     KeyWriter::after(&audit_seals(vault)).u64(sequence).finish()
+}
+
+pub(crate) fn audit_head(vault: &str) -> Key {
+    of(AUDIT_HEAD_TAG).str(vault).finish()
 }
 
 /// The sequence number of a key below [`audit_rows`] or [`audit_seals`].

@@ -35,6 +35,23 @@ fn encode_header(header: &Header) -> Result<Vec<u8>, VaultError> {
     Ok(serde_json::to_vec(header).map_err(|_| SealError::Library("writing a record"))?)
 }
 
+/// Whether an error is a record's own, and not the ledger's or the seal's. A version that a header names and that
+/// isn't there is damage, too.
+pub(crate) fn is_damage(error: &VaultError) -> bool {
+    matches!(
+        error.code,
+        ErrorCode::InternalError
+            | ErrorCode::SecretNotFound
+            | ErrorCode::KeyNotFound
+            | ErrorCode::CertificateNotFound
+    )
+}
+
+/// What is shown of a version that can't be opened: it is of no use to anybody.
+pub(crate) fn unreadable() -> Meta {
+    Meta::default()
+}
+
 impl Shelf<'_> {
     /// The header of an object, if there is one in that state.
     pub(crate) async fn find(
@@ -79,6 +96,24 @@ impl Shelf<'_> {
             VaultError::not_found(self.kind, &name)
         })?;
         self.opened(header, version, &found)
+    }
+
+    /// What is said of an object's newest version, or `None` if its record is damaged, as the log says then: such
+    /// an object is still listed, deleted and recovered.
+    pub(crate) async fn newest_meta(
+        &self,
+        snapshot: &dyn Snapshot,
+        header: &Header,
+    ) -> Result<Option<Meta>, VaultError> {
+        match self.open(snapshot, header, None).await {
+            Ok(opened) => Ok(Some(opened.meta)),
+            Err(error) if is_damage(&error) => {
+                let (vault, name) = (self.vault, &header.name);
+                tracing::error!(vault, name, %error, "an object's newest version is damaged");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens a version's record.

@@ -13,7 +13,11 @@ impl Host {
     /// Reads `name[:port]`. Whatever can't be part of a link is refused: hosts are put into links and headers.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (name, port) = match text.rsplit_once(':') {
-            Some((name, port)) if !port.contains(']') => (name, Some(port.parse().ok()?)),
+            Some((name, port)) if !port.contains(']') => {
+                // The port of `https` is left out of links and audiences.
+                let port: u16 = port.parse().ok()?;
+                (name, (port != 443).then_some(port))
+            }
             _ => (text, None),
         };
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
@@ -56,6 +60,7 @@ mod tests {
         assert_eq!(host.authority(), "dev.vault.localhost:8443");
         assert_eq!(host.with_port("vault.localhost"), "vault.localhost:8443");
         assert_eq!(Host::parse("[::1]").unwrap().port, None);
+        assert_eq!(Host::parse("a.b:443").unwrap().authority(), "a.b");
         assert!(Host::parse("[::1]:80").unwrap().is_loopback());
         for bad in ["", ":80", "a b", "a\"b", "a:b", "a:99999", "a/b", "a,b"] {
             assert_eq!(Host::parse(bad), None, "{bad}");

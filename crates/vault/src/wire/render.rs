@@ -99,6 +99,10 @@ impl Place<'_> {
                 }
                 out.insert("key".to_owned(), key);
             }
+            // Its record is damaged.
+            None if kind == Kind::Key => {
+                out.insert("key".to_owned(), json!({ "kid": id }));
+            }
             None => {
                 out.insert("id".to_owned(), id.into());
             }

@@ -154,6 +154,7 @@ impl World {
                 purge_protection: true,
             },
             name: "other".to_owned(),
+            audit_days: None,
             assignments: vault.assignments.clone(),
         };
         let keys: Arc<dyn identity::KeySource> = issuer.clone();
@@ -164,7 +165,8 @@ impl World {
         let shared: Arc<dyn Clock> = clock.clone();
         let settings = Settings {
             vaults: vec![vault, other],
-            host_suffixes: vec!["vault.example".to_owned()],
+            host_suffixes: vec!["Vault.example".to_owned()],
+            ports: Some(vec![8443]),
             loopback_vault: None,
             bearer: Some(Bearer {
                 trust: Trust::new(vec![trusted], &shared, 0),
