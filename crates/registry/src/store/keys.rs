@@ -186,6 +186,11 @@ pub(crate) fn all_repositories() -> KeyRange {
     KeyRange::prefix(&kind(REPOSITORY).finish())
 }
 
+/// All manifests of all registries.
+pub(crate) fn all_manifests() -> KeyRange {
+    KeyRange::prefix(&kind(MANIFEST).finish())
+}
+
 /// All links of all registries.
 pub(crate) fn all_links() -> KeyRange {
     KeyRange::prefix(&kind(LINK).finish())

@@ -1,18 +1,18 @@
 //! Deletion of manifests, and of whole repositories step by step.
 
-use ledger::{Snapshot, Transaction};
+use ledger::{Direction, LedgerError, Scan, Snapshot, Transaction};
 
 use crate::RegistryService;
 use crate::error::{ErrorCode, RegistryError};
 use crate::limits::DELETE_STEP_MANIFESTS_MAX;
 use crate::rules::digest::Digest;
 use crate::rules::manifest::Manifest;
-use crate::store::keys::Place;
+use crate::store::keys::{self, Place};
 use crate::store::links::stage_due;
 use crate::store::manifests::{self, Event};
-use crate::store::records::Target;
+use crate::store::records::{ManifestRecord, TagRecord, Target, decode};
 use crate::store::repositories::{self, Repository};
-use crate::store::tags::{self, Order};
+use crate::store::tags;
 
 /// What was deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -117,19 +117,23 @@ impl RegistryService {
                     let mut tx = Transaction::new();
                     let repository = repositories::existing(snapshot, place).await?;
                     stage_unlocked(&mut tx, place, &repository)?;
-                    let (page, more) = manifests::page(
-                        snapshot,
-                        place,
-                        manifests::Wanted {
-                            last: None,
-                            entries: DELETE_STEP_MANIFESTS_MAX,
-                            order: Order::Oldest,
-                        },
-                    )
-                    .await?;
+                    // Each push writes this row, so one that comes between is seen, and the step decides again.
+                    let updated = snapshot.get(&place.updated()).await?;
+                    tx.require_version(place.updated(), updated.map(|updated| updated.version));
                     let mut removed = Removed::default();
-                    for (digest, _) in &page {
-                        self.stage_delete(&mut tx, snapshot, place, digest, &mut removed)
+                    let mut scan = Scan::new(snapshot, place.manifests(), Direction::Forward);
+                    let mut more = false;
+                    // Hidden ones as well: nothing is to be left behind.
+                    while let Some(entry) = scan.next().await? {
+                        more = removed.manifests.len() >= DELETE_STEP_MANIFESTS_MAX;
+                        if more {
+                            break;
+                        }
+                        let digest = keys::third(&entry.key).as_deref().and_then(Digest::parse);
+                        let digest = digest.ok_or_else(|| {
+                            LedgerError::Corrupt("the key of a manifest can't be read".to_owned())
+                        })?;
+                        self.stage_delete(&mut tx, snapshot, place, &digest, &mut removed)
                             .await?;
                     }
                     if more {
@@ -151,15 +155,11 @@ impl RegistryService {
 
     /// Refuses a deletion that a lock on any manifest or tag forbids, hidden ones as well.
     async fn check_unlocked(&self, place: Place<'_>) -> Result<(), RegistryError> {
-        use ledger::{Direction, Scan};
-
-        use crate::store::records::{ManifestRecord, TagRecord, decode};
-
         let snapshot = self.ledger.snapshot().await?;
         let mut scan = Scan::new(snapshot.as_ref(), place.manifests(), Direction::Forward);
         while let Some(entry) = scan.next().await? {
             let record: ManifestRecord = decode(&entry.versioned)?;
-            if !record.attributes.allow_delete() || !record.attributes.list {
+            if !record.attributes.allow_delete() {
                 return Err(ErrorCode::OperationDisallowed.into());
             }
         }

@@ -11,7 +11,7 @@ use crate::store::records::{BlobRecord, LinkRecord, ManifestRecord, Piece, TagRe
 use crate::store::references::ContentReferences;
 
 impl ContentReferences {
-    /// Every tag has its manifest, every manifest its bytes and the blobs and manifests that it refers to, every
+    /// Every manifest has its repository, every tag its manifest, every manifest its bytes and the blobs and manifests that it refers to, every
     /// link its holding and its blob, and every blob pieces without a hole whose contents exist.
     ///
     /// # Errors
@@ -28,6 +28,25 @@ impl ContentReferences {
                 verify_repository(snapshot, Place::new(&registry, &repository), report).await?;
             }
             report.records += 1;
+        }
+        let mut manifests = Scan::new(snapshot, keys::all_manifests(), Direction::Forward);
+        let mut known = None;
+        while let Some(entry) = manifests.next().await? {
+            let place = keys::place_of(&entry.key);
+            if place == known {
+                continue;
+            }
+            if let Some((registry, repository)) = &place
+                && snapshot
+                    .get(&Place::new(registry, repository).repository())
+                    .await?
+                    .is_none()
+            {
+                report.fault(format!(
+                    "registry {registry}: {repository}: has manifests, and isn't there"
+                ));
+            }
+            known = place;
         }
         let mut links = Scan::new(snapshot, keys::all_links(), Direction::Forward);
         while let Some(entry) = links.next().await? {
