@@ -42,7 +42,7 @@ async fn repositories_tags_and_manifests_are_described() {
     };
     let tags = bench.get("/acr/v1/org/app/_tags?orderby=timedesc&n=1").await;
     assert_eq!(names(&tags.json(), "tags", "name"), ["v2"]);
-    let link = "</acr/v1/org/app/_tags?last=v2&n=1&orderby=timedesc>; rel=\"next\"";
+    let link = "</acr/v1/org/app/_tags?last=1800000060000000~v2&n=1&orderby=timedesc>; rel=\"next\"";
     assert_eq!(tags.header("link"), link);
     let next = bench
         .get("/acr/v1/org/app/_tags?last=v2&n=1&orderby=timedesc")
@@ -84,6 +84,63 @@ async fn repositories_tags_and_manifests_are_described() {
         json!({"repositories": ["org/app"]})
     );
     assert_eq!(bench.get("/acr/v1/org/app/_tags?orderby=size").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_list_by_time_goes_on_where_it_was_whatever_became_of_its_entries() {
+    let bench = bench();
+    let mut digests = Vec::new();
+    for number in 0..6 {
+        let (tag, layer) = (format!("v{number}"), format!("layer {number}"));
+        digests.push(bench.image("a", &tag, layer.as_bytes()).await.to_string());
+        bench.clock.advance_seconds(60);
+    }
+    let next_of = |answer: &bench::Answer| {
+        let link = answer.header("link").to_owned();
+        link.trim_start_matches('<').split('>').next().unwrap().to_owned()
+    };
+    let tags = bench.get("/acr/v1/a/_tags?orderby=timedesc&n=2").await;
+    let manifests = bench.get("/acr/v1/a/_manifests?orderby=timedesc&n=2").await;
+    let oldest = bench.get("/acr/v1/a/_tags?orderby=timeasc&n=2").await;
+    // The last that each list gave: one is deleted, one is pushed again.
+    assert_eq!(
+        bench
+            .delete(&format!("/v2/a/manifests/{}", digests[4]))
+            .await
+            .status,
+        202
+    );
+    bench.image("a", "v1", b"layer 1").await;
+    let page = bench.get(&next_of(&tags)).await.json();
+    assert_eq!(
+        (&page["tags"][0]["name"], &page["tags"][1]["name"]),
+        (&json!("v3"), &json!("v2"))
+    );
+    let page = bench.get(&next_of(&manifests)).await.json();
+    let found = (&page["manifests"][0]["digest"], &page["manifests"][1]["digest"]);
+    assert_eq!(found, (&json!(digests[3]), &json!(digests[2])));
+    let page = bench.get(&next_of(&oldest)).await.json();
+    assert_eq!(
+        (&page["tags"][0]["name"], &page["tags"][1]["name"]),
+        (&json!("v2"), &json!("v3"))
+    );
+    // A plain name goes on at its own time, and nowhere if it has none.
+    let page = bench
+        .get("/acr/v1/a/_tags?orderby=timedesc&n=1&last=v3")
+        .await
+        .json();
+    assert_eq!(page["tags"][0]["name"], "v2");
+    for list in [
+        "_tags?orderby=timedesc&last=v4".to_owned(),
+        format!("_manifests?orderby=timeasc&last={}", digests[4]),
+        "_manifests?orderby=timeasc&last=1~x".to_owned(),
+    ] {
+        assert_eq!(
+            bench.get(&format!("/acr/v1/a/{list}")).await.status,
+            400,
+            "{list}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ pub(crate) async fn page(
     snapshot: &dyn Snapshot,
     place: Place<'_>,
     wanted: Wanted<'_>,
-) -> Result<(Vec<(Digest, ManifestRecord)>, bool), LedgerError> {
+) -> Result<(Vec<(Digest, ManifestRecord)>, bool), RegistryError> {
     let mut out = Vec::new();
     let by_name = wanted.order == Order::Name;
     let (range, direction) = if by_name {
@@ -114,12 +114,19 @@ pub(crate) async fn page(
             Direction::Forward,
         )
     } else {
-        let mut last = None;
-        if let Some(digest) = wanted.last.and_then(Digest::parse)
-            && let Some((record, _)) = find(snapshot, place, &digest).await?
-        {
-            last = Some(place.manifest_time(record.updated, &digest));
-        }
+        let last = match wanted.last.map(|last| (last, tags::parse_time_cursor(last))) {
+            None => None,
+            Some((_, Some((at, name)))) => {
+                let digest = Digest::parse(name).ok_or_else(tags::no_place)?;
+                Some(place.manifest_time(at, &digest))
+            }
+            Some((name, None)) => {
+                let digest = Digest::parse(name).ok_or_else(tags::no_place)?;
+                let found = find(snapshot, place, &digest).await?;
+                let (record, _) = found.ok_or_else(tags::no_place)?;
+                Some(place.manifest_time(record.updated, &digest))
+            }
+        };
         wanted.order.by_time(place.manifests_by_time(), last)
     };
     let mut scan = Scan::new(snapshot, range, direction);
