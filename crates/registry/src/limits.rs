@@ -73,6 +73,12 @@ pub const COLLECT_STEP_ENTRIES_MAX: usize = 256;
 /// Steps of one round of the collection.
 pub const COLLECT_STEPS_MAX: usize = 64;
 
+/// Time after which a round of the collection ends: other background work waits for it.
+pub const COLLECT_ROUND_SECONDS_MAX: i64 = 10;
+
+/// When the collection looks again at what it couldn't remove or read.
+pub const COLLECT_RETRY_SECONDS: i64 = 10 * 60;
+
 /// Manifests that one commit of a repository's deletion removes.
 pub const DELETE_STEP_MANIFESTS_MAX: usize = 64;
 
