@@ -26,33 +26,19 @@ use crate::settings::{Password, Registry};
 /// The user whose password is a token (Azure Container Registry, "Authenticate with a token").
 pub(crate) const TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Somebody who logged in, by which tokens are given out.
+/// A principal of a trusted issuer, with what of its groups and roles is of use here: whom a refresh token is given.
+/// Users with a password get none. Clients keep it in the password's place, and would be out when it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Identity {
-    /// A user of the registry's own.
-    User(String),
-    /// A principal of a trusted issuer, with what of its groups and roles is of use here.
-    Principal {
-        id: String,
-        groups: Vec<String>,
-        roles: Vec<String>,
-    },
+pub(crate) struct Identity {
+    pub(crate) id: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) roles: Vec<String>,
 }
 
 impl Identity {
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::User(name) => name,
-            Self::Principal { id, .. } => id,
-        }
-    }
-
     /// As a refresh token holds it.
     pub(crate) fn claim(&self) -> Value {
-        match self {
-            Self::User(name) => json!({"user": name}),
-            Self::Principal { id, groups, roles } => json!({"oid": id, "groups": groups, "roles": roles}),
-        }
+        json!({"oid": self.id, "groups": self.groups, "roles": self.roles})
     }
 
     /// Reads that.
@@ -62,69 +48,40 @@ impl Identity {
             let texts = list.into_iter().flatten().filter_map(Value::as_str);
             texts.map(str::to_owned).collect()
         };
-        match (claim.get("user"), claim.get("oid")) {
-            (Some(Value::String(name)), None) => Some(Self::User(name.clone())),
-            (None, Some(Value::String(id))) => Some(Self::Principal {
-                id: id.clone(),
-                groups: texts("groups"),
-                roles: texts("roles"),
-            }),
-            _ => None,
-        }
+        Some(Self {
+            id: claim.get("oid")?.as_str()?.to_owned(),
+            groups: texts("groups"),
+            roles: texts("roles"),
+        })
     }
 
-    /// What it may by the settings as they are now; `None` if they no longer know it.
-    pub(crate) fn grants(&self, registry: &Registry) -> Option<Vec<Grant>> {
+    /// What it may by the settings as they are now.
+    pub(crate) fn grants(&self, registry: &Registry) -> Vec<Grant> {
         use crate::settings::Assignee;
-        match self {
-            Self::User(name) => registry
-                .users
-                .iter()
-                .find(|user| user.name == *name)
-                .map(|user| user.grants.clone()),
-            Self::Principal { id, groups, roles } => Some(
-                registry
-                    .assignments
-                    .iter()
-                    .filter(|assignment| match &assignment.assignee {
-                        Assignee::Principal(assigned) => assigned == id,
-                        Assignee::Group(group) => groups.contains(group),
-                        Assignee::AppRole(role) => roles.contains(role),
-                    })
-                    .map(|assignment| assignment.grant.clone())
-                    .collect(),
-            ),
-        }
+        registry
+            .assignments
+            .iter()
+            .filter(|assignment| match &assignment.assignee {
+                Assignee::Principal(assigned) => *assigned == self.id,
+                Assignee::Group(group) => self.groups.contains(group),
+                Assignee::AppRole(role) => self.roles.contains(role),
+            })
+            .map(|assignment| assignment.grant.clone())
+            .collect()
     }
 }
 
-/// A login.
-#[derive(Debug, Clone)]
-pub(crate) struct Principal {
-    /// Who may be given a refresh token: not the bearer of one, or it would never end.
-    pub(crate) identity: Option<Identity>,
-    pub(crate) access: Access,
-}
-
-impl Principal {
-    pub(crate) fn access(self) -> Access {
-        self.access
-    }
-
-    pub(crate) fn of(identity: Identity, grants: Vec<Grant>) -> Self {
-        let lists_catalog = grants.iter().any(|grant| {
-            !grant.actions.is_empty() && grant.permits_all(crate::rules::grants::Action::MetadataRead)
-        });
-        Self {
-            access: Access {
-                name: Some(identity.name().to_owned()),
-                grants,
-                is_known: true,
-                expires: None,
-                lists_catalog,
-            },
-            identity: Some(identity),
-        }
+/// What somebody may who logged in.
+fn access(name: &str, grants: Vec<Grant>) -> Access {
+    let lists_catalog = grants.iter().any(|grant| {
+        !grant.actions.is_empty() && grant.permits_all(crate::rules::grants::Action::MetadataRead)
+    });
+    Access {
+        name: Some(name.to_owned()),
+        grants,
+        is_known: true,
+        expires: None,
+        lists_catalog,
     }
 }
 
@@ -187,22 +144,16 @@ impl RegistryService {
         registry: &Registry,
         user: &str,
         password: &str,
-    ) -> Result<Option<Principal>, RegistryError> {
+    ) -> Result<Option<Access>, RegistryError> {
         if user == TOKEN_USER {
             if let Some((identity, expires)) = self.identity_of_refresh_token(registry, password).await? {
-                let Some(grants) = identity.grants(registry) else {
-                    return Ok(None);
-                };
-                let mut principal = Principal::of(identity, grants);
-                principal.identity = None;
-                principal.access.expires = expires;
-                return Ok(Some(principal));
+                let grants = identity.grants(registry);
+                return Ok(Some(Access {
+                    expires,
+                    ..access(&identity.id, grants)
+                }));
             }
-            let access = self.access_of_token(registry, password).await?;
-            return Ok(access.map(|access| Principal {
-                identity: None,
-                access,
-            }));
+            return self.access_of_token(registry, password).await;
         }
         let found = registry.users.iter().find(|found| found.name == user);
         let now = self.clock.now();
@@ -221,7 +172,7 @@ impl RegistryService {
         }
         Ok(found
             .filter(|_| is_right)
-            .map(|found| Principal::of(Identity::User(found.name.clone()), found.grants.clone())))
+            .map(|found| access(&found.name, found.grants.clone())))
     }
 
     async fn is_password(

@@ -131,10 +131,7 @@ impl RegistryService {
             self.access_of_token(registry, rest).await?
         } else if scheme.eq_ignore_ascii_case("basic") {
             match basic::decode(rest) {
-                Some((user, password)) => self
-                    .log_in(registry, &user, &password)
-                    .await?
-                    .map(basic::Principal::access),
+                Some((user, password)) => self.log_in(registry, &user, &password).await?,
                 None => None,
             }
         } else {

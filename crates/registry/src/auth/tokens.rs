@@ -153,6 +153,6 @@ impl RegistryService {
     ) -> Result<String, RegistryError> {
         let kind = (Use::Refresh, REFRESH_TOKEN_SECONDS);
         let own = (IDENTITY, identity.claim());
-        self.issue(registry, host, Some(identity.name()), kind, own).await
+        self.issue(registry, host, Some(&identity.id), kind, own).await
     }
 }

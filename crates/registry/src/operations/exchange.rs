@@ -88,7 +88,7 @@ fn identity(registry: &Registry, claims: &Claims) -> Option<Identity> {
             .map(str::to_owned)
             .collect()
     };
-    Some(Identity::Principal {
+    Some(Identity {
         id: claims.text("oid")?,
         groups: held("groups", &groups),
         roles: held("roles", &roles),
