@@ -52,6 +52,9 @@ pub const UPLOAD_AGE_SECONDS_MAX: i64 = 7 * 24 * 3_600;
 /// Most open uploads of one caller who is known by name.
 pub const UPLOADS_PER_CALLER_MAX: usize = 64;
 
+/// Time without a write after which an upload makes way for another one of its caller's, where there are too many.
+pub const UPLOAD_REPLACED_SECONDS_MIN: i64 = 5 * 60;
+
 /// Most open uploads of a registry.
 pub const UPLOADS_MAX: usize = 1_024;
 

@@ -487,10 +487,18 @@ async fn an_upload_is_its_caller_s() {
         (refused.failure(), refused.header("retry-after")),
         ((429, "TOOMANYREQUESTS".to_owned()), "60")
     );
-    assert_eq!(
-        ask(&bench, "POST", "/v2/team/a/blobs/uploads/", &owner, b"")
-            .await
-            .status,
-        202
-    );
+    let owned = ask(&bench, "POST", "/v2/team/a/blobs/uploads/", &owner, b"").await;
+    assert_eq!(owned.status, 202);
+    let owned = owned.header("location").to_owned();
+    // What was left alone for long makes way; what goes on stays, and so does what is another one's.
+    bench.clock.advance_seconds(5 * 60);
+    assert_eq!(ask(&bench, "PATCH", &at, &writer, b"y").await.status, 202);
+    for _ in 0..63 {
+        let begun = ask(&bench, "POST", "/v2/team/a/blobs/uploads/", &writer, b"").await;
+        assert_eq!(begun.status, 202);
+    }
+    let refused = ask(&bench, "POST", "/v2/team/a/blobs/uploads/", &writer, b"").await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(ask(&bench, "GET", &at, &writer, b"").await.status, 204);
+    assert_eq!(ask(&bench, "GET", &owned, &owner, b"").await.status, 204);
 }

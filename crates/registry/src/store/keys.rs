@@ -277,6 +277,14 @@ pub(crate) fn uploads(registry: &str) -> KeyRange {
     KeyRange::prefix(&kind(UPLOAD).str(registry).finish())
 }
 
+/// The id of such a key.
+pub(crate) fn upload_id(key: &Key) -> Option<Uuid> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.str()?;
+    Uuid::from_slice(&reader.raw(16)?).ok()
+}
+
 /// Bytes that a registry has, but for the deltas.
 pub(crate) fn usage(registry: &str) -> Key {
     kind(USAGE).str(registry).finish()
