@@ -106,6 +106,9 @@ pub const REFRESH_TOKEN_SECONDS: i64 = 3 * 3_600;
 /// Passwords that are compared at once: each costs a processor about a tenth of a second.
 pub const PASSWORD_CHECKS_MAX: usize = 4;
 
+/// How long a login waits for others that are compared, before it is told to come later.
+pub const PASSWORD_WAIT_SECONDS_MAX: u64 = 5;
+
 /// Logins that are remembered, so that they aren't computed again.
 pub const LOGINS_REMEMBERED_MAX: usize = 1_024;
 
