@@ -227,3 +227,30 @@ async fn referrers_are_listed_and_filtered() {
     assert_eq!(found[0]["digest"], digests[0].as_str());
     assert_eq!(found[0]["annotations"], json!({"of": "application/x.sbom"}));
 }
+
+#[tokio::test]
+async fn manifests_count_in_the_quota() {
+    let mut settings = bench::open_settings();
+    settings.registries[0].quota_bytes = Some(10_000);
+    let bench = bench::bench_with(settings);
+    let config = bench.blob("a", b"{}").await;
+    let mut image = image_of(&config, &config);
+    let mut push = async |filler: usize| {
+        image["annotations"] = json!({"filler": "x".repeat(filler)});
+        let digest = sha256(image.to_string().as_bytes());
+        (bench.manifest("a", digest.as_str(), &image).await, digest)
+    };
+    let (pushed, first) = push(4_000).await;
+    assert_eq!(pushed.status, 201);
+    // Once, however often it is pushed.
+    assert_eq!(push(4_000).await.0.status, 201);
+    assert_eq!(push(4_100).await.0.status, 201);
+    let (refused, _) = push(4_200).await;
+    assert_eq!(refused.failure(), (403, "DENIED".to_owned()));
+    assert_eq!(
+        bench.delete(&format!("/v2/a/manifests/{first}")).await.status,
+        202
+    );
+    assert_eq!(push(4_200).await.0.status, 201);
+    bench.verify().await;
+}

@@ -133,7 +133,7 @@ pub(crate) async fn put(
     pushed_tags.dedup();
     let manifest = Manifest::parse(call.header(CONTENT_TYPE), &bytes)
         .map_err(|malformed| RegistryError::with(ErrorCode::ManifestInvalid, malformed.to_string()))?;
-    service.check_quota(call.registry, 0).await?;
+    service.check_quota(call.registry, bytes.len() as u64).await?;
     service
         .push(Push {
             place,

@@ -17,7 +17,7 @@ use crate::rules::manifest::{Kind, Manifest};
 use crate::store::keys::{self, Place};
 use crate::store::records::{LinkRecord, ManifestRecord, RepositoryRecord, decode, encode};
 use crate::store::tags::{self, Order};
-use crate::store::{links, repositories};
+use crate::store::{links, repositories, usage};
 
 /// The kind of the registry's log records.
 const EVENT: u8 = 1;
@@ -235,8 +235,9 @@ impl RegistryService {
                 .as_ref()
                 .map_or_else(Attributes::default, |before| before.attributes),
         };
-        if let Some(before) = before {
-            tx.delete(place.manifest_time(before.updated, digest));
+        match before {
+            Some(before) => tx.delete(place.manifest_time(before.updated, digest)),
+            None => usage::stage(&mut tx, place.registry, i64::try_from(size).unwrap_or(i64::MAX)),
         }
         tx.put(key, encode(&record)?);
         tx.put(place.manifest_bytes(digest), bytes.clone());

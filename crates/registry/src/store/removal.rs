@@ -13,6 +13,7 @@ use crate::store::manifests::{self, Event};
 use crate::store::records::{ManifestRecord, TagRecord, Target, decode};
 use crate::store::repositories::{self, Repository};
 use crate::store::tags;
+use crate::store::usage;
 
 /// What was deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,6 +71,11 @@ impl RegistryService {
         tx.require_version(key.clone(), Some(found.version));
         tx.delete(key);
         tx.delete(place.manifest_bytes(digest));
+        usage::stage(
+            tx,
+            place.registry,
+            -i64::try_from(record.size).unwrap_or(i64::MAX),
+        );
         tx.delete(place.manifest_time(record.updated, digest));
         tx.record(Event::delete(place, digest).record());
         removed.manifests.push(digest.clone());
