@@ -232,6 +232,10 @@ async fn every_operation_is_refused_bare_and_says_what_it_needs() {
                 "{method} {path} {bad}"
             );
         }
+        // A client whose token ended asks for another one for the same.
+        let expired = ask(&bench, method, &path, "Bearer nonsense", b"").await;
+        let expected = format!("{expected},error=\"invalid_token\"");
+        assert_eq!(expired.header("www-authenticate"), expected, "{method} {path}");
     }
 }
 
@@ -501,4 +505,19 @@ async fn an_upload_is_its_caller_s() {
     assert_eq!(refused.status, 429);
     assert_eq!(ask(&bench, "GET", &at, &writer, b"").await.status, 204);
     assert_eq!(ask(&bench, "GET", &owned, &owner, b"").await.status, 204);
+}
+
+#[tokio::test]
+async fn a_bad_token_opens_nothing_where_nobody_must_log_in() {
+    let mut anonymous = settings(None);
+    anonymous.registries[0].anonymous_pull = true;
+    let mut open = settings(None);
+    open.registries[0].open = true;
+    for settings in [anonymous, open] {
+        let bench = bench_with(settings);
+        for (method, path, _) in operations() {
+            let refused = ask(&bench, method, &path, "Bearer nonsense", b"").await;
+            assert_eq!(refused.status, 401, "{method} {path}");
+        }
+    }
 }

@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::RegistryService;
-use crate::auth::Access;
 use crate::auth::tokens::{self, Use};
+use crate::auth::{Access, Shown};
 use crate::error::{ErrorCode, RegistryError};
 use crate::limits::{LOGINS_REMEMBERED_MAX, PASSWORD_WAIT_SECONDS_MAX};
 use crate::rules::grants::Grant;
@@ -80,7 +80,7 @@ fn access(name: &str, grants: Vec<Grant>) -> Access {
     Access {
         name: Some(name.to_owned()),
         grants,
-        is_known: true,
+        shown: Shown::Good,
         expires: None,
         lists_catalog,
     }
