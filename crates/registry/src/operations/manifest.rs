@@ -25,6 +25,12 @@ enum Reference {
 }
 
 impl Reference {
+    /// What is to be read or deleted: nothing is there by a name that nothing can have.
+    fn existing(text: &str) -> Result<Self, RegistryError> {
+        Self::parse(text).map_err(|_| ErrorCode::ManifestUnknown.into())
+    }
+
+    /// What a push names.
     fn parse(text: &str) -> Result<Self, RegistryError> {
         if text.contains(':') {
             return digest(text).map(Self::Digest);
@@ -62,7 +68,7 @@ pub(crate) async fn get(
     reference: &str,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Pull])?;
-    let reference = Reference::parse(reference)?;
+    let reference = Reference::existing(reference)?;
     let snapshot = service.ledger.snapshot().await?;
     let snapshot = snapshot.as_ref();
     repositories::check_readable(repositories::find(snapshot, place).await?.as_ref())?;
@@ -164,7 +170,7 @@ pub(crate) async fn delete(
     reference: &str,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Delete])?;
-    match Reference::parse(reference)? {
+    match Reference::existing(reference)? {
         Reference::Tag(tag) => service.untag(place, &tag).await?,
         Reference::Digest(digest) => service.delete_manifest(place, &digest).await?,
     }
