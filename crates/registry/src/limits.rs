@@ -85,6 +85,10 @@ pub const COLLECT_RETRY_SECONDS: i64 = 10 * 60;
 /// Manifests that one commit of a repository's deletion removes.
 pub const DELETE_STEP_MANIFESTS_MAX: usize = 64;
 
+/// Bytes of a commit after which a repository's deletion takes no further manifest into it. The largest manifest's own
+/// deletion, of 10,000 descriptors with the longest names, has 12 MB; the ledger takes 24 MiB.
+pub const DELETE_STEP_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Times that a write is tried again after a concurrent one.
 pub const WRITE_ATTEMPTS_MAX: usize = 32;
 

@@ -234,3 +234,31 @@ async fn a_repository_is_deleted_with_all_it_has() {
     assert_eq!(bench.delete("/acr/v1/b/_tags/v1").await.status, 202);
     bench.verify().await;
 }
+
+#[tokio::test]
+async fn a_repository_of_large_manifests_is_deleted_in_smaller_steps() {
+    let bench = bench();
+    let config = bench.blob("a", b"{}").await;
+    for manifest in 0..10 {
+        let layers: Vec<serde_json::Value> = (0..9_999)
+            .map(|layer| {
+                let digest = bench::sha256(format!("{manifest} {layer}").as_bytes());
+                bench::described(
+                    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+                    &digest,
+                    9,
+                )
+            })
+            .collect();
+        let mut image = bench::image_of(&config, &config);
+        image["layers"] = json!(layers);
+        assert_eq!(
+            bench.manifest("a", &format!("v{manifest}"), &image).await.status,
+            201
+        );
+    }
+    let removed = bench.delete("/acr/v1/a").await;
+    assert_eq!(removed.status, 202, "{:?}", removed.json());
+    assert_eq!(removed.json()["manifestsDeleted"].as_array().unwrap().len(), 10);
+    bench.verify().await;
+}

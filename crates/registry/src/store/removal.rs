@@ -4,7 +4,7 @@ use ledger::{Direction, LedgerError, Scan, Snapshot, Transaction};
 
 use crate::RegistryService;
 use crate::error::{ErrorCode, RegistryError};
-use crate::limits::DELETE_STEP_MANIFESTS_MAX;
+use crate::limits::{DELETE_STEP_BYTES_MAX, DELETE_STEP_MANIFESTS_MAX};
 use crate::rules::digest::Digest;
 use crate::rules::manifest::Manifest;
 use crate::store::keys::{self, Place};
@@ -131,7 +131,8 @@ impl RegistryService {
                     let mut more = false;
                     // Hidden ones as well: nothing is to be left behind.
                     while let Some(entry) = scan.next().await? {
-                        more = removed.manifests.len() >= DELETE_STEP_MANIFESTS_MAX;
+                        more = removed.manifests.len() >= DELETE_STEP_MANIFESTS_MAX
+                            || tx.size_bytes() >= DELETE_STEP_BYTES_MAX;
                         if more {
                             break;
                         }
