@@ -336,11 +336,18 @@ async fn stage_references(
         .collect();
     let found = snapshot.get_many(&children).await?;
     for ((descriptor, key), found) in manifest.manifests.iter().zip(children).zip(found) {
-        if found.is_none() {
-            return Err(unknown(&descriptor.digest));
+        if found.is_some() {
+            tx.require_present(key);
+            tx.put(place.edge(&descriptor.digest, digest), vec![EDGE_MANIFEST]);
+            continue;
         }
-        tx.require_present(key);
-        tx.put(place.edge(&descriptor.digest, digest), vec![EDGE_MANIFEST]);
+        // BuildKit's cache is an index whose entries are layers and a configuration.
+        let link = links::link(snapshot, place, &descriptor.digest).await?;
+        let (record, _) = link.ok_or_else(|| unknown(&descriptor.digest))?;
+        let key = place.link(&descriptor.digest);
+        tx.require_present(key.clone());
+        tx.put(key, encode(&LinkRecord { lease, ..record })?);
+        tx.put(place.edge(&descriptor.digest, digest), vec![EDGE_BLOB]);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::limits::{DELETE_STEP_BYTES_MAX, DELETE_STEP_MANIFESTS_MAX};
 use crate::rules::digest::Digest;
 use crate::rules::manifest::Manifest;
 use crate::store::keys::{self, Place};
-use crate::store::links::stage_due;
+use crate::store::links::{self, stage_due};
 use crate::store::manifests::{self, Event};
 use crate::store::records::{ManifestRecord, TagRecord, Target, decode};
 use crate::store::repositories::{self, Repository};
@@ -51,17 +51,19 @@ impl RegistryService {
         let manifest = Manifest::parse(Some(&record.media_type), &bytes);
         // It was read when it was pushed; what can't be read has left edges, which keep more than they need to.
         if let Ok(manifest) = manifest {
-            for blob in manifest.blobs.iter().chain(&manifest.foreign) {
-                tx.delete(place.edge(&blob.digest, digest));
+            let blobs = manifest.blobs.iter().chain(&manifest.foreign);
+            // What an index refers to may be a blob as well, and may have been one when it was pushed first.
+            for child in blobs.chain(&manifest.manifests) {
+                tx.delete(place.edge(&child.digest, digest));
+                if links::link(snapshot, place, &child.digest).await?.is_none() {
+                    continue;
+                }
                 let target = Target::Link {
                     registry: place.registry.to_owned(),
                     repository: place.repository.to_owned(),
-                    digest: blob.digest.clone(),
+                    digest: child.digest.clone(),
                 };
                 stage_due(tx, now, &target)?;
-            }
-            for child in &manifest.manifests {
-                tx.delete(place.edge(&child.digest, digest));
             }
         }
         if let Some(subject) = &record.subject {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::rules::digest::Digest;
 use crate::rules::manifest::Manifest;
 use crate::store::keys::{self, Place};
+use crate::store::manifests::EDGE_BLOB;
 use crate::store::records::{BlobRecord, LinkRecord, ManifestRecord, Piece, TagRecord, decode};
 use crate::store::references::ContentReferences;
 
@@ -126,6 +127,14 @@ async fn verify_repository(
             }
             if snapshot.get(&place.edge(&blob.digest, &digest)).await?.is_none() {
                 report.fault(format!("{named}: blob {} doesn't know it", blob.digest));
+            }
+        }
+        for child in &manifest.manifests {
+            // A manifest may be deleted though an index refers to it; a blob may not.
+            let edge = snapshot.get(&place.edge(&child.digest, &digest)).await?;
+            let is_blob = edge.is_some_and(|edge| edge.value.as_ref() == [EDGE_BLOB]);
+            if is_blob && snapshot.get(&place.link(&child.digest)).await?.is_none() {
+                report.fault(format!("{named}: blob {} is missing", child.digest));
             }
         }
         if let Some(subject) = &manifest.subject
