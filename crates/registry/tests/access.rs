@@ -521,3 +521,37 @@ async fn a_bad_token_opens_nothing_where_nobody_must_log_in() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_mirror_s_client_is_served_by_the_registry_that_it_names() {
+    let bench = bench_with(settings(None));
+    let path = "/v2/team/a/tags/list?n=1&ns=SKD.cr.test";
+    let bare = ask(&bench, "GET", path, "", b"").await;
+    let expected = "Bearer realm=\"http://ttd.cr.test:443/oauth2/token?ns=skd.cr.test\",\
+                    service=\"skd.cr.test\",scope=\"repository:team/a:pull\"";
+    assert_eq!((bare.status, bare.header("www-authenticate")), (401, expected));
+    let asked = "/oauth2/token?ns=skd.cr.test&service=skd.cr.test&scope=repository:team/a:pull,push";
+    let found = ask(&bench, "GET", asked, &basic("owner", PASSWORD), b"")
+        .await
+        .json();
+    let token = format!("Bearer {}", found["token"].as_str().unwrap());
+    let elsewhere = ask(&bench, "GET", "/v2/team/a/tags/list", &token, b"").await;
+    assert_eq!(elsewhere.status, 401, "the token is the other registry's");
+    let upload = format!(
+        "/v2/team/a/blobs/uploads/?ns=skd.cr.test&digest={}",
+        sha256(b"{}")
+    );
+    assert_eq!(ask(&bench, "POST", &upload, &token, b"{}").await.status, 201);
+    let blob = sha256(b"{}");
+    let image = bench::image_of(&blob, &blob).to_string();
+    for tag in ["a", "b"] {
+        let path = format!("/v2/team/a/manifests/{tag}?ns=skd.cr.test");
+        assert_eq!(
+            ask(&bench, "PUT", &path, &token, image.as_bytes()).await.status,
+            201
+        );
+    }
+    let page = ask(&bench, "GET", path, &token, b"").await;
+    let link = "</v2/team/a/tags/list?last=a&n=1&orderby=&ns=SKD.cr.test>; rel=\"next\"";
+    assert_eq!((page.status, page.header("link")), (200, link));
+}

@@ -88,13 +88,24 @@ pub(crate) struct Realm {
     pub(crate) scheme: &'static str,
     /// The host as the client named it, with its port.
     pub(crate) host: String,
+    /// The registry's own host, where the client takes this one for its mirror and names it by `ns`.
+    pub(crate) namespace: Option<String>,
 }
 
 impl Realm {
+    /// Whom tokens are for: a host of the registry.
+    pub(crate) fn service(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(&self.host)
+    }
+
     /// `WWW-Authenticate`. No blank comes behind a comma: a client of Azure's takes it for a part of the name.
     fn challenge(&self, scope: Option<&str>, shown: Shown) -> String {
-        let Self { scheme, host } = self;
-        let mut out = format!("Bearer realm=\"{scheme}://{host}/oauth2/token\",service=\"{host}\"");
+        let Self { scheme, host, .. } = self;
+        let mut out = format!("Bearer realm=\"{scheme}://{host}/oauth2/token");
+        if let Some(namespace) = &self.namespace {
+            out.push_str(&format!("?ns={namespace}"));
+        }
+        out.push_str(&format!("\",service=\"{}\"", self.service()));
         if let Some(scope) = scope {
             out.push_str(&format!(",scope=\"{scope}\""));
         }
@@ -180,6 +191,7 @@ mod tests {
         let realm = Realm {
             scheme: "https",
             host: "h:5000".to_owned(),
+            namespace: None,
         };
         let expected = "Bearer realm=\"https://h:5000/oauth2/token\",service=\"h:5000\"";
         assert_eq!(realm.challenge(None, Shown::Nothing), expected);

@@ -109,7 +109,7 @@ pub(crate) async fn list(
             query::encoded(&last),
             wanted.entries
         );
-        render::set_next(response.headers_mut(), &next);
+        call.set_next(response.headers_mut(), &next);
     }
     Ok(response)
 }

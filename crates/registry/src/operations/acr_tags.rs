@@ -72,7 +72,7 @@ pub(crate) async fn list(
         if let Some(digest) = &wanted_digest {
             next.push_str(&format!("&digest={digest}"));
         }
-        render::set_next(response.headers_mut(), &next);
+        call.set_next(response.headers_mut(), &next);
     }
     Ok(response)
 }

@@ -61,7 +61,9 @@ pub(crate) async fn serve(
         return Err(realm.refuse_stranger());
     }
     let identity = identity(registry, &claims).ok_or_else(|| realm.refuse_stranger())?;
-    let refresh = service.refresh_token(registry, &realm.host, &identity).await?;
+    let refresh = service
+        .refresh_token(registry, realm.service(), &identity)
+        .await?;
     Ok(secret(&json!({"refresh_token": refresh})))
 }
 

@@ -57,7 +57,7 @@ pub(crate) async fn serve(
         .map(|expires| expires.saturating_sub(service.clock.now().as_second()));
     let seconds = left.map_or(ACCESS_TOKEN_SECONDS, |left| left.clamp(1, ACCESS_TOKEN_SECONDS));
     let token = service
-        .access_token(registry, &realm.host, subject, entries, seconds)
+        .access_token(registry, realm.service(), subject, entries, seconds)
         .await?;
     // No refresh token, though a client asks for one: see `Identity`.
     let answer = json!({
