@@ -262,3 +262,32 @@ async fn a_repository_of_large_manifests_is_deleted_in_smaller_steps() {
     assert_eq!(removed.json()["manifestsDeleted"].as_array().unwrap().len(), 10);
     bench.verify().await;
 }
+
+#[tokio::test]
+async fn a_lock_against_reading_has_no_way_around() {
+    let bench = bench();
+    let digest = bench.image("a", "v1", b"one").await;
+    let layer = bench::sha256(b"one");
+    let named = format!("/v2/b/blobs/uploads/?mount={layer}&from=a");
+    let unnamed = format!("/v2/b/blobs/uploads/?mount={layer}");
+    let readable = |may: bool| json!({"readEnabled": may});
+    assert_eq!(patch(&bench, "/acr/v1/a", readable(false)).await.status, 200);
+    for path in [
+        format!("/v2/a/blobs/{layer}"),
+        "/v2/a/manifests/v1".to_owned(),
+        "/v2/a/tags/list".to_owned(),
+        format!("/v2/a/referrers/{digest}"),
+    ] {
+        assert_eq!(
+            bench.get(&path).await.code(),
+            "REGISTRY_DISALLOWED_OPERATION",
+            "{path}"
+        );
+    }
+    // As where it isn't there: the client pushes the bytes.
+    for path in [&named, &unnamed] {
+        assert_eq!(bench.ask("POST", path, &[], b"").await.status, 202, "{path}");
+    }
+    assert_eq!(patch(&bench, "/acr/v1/a", readable(true)).await.status, 200);
+    assert_eq!(bench.ask("POST", &named, &[], b"").await.status, 201);
+}
