@@ -16,6 +16,9 @@ pub const DESCRIPTORS_MAX: usize = 10_000;
 /// Deepest nesting of a manifest's JSON.
 pub const MANIFEST_DEPTH_MAX: usize = 32;
 
+/// Most values of a manifest's JSON: twenty for each descriptor. 4 MiB of `[]` would be a hundred megabytes in memory.
+pub const MANIFEST_VALUES_MAX: usize = 20 * DESCRIPTORS_MAX;
+
 /// Largest blob (Azure Container Registry, service limits: 200 GiB a layer).
 pub const BLOB_BYTES_MAX: u64 = 200 * 1024 * 1024 * 1024;
 
@@ -67,7 +70,8 @@ pub const LINK_LEASE_SECONDS: i64 = 24 * 3_600;
 /// A lease that was renewed less long ago isn't written again.
 pub const LEASE_RENEWAL_SECONDS: i64 = 3_600;
 
-/// How long the bytes stay that no repository has any more: longer than the longest request.
+/// How long the bytes stay that no repository has any more. A pull that began before and takes longer than this is cut
+/// off; a client that goes on with a range then finds that the blob isn't there.
 pub const TOMBSTONE_SECONDS: i64 = 2 * 3_600;
 
 /// Rows that one step of the collection looks at.

@@ -282,7 +282,7 @@ pub(crate) fn upload_id(key: &Key) -> Option<Uuid> {
     let mut reader = KeyReader::new(key, Keyspace::Registry)?;
     reader.u8()?;
     reader.str()?;
-    Uuid::from_slice(&reader.raw(16)?).ok()
+    Uuid::from_slice(reader.raw(16)?).ok()
 }
 
 /// Bytes that a registry has, but for the deltas.

@@ -123,7 +123,7 @@ impl RegistryService {
             stage_due(&mut tx, self.clock.now(), &Target::Body { id })?;
             match self.ledger.commit(tx).await {
                 Ok(_) => {
-                    tracing::info!(registry = %registry.name, %id, "an idle upload makes way for another one")
+                    tracing::info!(registry = %registry.name, %id, "an idle upload makes way for another one");
                 }
                 Err(LedgerError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
