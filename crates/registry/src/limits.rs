@@ -16,6 +16,9 @@ pub const DESCRIPTORS_MAX: usize = 10_000;
 /// Deepest nesting of a manifest's JSON.
 pub const MANIFEST_DEPTH_MAX: usize = 32;
 
+/// Most values of a manifest's JSON: twenty for each descriptor. 4 MiB of `[]` would be a hundred megabytes in memory.
+pub const MANIFEST_VALUES_MAX: usize = 20 * DESCRIPTORS_MAX;
+
 /// Largest blob (Azure Container Registry, service limits: 200 GiB a layer).
 pub const BLOB_BYTES_MAX: u64 = 200 * 1024 * 1024 * 1024;
 
@@ -52,6 +55,9 @@ pub const UPLOAD_AGE_SECONDS_MAX: i64 = 7 * 24 * 3_600;
 /// Most open uploads of one caller who is known by name.
 pub const UPLOADS_PER_CALLER_MAX: usize = 64;
 
+/// Time without a write after which an upload makes way for another one of its caller's, where there are too many.
+pub const UPLOAD_REPLACED_SECONDS_MIN: i64 = 5 * 60;
+
 /// Most open uploads of a registry.
 pub const UPLOADS_MAX: usize = 1_024;
 
@@ -64,7 +70,8 @@ pub const LINK_LEASE_SECONDS: i64 = 24 * 3_600;
 /// A lease that was renewed less long ago isn't written again.
 pub const LEASE_RENEWAL_SECONDS: i64 = 3_600;
 
-/// How long the bytes stay that no repository has any more: longer than the longest request.
+/// How long the bytes stay that no repository has any more. A pull that began before and takes longer than this is cut
+/// off; a client that goes on with a range then finds that the blob isn't there.
 pub const TOMBSTONE_SECONDS: i64 = 2 * 3_600;
 
 /// Rows that one step of the collection looks at.
@@ -73,8 +80,18 @@ pub const COLLECT_STEP_ENTRIES_MAX: usize = 256;
 /// Steps of one round of the collection.
 pub const COLLECT_STEPS_MAX: usize = 64;
 
+/// Time after which a round of the collection ends: other background work waits for it.
+pub const COLLECT_ROUND_SECONDS_MAX: i64 = 10;
+
+/// When the collection looks again at what it couldn't remove or read.
+pub const COLLECT_RETRY_SECONDS: i64 = 10 * 60;
+
 /// Manifests that one commit of a repository's deletion removes.
 pub const DELETE_STEP_MANIFESTS_MAX: usize = 64;
+
+/// Bytes of a commit after which a repository's deletion takes no further manifest into it. The largest manifest's own
+/// deletion, of 10,000 descriptors with the longest names, has 12 MB; the ledger takes 24 MiB.
+pub const DELETE_STEP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Times that a write is tried again after a concurrent one.
 pub const WRITE_ATTEMPTS_MAX: usize = 32;
@@ -96,6 +113,9 @@ pub const REFRESH_TOKEN_SECONDS: i64 = 3 * 3_600;
 
 /// Passwords that are compared at once: each costs a processor about a tenth of a second.
 pub const PASSWORD_CHECKS_MAX: usize = 4;
+
+/// How long a login waits for others that are compared, before it is told to come later.
+pub const PASSWORD_WAIT_SECONDS_MAX: u64 = 5;
 
 /// Logins that are remembered, so that they aren't computed again.
 pub const LOGINS_REMEMBERED_MAX: usize = 1_024;

@@ -64,6 +64,17 @@ impl Call<'_> {
         Ok(Place::new(&self.registry.name, repository))
     }
 
+    /// Where a list goes on, by a path with a query.
+    pub(crate) fn set_next(&self, headers: &mut http::HeaderMap, path_and_query: &str) {
+        match self.query.get("ns") {
+            None => crate::wire::render::set_next(headers, path_and_query),
+            Some(host) => {
+                let host = crate::wire::query::encoded(host);
+                crate::wire::render::set_next(headers, &format!("{path_and_query}&ns={host}"));
+            }
+        }
+    }
+
     /// A mirror's query, which must come again with what follows.
     pub(crate) fn mirrored(&self) -> String {
         match self.query.get("ns") {
@@ -145,9 +156,11 @@ impl RegistryService {
             .or_else(|| self.settings.registry(&host_name(&host)))
             .ok_or(ErrorCode::RegistryUnknown)?;
         let route = Route::parse(parts.uri.path())?;
+        let namespace = mirrored.and_then(|_| query.get("ns")).map(host_name);
         let realm = Realm {
             scheme: if secure { "https" } else { "http" },
             host,
+            namespace,
         };
         match route {
             Route::Token => return token::serve(self, registry, &realm, &parts, body).await,

@@ -232,6 +232,10 @@ async fn every_operation_is_refused_bare_and_says_what_it_needs() {
                 "{method} {path} {bad}"
             );
         }
+        // A client whose token ended asks for another one for the same.
+        let expired = ask(&bench, method, &path, "Bearer nonsense", b"").await;
+        let expected = format!("{expected},error=\"invalid_token\"");
+        assert_eq!(expired.header("www-authenticate"), expected, "{method} {path}");
     }
 }
 
@@ -319,49 +323,16 @@ async fn passwords_and_tokens_that_are_not_good_open_nothing() {
     assert_eq!(ask(bench, "GET", path, &tampered, b"").await.status, 401);
     bench.clock.advance_seconds(601);
     assert_eq!(ask(bench, "GET", path, &good, b"").await.status, 401);
-    // An access token gives no other one out past what it is for; a refresh token isn't an access token.
+    // Docker would keep a refresh token in the password's place, and be out when that ends.
     let asked = "/oauth2/token?service=s&offline_token=true&scope=repository:team/a:pull,push";
     let found = ask(bench, "GET", asked, &basic("reader", PASSWORD), b"")
         .await
         .json();
-    let refresh = found["refresh_token"].as_str().unwrap();
-    assert_eq!(
-        ask(bench, "GET", path, &format!("Bearer {refresh}"), b"")
-            .await
-            .status,
-        401
-    );
-    let form = format!(
-        "grant_type=refresh_token&service=s&scope=repository:team/a:pull%20repository:b:pull&refresh_token={refresh}"
-    );
-    let fresh = ask(bench, "POST", "/oauth2/token", "", form.as_bytes())
-        .await
-        .json();
-    let fresh = format!("Bearer {}", fresh["access_token"].as_str().unwrap());
-    assert_eq!(
-        ask(bench, "GET", "/v2/b/tags/list", &fresh, b"").await.status,
-        404
-    );
-    let as_password = basic("00000000-0000-0000-0000-000000000000", refresh);
-    // By a token nothing is given out that outlives it.
-    let by_refresh = ask(bench, "GET", asked, &as_password, b"").await.json();
-    assert!(by_refresh.get("refresh_token").is_none());
-    bench.clock.advance_seconds(300);
-    let access = basic(
-        "00000000-0000-0000-0000-000000000000",
-        by_refresh["token"].as_str().unwrap(),
-    );
-    let by_access = ask(bench, "GET", asked, &access, b"").await.json();
-    assert_eq!(by_access["expires_in"], 300);
-    assert_eq!(ask(bench, "GET", path, &as_password, b"").await.status, 404);
-    assert_eq!(
-        ask(bench, "POST", "/v2/team/a/blobs/uploads/", &as_password, b"")
-            .await
-            .status,
-        401
-    );
-    bench.clock.advance_seconds(3 * 3_600);
-    assert_eq!(ask(bench, "GET", path, &as_password, b"").await.status, 401);
+    assert!(found.get("refresh_token").is_none());
+    let form =
+        format!("grant_type=password&username=reader&password={PASSWORD}&access_type=offline&service=s");
+    let found = ask(bench, "POST", "/oauth2/token", "", form.as_bytes()).await;
+    assert_eq!((found.status, found.json().get("refresh_token")), (200, None));
     for bad in [
         "",
         "grant_type=password&username=reader&password=x",
@@ -456,6 +427,36 @@ async fn an_organisation_s_token_is_exchanged() {
         let deleted = ask(&bench, "DELETE", "/v2/team/a/manifests/v1", &access, b"").await;
         assert_eq!(deleted.status, 401, "nobody gave it");
     }
+    // A refresh token isn't an access token, and gives none out past what it is for or when it ends.
+    let claims = json!({"oid": "me", "tid": TENANT, "aud": audience, "groups": ["pushers"]});
+    let refresh = exchange(claims).await.json()["refresh_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = "/v2/team/a/tags/list";
+    let bearer = format!("Bearer {refresh}");
+    assert_eq!(ask(&bench, "GET", path, &bearer, b"").await.status, 401);
+    let as_password = |token: &str| basic("00000000-0000-0000-0000-000000000000", token);
+    let asked = "/oauth2/token?service=s&offline_token=true&scope=repository:team/a:pull";
+    let by_refresh = ask(&bench, "GET", asked, &as_password(&refresh), b"")
+        .await
+        .json();
+    assert!(by_refresh.get("refresh_token").is_none());
+    bench.clock.advance_seconds(300);
+    let access = as_password(by_refresh["token"].as_str().unwrap());
+    let by_access = ask(&bench, "GET", asked, &access, b"").await.json();
+    assert_eq!(by_access["expires_in"], 300);
+    let upload = "/v2/team/a/blobs/uploads/";
+    assert_eq!(ask(&bench, "POST", upload, &access, b"").await.status, 401);
+    assert_eq!(
+        ask(&bench, "GET", path, &as_password(&refresh), b"").await.status,
+        404
+    );
+    bench.clock.advance_seconds(3 * 3_600);
+    assert_eq!(
+        ask(&bench, "GET", path, &as_password(&refresh), b"").await.status,
+        401
+    );
     let without = bench_with(open_settings());
     assert_eq!(
         without.ask("POST", "/oauth2/exchange", &[], b"").await.status,
@@ -490,10 +491,67 @@ async fn an_upload_is_its_caller_s() {
         (refused.failure(), refused.header("retry-after")),
         ((429, "TOOMANYREQUESTS".to_owned()), "60")
     );
-    assert_eq!(
-        ask(&bench, "POST", "/v2/team/a/blobs/uploads/", &owner, b"")
-            .await
-            .status,
-        202
+    let owned = ask(&bench, "POST", "/v2/team/a/blobs/uploads/", &owner, b"").await;
+    assert_eq!(owned.status, 202);
+    let owned = owned.header("location").to_owned();
+    // What was left alone for long makes way; what goes on stays, and so does what is another one's.
+    bench.clock.advance_seconds(5 * 60);
+    assert_eq!(ask(&bench, "PATCH", &at, &writer, b"y").await.status, 202);
+    for _ in 0..63 {
+        let begun = ask(&bench, "POST", "/v2/team/a/blobs/uploads/", &writer, b"").await;
+        assert_eq!(begun.status, 202);
+    }
+    let refused = ask(&bench, "POST", "/v2/team/a/blobs/uploads/", &writer, b"").await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(ask(&bench, "GET", &at, &writer, b"").await.status, 204);
+    assert_eq!(ask(&bench, "GET", &owned, &owner, b"").await.status, 204);
+}
+
+#[tokio::test]
+async fn a_bad_token_opens_nothing_where_nobody_must_log_in() {
+    let mut anonymous = settings(None);
+    anonymous.registries[0].anonymous_pull = true;
+    let mut open = settings(None);
+    open.registries[0].open = true;
+    for settings in [anonymous, open] {
+        let bench = bench_with(settings);
+        for (method, path, _) in operations() {
+            let refused = ask(&bench, method, &path, "Bearer nonsense", b"").await;
+            assert_eq!(refused.status, 401, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_s_client_is_served_by_the_registry_that_it_names() {
+    let bench = bench_with(settings(None));
+    let path = "/v2/team/a/tags/list?n=1&ns=SKD.cr.test";
+    let bare = ask(&bench, "GET", path, "", b"").await;
+    let expected = "Bearer realm=\"http://ttd.cr.test:443/oauth2/token?ns=skd.cr.test\",\
+                    service=\"skd.cr.test\",scope=\"repository:team/a:pull\"";
+    assert_eq!((bare.status, bare.header("www-authenticate")), (401, expected));
+    let asked = "/oauth2/token?ns=skd.cr.test&service=skd.cr.test&scope=repository:team/a:pull,push";
+    let found = ask(&bench, "GET", asked, &basic("owner", PASSWORD), b"")
+        .await
+        .json();
+    let token = format!("Bearer {}", found["token"].as_str().unwrap());
+    let elsewhere = ask(&bench, "GET", "/v2/team/a/tags/list", &token, b"").await;
+    assert_eq!(elsewhere.status, 401, "the token is the other registry's");
+    let upload = format!(
+        "/v2/team/a/blobs/uploads/?ns=skd.cr.test&digest={}",
+        sha256(b"{}")
     );
+    assert_eq!(ask(&bench, "POST", &upload, &token, b"{}").await.status, 201);
+    let blob = sha256(b"{}");
+    let image = bench::image_of(&blob, &blob).to_string();
+    for tag in ["a", "b"] {
+        let path = format!("/v2/team/a/manifests/{tag}?ns=skd.cr.test");
+        assert_eq!(
+            ask(&bench, "PUT", &path, &token, image.as_bytes()).await.status,
+            201
+        );
+    }
+    let page = ask(&bench, "GET", path, &token, b"").await;
+    let link = "</v2/team/a/tags/list?last=a&n=1&orderby=&ns=SKD.cr.test>; rel=\"next\"";
+    assert_eq!((page.status, page.header("link")), (200, link));
 }

@@ -42,7 +42,7 @@ async fn repositories_tags_and_manifests_are_described() {
     };
     let tags = bench.get("/acr/v1/org/app/_tags?orderby=timedesc&n=1").await;
     assert_eq!(names(&tags.json(), "tags", "name"), ["v2"]);
-    let link = "</acr/v1/org/app/_tags?last=v2&n=1&orderby=timedesc>; rel=\"next\"";
+    let link = "</acr/v1/org/app/_tags?last=1800000060000000~v2&n=1&orderby=timedesc>; rel=\"next\"";
     assert_eq!(tags.header("link"), link);
     let next = bench
         .get("/acr/v1/org/app/_tags?last=v2&n=1&orderby=timedesc")
@@ -84,6 +84,63 @@ async fn repositories_tags_and_manifests_are_described() {
         json!({"repositories": ["org/app"]})
     );
     assert_eq!(bench.get("/acr/v1/org/app/_tags?orderby=size").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_list_by_time_goes_on_where_it_was_whatever_became_of_its_entries() {
+    let bench = bench();
+    let mut digests = Vec::new();
+    for number in 0..6 {
+        let (tag, layer) = (format!("v{number}"), format!("layer {number}"));
+        digests.push(bench.image("a", &tag, layer.as_bytes()).await.to_string());
+        bench.clock.advance_seconds(60);
+    }
+    let next_of = |answer: &bench::Answer| {
+        let link = answer.header("link").to_owned();
+        link.trim_start_matches('<').split('>').next().unwrap().to_owned()
+    };
+    let tags = bench.get("/acr/v1/a/_tags?orderby=timedesc&n=2").await;
+    let manifests = bench.get("/acr/v1/a/_manifests?orderby=timedesc&n=2").await;
+    let oldest = bench.get("/acr/v1/a/_tags?orderby=timeasc&n=2").await;
+    // The last that each list gave: one is deleted, one is pushed again.
+    assert_eq!(
+        bench
+            .delete(&format!("/v2/a/manifests/{}", digests[4]))
+            .await
+            .status,
+        202
+    );
+    bench.image("a", "v1", b"layer 1").await;
+    let page = bench.get(&next_of(&tags)).await.json();
+    assert_eq!(
+        (&page["tags"][0]["name"], &page["tags"][1]["name"]),
+        (&json!("v3"), &json!("v2"))
+    );
+    let page = bench.get(&next_of(&manifests)).await.json();
+    let found = (&page["manifests"][0]["digest"], &page["manifests"][1]["digest"]);
+    assert_eq!(found, (&json!(digests[3]), &json!(digests[2])));
+    let page = bench.get(&next_of(&oldest)).await.json();
+    assert_eq!(
+        (&page["tags"][0]["name"], &page["tags"][1]["name"]),
+        (&json!("v2"), &json!("v3"))
+    );
+    // A plain name goes on at its own time, and nowhere if it has none.
+    let page = bench
+        .get("/acr/v1/a/_tags?orderby=timedesc&n=1&last=v3")
+        .await
+        .json();
+    assert_eq!(page["tags"][0]["name"], "v2");
+    for list in [
+        "_tags?orderby=timedesc&last=v4".to_owned(),
+        format!("_manifests?orderby=timeasc&last={}", digests[4]),
+        "_manifests?orderby=timeasc&last=1~x".to_owned(),
+    ] {
+        assert_eq!(
+            bench.get(&format!("/acr/v1/a/{list}")).await.status,
+            400,
+            "{list}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -176,4 +233,61 @@ async fn a_repository_is_deleted_with_all_it_has() {
     );
     assert_eq!(bench.delete("/acr/v1/b/_tags/v1").await.status, 202);
     bench.verify().await;
+}
+
+#[tokio::test]
+async fn a_repository_of_large_manifests_is_deleted_in_smaller_steps() {
+    let bench = bench();
+    let config = bench.blob("a", b"{}").await;
+    for manifest in 0..10 {
+        let layers: Vec<serde_json::Value> = (0..9_999)
+            .map(|layer| {
+                let digest = bench::sha256(format!("{manifest} {layer}").as_bytes());
+                bench::described(
+                    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+                    &digest,
+                    9,
+                )
+            })
+            .collect();
+        let mut image = bench::image_of(&config, &config);
+        image["layers"] = json!(layers);
+        assert_eq!(
+            bench.manifest("a", &format!("v{manifest}"), &image).await.status,
+            201
+        );
+    }
+    let removed = bench.delete("/acr/v1/a").await;
+    assert_eq!(removed.status, 202, "{:?}", removed.json());
+    assert_eq!(removed.json()["manifestsDeleted"].as_array().unwrap().len(), 10);
+    bench.verify().await;
+}
+
+#[tokio::test]
+async fn a_lock_against_reading_has_no_way_around() {
+    let bench = bench();
+    let digest = bench.image("a", "v1", b"one").await;
+    let layer = bench::sha256(b"one");
+    let named = format!("/v2/b/blobs/uploads/?mount={layer}&from=a");
+    let unnamed = format!("/v2/b/blobs/uploads/?mount={layer}");
+    let readable = |may: bool| json!({"readEnabled": may});
+    assert_eq!(patch(&bench, "/acr/v1/a", readable(false)).await.status, 200);
+    for path in [
+        format!("/v2/a/blobs/{layer}"),
+        "/v2/a/manifests/v1".to_owned(),
+        "/v2/a/tags/list".to_owned(),
+        format!("/v2/a/referrers/{digest}"),
+    ] {
+        assert_eq!(
+            bench.get(&path).await.code(),
+            "REGISTRY_DISALLOWED_OPERATION",
+            "{path}"
+        );
+    }
+    // As where it isn't there: the client pushes the bytes.
+    for path in [&named, &unnamed] {
+        assert_eq!(bench.ask("POST", path, &[], b"").await.status, 202, "{path}");
+    }
+    assert_eq!(patch(&bench, "/acr/v1/a", readable(true)).await.status, 200);
+    assert_eq!(bench.ask("POST", &named, &[], b"").await.status, 201);
 }

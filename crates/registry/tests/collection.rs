@@ -10,7 +10,75 @@
 
 mod bench;
 
-use bench::{bench, bytes, sha256};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bench::{bench, bytes, open_settings, sha256};
+use content::{
+    ContentError, ContentId, ContentInfo, ContentReader, ContentStats, ContentStore, ContentWriter,
+};
+use ledger::memory::MemoryLedger;
+
+/// A content store that can't remove its first content while `broken`.
+struct Stuck {
+    store: Arc<dyn ContentStore>,
+    broken: AtomicBool,
+}
+
+#[async_trait]
+impl ContentStore for Stuck {
+    async fn writer(&self) -> Result<Box<dyn ContentWriter>, ContentError> {
+        self.store.writer().await
+    }
+    async fn reader(&self, id: ContentId, range: Range<u64>) -> Result<Box<dyn ContentReader>, ContentError> {
+        self.store.reader(id, range).await
+    }
+    async fn info(&self, id: ContentId) -> Result<ContentInfo, ContentError> {
+        self.store.info(id).await
+    }
+    async fn delete(&self, id: ContentId) -> Result<(), ContentError> {
+        let first = ContentId::from_bytes(1_u128.to_be_bytes());
+        if id == first && self.broken.load(Ordering::SeqCst) {
+            return Err(ContentError::Unavailable("stuck".to_owned()));
+        }
+        self.store.delete(id).await
+    }
+    async fn list(
+        &self,
+        after: Option<ContentId>,
+        entries_max: usize,
+    ) -> Result<Vec<ContentInfo>, ContentError> {
+        self.store.list(after, entries_max).await
+    }
+    async fn stats(&self) -> Result<ContentStats, ContentError> {
+        self.store.stats().await
+    }
+}
+
+#[tokio::test]
+async fn what_can_t_be_removed_keeps_nothing_else() {
+    let clock = bench::clock();
+    let stuck = Arc::new(Stuck {
+        store: bench::memory_content(&clock),
+        broken: AtomicBool::new(true),
+    });
+    let ledger = Arc::new(MemoryLedger::new(clock.clone()));
+    let bench = bench::over(ledger, stuck.clone(), clock, open_settings(), 7);
+    for number in 0..3 {
+        bench.blob("a", &bytes(20_000 + number)).await;
+    }
+    let mut contents = 0;
+    bench.clock.advance_seconds(25 * 3_600);
+    for _ in 0..6 {
+        contents += bench.collect().await.contents;
+        bench.clock.advance_seconds(2 * 3_600);
+    }
+    assert_eq!((contents, bench.verify().await), (2, 1));
+    stuck.broken.store(false, Ordering::SeqCst);
+    assert_eq!((bench.collect().await.contents, bench.verify().await), (1, 0));
+}
 
 #[tokio::test]
 async fn what_no_manifest_needs_goes_after_its_time() {

@@ -304,3 +304,44 @@ async fn a_mount_beside_the_collection_holds_or_is_refused() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_push_beside_the_deletion_of_its_repository_is_whole_or_goes_with_it() {
+    let outcomes = Told::default();
+    let seen = &outcomes;
+    every_schedule(|choices| async move {
+        let bench = bench();
+        bench.image("a", "old", b"old").await;
+        let layer = bench.blob("a", &bytes(LAYER)).await;
+        let mut image = image_of(&layer, &layer);
+        image["config"]["mediaType"] = serde_json::json!("application/x.config");
+        let pushed = image.clone();
+        let told = Told::default();
+        let push = pusher(&bench, &told, |own, told| async move {
+            let status = own.manifest("a", "v1", &pushed).await.status;
+            told.lock().unwrap().push(status);
+        });
+        let (own, gate) = stepwise(&bench, 3_000);
+        let deletion = tokio::spawn(async move {
+            assert_eq!(own.delete("/acr/v1/a").await.status, 202);
+        });
+        let taken = run(&[push, (deletion, gate)], &choices).await;
+        assert_eq!(*told.lock().unwrap(), [201]);
+        bench.verify().await;
+        // It was pushed before the deletion, and went with it, or after that, and is all there is.
+        let found = bench.get("/v2/a/manifests/v1").await.status;
+        seen.lock().unwrap().push(found);
+        let list = bench.get("/v2/a/tags/list").await;
+        match found {
+            200 => assert_eq!(list.json()["tags"], serde_json::json!(["v1"])),
+            _ => assert_eq!((found, list.status), (404, 404)),
+        }
+        taken
+    })
+    .await;
+    let outcomes = outcomes.lock().unwrap();
+    assert!(
+        outcomes.contains(&200) && outcomes.contains(&404),
+        "both ends are reached"
+    );
+}

@@ -227,3 +227,68 @@ async fn referrers_are_listed_and_filtered() {
     assert_eq!(found[0]["digest"], digests[0].as_str());
     assert_eq!(found[0]["annotations"], json!({"of": "application/x.sbom"}));
 }
+
+#[tokio::test]
+async fn manifests_count_in_the_quota() {
+    let mut settings = bench::open_settings();
+    settings.registries[0].quota_bytes = Some(10_000);
+    let bench = bench::bench_with(settings);
+    let config = bench.blob("a", b"{}").await;
+    let mut image = image_of(&config, &config);
+    let mut push = async |filler: usize| {
+        image["annotations"] = json!({"filler": "x".repeat(filler)});
+        let digest = sha256(image.to_string().as_bytes());
+        (bench.manifest("a", digest.as_str(), &image).await, digest)
+    };
+    let (pushed, first) = push(4_000).await;
+    assert_eq!(pushed.status, 201);
+    // Once, however often it is pushed.
+    assert_eq!(push(4_000).await.0.status, 201);
+    assert_eq!(push(4_100).await.0.status, 201);
+    let (refused, _) = push(4_200).await;
+    assert_eq!(refused.failure(), (403, "DENIED".to_owned()));
+    assert_eq!(
+        bench.delete(&format!("/v2/a/manifests/{first}")).await.status,
+        202
+    );
+    assert_eq!(push(4_200).await.0.status, 201);
+    bench.verify().await;
+}
+
+#[tokio::test]
+async fn an_index_may_refer_to_blobs_as_a_build_s_cache_does() {
+    let bench = bench();
+    let layer = bench.blob("a", &bytes(20_000)).await;
+    let config = bench.blob("a", b"{}").await;
+    let elsewhere = bench.blob("b", b"elsewhere").await;
+    let mut index = index_of(&[]);
+    let of = |digests: &[&Digest]| -> Vec<Value> {
+        let layer = "application/vnd.oci.image.layer.v1.tar+gzip";
+        digests.iter().map(|digest| described(layer, digest, 9)).collect()
+    };
+    index["manifests"] = json!(of(&[&layer, &config, &elsewhere]));
+    let refused = bench.manifest("a", "cache", &index).await;
+    assert_eq!(refused.failure(), (400, "MANIFEST_BLOB_UNKNOWN".to_owned()));
+    index["manifests"] = json!(of(&[&layer, &config]));
+    assert_eq!(bench.manifest("a", "cache", &index).await.status, 201);
+    // They stay as long as the index does, and go with it.
+    let path = format!("/v2/a/blobs/{layer}");
+    assert_eq!(bench.delete(&path).await.code(), "UNSUPPORTED");
+    let collect = async || {
+        for _ in 0..5 {
+            bench.clock.advance_seconds(25 * 3_600);
+            bench.collect().await;
+        }
+    };
+    collect().await;
+    assert_eq!(bench.get(&path).await.body, bytes(20_000));
+    bench.verify().await;
+    let digest = sha256(index.to_string().as_bytes());
+    assert_eq!(
+        bench.delete(&format!("/v2/a/manifests/{digest}")).await.status,
+        202
+    );
+    collect().await;
+    assert_eq!(bench.get(&path).await.status, 404);
+    assert_eq!(bench.verify().await, 0);
+}

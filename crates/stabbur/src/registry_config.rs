@@ -1,5 +1,6 @@
 //! What the configuration says of container registries, and the registry of `dev`.
 
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,18 +87,28 @@ impl RegistryConfig {
         ensure!(!self.registries.is_empty(), "[registry]: registries names none");
         let registries = self.registries.iter().map(OneConfig::registry);
         let registries = registries.collect::<Result<Vec<_>>>()?;
-        for (index, registry) in registries.iter().enumerate() {
-            let earlier = registries.iter().take(index);
-            let clash = earlier.clone().any(|other| other.name == registry.name)
-                || registry
-                    .hosts
-                    .iter()
-                    .any(|host| earlier.clone().any(|other| other.hosts.contains(host)));
+        let suffixes = self.host_suffixes.iter();
+        let host_suffixes: Vec<String> = suffixes.map(|suffix| suffix.to_ascii_lowercase()).collect();
+        let (mut names, mut owners) = (HashSet::new(), HashMap::new());
+        for registry in &registries {
             ensure!(
-                !clash,
-                "registry {}: its name or a host is another one's, too",
+                names.insert(&registry.name),
+                "registry {}: its name is another one's, too",
                 registry.name
             );
+            // Those below the suffixes as well: the first that a host fits would answer, with its users and its content.
+            let below = host_suffixes
+                .iter()
+                .map(|suffix| format!("{}.{suffix}", registry.name));
+            for host in registry.hosts.iter().cloned().chain(below) {
+                if let Some(other) = owners.insert(host.clone(), &registry.name) {
+                    ensure!(
+                        *other == registry.name,
+                        "registry {}: its host {host} is another one's, too: {other}",
+                        registry.name
+                    );
+                }
+            }
             ensure!(
                 bearer.is_some() || registry.assignments.is_empty(),
                 "registry {}: roles are for principals with bearer tokens; say in [bearer] whose tokens are taken",
@@ -106,11 +117,7 @@ impl RegistryConfig {
         }
         Ok(Settings {
             registries,
-            host_suffixes: self
-                .host_suffixes
-                .iter()
-                .map(|suffix| suffix.to_ascii_lowercase())
-                .collect(),
+            host_suffixes,
             default_registry: None,
             bearer: bearer.map(|bearer| Bearer {
                 trust: bearer.trust.clone(),
@@ -141,7 +148,14 @@ impl OneConfig {
             Some(bytes) => Some(bytes),
             None => registry.quota_bytes,
         };
+        let mut names = HashSet::new();
         for user in &self.users {
+            // Only the first would be looked up.
+            ensure!(
+                names.insert(&user.name),
+                "registry {name}: user {:?} is there twice",
+                user.name
+            );
             registry.users.push(
                 user.user()
                     .with_context(|| format!("registry {name}: user {:?}", user.name))?,
@@ -376,9 +390,15 @@ mod tests {
         assert!(registry.users[0].passwords[0].expires.is_some());
         let grant = &registry.users[0].grants[0];
         assert!(grant.permits("ttd-app", Action::Delete) && !grant.permits("skd-app", Action::Pull));
+        let sound = folder.join("sound");
+        std::fs::copy(&file, &sound).unwrap();
         std::fs::write(&file, "a plain password\n").unwrap();
         let user =
             |rest: &str| format!("[[registries]]\nname = \"a\"\nusers = [{{ name = \"ci\", {rest} }}]");
+        let twice = format!(
+            "[[registries]]\nname = \"a\"\nusers = [{0}, {0}]",
+            format_args!("{{ name = \"ci\", password_files = [{sound:?}], roles = [] }}")
+        );
         let plain = user(&format!("password_files = [{file:?}], roles = []"));
         for (bad, expected) in [
             ("registries = []".to_owned(), "names none"),
@@ -387,6 +407,15 @@ mod tests {
                 "[[registries]]\nname = \"a\"\n[[registries]]\nname = \"a\"".to_owned(),
                 "another one's",
             ),
+            (
+                "[[registries]]\nname = \"a\"\nhosts = [\"B.cr.example.org\"]\n[[registries]]\nname = \"b\"".to_owned(),
+                "host b.cr.example.org",
+            ),
+            (
+                "[[registries]]\nname = \"a\"\nhosts = [\"x\"]\n[[registries]]\nname = \"b\"\nhosts = [\"X\"]".to_owned(),
+                "host x",
+            ),
+            (twice, "is there twice"),
             (user("password_files = [], roles = []"), "0 files"),
             (plain, "hash-password"),
             (

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,43 +17,29 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::RegistryService;
-use crate::auth::Access;
 use crate::auth::tokens::{self, Use};
+use crate::auth::{Access, Shown};
 use crate::error::{ErrorCode, RegistryError};
-use crate::limits::LOGINS_REMEMBERED_MAX;
+use crate::limits::{LOGINS_REMEMBERED_MAX, PASSWORD_WAIT_SECONDS_MAX};
 use crate::rules::grants::Grant;
 use crate::settings::{Password, Registry};
 
 /// The user whose password is a token (Azure Container Registry, "Authenticate with a token").
 pub(crate) const TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Somebody who logged in, by which tokens are given out.
+/// A principal of a trusted issuer, with what of its groups and roles is of use here: whom a refresh token is given.
+/// Users with a password get none. Clients keep it in the password's place, and would be out when it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Identity {
-    /// A user of the registry's own.
-    User(String),
-    /// A principal of a trusted issuer, with what of its groups and roles is of use here.
-    Principal {
-        id: String,
-        groups: Vec<String>,
-        roles: Vec<String>,
-    },
+pub(crate) struct Identity {
+    pub(crate) id: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) roles: Vec<String>,
 }
 
 impl Identity {
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::User(name) => name,
-            Self::Principal { id, .. } => id,
-        }
-    }
-
     /// As a refresh token holds it.
     pub(crate) fn claim(&self) -> Value {
-        match self {
-            Self::User(name) => json!({"user": name}),
-            Self::Principal { id, groups, roles } => json!({"oid": id, "groups": groups, "roles": roles}),
-        }
+        json!({"oid": self.id, "groups": self.groups, "roles": self.roles})
     }
 
     /// Reads that.
@@ -62,69 +49,40 @@ impl Identity {
             let texts = list.into_iter().flatten().filter_map(Value::as_str);
             texts.map(str::to_owned).collect()
         };
-        match (claim.get("user"), claim.get("oid")) {
-            (Some(Value::String(name)), None) => Some(Self::User(name.clone())),
-            (None, Some(Value::String(id))) => Some(Self::Principal {
-                id: id.clone(),
-                groups: texts("groups"),
-                roles: texts("roles"),
-            }),
-            _ => None,
-        }
+        Some(Self {
+            id: claim.get("oid")?.as_str()?.to_owned(),
+            groups: texts("groups"),
+            roles: texts("roles"),
+        })
     }
 
-    /// What it may by the settings as they are now; `None` if they no longer know it.
-    pub(crate) fn grants(&self, registry: &Registry) -> Option<Vec<Grant>> {
+    /// What it may by the settings as they are now.
+    pub(crate) fn grants(&self, registry: &Registry) -> Vec<Grant> {
         use crate::settings::Assignee;
-        match self {
-            Self::User(name) => registry
-                .users
-                .iter()
-                .find(|user| user.name == *name)
-                .map(|user| user.grants.clone()),
-            Self::Principal { id, groups, roles } => Some(
-                registry
-                    .assignments
-                    .iter()
-                    .filter(|assignment| match &assignment.assignee {
-                        Assignee::Principal(assigned) => assigned == id,
-                        Assignee::Group(group) => groups.contains(group),
-                        Assignee::AppRole(role) => roles.contains(role),
-                    })
-                    .map(|assignment| assignment.grant.clone())
-                    .collect(),
-            ),
-        }
+        registry
+            .assignments
+            .iter()
+            .filter(|assignment| match &assignment.assignee {
+                Assignee::Principal(assigned) => *assigned == self.id,
+                Assignee::Group(group) => self.groups.contains(group),
+                Assignee::AppRole(role) => self.roles.contains(role),
+            })
+            .map(|assignment| assignment.grant.clone())
+            .collect()
     }
 }
 
-/// A login.
-#[derive(Debug, Clone)]
-pub(crate) struct Principal {
-    /// Who may be given a refresh token: not the bearer of one, or it would never end.
-    pub(crate) identity: Option<Identity>,
-    pub(crate) access: Access,
-}
-
-impl Principal {
-    pub(crate) fn access(self) -> Access {
-        self.access
-    }
-
-    pub(crate) fn of(identity: Identity, grants: Vec<Grant>) -> Self {
-        let lists_catalog = grants.iter().any(|grant| {
-            !grant.actions.is_empty() && grant.permits_all(crate::rules::grants::Action::MetadataRead)
-        });
-        Self {
-            access: Access {
-                name: Some(identity.name().to_owned()),
-                grants,
-                is_known: true,
-                expires: None,
-                lists_catalog,
-            },
-            identity: Some(identity),
-        }
+/// What somebody may who logged in.
+fn access(name: &str, grants: Vec<Grant>) -> Access {
+    let lists_catalog = grants.iter().any(|grant| {
+        !grant.actions.is_empty() && grant.permits_all(crate::rules::grants::Action::MetadataRead)
+    });
+    Access {
+        name: Some(name.to_owned()),
+        grants,
+        shown: Shown::Good,
+        expires: None,
+        lists_catalog,
     }
 }
 
@@ -177,32 +135,35 @@ impl Logins {
     }
 }
 
+/// What a password is compared with: as many hashes for each name, known or not, so that a refusal's time tells no
+/// names.
+fn hashes(registry: &Registry, passwords: &[&Password]) -> Vec<PasswordHash> {
+    let most = registry.users.iter().map(|user| user.passwords.len()).max();
+    let mut hashes: Vec<PasswordHash> = passwords.iter().map(|kept| kept.hash.clone()).collect();
+    hashes.resize_with(most.unwrap_or(1).max(1), PasswordHash::nobody);
+    hashes
+}
+
 impl RegistryService {
     /// Who has this name and password; `None` if nobody has.
     ///
     /// # Errors
-    /// `TOOMANYREQUESTS` while others are compared.
+    /// `TOOMANYREQUESTS` where too many others wait to be compared.
     pub(crate) async fn log_in(
         &self,
         registry: &Registry,
         user: &str,
         password: &str,
-    ) -> Result<Option<Principal>, RegistryError> {
+    ) -> Result<Option<Access>, RegistryError> {
         if user == TOKEN_USER {
             if let Some((identity, expires)) = self.identity_of_refresh_token(registry, password).await? {
-                let Some(grants) = identity.grants(registry) else {
-                    return Ok(None);
-                };
-                let mut principal = Principal::of(identity, grants);
-                principal.identity = None;
-                principal.access.expires = expires;
-                return Ok(Some(principal));
+                let grants = identity.grants(registry);
+                return Ok(Some(Access {
+                    expires,
+                    ..access(&identity.id, grants)
+                }));
             }
-            let access = self.access_of_token(registry, password).await?;
-            return Ok(access.map(|access| Principal {
-                identity: None,
-                access,
-            }));
+            return self.access_of_token(registry, password).await;
         }
         let found = registry.users.iter().find(|found| found.name == user);
         let now = self.clock.now();
@@ -211,43 +172,43 @@ impl RegistryService {
             .flat_map(|found| &found.passwords)
             .filter(|password| password.expires.is_none_or(|expires| now < expires))
             .collect();
-        let mut is_right = false;
-        for kept in &passwords {
-            is_right = is_right || self.is_password(registry, user, password, &kept.hash).await?;
-        }
-        if passwords.is_empty() {
-            self.is_password(registry, user, password, &PasswordHash::nobody())
-                .await?;
-        }
+        let mark = |kept: &Password| {
+            let hash = kept.hash.to_string();
+            self.logins.mark(&[&registry.name, user, password, &hash])
+        };
+        let is_known = passwords.iter().any(|kept| self.logins.is_known(&mark(kept)));
+        let is_right = match is_known {
+            true => true,
+            false => match self.compare(hashes(registry, &passwords), password).await? {
+                Some(place) => {
+                    if let Some(kept) = passwords.get(place) {
+                        self.logins.remember(mark(kept));
+                    }
+                    place < passwords.len()
+                }
+                None => false,
+            },
+        };
         Ok(found
             .filter(|_| is_right)
-            .map(|found| Principal::of(Identity::User(found.name.clone()), found.grants.clone())))
+            .map(|found| access(&found.name, found.grants.clone())))
     }
 
-    async fn is_password(
+    /// Which of the hashes is the password's.
+    async fn compare(
         &self,
-        registry: &Registry,
-        user: &str,
+        hashes: Vec<PasswordHash>,
         password: &str,
-        hash: &PasswordHash,
-    ) -> Result<bool, RegistryError> {
-        let mark = self
-            .logins
-            .mark(&[&registry.name, user, password, &hash.to_string()]);
-        if self.logins.is_known(&mark) {
-            return Ok(true);
-        }
-        let _place = self
-            .password_checks
-            .try_acquire()
-            .map_err(|_| RegistryError::with(ErrorCode::TooManyRequests, "too many logins at once"))?;
-        let (hash, given) = (hash.clone(), Arc::<str>::from(password));
-        let is_right = tokio::task::spawn_blocking(move || hash.verify(given.as_bytes())).await;
-        let is_right = is_right.map_err(|_| ErrorCode::Unknown)?;
-        if is_right {
-            self.logins.remember(mark);
-        }
-        Ok(is_right)
+    ) -> Result<Option<usize>, RegistryError> {
+        let wait = Duration::from_secs(PASSWORD_WAIT_SECONDS_MAX);
+        let Ok(Ok(_place)) = tokio::time::timeout(wait, self.password_checks.acquire()).await else {
+            let text = "too many logins at once";
+            return Err(RegistryError::with(ErrorCode::TooManyRequests, text));
+        };
+        let given = Arc::<str>::from(password);
+        let compared =
+            tokio::task::spawn_blocking(move || hashes.iter().position(|hash| hash.verify(given.as_bytes())));
+        Ok(compared.await.map_err(|_| ErrorCode::Unknown)?)
     }
 
     /// Whose refresh token this is, and when it ends.
@@ -261,5 +222,89 @@ impl RegistryService {
             let identity = claims.get(tokens::IDENTITY).and_then(Identity::of_claim)?;
             Some((identity, claims.integer("exp")))
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use content::ContentId;
+    use content::memory::MemoryContent;
+    use ledger::AdjustableClock;
+    use ledger::memory::MemoryLedger;
+    use ledger::random::SeededRandom;
+
+    use super::*;
+    use crate::limits::PASSWORD_CHECKS_MAX;
+    use crate::settings::{Settings, User};
+
+    fn service() -> Arc<RegistryService> {
+        let random = Arc::new(SeededRandom::new(1));
+        let password = |text: &str| Password {
+            hash: PasswordHash::make(text.as_bytes(), random.as_ref()),
+            expires: None,
+        };
+        let user = |name: &str, passwords| User {
+            name: name.to_owned(),
+            passwords,
+            grants: Vec::new(),
+        };
+        let mut registry = Registry::new("ttd");
+        registry.users = vec![
+            user("two", vec![password("old"), password("new")]),
+            user("one", vec![password("own")]),
+            user("none", Vec::new()),
+        ];
+        let settings = Settings {
+            registries: vec![registry],
+            ..Settings::default()
+        };
+        let clock = Arc::new(AdjustableClock::standing_at(jiff::Timestamp::UNIX_EPOCH));
+        let content = MemoryContent::new(Arc::new(|| {
+            (ContentId::from_bytes([1; 16]), jiff::Timestamp::UNIX_EPOCH)
+        }));
+        let ledger = Arc::new(MemoryLedger::new(clock.clone()));
+        RegistryService::new(ledger, Arc::new(content), clock, random, settings)
+    }
+
+    async fn log_in(service: &RegistryService, user: &str, password: &str) -> Result<bool, ErrorCode> {
+        let found = service
+            .log_in(&service.settings.registries[0], user, password)
+            .await;
+        found.map(|found| found.is_some()).map_err(|error| error.code)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_that_was_good_waits_for_nobody() {
+        let service = service();
+        assert_eq!(log_in(&service, "two", "new").await, Ok(true));
+        let all = service.password_checks.acquire_many(4).await.unwrap();
+        assert_eq!(PASSWORD_CHECKS_MAX, 4, "all places are taken");
+        assert_eq!(log_in(&service, "two", "new").await, Ok(true));
+        assert_eq!(
+            log_in(&service, "two", "old").await,
+            Err(ErrorCode::TooManyRequests)
+        );
+        // Who comes while others are compared waits.
+        let release = async {
+            tokio::time::sleep(Duration::from_secs(PASSWORD_WAIT_SECONDS_MAX - 1)).await;
+            drop(all);
+        };
+        let (found, ()) = tokio::join!(log_in(&service, "two", "old"), release);
+        assert_eq!(found, Ok(true));
+        for (user, password) in [("one", "new"), ("none", ""), ("nobody", "own"), ("", "")] {
+            assert_eq!(log_in(&service, user, password).await, Ok(false), "{user}");
+        }
+    }
+
+    #[test]
+    fn each_name_costs_the_same() {
+        let service = service();
+        let registry = &service.settings.registries[0];
+        for user in &registry.users {
+            let passwords: Vec<&Password> = user.passwords.iter().collect();
+            assert_eq!(hashes(registry, &passwords).len(), 2, "{}", user.name);
+        }
+        assert_eq!(hashes(registry, &[]).len(), 2);
+        assert_eq!(hashes(&Registry::new("x"), &[]).len(), 1);
     }
 }

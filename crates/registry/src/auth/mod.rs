@@ -15,14 +15,24 @@ use crate::error::RegistryError;
 use crate::rules::grants::{Action, Grant};
 use crate::settings::Registry;
 
+/// What a caller showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Nothing,
+    /// A token or a password that is good, but may be for too little.
+    Good,
+    /// A token that is no longer good, or never was: it permits nothing, and the challenge says where to get another
+    /// one for what was asked.
+    BadToken,
+}
+
 /// A caller.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     /// The name, if there is one: uploads belong to it.
     pub(crate) name: Option<String>,
     pub(crate) grants: Vec<Grant>,
-    /// Whether a token or a password was shown that was good, but may be for too little.
-    pub(crate) is_known: bool,
+    pub(crate) shown: Shown,
     /// When the token ends that was shown, in seconds since 1970: what is given out by it ends then, too.
     pub(crate) expires: Option<i64>,
     /// Whether lists of all repositories are open to it, as far as it may read each.
@@ -44,9 +54,20 @@ impl Access {
         Self {
             name: None,
             grants,
-            is_known: false,
+            shown: Shown::Nothing,
             expires: None,
             lists_catalog: registry.open,
+        }
+    }
+
+    /// Who shows a token that isn't good: less than who shows nothing.
+    fn of_bad_token() -> Self {
+        Self {
+            name: None,
+            grants: Vec::new(),
+            shown: Shown::BadToken,
+            expires: None,
+            lists_catalog: false,
         }
     }
 
@@ -67,19 +88,32 @@ pub(crate) struct Realm {
     pub(crate) scheme: &'static str,
     /// The host as the client named it, with its port.
     pub(crate) host: String,
+    /// The registry's own host, where the client takes this one for its mirror and names it by `ns`.
+    pub(crate) namespace: Option<String>,
 }
 
 impl Realm {
+    /// Whom tokens are for: a host of the registry.
+    pub(crate) fn service(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(&self.host)
+    }
+
     /// `WWW-Authenticate`. No blank comes behind a comma: a client of Azure's takes it for a part of the name.
-    fn challenge(&self, scope: Option<&str>, is_insufficient: bool) -> String {
-        let Self { scheme, host } = self;
-        let mut out = format!("Bearer realm=\"{scheme}://{host}/oauth2/token\",service=\"{host}\"");
+    fn challenge(&self, scope: Option<&str>, shown: Shown) -> String {
+        let Self { scheme, host, .. } = self;
+        let mut out = format!("Bearer realm=\"{scheme}://{host}/oauth2/token");
+        if let Some(namespace) = &self.namespace {
+            out.push_str(&format!("?ns={namespace}"));
+        }
+        out.push_str(&format!("\",service=\"{}\"", self.service()));
         if let Some(scope) = scope {
             out.push_str(&format!(",scope=\"{scope}\""));
         }
-        if is_insufficient {
-            out.push_str(",error=\"insufficient_scope\"");
-        }
+        out.push_str(match shown {
+            Shown::Nothing => "",
+            Shown::Good => ",error=\"insufficient_scope\"",
+            Shown::BadToken => ",error=\"invalid_token\"",
+        });
         out
     }
 
@@ -91,13 +125,13 @@ impl Realm {
             .iter()
             .map(|action| json!({"Type": "repository", "Name": repository, "Action": action}))
             .collect();
-        let challenge = self.challenge(Some(&scope), access.is_known);
+        let challenge = self.challenge(Some(&scope), access.shown);
         RegistryError::challenge(challenge, Value::Array(detail))
     }
 
     /// 401 for who may not list all repositories.
     pub(crate) fn refuse_catalog(&self, access: &Access) -> RegistryError {
-        let challenge = self.challenge(Some("registry:catalog:*"), access.is_known);
+        let challenge = self.challenge(Some("registry:catalog:*"), access.shown);
         RegistryError::challenge(
             challenge,
             json!([{"Type": "registry", "Name": "catalog", "Action": "*"}]),
@@ -106,7 +140,12 @@ impl Realm {
 
     /// 401 for who must log in, or showed what isn't good.
     pub(crate) fn refuse_stranger(&self) -> RegistryError {
-        RegistryError::challenge(self.challenge(None, false), Value::Null)
+        RegistryError::challenge(self.challenge(None, Shown::Nothing), Value::Null)
+    }
+
+    /// 401 for who may use nothing here.
+    pub(crate) fn refuse_all(&self, access: &Access) -> RegistryError {
+        RegistryError::challenge(self.challenge(None, access.shown), Value::Null)
     }
 }
 
@@ -114,7 +153,8 @@ impl RegistryService {
     /// Who calls.
     ///
     /// # Errors
-    /// `UNAUTHORIZED` for a password or a token that isn't good, also where no login is asked for.
+    /// `UNAUTHORIZED` for a password that isn't good, also where no login is asked for. What a bad token is for only
+    /// the operation can say, which refuses it.
     pub(crate) async fn authenticate(
         &self,
         registry: &Registry,
@@ -128,13 +168,11 @@ impl RegistryService {
         let (scheme, rest) = header.split_once(' ').unwrap_or((header, ""));
         let rest = rest.trim();
         let found = if scheme.eq_ignore_ascii_case("bearer") {
-            self.access_of_token(registry, rest).await?
+            let found = self.access_of_token(registry, rest).await?;
+            Some(found.unwrap_or_else(Access::of_bad_token))
         } else if scheme.eq_ignore_ascii_case("basic") {
             match basic::decode(rest) {
-                Some((user, password)) => self
-                    .log_in(registry, &user, &password)
-                    .await?
-                    .map(basic::Principal::access),
+                Some((user, password)) => self.log_in(registry, &user, &password).await?,
                 None => None,
             }
         } else {
@@ -153,11 +191,12 @@ mod tests {
         let realm = Realm {
             scheme: "https",
             host: "h:5000".to_owned(),
+            namespace: None,
         };
         let expected = "Bearer realm=\"https://h:5000/oauth2/token\",service=\"h:5000\"";
-        assert_eq!(realm.challenge(None, false), expected);
+        assert_eq!(realm.challenge(None, Shown::Nothing), expected);
         assert_eq!(
-            realm.challenge(Some("repository:a/b:pull,push"), true),
+            realm.challenge(Some("repository:a/b:pull,push"), Shown::Good),
             format!("{expected},scope=\"repository:a/b:pull,push\",error=\"insufficient_scope\"")
         );
     }

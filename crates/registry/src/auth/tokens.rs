@@ -5,8 +5,8 @@ use identity::{Claims, TokenError, TokenVerifier};
 use serde_json::{Map, Value, json};
 
 use crate::RegistryService;
-use crate::auth::Access;
 use crate::auth::basic::Identity;
+use crate::auth::{Access, Shown};
 use crate::error::{ErrorCode, RegistryError};
 use crate::limits::REFRESH_TOKEN_SECONDS;
 use crate::rules::grants::{Action, Grant, Pattern};
@@ -80,7 +80,7 @@ impl RegistryService {
         let mut access = Access {
             name: claims.text("sub"),
             grants: Vec::new(),
-            is_known: true,
+            shown: Shown::Good,
             expires: claims.integer("exp"),
             lists_catalog: false,
         };
@@ -153,6 +153,6 @@ impl RegistryService {
     ) -> Result<String, RegistryError> {
         let kind = (Use::Refresh, REFRESH_TOKEN_SECONDS);
         let own = (IDENTITY, identity.claim());
-        self.issue(registry, host, Some(identity.name()), kind, own).await
+        self.issue(registry, host, Some(&identity.id), kind, own).await
     }
 }

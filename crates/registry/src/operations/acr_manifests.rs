@@ -16,7 +16,8 @@ use crate::service::{Call, digest};
 use crate::store::keys::Place;
 use crate::store::manifests::{self, Wanted};
 use crate::store::records::ManifestRecord;
-use crate::store::{repositories, tags};
+use crate::store::repositories;
+use crate::store::tags::{self, Order};
 use crate::wire::{query, render};
 
 async fn entry(
@@ -97,14 +98,18 @@ pub(crate) async fn list(
         fields.insert("manifests".to_owned(), Value::Array(entries));
     }
     let mut response = render::json(StatusCode::OK, &answer);
-    if let (true, Some((last, _))) = (more, found.last()) {
+    if let (true, Some((last, record))) = (more, found.last()) {
+        let last = match wanted.order {
+            Order::Name => last.to_string(),
+            Order::Oldest | Order::Newest => tags::time_cursor(record.updated, last.as_str()),
+        };
         let orderby = call.query.get("orderby").unwrap_or_default();
         let next = format!(
             "/acr/v1/{repository}/_manifests?last={}&n={}&orderby={orderby}",
-            query::encoded(last.as_str()),
+            query::encoded(&last),
             wanted.entries
         );
-        render::set_next(response.headers_mut(), &next);
+        call.set_next(response.headers_mut(), &next);
     }
     Ok(response)
 }

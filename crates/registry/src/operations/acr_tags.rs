@@ -58,17 +58,21 @@ pub(crate) async fn list(
         fields.insert("tags".to_owned(), Value::Array(entries));
     }
     let mut response = render::json(StatusCode::OK, &answer);
-    if let (true, Some((last, _))) = (more, found.last()) {
+    if let (true, Some((last, record))) = (more, found.last()) {
+        let last = match wanted.order {
+            Order::Name => last.clone(),
+            Order::Oldest | Order::Newest => tags::time_cursor(record.updated, last),
+        };
         let orderby = call.query.get("orderby").unwrap_or_default();
         let mut next = format!(
             "/acr/v1/{repository}/_tags?last={}&n={}&orderby={orderby}",
-            query::encoded(last),
+            query::encoded(&last),
             wanted.entries
         );
         if let Some(digest) = &wanted_digest {
             next.push_str(&format!("&digest={digest}"));
         }
-        render::set_next(response.headers_mut(), &next);
+        call.set_next(response.headers_mut(), &next);
     }
     Ok(response)
 }

@@ -24,7 +24,7 @@ pub(crate) async fn get(service: &RegistryService, call: &Call<'_>) -> Result<Re
     if let (true, Some(last)) = (more, names.last()) {
         let (path, last) = (call.parts.uri.path(), query::encoded(last));
         let next = format!("{path}?last={last}&n={}&orderby=", page.entries);
-        render::set_next(response.headers_mut(), &next);
+        call.set_next(response.headers_mut(), &next);
     }
     Ok(response)
 }

@@ -61,7 +61,9 @@ pub(crate) async fn serve(
         return Err(realm.refuse_stranger());
     }
     let identity = identity(registry, &claims).ok_or_else(|| realm.refuse_stranger())?;
-    let refresh = service.refresh_token(registry, &realm.host, &identity).await?;
+    let refresh = service
+        .refresh_token(registry, realm.service(), &identity)
+        .await?;
     Ok(secret(&json!({"refresh_token": refresh})))
 }
 
@@ -88,7 +90,7 @@ fn identity(registry: &Registry, claims: &Claims) -> Option<Identity> {
             .map(str::to_owned)
             .collect()
     };
-    Some(Identity::Principal {
+    Some(Identity {
         id: claims.text("oid")?,
         groups: held("groups", &groups),
         roles: held("roles", &roles),

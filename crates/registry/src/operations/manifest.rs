@@ -25,6 +25,12 @@ enum Reference {
 }
 
 impl Reference {
+    /// What is to be read or deleted: nothing is there by a name that nothing can have.
+    fn existing(text: &str) -> Result<Self, RegistryError> {
+        Self::parse(text).map_err(|_| ErrorCode::ManifestUnknown.into())
+    }
+
+    /// What a push names.
     fn parse(text: &str) -> Result<Self, RegistryError> {
         if text.contains(':') {
             return digest(text).map(Self::Digest);
@@ -62,7 +68,7 @@ pub(crate) async fn get(
     reference: &str,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Pull])?;
-    let reference = Reference::parse(reference)?;
+    let reference = Reference::existing(reference)?;
     let snapshot = service.ledger.snapshot().await?;
     let snapshot = snapshot.as_ref();
     repositories::check_readable(repositories::find(snapshot, place).await?.as_ref())?;
@@ -133,7 +139,7 @@ pub(crate) async fn put(
     pushed_tags.dedup();
     let manifest = Manifest::parse(call.header(CONTENT_TYPE), &bytes)
         .map_err(|malformed| RegistryError::with(ErrorCode::ManifestInvalid, malformed.to_string()))?;
-    service.check_quota(call.registry, 0).await?;
+    service.check_quota(call.registry, bytes.len() as u64).await?;
     service
         .push(Push {
             place,
@@ -164,7 +170,7 @@ pub(crate) async fn delete(
     reference: &str,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Delete])?;
-    match Reference::parse(reference)? {
+    match Reference::existing(reference)? {
         Reference::Tag(tag) => service.untag(place, &tag).await?,
         Reference::Digest(digest) => service.delete_manifest(place, &digest).await?,
     }

@@ -11,7 +11,7 @@ use crate::limits::{PAGE_ENTRIES_MAX, REFERRERS_PAGE_BYTES_MAX};
 use crate::rules::grants::Action;
 use crate::rules::manifest::OCI_INDEX;
 use crate::service::{Call, digest};
-use crate::store::keys;
+use crate::store::{keys, repositories};
 use crate::wire::{query, render};
 
 pub(crate) async fn list(
@@ -24,6 +24,7 @@ pub(crate) async fn list(
     let subject = digest(subject)?;
     let filter = call.query.get("artifactType").filter(|filter| !filter.is_empty());
     let snapshot = service.ledger.snapshot().await?;
+    repositories::check_readable(repositories::find(snapshot.as_ref(), place).await?.as_ref())?;
     let range = place.referrers(&subject, call.query.last());
     let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
     let (mut found, mut bytes, mut next) = (Vec::new(), 0, None);
@@ -56,7 +57,7 @@ pub(crate) async fn list(
     }
     if let Some(last) = next {
         let path = format!("/v2/{repository}/referrers/{subject}");
-        render::set_next(headers, &format!("{path}?last={}{more}", query::encoded(&last)));
+        call.set_next(headers, &format!("{path}?last={}{more}", query::encoded(&last)));
     }
     Ok(response)
 }

@@ -36,7 +36,7 @@ pub(crate) async fn list(
             "/v2/{repository}/tags/list?last={}&n={entries}&orderby=",
             query::encoded(last)
         );
-        render::set_next(response.headers_mut(), &next);
+        call.set_next(response.headers_mut(), &next);
     }
     Ok(response)
 }

@@ -8,7 +8,7 @@ use http_semantics::Body;
 use serde_json::json;
 
 use crate::RegistryService;
-use crate::auth::basic::{self, Principal, TOKEN_USER};
+use crate::auth::basic::{self, TOKEN_USER};
 use crate::auth::{Access, Realm};
 use crate::error::{ErrorCode, RegistryError};
 use crate::limits::{ACCESS_TOKEN_SECONDS, FORM_BYTES_MAX, SCOPES_MAX};
@@ -20,9 +20,8 @@ use crate::wire::render;
 /// What somebody asks for, and by which right.
 struct Asked {
     /// `None`: nobody in particular.
-    principal: Option<Principal>,
+    access: Option<Access>,
     scopes: Vec<Scope>,
-    wants_refresh: bool,
 }
 
 pub(crate) async fn serve(
@@ -37,13 +36,10 @@ pub(crate) async fn serve(
         Method::POST => of_form(service, registry, realm, body).await?,
         _ => return Err(ErrorCode::Unsupported.into()),
     };
-    if asked.principal.is_none() && !registry.anonymous_pull && !registry.open {
+    if asked.access.is_none() && !registry.anonymous_pull && !registry.open {
         return Err(realm.refuse_stranger());
     }
-    let (identity, access) = match asked.principal {
-        Some(principal) => (principal.identity, principal.access),
-        None => (None, Access::anonymous(registry)),
-    };
+    let access = asked.access.unwrap_or_else(|| Access::anonymous(registry));
     let mut entries = Vec::new();
     for scope in &asked.scopes {
         if scope.resource == Resource::Catalog && !access.lists_catalog {
@@ -61,18 +57,13 @@ pub(crate) async fn serve(
         .map(|expires| expires.saturating_sub(service.clock.now().as_second()));
     let seconds = left.map_or(ACCESS_TOKEN_SECONDS, |left| left.clamp(1, ACCESS_TOKEN_SECONDS));
     let token = service
-        .access_token(registry, &realm.host, subject, entries, seconds)
+        .access_token(registry, realm.service(), subject, entries, seconds)
         .await?;
-    let mut answer = json!({
+    // No refresh token, though a client asks for one: see `Identity`.
+    let answer = json!({
         "access_token": token, "token": token, "expires_in": seconds,
         "issued_at": service.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     });
-    if let Some(identity) = identity.filter(|_| asked.wants_refresh) {
-        let refresh = service.refresh_token(registry, &realm.host, &identity).await?;
-        if let Some(fields) = answer.as_object_mut() {
-            fields.insert("refresh_token".to_owned(), json!(refresh));
-        }
-    }
     Ok(secret(&answer))
 }
 
@@ -102,7 +93,7 @@ async fn of_query(
     parts: &Parts,
 ) -> Result<Asked, RegistryError> {
     let query = Query::parse_form(parts.uri.query().unwrap_or_default()).ok_or_else(bad_form)?;
-    let principal = match parts.headers.get(AUTHORIZATION) {
+    let access = match parts.headers.get(AUTHORIZATION) {
         None => None,
         Some(header) => {
             let login = header
@@ -117,9 +108,8 @@ async fn of_query(
         }
     };
     Ok(Asked {
-        principal,
+        access,
         scopes: scopes(&query)?,
-        wants_refresh: query.get("offline_token") == Some("true"),
     })
 }
 
@@ -142,7 +132,7 @@ async fn of_form(
             return Err(RegistryError::with(ErrorCode::Unsupported, text).status(StatusCode::BAD_REQUEST));
         }
     };
-    let principal = match login {
+    let access = match login {
         None => None,
         Some((user, password)) => {
             let found = service.log_in(registry, user, password).await?;
@@ -150,9 +140,8 @@ async fn of_form(
         }
     };
     Ok(Asked {
-        principal,
+        access,
         scopes: scopes(&form)?,
-        wants_refresh: field("access_type") == "offline" || field("offline_token") == "true",
     })
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::limits::{DESCRIPTORS_MAX, MANIFEST_DEPTH_MAX};
+use crate::limits::{DESCRIPTORS_MAX, MANIFEST_DEPTH_MAX, MANIFEST_VALUES_MAX};
 use crate::rules::digest::Digest;
 use crate::rules::strict_json;
 
@@ -99,7 +99,7 @@ impl Manifest {
     /// # Errors
     /// [`Malformed`].
     pub fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, Malformed> {
-        let value = strict_json::parse(bytes, MANIFEST_DEPTH_MAX).map_err(Malformed)?;
+        let value = strict_json::parse(bytes, MANIFEST_DEPTH_MAX, MANIFEST_VALUES_MAX).map_err(Malformed)?;
         let Value::Object(fields) = value else {
             return malformed("a manifest is a JSON object");
         };

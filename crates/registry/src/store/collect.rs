@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::RegistryService;
 use crate::error::RegistryError;
 use crate::limits::{
-    COLLECT_STEP_ENTRIES_MAX, COLLECT_STEPS_MAX, TOMBSTONE_SECONDS, UPLOAD_AGE_SECONDS_MAX,
-    UPLOAD_IDLE_SECONDS_MAX,
+    COLLECT_RETRY_SECONDS, COLLECT_ROUND_SECONDS_MAX, COLLECT_STEP_ENTRIES_MAX, COLLECT_STEPS_MAX,
+    TOMBSTONE_SECONDS, UPLOAD_AGE_SECONDS_MAX, UPLOAD_IDLE_SECONDS_MAX,
 };
 use crate::rules::digest::Digest;
 use crate::store::keys::{self, Place};
@@ -37,33 +37,57 @@ impl RegistryService {
     /// One bounded round: call it every few seconds.
     ///
     /// # Errors
-    /// As the ledger and the content store; the next round goes on.
+    /// As the ledger; the next round goes on. A content that can't be removed is tried again later.
     pub async fn collect_once(&self) -> Result<CollectOutcome, RegistryError> {
+        // First, because it is little, and a quota is counted by it.
+        for registry in &self.settings.registries {
+            self.fold_usage(&registry.name).await?;
+        }
         let mut outcome = CollectOutcome::default();
+        let end = later(self.clock.now(), COLLECT_ROUND_SECONDS_MAX);
         for _ in 0..COLLECT_STEPS_MAX {
             let due = self.due().await?;
             let complete = due.len() < COLLECT_STEP_ENTRIES_MAX;
             let mut progressed = false;
             for entry in due {
+                if self.clock.now() > end {
+                    return Ok(outcome);
+                }
                 match self.look_at(&entry, &mut outcome).await {
                     Ok(()) => progressed = true,
                     // Somebody changed it meanwhile: it is looked at again.
-                    Err(Failure::Ledger(LedgerError::Conflict(_))) => {}
-                    Err(Failure::Ledger(error @ LedgerError::Corrupt(_))) => {
+                    Err(LedgerError::Conflict(_)) => {}
+                    Err(error @ LedgerError::Corrupt(_)) => {
                         tracing::error!(%error, "the collection passes over what it can't read");
+                        self.postpone(&entry).await?;
+                        progressed = true;
                     }
-                    Err(Failure::Ledger(error)) => return Err(error.into()),
-                    Err(Failure::Registry(error)) => return Err(error),
+                    Err(error) => return Err(error.into()),
                 }
             }
             if complete || !progressed {
                 break;
             }
         }
-        for registry in &self.settings.registries {
-            self.fold_usage(&registry.name).await?;
-        }
         Ok(outcome)
+    }
+
+    /// Has an entry looked at later, so that it doesn't stand before others.
+    async fn postpone(&self, entry: &Entry) -> Result<(), LedgerError> {
+        let mut tx = Transaction::new();
+        tx.require_version(entry.key.clone(), Some(entry.versioned.version));
+        tx.delete(entry.key.clone());
+        let value = entry.versioned.value.clone();
+        tx.put(keys::due(self.retry_time(), &value), value);
+        match self.ledger.commit(tx).await {
+            Ok(_) | Err(LedgerError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// When something is tried again that failed now.
+    fn retry_time(&self) -> Timestamp {
+        later(self.clock.now(), COLLECT_RETRY_SECONDS)
     }
 
     async fn due(&self) -> Result<Vec<Entry>, LedgerError> {
@@ -79,7 +103,7 @@ impl RegistryService {
         Ok(entries)
     }
 
-    async fn look_at(&self, entry: &Entry, outcome: &mut CollectOutcome) -> Result<(), Failure> {
+    async fn look_at(&self, entry: &Entry, outcome: &mut CollectOutcome) -> Result<(), LedgerError> {
         let snapshot = self.ledger.snapshot().await?;
         let snapshot = snapshot.as_ref();
         let now = self.clock.now();
@@ -107,10 +131,10 @@ impl RegistryService {
                 done.uploads = look_at_upload(&mut tx, snapshot, &registry, id, now).await?;
             }
             Target::Body { id } => {
-                let (removed, complete) = self.remove_pieces(&mut tx, snapshot, id).await?;
+                let (removed, rest) = self.remove_pieces(&mut tx, snapshot, id).await?;
                 done.contents = removed;
-                if !complete {
-                    stage_due(&mut tx, now, &Target::Body { id })?;
+                if let Some(at) = rest {
+                    stage_due(&mut tx, at, &Target::Body { id })?;
                 }
             }
         }
@@ -122,42 +146,33 @@ impl RegistryService {
         Ok(())
     }
 
-    /// Removes some pieces of a body that nothing refers to: how many contents, and whether that was all.
+    /// Removes some pieces of a body that nothing refers to: how many contents, and when the rest is to be looked
+    /// at, if there is one. What can't be removed now keeps neither the others nor other bodies.
     async fn remove_pieces(
         &self,
         tx: &mut Transaction,
         snapshot: &dyn Snapshot,
         body: Uuid,
-    ) -> Result<(u64, bool), Failure> {
+    ) -> Result<(u64, Option<Timestamp>), LedgerError> {
         let mut scan = Scan::new(snapshot, keys::pieces(body), Direction::Forward);
-        let (mut seen, mut removed) = (0, 0);
+        let (mut seen, mut removed, mut rest) = (0, 0, None);
         while let Some(entry) = scan.next().await? {
             if seen == COLLECT_STEP_ENTRIES_MAX {
-                return Ok((removed, false));
+                return Ok((removed, rest.or(Some(self.clock.now()))));
             }
             seen += 1;
             if let Piece::Stored { content, .. } = Piece::decode(&entry.versioned.value)? {
-                let deleted = self.content.delete(content).await;
-                deleted.map_err(|error| Failure::Registry(error.into()))?;
+                if let Err(error) = self.content.delete(content).await {
+                    tracing::warn!(%body, %content, %error, "a content can't be removed; it is tried again");
+                    rest = Some(self.retry_time());
+                    continue;
+                }
                 tx.delete(keys::reference(content));
                 removed += 1;
             }
             tx.delete(entry.key);
         }
-        Ok((removed, true))
-    }
-}
-
-/// Why a step wasn't done.
-#[derive(Debug)]
-enum Failure {
-    Ledger(LedgerError),
-    Registry(RegistryError),
-}
-
-impl From<LedgerError> for Failure {
-    fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
+        Ok((removed, rest))
     }
 }
 

@@ -186,6 +186,11 @@ pub(crate) fn all_repositories() -> KeyRange {
     KeyRange::prefix(&kind(REPOSITORY).finish())
 }
 
+/// All manifests of all registries.
+pub(crate) fn all_manifests() -> KeyRange {
+    KeyRange::prefix(&kind(MANIFEST).finish())
+}
+
 /// All links of all registries.
 pub(crate) fn all_links() -> KeyRange {
     KeyRange::prefix(&kind(LINK).finish())
@@ -270,6 +275,14 @@ pub(crate) fn upload(registry: &str, id: Uuid) -> Key {
 
 pub(crate) fn uploads(registry: &str) -> KeyRange {
     KeyRange::prefix(&kind(UPLOAD).str(registry).finish())
+}
+
+/// The id of such a key.
+pub(crate) fn upload_id(key: &Key) -> Option<Uuid> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.str()?;
+    Uuid::from_slice(reader.raw(16)?).ok()
 }
 
 /// Bytes that a registry has, but for the deltas.

@@ -15,7 +15,7 @@ use crate::limits::{LEASE_RENEWAL_SECONDS, LINK_LEASE_SECONDS, WRITE_ATTEMPTS_MA
 use crate::rules::digest::Digest;
 use crate::store::keys::{self, Place};
 use crate::store::records::{BlobRecord, LinkRecord, Target, decode, encode};
-use crate::store::usage;
+use crate::store::{repositories, usage};
 
 /// A body that was taken in.
 #[derive(Debug, Clone, Copy)]
@@ -214,7 +214,10 @@ impl RegistryService {
         for _ in 0..WRITE_ATTEMPTS_MAX {
             let snapshot = self.ledger.snapshot().await?;
             let from = Place::new(place.registry, source);
-            if link(snapshot.as_ref(), from, digest).await?.is_none() {
+            // A mount is no way around a lock against reading.
+            let locked = repositories::find(snapshot.as_ref(), from).await?;
+            let locked = locked.is_some_and(|found| !found.record.attributes.read);
+            if locked || link(snapshot.as_ref(), from, digest).await?.is_none() {
                 return Ok(false);
             }
             let mut tx = Transaction::new();

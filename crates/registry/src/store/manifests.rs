@@ -17,7 +17,7 @@ use crate::rules::manifest::{Kind, Manifest};
 use crate::store::keys::{self, Place};
 use crate::store::records::{LinkRecord, ManifestRecord, RepositoryRecord, decode, encode};
 use crate::store::tags::{self, Order};
-use crate::store::{links, repositories};
+use crate::store::{links, repositories, usage};
 
 /// The kind of the registry's log records.
 const EVENT: u8 = 1;
@@ -104,7 +104,7 @@ pub(crate) async fn page(
     snapshot: &dyn Snapshot,
     place: Place<'_>,
     wanted: Wanted<'_>,
-) -> Result<(Vec<(Digest, ManifestRecord)>, bool), LedgerError> {
+) -> Result<(Vec<(Digest, ManifestRecord)>, bool), RegistryError> {
     let mut out = Vec::new();
     let by_name = wanted.order == Order::Name;
     let (range, direction) = if by_name {
@@ -114,12 +114,19 @@ pub(crate) async fn page(
             Direction::Forward,
         )
     } else {
-        let mut last = None;
-        if let Some(digest) = wanted.last.and_then(Digest::parse)
-            && let Some((record, _)) = find(snapshot, place, &digest).await?
-        {
-            last = Some(place.manifest_time(record.updated, &digest));
-        }
+        let last = match wanted.last.map(|last| (last, tags::parse_time_cursor(last))) {
+            None => None,
+            Some((_, Some((at, name)))) => {
+                let digest = Digest::parse(name).ok_or_else(tags::no_place)?;
+                Some(place.manifest_time(at, &digest))
+            }
+            Some((name, None)) => {
+                let digest = Digest::parse(name).ok_or_else(tags::no_place)?;
+                let found = find(snapshot, place, &digest).await?;
+                let (record, _) = found.ok_or_else(tags::no_place)?;
+                Some(place.manifest_time(record.updated, &digest))
+            }
+        };
         wanted.order.by_time(place.manifests_by_time(), last)
     };
     let mut scan = Scan::new(snapshot, range, direction);
@@ -228,8 +235,9 @@ impl RegistryService {
                 .as_ref()
                 .map_or_else(Attributes::default, |before| before.attributes),
         };
-        if let Some(before) = before {
-            tx.delete(place.manifest_time(before.updated, digest));
+        match before {
+            Some(before) => tx.delete(place.manifest_time(before.updated, digest)),
+            None => usage::stage(&mut tx, place.registry, i64::try_from(size).unwrap_or(i64::MAX)),
         }
         tx.put(key, encode(&record)?);
         tx.put(place.manifest_bytes(digest), bytes.clone());
@@ -328,11 +336,18 @@ async fn stage_references(
         .collect();
     let found = snapshot.get_many(&children).await?;
     for ((descriptor, key), found) in manifest.manifests.iter().zip(children).zip(found) {
-        if found.is_none() {
-            return Err(unknown(&descriptor.digest));
+        if found.is_some() {
+            tx.require_present(key);
+            tx.put(place.edge(&descriptor.digest, digest), vec![EDGE_MANIFEST]);
+            continue;
         }
-        tx.require_present(key);
-        tx.put(place.edge(&descriptor.digest, digest), vec![EDGE_MANIFEST]);
+        // BuildKit's cache is an index whose entries are layers and a configuration.
+        let link = links::link(snapshot, place, &descriptor.digest).await?;
+        let (record, _) = link.ok_or_else(|| unknown(&descriptor.digest))?;
+        let key = place.link(&descriptor.digest);
+        tx.require_present(key.clone());
+        tx.put(key, encode(&LinkRecord { lease, ..record })?);
+        tx.put(place.edge(&descriptor.digest, digest), vec![EDGE_BLOB]);
     }
     Ok(())
 }

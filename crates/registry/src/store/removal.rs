@@ -1,18 +1,19 @@
 //! Deletion of manifests, and of whole repositories step by step.
 
-use ledger::{Snapshot, Transaction};
+use ledger::{Direction, LedgerError, Scan, Snapshot, Transaction};
 
 use crate::RegistryService;
 use crate::error::{ErrorCode, RegistryError};
-use crate::limits::DELETE_STEP_MANIFESTS_MAX;
+use crate::limits::{DELETE_STEP_BYTES_MAX, DELETE_STEP_MANIFESTS_MAX};
 use crate::rules::digest::Digest;
 use crate::rules::manifest::Manifest;
-use crate::store::keys::Place;
-use crate::store::links::stage_due;
+use crate::store::keys::{self, Place};
+use crate::store::links::{self, stage_due};
 use crate::store::manifests::{self, Event};
-use crate::store::records::Target;
+use crate::store::records::{ManifestRecord, TagRecord, Target, decode};
 use crate::store::repositories::{self, Repository};
-use crate::store::tags::{self, Order};
+use crate::store::tags;
+use crate::store::usage;
 
 /// What was deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,17 +51,19 @@ impl RegistryService {
         let manifest = Manifest::parse(Some(&record.media_type), &bytes);
         // It was read when it was pushed; what can't be read has left edges, which keep more than they need to.
         if let Ok(manifest) = manifest {
-            for blob in manifest.blobs.iter().chain(&manifest.foreign) {
-                tx.delete(place.edge(&blob.digest, digest));
+            let blobs = manifest.blobs.iter().chain(&manifest.foreign);
+            // What an index refers to may be a blob as well, and may have been one when it was pushed first.
+            for child in blobs.chain(&manifest.manifests) {
+                tx.delete(place.edge(&child.digest, digest));
+                if links::link(snapshot, place, &child.digest).await?.is_none() {
+                    continue;
+                }
                 let target = Target::Link {
                     registry: place.registry.to_owned(),
                     repository: place.repository.to_owned(),
-                    digest: blob.digest.clone(),
+                    digest: child.digest.clone(),
                 };
                 stage_due(tx, now, &target)?;
-            }
-            for child in &manifest.manifests {
-                tx.delete(place.edge(&child.digest, digest));
             }
         }
         if let Some(subject) = &record.subject {
@@ -70,6 +73,11 @@ impl RegistryService {
         tx.require_version(key.clone(), Some(found.version));
         tx.delete(key);
         tx.delete(place.manifest_bytes(digest));
+        usage::stage(
+            tx,
+            place.registry,
+            -i64::try_from(record.size).unwrap_or(i64::MAX),
+        );
         tx.delete(place.manifest_time(record.updated, digest));
         tx.record(Event::delete(place, digest).record());
         removed.manifests.push(digest.clone());
@@ -117,19 +125,24 @@ impl RegistryService {
                     let mut tx = Transaction::new();
                     let repository = repositories::existing(snapshot, place).await?;
                     stage_unlocked(&mut tx, place, &repository)?;
-                    let (page, more) = manifests::page(
-                        snapshot,
-                        place,
-                        manifests::Wanted {
-                            last: None,
-                            entries: DELETE_STEP_MANIFESTS_MAX,
-                            order: Order::Oldest,
-                        },
-                    )
-                    .await?;
+                    // Each push writes this row, so one that comes between is seen, and the step decides again.
+                    let updated = snapshot.get(&place.updated()).await?;
+                    tx.require_version(place.updated(), updated.map(|updated| updated.version));
                     let mut removed = Removed::default();
-                    for (digest, _) in &page {
-                        self.stage_delete(&mut tx, snapshot, place, digest, &mut removed)
+                    let mut scan = Scan::new(snapshot, place.manifests(), Direction::Forward);
+                    let mut more = false;
+                    // Hidden ones as well: nothing is to be left behind.
+                    while let Some(entry) = scan.next().await? {
+                        more = removed.manifests.len() >= DELETE_STEP_MANIFESTS_MAX
+                            || tx.size_bytes() >= DELETE_STEP_BYTES_MAX;
+                        if more {
+                            break;
+                        }
+                        let digest = keys::third(&entry.key).as_deref().and_then(Digest::parse);
+                        let digest = digest.ok_or_else(|| {
+                            LedgerError::Corrupt("the key of a manifest can't be read".to_owned())
+                        })?;
+                        self.stage_delete(&mut tx, snapshot, place, &digest, &mut removed)
                             .await?;
                     }
                     if more {
@@ -151,15 +164,11 @@ impl RegistryService {
 
     /// Refuses a deletion that a lock on any manifest or tag forbids, hidden ones as well.
     async fn check_unlocked(&self, place: Place<'_>) -> Result<(), RegistryError> {
-        use ledger::{Direction, Scan};
-
-        use crate::store::records::{ManifestRecord, TagRecord, decode};
-
         let snapshot = self.ledger.snapshot().await?;
         let mut scan = Scan::new(snapshot.as_ref(), place.manifests(), Direction::Forward);
         while let Some(entry) = scan.next().await? {
             let record: ManifestRecord = decode(&entry.versioned)?;
-            if !record.attributes.allow_delete() || !record.attributes.list {
+            if !record.attributes.allow_delete() {
                 return Err(ErrorCode::OperationDisallowed.into());
             }
         }

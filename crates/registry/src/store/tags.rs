@@ -129,6 +129,25 @@ impl Order {
     }
 }
 
+/// A place in a list by time: the time that an entry had when it was listed, and its name. The list goes on there
+/// whatever became of the entry.
+pub(crate) fn time_cursor(at: Timestamp, name: &str) -> String {
+    format!("{}~{name}", at.as_microsecond())
+}
+
+/// Reads that. `None`: a plain name. Neither a tag nor a digest has a `~`.
+pub(crate) fn parse_time_cursor(text: &str) -> Option<(Timestamp, &str)> {
+    let (at, name) = text.split_once('~')?;
+    Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, name))
+}
+
+/// A plain name that isn't there has no place in a list by time. From the beginning would be what the client has
+/// had, and nothing more would be that it has had all.
+pub(crate) fn no_place() -> RegistryError {
+    let text = "last names nothing that is there; lists by time go on by their Link header";
+    RegistryError::with(ErrorCode::PaginationNumberInvalid, text)
+}
+
 /// Which tags are wanted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
@@ -143,7 +162,7 @@ pub(crate) async fn page(
     snapshot: &dyn Snapshot,
     place: Place<'_>,
     wanted: Wanted<'_>,
-) -> Result<(Vec<(String, TagRecord)>, bool), LedgerError> {
+) -> Result<(Vec<(String, TagRecord)>, bool), RegistryError> {
     let mut out = Vec::new();
     let by_name = wanted.order == Order::Name;
     let (range, direction) = if by_name {
@@ -152,11 +171,14 @@ pub(crate) async fn page(
             .map_or_else(|| place.tags(), |last| place.tags_after(last));
         (range, Direction::Forward)
     } else {
-        let last = match wanted.last {
+        let last = match wanted.last.map(|last| (last, parse_time_cursor(last))) {
             None => None,
-            Some(last) => find(snapshot, place, last)
-                .await?
-                .map(|(record, _)| place.tag_time(record.updated, last)),
+            Some((_, Some((at, name)))) => Some(place.tag_time(at, name)),
+            Some((name, None)) => {
+                let found = find(snapshot, place, name).await?;
+                let (record, _) = found.ok_or_else(no_place)?;
+                Some(place.tag_time(record.updated, name))
+            }
         };
         wanted.order.by_time(place.tags_by_time(), last)
     };
@@ -233,5 +255,22 @@ impl RegistryService {
             Ok((tx, ()))
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn places_in_lists_by_time_come_back(micros in -1_000_000_000_000_i64..4_000_000_000_000_000, name in "[a-z0-9._:-]{1,20}") {
+            let at = Timestamp::from_microsecond(micros).unwrap();
+            let cursor = time_cursor(at, &name);
+            prop_assert_eq!(parse_time_cursor(&cursor), Some((at, name.as_str())));
+            prop_assert_eq!(parse_time_cursor(&name), None);
+        }
     }
 }

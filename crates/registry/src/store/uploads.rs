@@ -7,14 +7,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_semantics::Body;
-use ledger::{LedgerError, Sequence, Transaction};
+use jiff::Timestamp;
+use ledger::{Direction, LedgerError, Scan, Sequence, Snapshot, Transaction};
 use uuid::Uuid;
 
 use crate::RegistryService;
 use crate::error::{ErrorCode, RegistryError};
 use crate::limits::{
-    BLOB_BYTES_MAX, PIECE_BYTES_MAX, PIECES_MAX, UPLOAD_IDLE_SECONDS_MAX, UPLOADS_MAX,
-    UPLOADS_PER_CALLER_MAX, WRITE_ATTEMPTS_MAX,
+    BLOB_BYTES_MAX, PIECE_BYTES_MAX, PIECES_MAX, UPLOAD_IDLE_SECONDS_MAX, UPLOAD_REPLACED_SECONDS_MIN,
+    UPLOADS_MAX, UPLOADS_PER_CALLER_MAX, WRITE_ATTEMPTS_MAX,
 };
 use crate::rules::digest::{Algorithm, Digest, Hasher};
 use crate::settings::Registry;
@@ -98,21 +99,62 @@ impl RegistryService {
         }
     }
 
-    /// Refuses another upload where there are too many.
+    /// Refuses another upload where there are too many. The caller's own that were left alone for long are given up
+    /// first: a push that is cancelled leaves its uploads open, and they would lock a build's account for a day.
     pub(crate) async fn check_uploads(
         &self,
         registry: &Registry,
         caller: Option<&str>,
     ) -> Result<(), RegistryError> {
-        let snapshot = self.ledger.snapshot().await?;
-        let (_, all, own) =
-            usage::open_uploads(snapshot.as_ref(), &registry.name, caller.unwrap_or_default()).await?;
-        if all >= UPLOADS_MAX || caller.is_some() && own >= UPLOADS_PER_CALLER_MAX {
-            let text =
-                "too many uploads are open; finish or cancel some, or wait until idle ones are given up";
-            return Err(RegistryError::with(ErrorCode::TooManyRequests, text));
+        let own_name = caller.unwrap_or_default();
+        for _ in 0..WRITE_ATTEMPTS_MAX {
+            let snapshot = self.ledger.snapshot().await?;
+            let (_, all, own) = usage::open_uploads(snapshot.as_ref(), &registry.name, own_name).await?;
+            if all < UPLOADS_MAX && (caller.is_none() || own < UPLOADS_PER_CALLER_MAX) {
+                return Ok(());
+            }
+            let Some((id, version)) = self.idle_upload(snapshot.as_ref(), registry, own_name).await? else {
+                break;
+            };
+            let key = keys::upload(&registry.name, id);
+            let mut tx = Transaction::new();
+            tx.require_version(key.clone(), Some(version));
+            tx.delete(key);
+            stage_due(&mut tx, self.clock.now(), &Target::Body { id })?;
+            match self.ledger.commit(tx).await {
+                Ok(_) => {
+                    tracing::info!(registry = %registry.name, %id, "an idle upload makes way for another one");
+                }
+                Err(LedgerError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
+        let text = "too many uploads are open; finish or cancel some, or wait until idle ones are given up";
+        Err(RegistryError::with(ErrorCode::TooManyRequests, text))
+    }
+
+    /// The upload of `caller` that was left alone the longest, if that is long enough, and its version.
+    async fn idle_upload(
+        &self,
+        snapshot: &dyn Snapshot,
+        registry: &Registry,
+        caller: &str,
+    ) -> Result<Option<(Uuid, Sequence)>, LedgerError> {
+        let mut found: Option<(Timestamp, Uuid, Sequence)> = None;
+        let mut scan = Scan::new(snapshot, keys::uploads(&registry.name), Direction::Forward);
+        while let Some(entry) = scan.next().await? {
+            let record: UploadRecord = decode(&entry.versioned)?;
+            let Some(id) = keys::upload_id(&entry.key).filter(|_| record.caller == caller) else {
+                continue;
+            };
+            // A slow request makes what it has durable late, and is at it nevertheless.
+            let is_idle = later(record.touched, UPLOAD_REPLACED_SECONDS_MIN) <= self.clock.now()
+                && !self.writing.lock().contains(&id);
+            if is_idle && found.is_none_or(|(touched, ..)| record.touched < touched) {
+                found = Some((record.touched, id, entry.versioned.version));
+            }
+        }
+        Ok(found.map(|(_, id, version)| (id, version)))
     }
 
     /// An upload of `caller` to a repository.

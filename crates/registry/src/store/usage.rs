@@ -1,5 +1,5 @@
-//! How many bytes a registry has: those of the blobs that its repositories are linked to, each once, and of
-//! uploads under way. What comes and goes is a row each, so that pushes don't wait for one another; the
+//! How many bytes a registry has: those of the blobs that its repositories are linked to, each once, of manifests
+//! in each repository, and of uploads under way. What comes and goes is a row each, so that pushes don't wait for one another; the
 //! background work folds them.
 
 use ledger::{Direction, KeyRange, LedgerError, Scan, Snapshot, Transaction};
@@ -22,7 +22,7 @@ pub(crate) fn stage(tx: &mut Transaction, registry: &str, bytes: i64) {
     }
 }
 
-/// Bytes of blobs.
+/// Bytes of blobs and manifests.
 pub(crate) async fn linked_bytes(snapshot: &dyn Snapshot, registry: &str) -> Result<u64, LedgerError> {
     let mut sum = match snapshot.get(&keys::usage(registry)).await? {
         Some(found) => decode_number(&found.value)?,

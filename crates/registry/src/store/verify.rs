@@ -7,11 +7,12 @@ use std::sync::Arc;
 use crate::rules::digest::Digest;
 use crate::rules::manifest::Manifest;
 use crate::store::keys::{self, Place};
+use crate::store::manifests::EDGE_BLOB;
 use crate::store::records::{BlobRecord, LinkRecord, ManifestRecord, Piece, TagRecord, decode};
 use crate::store::references::ContentReferences;
 
 impl ContentReferences {
-    /// Every tag has its manifest, every manifest its bytes and the blobs and manifests that it refers to, every
+    /// Every manifest has its repository, every tag its manifest, every manifest its bytes and the blobs and manifests that it refers to, every
     /// link its holding and its blob, and every blob pieces without a hole whose contents exist.
     ///
     /// # Errors
@@ -28,6 +29,25 @@ impl ContentReferences {
                 verify_repository(snapshot, Place::new(&registry, &repository), report).await?;
             }
             report.records += 1;
+        }
+        let mut manifests = Scan::new(snapshot, keys::all_manifests(), Direction::Forward);
+        let mut known = None;
+        while let Some(entry) = manifests.next().await? {
+            let place = keys::place_of(&entry.key);
+            if place == known {
+                continue;
+            }
+            if let Some((registry, repository)) = &place
+                && snapshot
+                    .get(&Place::new(registry, repository).repository())
+                    .await?
+                    .is_none()
+            {
+                report.fault(format!(
+                    "registry {registry}: {repository}: has manifests, and isn't there"
+                ));
+            }
+            known = place;
         }
         let mut links = Scan::new(snapshot, keys::all_links(), Direction::Forward);
         while let Some(entry) = links.next().await? {
@@ -107,6 +127,14 @@ async fn verify_repository(
             }
             if snapshot.get(&place.edge(&blob.digest, &digest)).await?.is_none() {
                 report.fault(format!("{named}: blob {} doesn't know it", blob.digest));
+            }
+        }
+        for child in &manifest.manifests {
+            // A manifest may be deleted though an index refers to it; a blob may not.
+            let edge = snapshot.get(&place.edge(&child.digest, &digest)).await?;
+            let is_blob = edge.is_some_and(|edge| edge.value.as_ref() == [EDGE_BLOB]);
+            if is_blob && snapshot.get(&place.link(&child.digest)).await?.is_none() {
+                report.fault(format!("{named}: blob {} is missing", child.digest));
             }
         }
         if let Some(subject) = &manifest.subject
