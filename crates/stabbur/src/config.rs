@@ -12,8 +12,8 @@ use crate::blob_jobs_config::{ChangeFeedConfig, LifecycleConfig};
 use crate::dev;
 use crate::encryption_config::EncryptionConfig;
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
-use crate::registry_config::RegistryConfig;
 use crate::platform_config::{PdpConfig, PlatformIssuerConfig, SinkConfig};
+use crate::registry_config::RegistryConfig;
 use crate::vault_config::VaultConfig;
 
 /// The file, as it is written.

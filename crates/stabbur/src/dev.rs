@@ -30,8 +30,8 @@ use crate::dev_vault;
 use crate::encryption_config::open_keyring;
 use crate::node::{self, BlobsWork, DocumentsUse, MessagesWaiting, Services, Stores, StoresHealth};
 use crate::places::Places;
-use crate::registry_config::{self, DevelopmentRegistry};
 use crate::platform_config::{PlatformArguments, Sinks};
+use crate::registry_config::{self, DevelopmentRegistry};
 
 /// The storage emulators' account and key (Microsoft's documentation of Azurite).
 pub(crate) const BLOBS_ACCOUNT: &str = "devstoreaccount1";
@@ -201,8 +201,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
     );
     let registry = registry_config::development(&stores, &arguments.registry(), issuer.clone());
     let sinks = arguments.platform.sinks()?;
-    let (platform, development) =
-        platform(&stores, &documents, &blobs, &arguments, &sinks, issuer.clone())?;
+    let (platform, development) = platform(&stores, &documents, &blobs, &arguments, &sinks, issuer.clone())?;
     node::prepare(&platform).await?;
     let health = Arc::new(StoresHealth(stores.clone()));
     let metrics = Arc::new(Metrics::new(vec![
@@ -271,7 +270,15 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
     ])?;
     let addresses = bound.addresses();
     let bound = bound.and(login);
-    let [blobs_at, documents_at, platform_at, admin_at, registry_at, vault_at] = addresses.as_slice() else {
+    let [
+        blobs_at,
+        documents_at,
+        platform_at,
+        admin_at,
+        registry_at,
+        vault_at,
+    ] = addresses.as_slice()
+    else {
         bail!("a listener is missing")
     };
     let authority = std::fs::canonicalize(&authority).unwrap_or(authority);

@@ -11,10 +11,10 @@ use documents::Documents;
 use identity::{FileKeys, TokenVerifier};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{SystemClock, VerifyReport};
-use registry::ContentReferences;
 use platform_storage::{
     EmbeddedDecisionPoint, Foundation, Platform, PlatformTokens, Register, RegisterSource, Settings,
 };
+use registry::ContentReferences;
 
 use crate::node::Stores;
 use crate::places::Places;

@@ -23,9 +23,9 @@ use vault::Vaults;
 
 use crate::config::{Config, PlatformConfig, TlsFiles};
 use crate::encryption_config::{generations, key_files, open_keyring};
-use crate::registry_config;
 use crate::node::{self, BlobsWork, DocumentsUse, MessagesWaiting, Services, Stores, StoresHealth};
 use crate::platform_config::{Sinks, platform_tokens};
+use crate::registry_config;
 use crate::vault_config::{VaultsState, open_seal};
 
 pub(crate) async fn run(path: &Path) -> Result<()> {

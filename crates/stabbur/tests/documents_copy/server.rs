@@ -33,8 +33,16 @@ impl Server {
     pub fn start(data: &Path) -> Self {
         let ready = data.with_extension("ready.json");
         let _ = std::fs::remove_file(&ready);
-        let ports =
-            ["blobs", "documents", "platform", "registry", "admin"].map(|name| format!("--{name}-port=0"));
+        let ports = [
+            "blobs",
+            "documents",
+            "platform",
+            "registry",
+            "vault",
+            "login",
+            "admin",
+        ]
+        .map(|name| format!("--{name}-port=0"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_stabbur"))
             .args(["dev", "--log", "warn", "--data"])
             .arg(data)

@@ -200,8 +200,16 @@ pub fn kill_after(from: &str, to: &str, while_: Duration) {
 /// What `stabbur dev` says that can't start; it would run on otherwise.
 pub fn dev_refuses(arguments: &[&str]) -> String {
     let data = tempfile::tempdir().unwrap();
-    let ports =
-        ["blobs", "documents", "platform", "registry", "admin"].map(|name| format!("--{name}-port=0"));
+    let ports = [
+        "blobs",
+        "documents",
+        "platform",
+        "registry",
+        "vault",
+        "login",
+        "admin",
+    ]
+    .map(|name| format!("--{name}-port=0"));
     let mut child = Command::new(env!("CARGO_BIN_EXE_stabbur"))
         .arg("dev")
         .args(ports)
