@@ -90,7 +90,7 @@ def test_ids_that_are_none(life, path):
 
 
 def test_what_is_not_served_says_so(life):
-    expect_problem(send(life, "POST", "/sbl/instances/search", b"{}"), 501)
+    expect_problem(send(life, "POST", "/migration/instance", b"{}"), 501)
     expect_problem(send(life, "PATCH", f"/instances/{PARTY}/00000000-0000-0000-0000-000000000000/events", b"{}"), 405)
 
 
