@@ -411,8 +411,9 @@ fn fill_page(
     Ok(Ok(ScanPage { entries, rest: None }))
 }
 
-/// Bytes from which on a value isn't copied out of what the store has read. That keeps the block alive, 4 KiB
-/// for most, as long as the value: no more than eight times its size.
+/// Bytes from which on a value isn't copied out of what the store has read. That keeps the whole block alive as
+/// long as the value: 4 KiB, or more where a larger value shares the block, which is as much as reading that
+/// value takes.
 const SHARED_VALUE_BYTES: usize = 512;
 
 fn versioned(stored_key: &[u8], stored: fjall::UserValue) -> Result<Versioned, LedgerError> {
