@@ -16,7 +16,18 @@ pub(crate) struct Context {
     /// Cargo's target folder.
     pub(crate) target: PathBuf,
     given_binary: Option<PathBuf>,
+    profile: Profile,
     started: Instant,
+}
+
+/// How the server that tests, tour and benchmarks use is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As it ships.
+    Release,
+    /// As the crates' tests already built it, with debug assertions and overflow checks: what
+    /// continuous integration has time for.
+    Dev,
 }
 
 impl Context {
@@ -35,6 +46,7 @@ impl Context {
                 Some(given) => Some(std::path::absolute(given).context("STABBUR_BINARY")?),
                 None => None,
             },
+            profile: Profile::Release,
             started: now(),
         };
         let metadata = context.cargo_metadata(&["--no-deps"])?;
@@ -58,13 +70,30 @@ impl Context {
 
     /// The server binary that tests, tour and benchmarks use.
     pub(crate) fn binary(&self) -> PathBuf {
-        let built = || self.target.join("release/stabbur");
+        let folder = match self.profile {
+            Profile::Release => "release",
+            Profile::Dev => "debug",
+        };
+        let built = || self.target.join(folder).join("stabbur");
         self.given_binary.clone().unwrap_or_else(built)
     }
 
-    /// Whether that binary is built here, optimised, rather than given by `STABBUR_BINARY`.
+    /// Whether that binary is built here rather than given by `STABBUR_BINARY`.
     pub(crate) fn builds_the_server(&self) -> bool {
         self.given_binary.is_none()
+    }
+
+    /// The same, with what is built here built like this.
+    pub(crate) fn with_profile(self, profile: Profile) -> Self {
+        Self { profile, ..self }
+    }
+
+    /// What cargo's commands need besides, to build like that.
+    pub(crate) fn profile_arguments(&self) -> &'static [&'static str] {
+        match self.profile {
+            Profile::Release => &["--release"],
+            Profile::Dev => &[],
+        }
     }
 
     /// Time since this command began.

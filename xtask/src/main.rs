@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::combination::{Combination, Content, Ledger};
-use crate::context::Context;
+use crate::context::{Context, Profile};
 
 /// Set-up, tests, tour and benchmarks of Stabbur.
 #[derive(Debug, Parser)]
@@ -43,10 +43,10 @@ enum Command {
     Tidy,
     /// Checks that dependencies between the workspace's crates point down only.
     CheckFloors,
-    /// Runs every test and prints their number by kind.
+    /// Runs every test and prints their number by kind, with a server that has debug assertions.
     Test {
-        /// Runs all combinations of ledger and content in full; adds fuzzing, a longer crash test and
-        /// a soak.
+        /// Runs all combinations of ledger and content in full, with the server as it ships; adds
+        /// fuzzing, a longer crash test and a soak.
         #[arg(long, conflicts_with_all = ["ledger", "content"])]
         long: bool,
         /// Runs the suites against the server alone, with the ledger there.
@@ -89,7 +89,10 @@ fn main() -> ExitCode {
             long,
             ledger,
             content,
-        } => test::run(&context, what(long, ledger, content)),
+        } => {
+            let profile = if long { Profile::Release } else { Profile::Dev };
+            test::run(&context.with_profile(profile), what(long, ledger, content))
+        }
         Command::Tour { break_step } => tour::run(&context, break_step),
         Command::Bench {
             what,

@@ -13,17 +13,18 @@ use crate::run::quietly;
 const READY_SECONDS_MAX: u64 = 20;
 const STOP_SECONDS_MAX: u64 = 20;
 
-/// Builds the optimised, stripped binary, unless one is given.
+/// Builds the binary by the context's profile, unless one is given.
 pub(crate) fn build(context: &Context) -> Result<()> {
     if !context.builds_the_server() {
         println!("    given: {}", context.binary().display());
         return Ok(());
     }
-    context.say("building the server (release)");
+    context.say("building the server");
     quietly(
         context
             .cargo()
-            .args(["build", "--release", "--package", "stabbur"]),
+            .args(["build", "--package", "stabbur"])
+            .args(context.profile_arguments()),
     )?;
     Ok(())
 }

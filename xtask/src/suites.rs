@@ -208,7 +208,7 @@ pub(crate) fn program(context: &Context, package: &str, arguments: &[String]) ->
     let mut cargo = context.cargo();
     cargo.args(["run", "--quiet", "--package", package]);
     if context.builds_the_server() {
-        cargo.arg("--release");
+        cargo.args(context.profile_arguments());
     }
     let finished = run::aloud(
         cargo
