@@ -13,6 +13,7 @@ mod load;
 mod million;
 mod postgres;
 mod process;
+mod registry;
 mod sample;
 mod storage;
 
@@ -52,6 +53,20 @@ enum Target {
     },
     /// Files of the same sizes, made in a folder that a plain HTTP server serves.
     Files {
+        /// Base of the server.
+        url: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Blobs, manifests, layers and the catalog of a container registry that lets everybody push.
+    Registry {
+        /// Base of the registry, such as `http://127.0.0.1:5000`.
+        url: String,
+        /// The folder with its data, of which the size is read at the end.
+        data: PathBuf,
+    },
+    /// The layers as files, made in a folder that a plain HTTP server serves.
+    RegistryFiles {
         /// Base of the server.
         url: String,
         /// The folder.
@@ -98,6 +113,8 @@ async fn main() -> Result<()> {
         Target::Blobs { url } => blobs::run(&plan, &url).await,
         Target::BlobSizes { url } => blob_sizes::run(&plan, &url).await,
         Target::Files { url, folder } => blob_sizes::files(&plan, &url, &folder).await,
+        Target::Registry { url, data } => registry::run(&plan, &url, &data).await,
+        Target::RegistryFiles { url, folder } => registry::files(&plan, &url, &folder).await,
         Target::Documents { urls, documents } => documents::run(&plan, &urls, documents).await,
         Target::DocumentsAgainstPostgres {
             url,

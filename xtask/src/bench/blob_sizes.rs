@@ -1,21 +1,19 @@
 //! Blobs of many sizes against Azurite, with two ceilings in the same run: nginx that serves files of the
 //! same sizes, for reads, and `dd` that writes a file and syncs it, for large writes.
 
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::bench::peers::{self, Azurite, Peer};
+use crate::bench::nginx::Nginx;
+use crate::bench::peers::{self, Azurite};
 use crate::bench::report;
 use crate::bench::sample::{Load, Sample};
 use crate::context::{Context, now};
 use crate::output::table;
-use crate::run::{quietly, works};
+use crate::run::quietly;
 use crate::server::Server;
 use crate::setup;
-use crate::setup::apt;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -66,14 +64,13 @@ struct Measured {
 /// Measures it; the report.
 pub(crate) fn measure(context: &Context, load: &Load) -> Result<String> {
     setup::node_packages(context, peers::FOLDER)?;
-    let there = works("nginx", &["-v"]) || Path::new("/usr/sbin/nginx").exists();
-    apt::install_unless(context, "nginx", there, &["nginx-light"])?;
+    Nginx::install(context)?;
     context.say("blobs of many sizes: dd");
     let disk = written_per_second(context)?;
     context.say("blobs of many sizes: nginx");
     let nginx = Nginx::start(context)?;
     let folder = nginx.files().to_string_lossy().into_owned();
-    let files = load.run(&[nginx.peer.child.id()], &["files", &nginx.url(), &folder])?;
+    let files = load.run(&[nginx.pid()], &["files", &nginx.url(), &folder])?;
     drop(nginx);
     context.say("blobs of many sizes: Azurite");
     let azurite = Azurite::start(context)?;
@@ -166,80 +163,4 @@ fn written_per_second(context: &Context) -> Result<f64> {
     let _ = std::fs::remove_dir_all(&folder);
     written?;
     Ok(f64::from(WRITTEN_MIB) * MIB / seconds)
-}
-
-/// nginx on loopback, with files in a folder of its own.
-#[derive(Debug)]
-struct Nginx {
-    peer: Peer,
-    port: u16,
-}
-
-impl Nginx {
-    fn start(context: &Context) -> Result<Self> {
-        let folder = peers::fresh_folder(context, "nginx")?;
-        let port = peers::free_port()?;
-        let files = folder.join("files");
-        std::fs::create_dir_all(&files).with_context(|| format!("can't create {}", files.display()))?;
-        let configuration = folder.join("nginx.conf");
-        std::fs::write(&configuration, configured(&folder, port))
-            .with_context(|| format!("can't write {}", configuration.display()))?;
-        let child = Command::new(program())
-            .arg("-p")
-            .arg(&folder)
-            .arg("-c")
-            .arg(&configuration)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("can't start nginx")?;
-        let nginx = Self {
-            peer: Peer {
-                child,
-                folder,
-                signal: "-TERM",
-            },
-            port,
-        };
-        peers::wait_until("nginx", || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-        Ok(nginx)
-    }
-
-    fn files(&self) -> std::path::PathBuf {
-        self.peer.folder.join("files")
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// As it says itself.
-    fn version() -> Result<String> {
-        let lines = quietly(Command::new(program()).arg("-v"))?;
-        let line = lines.iter().find_map(|line| line.split_once("version: "));
-        line.map(|(_, version)| version.trim().to_owned())
-            .context("nginx says no version")
-    }
-}
-
-fn program() -> &'static str {
-    if works("nginx", &["-v"]) {
-        "nginx"
-    } else {
-        "/usr/sbin/nginx"
-    }
-}
-
-/// Files only, as many processes as processors, nothing written beside.
-fn configured(folder: &Path, port: u16) -> String {
-    let folder = folder.display();
-    format!(
-        "daemon off;\nuser root;\nworker_processes auto;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{\n  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  keepalive_requests 1000000000;\n  \
-         client_body_temp_path {folder}/body;\n  proxy_temp_path {folder}/proxy;\n  \
-         fastcgi_temp_path {folder}/fastcgi;\n  uwsgi_temp_path {folder}/uwsgi;\n  \
-         scgi_temp_path {folder}/scgi;\n  server {{ listen 127.0.0.1:{port}; root {folder}/files; }}\n}}\n"
-    )
 }

@@ -3,7 +3,9 @@
 
 mod blob_sizes;
 mod million;
+mod nginx;
 pub(crate) mod peers;
+mod registry;
 mod report;
 mod sample;
 
@@ -26,13 +28,15 @@ pub(crate) enum What {
     Blobs,
     /// 4 KiB to 64 MiB put and get, blocks, ranges, pages and appends, against Azurite, nginx and `dd`.
     BlobSizes,
+    /// Blobs, manifests, layers and the catalog of a registry, against docker-registry, zot and nginx.
+    Registry,
     /// 1 KiB create, read and query, against PostgreSQL; more of it beside an open emulator as well.
     Documents,
     /// A million documents: load, disk, memory, reads, queries and writes, against PostgreSQL.
     DocumentsMillion,
     /// The same as `documents` on 1, 2 and 3 nodes over one PostgreSQL.
     Nodes,
-    /// All of them but the million and the many sizes, both ledgers.
+    /// All of them but the million, the many sizes and the registry, both ledgers.
     All,
 }
 
@@ -76,6 +80,9 @@ pub(crate) fn run(
     }
     if what == What::BlobSizes {
         report::write(context, "blob-sizes", &blob_sizes::measure(context, &load)?)?;
+    }
+    if what == What::Registry {
+        report::write(context, "registry", &registry::measure(context, &load)?)?;
     }
     if what == What::Documents || what == What::All {
         report::write(context, "documents", &documents(context, &load)?)?;
