@@ -73,9 +73,10 @@ enum Command {
         /// Seconds per measurement.
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
-        /// Documents that `documents-million` loads; fewer for trying it. A multiple of 2,000.
+        /// Documents that `documents-million` loads (a multiple of 2,000), or names that `blob-names` makes
+        /// (of 10,000); fewer for trying it.
         #[arg(long)]
-        documents: Option<u64>,
+        many: Option<u64>,
     },
 }
 
@@ -98,8 +99,8 @@ fn main() -> ExitCode {
             what,
             ledger,
             seconds,
-            documents,
-        } => bench::run(&context, what, ledger, seconds, documents).map(|()| true),
+            many,
+        } => bench::run(&context, what, ledger, seconds, many).map(|()| true),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

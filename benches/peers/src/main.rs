@@ -11,6 +11,7 @@ mod connection;
 mod documents;
 mod load;
 mod million;
+mod names;
 mod postgres;
 mod process;
 mod registry;
@@ -50,6 +51,16 @@ enum Target {
     BlobSizes {
         /// Base of the account.
         url: String,
+    },
+    /// Pages of 5,000 names out of many by the Blob protocol.
+    BlobNames {
+        /// Base of the account.
+        url: String,
+        /// The folder with the server's data, of which the size is read.
+        folder: PathBuf,
+        /// Names to make.
+        #[arg(long, default_value_t = 10_000_000)]
+        names: u64,
     },
     /// Files of the same sizes, made in a folder that a plain HTTP server serves.
     Files {
@@ -112,6 +123,7 @@ async fn main() -> Result<()> {
     match arguments.target {
         Target::Blobs { url } => blobs::run(&plan, &url).await,
         Target::BlobSizes { url } => blob_sizes::run(&plan, &url).await,
+        Target::BlobNames { url, folder, names } => names::run(&plan, &url, &folder, names).await,
         Target::Files { url, folder } => blob_sizes::files(&plan, &url, &folder).await,
         Target::Registry { url, data } => registry::run(&plan, &url, &data).await,
         Target::RegistryFiles { url, folder } => registry::files(&plan, &url, &folder).await,

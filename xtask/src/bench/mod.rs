@@ -1,6 +1,7 @@
 //! Benchmarks against peers in the same run, into docs/benchmarks.md. Each part is a section of
 //! its own there, and a run replaces the sections that it measured.
 
+mod blob_names;
 mod blob_sizes;
 mod million;
 mod nginx;
@@ -28,6 +29,8 @@ pub(crate) enum What {
     Blobs,
     /// 4 KiB to 64 MiB put and get, blocks, ranges, pages and appends, against Azurite, nginx and `dd`.
     BlobSizes,
+    /// Pages of 5,000 blobs out of ten million.
+    BlobNames,
     /// Blobs, manifests, layers and the catalog of a registry, against docker-registry, zot and nginx.
     Registry,
     /// 1 KiB create, read and query, against PostgreSQL; more of it beside an open emulator as well.
@@ -36,7 +39,7 @@ pub(crate) enum What {
     DocumentsMillion,
     /// The same as `documents` on 1, 2 and 3 nodes over one PostgreSQL.
     Nodes,
-    /// All of them but the million, the many sizes and the registry, both ledgers.
+    /// All of them but the millions, the many sizes and the registry, both ledgers.
     All,
 }
 
@@ -44,17 +47,17 @@ pub(crate) enum What {
 const NODES_MAX: usize = 3;
 
 /// Measures and writes the report. `ledger` is the one that [`What::Ledger`] measures; without it, the
-/// embedded one. `million` is how many documents [`What::DocumentsMillion`] loads.
+/// embedded one. `many` is how many documents or names [`What::DocumentsMillion`] and [`What::BlobNames`] load.
 pub(crate) fn run(
     context: &Context,
     what: What,
     ledger: Option<Ledger>,
     seconds: u64,
-    million: Option<u64>,
+    many: Option<u64>,
 ) -> Result<()> {
     ensure!(
-        what == What::DocumentsMillion || million.is_none(),
-        "--documents belongs to `bench documents-million`: the others have their numbers"
+        matches!(what, What::DocumentsMillion | What::BlobNames) || many.is_none(),
+        "--many belongs to `bench documents-million` and `blob-names`: the others have their numbers"
     );
     ensure!(
         what == What::Ledger || ledger.is_none(),
@@ -81,6 +84,10 @@ pub(crate) fn run(
     if what == What::BlobSizes {
         report::write(context, "blob-sizes", &blob_sizes::measure(context, &load)?)?;
     }
+    if what == What::BlobNames {
+        let section = blob_names::measure(context, &load, many.unwrap_or(blob_names::NAMES))?;
+        report::write(context, "blob-names", &section)?;
+    }
     if what == What::Registry {
         report::write(context, "registry", &registry::measure(context, &load)?)?;
     }
@@ -88,7 +95,7 @@ pub(crate) fn run(
         report::write(context, "documents", &documents(context, &load)?)?;
     }
     if what == What::DocumentsMillion {
-        let count = million.unwrap_or(million::DOCUMENTS);
+        let count = many.unwrap_or(million::DOCUMENTS);
         let section = million::measure(context, &load, count)?;
         report::write(context, "documents-million", &section)?;
     }

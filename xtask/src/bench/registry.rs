@@ -95,7 +95,8 @@ fn measure_peer(context: &Context, load: &Load, kind: &Kind) -> Result<Measured>
     let registry = Registry::start(context, kind)?;
     let data = registry.data().to_string_lossy().into_owned();
     let measured = load.run_with_facts(&[registry.peer.child.id()], &["registry", &registry.url(), &data])?;
-    Measured::new(&format!("{} {}", kind.name(), kind.version()?), measured)
+    let name = format!("{} {}", kind.name(), kind.version()?);
+    Measured::new(name.trim(), measured)
 }
 
 fn section(nginx: &str, files: &[Sample], ours: &Measured, peers: &[Measured]) -> String {
@@ -172,13 +173,17 @@ impl Kind {
         }
     }
 
+    /// As it says itself; a program that was built by hand may not say it.
     fn version(&self) -> Result<String> {
         let lines = match self {
             Self::Docker => quietly(Command::new(DOCKER).arg("--version"))?,
-            Self::Zot(_) => return Ok(std::env::var("STABBUR_ZOT_VERSION").unwrap_or_default()),
+            Self::Zot(program) => quietly(Command::new(program).arg("--version"))?,
         };
-        let line = lines.first().context("docker-registry names no version")?;
-        Ok(line.split_whitespace().last().unwrap_or_default().to_owned())
+        let line = lines.first().context("a registry names no version")?;
+        Ok(match serde_json::from_str::<serde_json::Value>(line) {
+            Ok(line) => line["commit"].as_str().unwrap_or_default().to_owned(),
+            Err(_) => line.split_whitespace().last().unwrap_or_default().to_owned(),
+        })
     }
 
     fn configured(&self, folder: &Path, port: u16) -> (String, &'static str) {
