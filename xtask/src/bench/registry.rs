@@ -181,7 +181,11 @@ impl Kind {
         };
         let line = lines.first().context("a registry names no version")?;
         Ok(match serde_json::from_str::<serde_json::Value>(line) {
-            Ok(line) => line["commit"].as_str().unwrap_or_default().to_owned(),
+            Ok(line) => line
+                .get("commit")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             Err(_) => line.split_whitespace().last().unwrap_or_default().to_owned(),
         })
     }
