@@ -23,7 +23,7 @@ const CHUNK: usize = 16 * MIB;
 const STRIDE: usize = 512;
 /// Layers pushed in each form.
 const LAYERS: u64 = 6;
-const SMALL_MAX: u64 = 20_000;
+const SMALL_MAX: u64 = 5_000;
 const TAGS: u64 = 50;
 const REPOSITORY: &str = "bench/app";
 const REPOSITORIES: u64 = 10_000;
