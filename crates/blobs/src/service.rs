@@ -231,7 +231,11 @@ impl Blobs {
         let is_kept_by_the_service = target.container.as_deref() == Some(change_feed::CONTAINER);
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         if (target.secondary || is_kept_by_the_service) && !reads {
-            return Err(ErrorCode::InsufficientAccountPermissions.into());
+            // One that a client made before there was a feed can be deleted, and nothing else.
+            let deletes = parts.method == Method::DELETE && target.blob.is_none();
+            if target.secondary || !deletes || self.has_feed(&target.account).await? {
+                return Err(ErrorCode::InsufficientAccountPermissions.into());
+            }
         }
         let origin = format!("{}://{host}", context.scheme());
         let call = Call {

@@ -309,3 +309,48 @@ async fn a_run_that_is_cut_off_at_any_commit_goes_on() {
         assert!(struck >= 7, "{fault:?} struck {struck} times alone");
     }
 }
+
+const CONTAINER: u8 = 1;
+const COOL_AFTER_5: &str = r#"{"baseBlob":{"tierToCool":{"daysAfterModificationGreaterThan":5}}}"#;
+
+#[tokio::test]
+async fn a_change_of_the_container_does_not_put_tiers_off_to_the_next_day() {
+    let bench = with_rules(&[(COOL_AFTER_5, "")], false, false);
+    with_blobs(&bench, "box", &["a", "b", "c"]).await;
+    bench.clock.advance_seconds(5 * DAY + 1);
+    // Before the first of the run's commits somebody writes the container's record.
+    let record = bench::records(&bench, CONTAINER).await.remove(0);
+    let mut tx = ledger::Transaction::new();
+    tx.put(record.key, record.versioned.value);
+    *bench.overtaking.first.lock().unwrap() = Some(tx);
+    bench.blobs.lifecycle_once().await;
+    for name in ["a", "b", "c"] {
+        assert_eq!(tier(&bench, &format!("/box/{name}")).await, "Cool", "{name}");
+    }
+    assert_eq!(counter(&bench, "blobs_lifecycle_tiered"), 3);
+}
+
+#[tokio::test]
+async fn tags_that_change_behind_a_decision_are_noticed() {
+    for actions in [DELETE_AFTER_5, COOL_AFTER_5] {
+        let tagged = r#","blobIndexMatch":[{"name":"keep","op":"==","value":"no"}]"#;
+        let bench = with_rules(&[(actions, tagged)], false, false);
+        ok(&bench, "PUT", "/box?restype=container", &[], b"").await;
+        let headers = [("x-ms-blob-type", "BlockBlob"), ("x-ms-tags", "keep=no")];
+        ok(&bench, "PUT", "/box/x", &headers, b"x").await;
+        bench.clock.advance_seconds(5 * DAY + 1);
+        // What Set Blob Tags leaves: other tags under the same entity tag.
+        let record = bench::records(&bench, bench::BLOB).await.remove(0);
+        let text = String::from_utf8(record.versioned.value.to_vec()).unwrap();
+        let changed = text.replace(r#""keep":"no""#, r#""keep":"yes""#);
+        assert_ne!(changed, text);
+        let mut tx = ledger::Transaction::new();
+        tx.put(record.key, changed.into_bytes());
+        *bench.overtaking.first.lock().unwrap() = Some(tx);
+        bench.blobs.lifecycle_once().await;
+        assert_eq!(names(&bench, "box", "").await, ["x"], "{actions}");
+        assert_eq!(tier(&bench, "/box/x").await, "Hot");
+        assert_eq!(counter(&bench, "blobs_lifecycle_deleted"), 0);
+        assert_eq!(counter(&bench, "blobs_lifecycle_tiered"), 0);
+    }
+}

@@ -11,7 +11,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::rules::conditions::{Conditions, Current, Read};
 use crate::rules::lease::{self, Lease, Subject, Use};
-use crate::rules::tags::TagCondition;
+use crate::rules::tags::{TagCondition, Tags};
 use crate::store::records::{BlobRecord, ContainerRecord};
 use crate::wire::headers;
 
@@ -23,6 +23,8 @@ pub(crate) struct Demands {
     pub(crate) lease_id: Option<String>,
     /// `x-ms-if-tags`.
     if_tags: Option<TagCondition>,
+    /// The tags that the blob must have, and no others.
+    tags_are: Option<Tags>,
 }
 
 impl Demands {
@@ -31,7 +33,16 @@ impl Demands {
             conditions: Conditions::parse(headers)?,
             lease_id: lease_id(headers, "x-ms-lease-id")?,
             if_tags: if_tags(headers, "x-ms-if-tags")?,
+            tags_are: None,
         })
+    }
+
+    /// The same, and that the blob has exactly these tags: giving it others leaves its entity tag as it is.
+    pub(crate) fn with_tags(self, tags: Tags) -> Self {
+        Self {
+            tags_are: Some(tags),
+            ..self
+        }
     }
 
     /// Decides a write of a blob; `before` is `None` where none exists yet.
@@ -62,6 +73,11 @@ impl Demands {
 
     /// Decides by the tags alone; a blob that doesn't exist meets no condition on them.
     pub(crate) fn tags(&self, record: Option<&BlobRecord>) -> Result<(), BlobsError> {
+        if let Some(wanted) = &self.tags_are
+            && record.is_none_or(|record| record.tags != *wanted)
+        {
+            return Err(ErrorCode::ConditionNotMet.into());
+        }
         match &self.if_tags {
             Some(condition) if !record.is_some_and(|record| condition.holds(&record.tags)) => {
                 Err(ErrorCode::ConditionNotMet.into())
@@ -123,6 +139,7 @@ pub(crate) fn source_state(
         conditions: Conditions::parse_source(headers)?,
         lease_id: lease_id(headers, "x-ms-source-lease-id")?,
         if_tags: if_tags(headers, "x-ms-source-if-tags")?,
+        tags_are: None,
     };
     demands.read(record, now).map_err(|error| match error.code {
         ErrorCode::ConditionNotMet => ErrorCode::SourceConditionNotMet.into(),

@@ -23,6 +23,7 @@ use crate::limits::{
     LIFECYCLE_ROUND_ACTIONS_MAX, LIFECYCLE_RUN_SECONDS, LIFECYCLE_STEPS_MAX,
 };
 use crate::operations::delete;
+use crate::operations::demands::{Demands, overtaken};
 use crate::rules::lifecycle::{Action, Facts, State};
 use crate::rules::tier::Tier;
 use crate::service::Call;
@@ -410,7 +411,8 @@ impl Blobs {
                 listener: "lifecycle".into(),
             },
         };
-        delete::delete(self, call).await.map(|_| ())
+        let demands = Demands::parse(&call.headers)?.with_tags(record.tags.clone());
+        delete::delete_if(self, &call, demands).await.map(|_| ())
     }
 
     /// Set Blob Tier, which has no condition by which a client could say what it decided on.
@@ -421,22 +423,35 @@ impl Blobs {
             (_, _, Some(at)) => Which::Snapshot(at),
             _ => Which::Blob,
         };
-        let snapshot = self.ledger.snapshot().await?;
-        let found = self
-            .blob_at(snapshot.as_ref(), container, &record.name, which)
-            .await?
-            .filter(|found| found.record.etag == record.etag && found.record.tier == record.tier)
-            .ok_or(ErrorCode::ConditionNotMet)?;
-        let mut changed = found.record.clone();
-        let now = self.clock.now();
-        changed.tier = Some(TierRecord { tier, changed: now });
-        let mut tx = Transaction::new();
-        self.stage_change(&mut tx, container, &found, &changed, "setTier")?;
-        match self.ledger.commit(tx).await {
-            Ok(_) => Ok(()),
-            Err(LedgerError::Conflict(_)) => Err(ErrorCode::ConditionNotMet.into()),
-            Err(error) => Err(error.into()),
+        for attempt in 1.. {
+            let snapshot = self.ledger.snapshot().await?;
+            // Read anew: a change of the container doesn't change what was decided.
+            let now_there = self
+                .container(snapshot.as_ref(), &container.account, &container.record.name)
+                .await?;
+            if now_there.record.generation != container.record.generation {
+                return Err(ErrorCode::ContainerNotFound.into());
+            }
+            let found = self
+                .blob_at(snapshot.as_ref(), &now_there, &record.name, which)
+                .await?
+                .filter(|found| {
+                    let found = &found.record;
+                    found.etag == record.etag && found.tier == record.tier && found.tags == record.tags
+                })
+                .ok_or(ErrorCode::ConditionNotMet)?;
+            let mut changed = found.record.clone();
+            let now = self.clock.now();
+            changed.tier = Some(TierRecord { tier, changed: now });
+            let mut tx = Transaction::new();
+            self.stage_change(&mut tx, &now_there, &found, &changed, "setTier")?;
+            match self.ledger.commit(tx).await {
+                Ok(_) => return Ok(()),
+                Err(error) if overtaken(&error, attempt) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(ErrorCode::ServerBusy.into())
     }
 }
 

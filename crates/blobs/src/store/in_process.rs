@@ -66,7 +66,7 @@ impl Blobs {
         };
         self.permit_unleased(Some(&blob))?;
         self.check_snapshots(snapshot, &container, name).await?;
-        let (taken, complete) = self.states(snapshot, &container, name, false).await?;
+        let (taken, complete) = self.states(snapshot, &container, (name, None), false).await?;
         if !complete {
             return Err(ErrorCode::SnapshotsPresent.into());
         }
