@@ -123,6 +123,8 @@ pub struct Settings {
     pub bearer: Option<Bearer>,
     /// The keys that content is encrypted with, opened for all accounts; `None`: what is new stays plain.
     pub keyring: Option<Arc<Keyring>>,
+    /// Whether clients on this machine may send customer-provided keys without TLS: for development alone.
+    pub local_keys_in_clear: bool,
 }
 
 /// The blob service.
@@ -187,11 +189,6 @@ impl Blobs {
             counters: Counters::default(),
             challenge,
         })
-    }
-
-    /// What `x-ms-request-server-encrypted` says of what is written.
-    pub(crate) fn encrypts(&self) -> &'static str {
-        wire::render::flag(self.contents.encrypts())
     }
 
     pub(crate) fn account(&self, name: &str) -> Option<&Account> {

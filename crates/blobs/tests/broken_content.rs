@@ -91,6 +91,7 @@ fn blobs() -> Arc<Blobs> {
             host_suffixes: Vec::new(),
             bearer: None,
             keyring: None,
+            local_keys_in_clear: false,
         },
     )
 }

@@ -60,8 +60,8 @@ pub fn read(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyError> {
 }
 
 fn parse(text: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
-    let mut key = Zeroizing::new([0; KEY_BYTES]);
     if text.len() == 2 * KEY_BYTES {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
         for (byte, digits) in key.iter_mut().zip(text.chunks(2)) {
             for digit in digits {
                 let digit = char::from(*digit).to_digit(16)?;
@@ -70,6 +70,12 @@ fn parse(text: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
         }
         return Some(key);
     }
+    from_base64(text)
+}
+
+/// A key of 32 bytes that is written as base64.
+pub(crate) fn from_base64(text: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
     // Base64's estimate of its room is longer than the key.
     let mut room = Zeroizing::new([0; KEY_BYTES + 4]);
     let length = STANDARD.decode_slice(text, room.as_mut_slice()).ok()?;

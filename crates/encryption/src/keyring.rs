@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::frame::KEY_BYTES;
 use crate::wrapping::{Owner, WrappedKey};
-use crate::{AccountKey, KeyEncryptionKey, KeyError, KeyNumber};
+use crate::{DataKey, KeyEncryptionKey, KeyError, KeyNumber};
 
 /// The tag of account keys in the identity keyspace: (tag, number) -> the wrapped key, JSON.
 const ACCOUNT_KEY_TAG: u8 = 3;
@@ -39,8 +39,8 @@ pub struct Keyring {
     ledger: Arc<dyn Ledger>,
     random: Arc<dyn Random>,
     wrapping: Vec<KeyEncryptionKey>,
-    keys: RwLock<HashMap<KeyNumber, Arc<AccountKey>>>,
-    newest: HashMap<String, Arc<AccountKey>>,
+    keys: RwLock<HashMap<KeyNumber, Arc<DataKey>>>,
+    newest: HashMap<String, Arc<DataKey>>,
     damaged: Arc<AtomicU64>,
 }
 
@@ -239,8 +239,8 @@ impl Keyring {
         }
     }
 
-    fn account_key(&self, number: KeyNumber, bytes: &[u8; KEY_BYTES]) -> AccountKey {
-        AccountKey::new(number, bytes, self.random.clone(), self.damaged.clone())
+    fn account_key(&self, number: KeyNumber, bytes: &[u8; KEY_BYTES]) -> DataKey {
+        DataKey::new(number, bytes, self.random.clone(), self.damaged.clone())
     }
 
     fn unwrap(
@@ -269,7 +269,7 @@ impl Keyring {
     ///
     /// # Errors
     /// [`ContentError::Io`] if the keyring wasn't opened for that account.
-    pub fn newest(&self, account: &str) -> Result<Arc<AccountKey>, ContentError> {
+    pub fn newest(&self, account: &str) -> Result<Arc<DataKey>, ContentError> {
         self.newest
             .get(account)
             .cloned()
@@ -281,7 +281,7 @@ impl Keyring {
     /// # Errors
     /// [`ContentError::Io`] if there is none, or it can't be unwrapped; [`ContentError::Unavailable`] if the
     /// ledger is out of reach.
-    pub async fn key(&self, number: KeyNumber) -> Result<Arc<AccountKey>, ContentError> {
+    pub async fn key(&self, number: KeyNumber) -> Result<Arc<DataKey>, ContentError> {
         if let Some(key) = self.keys.read().get(&number) {
             return Ok(key.clone());
         }

@@ -187,6 +187,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
             host_suffixes: vec!["blob.localhost".to_owned()],
             bearer: Some(bearer(&stores, issuer.clone())),
             keyring,
+            local_keys_in_clear: true,
         },
     );
     let mut settings = documents::Settings::single(DOCUMENTS_ACCOUNT, key(DOCUMENTS_KEY)?);

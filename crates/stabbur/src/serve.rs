@@ -92,6 +92,7 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             host_suffixes: config.blobs.host_suffixes.clone(),
             bearer,
             keyring,
+            local_keys_in_clear: false,
         },
     );
     let documents = Documents::new(

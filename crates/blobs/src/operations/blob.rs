@@ -14,6 +14,7 @@ use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{PUT_BLOB_BYTES_MAX, RANGE_DIGEST_BYTES_MAX};
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::encryption::{KeyAsked, KeyUse};
 use crate::operations::{immutability, pages};
 use crate::rules::conditions::Read;
 use crate::rules::immutability::Protection;
@@ -47,7 +48,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             ));
         }
     };
-    refuse_unserved(&call)?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     let transfer = Transfer::parse(&call.headers)?;
     let length = transfer.length;
     if length > PUT_BLOB_BYTES_MAX {
@@ -71,8 +72,9 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     given.check(blobs, &container, kind == BlobKind::Block)?;
     drop((container, before));
     let expected = transfer.expected(PUT_BLOB_BYTES_MAX, true);
+    let chosen = blobs.choose(&call.target.account, &asked)?;
     let staged = blobs
-        .take_in(&call.target.account, call.take_body(), expected)
+        .take_in(chosen.key.clone(), call.take_body(), expected)
         .await?;
     if properties.content_md5.is_none() && kind == BlobKind::Block {
         properties.content_md5 = staged.md5.map(|md5| STANDARD.encode(md5));
@@ -90,6 +92,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             inline = None;
         }
         record.metadata = metadata.clone();
+        record.encryption.clone_from(&chosen.kept);
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
         let states = (before.as_ref(), &mut record, inline);
@@ -105,7 +108,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
                 render::set_state(out, &record.etag, record.last_modified);
                 render::set_version(out, record.version);
                 transfer::answer(out, &call.headers, &staged);
-                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
+                chosen.answer(out);
                 return Ok(response);
             }
         }
@@ -166,18 +169,6 @@ impl Given {
     }
 }
 
-/// What would be lost silently is refused.
-pub(crate) fn refuse_unserved(call: &Call) -> Result<(), BlobsError> {
-    let unserved = ["x-ms-encryption-key", "x-ms-encryption-scope"];
-    match unserved.iter().find(|name| call.headers.contains_key(**name)) {
-        Some(name) => Err(BlobsError::with(
-            ErrorCode::NotImplemented,
-            format!("{name} is not served."),
-        )),
-        None => Ok(()),
-    }
-}
-
 /// Container and blob as they are in a snapshot of their own.
 pub(crate) async fn look_up(blobs: &Blobs, call: &Call) -> Result<(Container, Option<Blob>), BlobsError> {
     let snapshot = blobs.ledger.snapshot().await?;
@@ -209,15 +200,17 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
     let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
     let record = &blob.record;
+    let asked = call.encryption(blobs, KeyUse::Reads)?;
     if Demands::parse(&call.headers)?.read(record, blobs.clock.now())? == Read::NotModified {
         return Ok(not_modified(record));
     }
+    asked.opens(record)?;
     if record.is_archived() {
         return Err(ErrorCode::BlobArchived.into());
     }
     pages::refuse_incremental(record)?;
-    let asked = headers::text(&call.headers, "x-ms-range").or_else(|| headers::text(&call.headers, "range"));
-    let (status, range) = match asked {
+    let part = headers::text(&call.headers, "x-ms-range").or_else(|| headers::text(&call.headers, "range"));
+    let (status, range) = match part {
         None => (StatusCode::OK, 0..record.length),
         Some(text) => {
             let range = ByteRange::parse(text).ok_or(ErrorCode::InvalidHeaderValue)?;
@@ -230,7 +223,13 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     };
     let length = range.end - range.start;
     let mut body = blobs
-        .content_body(snapshot.as_ref(), &container, record, range.clone())
+        .content_body(
+            snapshot.as_ref(),
+            &container,
+            record,
+            range.clone(),
+            asked.customer(),
+        )
         .await?;
     let mut range_digest = None;
     if status == StatusCode::PARTIAL_CONTENT
@@ -281,9 +280,11 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     call.permit('o', "r")?;
     let (_, blob) = look_up(blobs, &call).await?;
     let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+    let asked = call.encryption(blobs, KeyUse::Reads)?;
     if Demands::parse(&call.headers)?.read(&blob.record, blobs.clock.now())? == Read::NotModified {
         return Ok(not_modified(&blob.record));
     }
+    asked.opens(&blob.record)?;
     let mut response = render::empty(StatusCode::OK);
     let out = response.headers_mut();
     render::set_blob(
@@ -301,21 +302,25 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     Ok(response)
 }
 
-/// Changes a blob's record without touching its content; the blob is a new version then, or the same one.
+/// Changes a blob's record without touching its content; the blob is a new version then, or the same one. What is
+/// `asked` of its encryption is looked at where the operation takes keys.
 async fn change(
     blobs: &Blobs,
     call: &Call,
     (op, makes_version): (&str, bool),
+    asked: Option<&KeyAsked>,
     apply: impl Fn(&mut BlobRecord) + Send + Sync,
 ) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "w")?;
-    refuse_unserved(call)?;
     let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.write(Some(&blob.record), blobs.clock.now())?;
+        if let Some(asked) = asked {
+            asked.opens(&blob.record)?;
+        }
         blob.record.protection.change()?;
         if blob.record.is_archived() {
             return Err(ErrorCode::BlobArchived.into());
@@ -344,6 +349,9 @@ async fn change(
                     let number = record.sequence_number.to_string();
                     render::set(out, "x-ms-blob-sequence-number", number);
                 }
+                if let Some(asked) = asked {
+                    blobs.choose(&call.target.account, asked)?.answer(out);
+                }
                 return Ok(response);
             }
         }
@@ -358,7 +366,7 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
         return pages::set_properties(blobs, call).await;
     }
     let properties = headers::blob_headers(&call.headers)?;
-    change(blobs, &call, ("setProperties", false), |record| {
+    change(blobs, &call, ("setProperties", false), None, |record| {
         record.headers = properties.clone();
     })
     .await
@@ -372,7 +380,8 @@ pub(crate) fn set_expiry(call: &Call) -> Result<Response<Body>, BlobsError> {
 
 pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     let metadata = headers::metadata(&call.headers)?;
-    change(blobs, &call, ("setMetadata", true), |record| {
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
+    change(blobs, &call, ("setMetadata", true), Some(&asked), |record| {
         record.metadata = metadata.clone();
     })
     .await

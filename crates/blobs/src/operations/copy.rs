@@ -11,8 +11,9 @@ use ledger::Transaction;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::WRITE_ATTEMPTS_MAX;
-use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_unserved};
+use crate::operations::blob::{Given, look_up, look_up_in, permit_write};
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::encryption::{KeyAsked, Chosen};
 use crate::operations::source::Source;
 use crate::rules::lease;
 use crate::rules::roles::Action;
@@ -25,7 +26,7 @@ use crate::wire::{headers, render};
 
 pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
-    refuse_unserved(&call)?;
+    call.refuse_keys()?;
     let source = Source::parse(blobs, &call).await?;
     let metadata = headers::metadata(&call.headers)?;
     let seals = headers::flag(&call.headers, "x-ms-seal-blob");
@@ -47,7 +48,8 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         }),
         ..from.clone()
     };
-    let (record, md5) = stage_from(blobs, &call, &source, ("copy", Becomes::Same), check, make).await?;
+    let chosen = blobs.choose(&call.target.account, &KeyAsked::Nothing)?;
+    let (record, md5) = stage_from(blobs, &call, &source, ("copy", Becomes::Same), &chosen, check, make).await?;
     let mut response = render::empty(StatusCode::ACCEPTED);
     let out = response.headers_mut();
     render::set_state(out, &record.etag, record.last_modified);
@@ -84,6 +86,7 @@ pub(crate) async fn stage_from(
     call: &Call,
     source: &Source,
     (op, becomes): (&str, Becomes),
+    chosen: &Chosen,
     check: impl Fn(&BlobRecord, Option<&BlobRecord>) -> Result<(), BlobsError> + Send + Sync,
     make: impl Fn(&BlobRecord, Option<[u8; 16]>, Timestamp) -> BlobRecord + Send + Sync,
 ) -> Result<(BlobRecord, Option<[u8; 16]>), BlobsError> {
@@ -114,9 +117,11 @@ pub(crate) async fn stage_from(
         check(from, replaced)?;
         let is_block = becomes == Becomes::BlockBlob || from.kind == BlobKind::Block;
         given.check(blobs, &container, is_block)?;
-        let takes_in = from.pages.is_some() && becomes == Becomes::BlockBlob;
+        // Content under another key is written anew, as pages are that become a block blob.
+        let takes_in = becomes == Becomes::BlockBlob
+            && (from.pages.is_some() || from.encryption != chosen.kept);
         if takes_in && taken.as_ref().is_none_or(|(etag, _)| *etag != from.etag) {
-            match original.take_in(blobs, snapshot.as_ref(), call).await {
+            match original.take_in(blobs, snapshot.as_ref(), call, chosen).await {
                 Ok(content) => taken = Some((from.etag.clone(), content)),
                 Err(_) if original.is_changed(blobs).await? => continue,
                 Err(error) => return Err(error),
@@ -155,6 +160,7 @@ pub(crate) async fn stage_from(
             deleted: None,
             pages: own.as_ref().map(|own| own.pages.clone()),
             incremental: None,
+            encryption: chosen.kept.clone(),
             ..make(from, md5, now)
         };
         if copies_tags {

@@ -14,7 +14,7 @@ use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
 use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
-use crate::store::records::{BlobKind, BlobRecord};
+use crate::store::records::{BlobEncryption, BlobKind, BlobRecord};
 use crate::store::states::time_text;
 use crate::wire::{render, xml};
 
@@ -280,6 +280,16 @@ fn standing(record: &BlobRecord) -> String {
     out
 }
 
+/// Which key of the customer's a blob is encrypted under, if it is.
+fn encryption_element(record: &BlobRecord) -> String {
+    match &record.encryption {
+        None => String::new(),
+        Some(BlobEncryption::Customer(digest)) => {
+            xml::element("CustomerProvidedKeySha256", &digest.to_string())
+        }
+    }
+}
+
 fn blob_element(
     (call, encrypts): (&Call, bool),
     record: &BlobRecord,
@@ -351,10 +361,15 @@ fn blob_element(
     }
     let encrypted = record.is_encrypted(encrypts);
     out.push_str(&format!("<ServerEncrypted>{encrypted}</ServerEncrypted>"));
+    out.push_str(&encryption_element(record));
     out.push_str(&protection_elements(call, &record.protection));
     out.push_str("</Properties>");
     if includes(call, "metadata") {
-        out.push_str(&metadata_element(&record.metadata));
+        out.push_str(&match record.encryption {
+            // It is read with the key alone.
+            Some(BlobEncryption::Customer(_)) => "<Metadata Encrypted=\"true\" />".to_owned(),
+            None => metadata_element(&record.metadata),
+        });
     }
     if includes(call, "tags") && !record.tags.is_empty() {
         out.push_str(&tags::element(&record.tags));

@@ -11,6 +11,7 @@ pub(crate) mod cors;
 pub(crate) mod delegation_key;
 pub(crate) mod delete;
 pub(crate) mod demands;
+pub(crate) mod encryption;
 pub(crate) mod from_url;
 pub(crate) mod immutability;
 pub(crate) mod incremental_copy;

@@ -1,6 +1,9 @@
 //! Where a copy takes its content from: a blob of this very service, which is read as whoever the
 //! source's address says. Nothing is fetched over the network.
 
+use std::sync::Arc;
+
+use encryption::DataKey;
 use http::{HeaderMap, HeaderValue, Uri};
 use http_semantics::Body;
 use http_semantics::range::ByteRange;
@@ -12,6 +15,7 @@ use crate::auth::{Access, Evidence, Needs, bearer_token};
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::PUT_BLOB_BYTES_MAX;
 use crate::operations::demands::source_state;
+use crate::operations::encryption::{KeyAsked, Chosen};
 use crate::rules::conditions::Read;
 use crate::rules::structured;
 use crate::service::{Call, parse_query};
@@ -32,6 +36,8 @@ pub(crate) struct Source {
     /// Which of the blob's states the address names.
     pub(crate) which: Which,
     access: Access,
+    /// What the request says of its encryption.
+    encryption: KeyAsked,
     /// The address without its query, which may hold a signature.
     pub(crate) stripped: String,
 }
@@ -40,6 +46,8 @@ pub(crate) struct Source {
 pub(crate) struct Original {
     pub(crate) container: Container,
     pub(crate) blob: Blob,
+    /// The customer's key that it is under.
+    customer: Option<Arc<DataKey>>,
 }
 
 fn unverified(status: Option<u16>) -> BlobsError {
@@ -132,6 +140,7 @@ impl Source {
             account: target.account,
             which,
             access,
+            encryption: call.source_encryption(blobs)?,
             stripped: url.split('?').next().unwrap_or(url).to_owned(),
         };
         if call.headers.contains_key("x-ms-source-if-tags") {
@@ -153,7 +162,8 @@ impl Source {
     /// The blob as it is in `snapshot`, if it is as the request demands of it.
     ///
     /// # Errors
-    /// `CannotVerifyCopySource`, `SourceConditionNotMet`, `BlobArchived`.
+    /// `CannotVerifyCopySource`, also if it is under another key than the request brings; `SourceConditionNotMet`,
+    /// `BlobArchived`.
     pub(crate) async fn read(
         &self,
         blobs: &Blobs,
@@ -175,7 +185,16 @@ impl Source {
         if blob.record.is_archived() {
             return Err(ErrorCode::BlobArchived.into());
         }
-        Ok(Original { container, blob })
+        self.encryption.opens(&blob.record).map_err(|error| BlobsError {
+            detail: Some(error.code.text().to_owned()),
+            ..unverified(Some(error.status().as_u16()))
+        })?;
+        let customer = self.encryption.customer();
+        Ok(Original {
+            container,
+            blob,
+            customer,
+        })
     }
 }
 
@@ -208,12 +227,12 @@ impl Original {
         };
         let length = range.end - range.start;
         let body = blobs
-            .content_body(snapshot, &self.container, record, range)
+            .content_body(snapshot, &self.container, record, range, self.customer.clone())
             .await?;
         Ok((body, length))
     }
 
-    /// Writes the whole content once more, and checks it against the digest that it is said to have, if
+    /// Writes the whole content once more, encrypted as it was `chosen`, and checks it against the digest that it is said to have, if
     /// any.
     ///
     /// # Errors
@@ -223,10 +242,12 @@ impl Original {
         blobs: &Blobs,
         snapshot: &dyn Snapshot,
         call: &Call,
+        chosen: &Chosen,
     ) -> Result<StagedContent, BlobsError> {
         let record = &self.blob.record;
+        let all = 0..record.length;
         let body = blobs
-            .content_body(snapshot, &self.container, record, 0..record.length)
+            .content_body(snapshot, &self.container, record, all, self.customer.clone())
             .await?;
         let expected = Expected {
             length: Some(record.length),
@@ -236,7 +257,7 @@ impl Original {
             md5: true,
             inline: true,
         };
-        blobs.take_in(&call.target.account, body, expected).await
+        blobs.take_in(chosen.key.clone(), body, expected).await
     }
 
     /// Whether it isn't any more what it was when it was read.
@@ -259,8 +280,9 @@ impl Original {
             return Ok(None);
         };
         let record = &self.blob.record;
+        let all = 0..record.length;
         let mut body = blobs
-            .content_body(snapshot, &self.container, record, 0..record.length)
+            .content_body(snapshot, &self.container, record, all, self.customer.clone())
             .await?;
         let (mut md5, mut crc64) = (Md5::new(), structured::crc64());
         while let Some(piece) = body.next_piece().await? {

@@ -355,8 +355,8 @@ impl Blobs {
             bytes_max: u64::MAX,
             ..Expected::default()
         };
-        let account = &found.container.account;
-        let staged = self.take_in(account, Body::full(bytes), expected).await?;
+        let key = self.contents.account_key(&found.container.account)?;
+        let staged = self.take_in(key, Body::full(bytes), expected).await?;
         let Place::Stored(content) = staged.place else {
             return Err(ErrorCode::InternalError.into());
         };

@@ -7,7 +7,7 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::rules::lease::{self, Subject, Use};
 use crate::store::blobs::Blob;
-use crate::store::records::BlobHeaders;
+use crate::store::records::{BlobEncryption, BlobHeaders};
 use crate::store::staging::StagedContent;
 
 /// A blob's content on its way out.
@@ -87,7 +87,7 @@ impl Blobs {
     /// Opens a blob as `snapshot` has it.
     ///
     /// # Errors
-    /// `ContainerNotFound`, `BlobNotFound`; content that is missing or damaged.
+    /// `ContainerNotFound`, `BlobNotFound`; `BlobUsesCustomerSpecifiedEncryption`; content that is missing or damaged.
     pub async fn open(
         &self,
         snapshot: &dyn Snapshot,
@@ -99,9 +99,13 @@ impl Blobs {
             .blob(snapshot, &container, name)
             .await?
             .ok_or(ErrorCode::BlobNotFound)?;
+        // Services above hold no customer's key.
+        if let Some(BlobEncryption::Customer(_)) = blob.record.encryption {
+            return Err(ErrorCode::BlobUsesCustomerSpecifiedEncryption.into());
+        }
         let length_bytes = blob.record.length;
         let body = self
-            .content_body(snapshot, &container, &blob.record, 0..length_bytes)
+            .content_body(snapshot, &container, &blob.record, 0..length_bytes, None)
             .await?;
         Ok(OpenBlob { length_bytes, body })
     }

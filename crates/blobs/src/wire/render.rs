@@ -10,7 +10,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::rules::tier::Tier;
-use crate::store::records::{BlobKind, BlobRecord};
+use crate::store::records::{BlobEncryption, BlobKind, BlobRecord};
 use crate::store::states::time_text;
 use crate::wire::xml;
 
@@ -102,6 +102,16 @@ pub(crate) fn set_hold(headers: &mut HeaderMap, protection: &Protection) {
     }
 }
 
+/// Which key of the customer's a blob is encrypted under, if it is.
+pub(crate) fn set_encryption(headers: &mut HeaderMap, encryption: Option<&BlobEncryption>) {
+    match encryption {
+        None => {}
+        Some(BlobEncryption::Customer(digest)) => {
+            set(headers, "x-ms-encryption-key-sha256", digest.to_string());
+        }
+    }
+}
+
 /// Every property of a blob, as Get Blob and Get Blob Properties give them. How many tags it has is
 /// for those alone who may see tags.
 pub(crate) fn set_blob(
@@ -151,6 +161,7 @@ pub(crate) fn set_blob(
         "x-ms-server-encrypted",
         flag(record.is_encrypted(encrypts)),
     );
+    set_encryption(headers, record.encryption.as_ref());
     match record.kind {
         BlobKind::Block => {
             let given = record.tier.as_ref();
