@@ -129,6 +129,7 @@ codes! {
     PreviousSnapshotCannotBeNewer 400 "The prevsnapshot query parameter value cannot be newer than the snapshot query parameter value.";
     PreviousSnapshotNotFound 409 "The previous snapshot is not found.";
     PublicAccessNotPermitted 409 "Public access is not permitted on this storage account.";
+    RequestForbiddenByContainerEncryptionPolicy 403 "The request is forbidden by the container encryption policy.";
     RequestBodyTooLarge 413 "The request body is too large and exceeds the maximum permissible limit.";
     ResourceNotFound 404 "The specified resource does not exist.";
     SequenceNumberConditionNotMet 412 "The sequence number condition specified was not met.";

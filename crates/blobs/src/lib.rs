@@ -66,6 +66,8 @@ pub struct Account {
     pub change_feed: Option<ChangeFeed>,
     /// What happens to its blobs as they grow old, if anything does.
     pub lifecycle: Option<Lifecycle>,
+    /// Parts of it that have keys of their own.
+    pub encryption_scopes: Vec<EncryptionScope>,
     /// Part of all user delegation keys: with another number those given out before sign no more.
     pub delegation_generation: u32,
 }
@@ -88,9 +90,19 @@ impl Account {
             roles: Vec::new(),
             change_feed: None,
             lifecycle: None,
+            encryption_scopes: Vec::new(),
             delegation_generation: 0,
         }
     }
+}
+
+/// An encryption scope of an account, which the keyring has a key for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncryptionScope {
+    /// Its name.
+    pub name: String,
+    /// Whether what is under it is read and written.
+    pub enabled: bool,
 }
 
 /// An account's change feed.

@@ -13,6 +13,7 @@ use ledger::Clock;
 use serde::Deserialize;
 
 use crate::config::Account;
+use crate::encryption_config::scopes;
 use crate::key_fetch::{self, KeyFetch};
 
 /// How far issuers' clocks may differ where nothing is said.
@@ -199,6 +200,7 @@ impl Account {
             change_feed: self.change_feed()?,
             lifecycle: self.lifecycle()?,
             delegation_generation: self.delegation_generation,
+            encryption_scopes: scopes(self)?,
             ..blobs::Account::new(self.name.clone(), self.keys()?)
         })
     }
@@ -218,6 +220,7 @@ impl Account {
             ("lifecycle", self.lifecycle.is_some()),
             ("delegation_generation", self.delegation_generation != 0),
             ("encryption_generation", self.encryption_generation.is_some()),
+            ("encryption_scopes", !self.encryption_scopes.is_empty()),
         ];
         for (name, is_said) in of_blobs {
             ensure!(

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::bearer_config::{BearerConfig, RoleConfig};
 use crate::blob_jobs_config::{ChangeFeedConfig, LifecycleConfig};
 use crate::dev;
-use crate::encryption_config::EncryptionConfig;
+use crate::encryption_config::{EncryptionConfig, ScopeConfig};
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
 use crate::platform_config::{PdpConfig, PlatformIssuerConfig, SinkConfig};
 use crate::registry_config::RegistryConfig;
@@ -153,6 +153,9 @@ pub(crate) struct Account {
     pub(crate) delegation_generation: u32,
     /// A larger number than before makes a new key, which new content is encrypted with.
     pub(crate) encryption_generation: Option<u32>,
+    /// Parts of the account that have keys of their own.
+    #[serde(default)]
+    pub(crate) encryption_scopes: Vec<ScopeConfig>,
 }
 
 impl Config {
@@ -271,6 +274,7 @@ mod tests {
                 lifecycle: None,
                 delegation_generation: 0,
                 encryption_generation: None,
+                encryption_scopes: Vec::new(),
             },
         )
     }

@@ -120,6 +120,12 @@ pub(crate) struct DevArguments {
     /// Another number, larger than before, makes a new key, which new content is encrypted with.
     #[arg(long, value_name = "NUMBER", requires = "encryption_key")]
     encryption_generation: Option<u32>,
+    /// An encryption scope of the blob account, which has a key of its own. Given again, more of them.
+    #[arg(long, value_name = "NAME", requires = "encryption_key")]
+    encryption_scope: Vec<String>,
+    /// An encryption scope that is disabled.
+    #[arg(long, value_name = "NAME", requires = "encryption_key")]
+    encryption_scope_disabled: Vec<String>,
     #[command(flatten)]
     platform: PlatformArguments,
     /// Written when everything listens: the addresses, as JSON.
@@ -156,11 +162,22 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         arguments.content_config.as_ref(),
     )?;
     let mut stores = Stores::open(&arguments.data, &places, clock.clone()).await?;
-    let account = AccountGeneration {
+    let generation = |scope: Option<&String>, generation: Option<u32>| AccountGeneration {
         account: BLOBS_ACCOUNT.to_owned(),
-        generation: arguments.encryption_generation.unwrap_or_default(),
+        scope: scope.cloned(),
+        generation: generation.unwrap_or_default(),
     };
-    let keyring = open_keyring(&mut stores, &arguments.encryption_key, &[account]).await?;
+    let named = [(&arguments.encryption_scope, true), (&arguments.encryption_scope_disabled, false)];
+    let named = named.iter().flat_map(|(names, enabled)| {
+        names.iter().map(|name| blobs::EncryptionScope {
+            name: name.clone(),
+            enabled: *enabled,
+        })
+    });
+    let encryption_scopes: Vec<blobs::EncryptionScope> = named.collect();
+    let mut generations = vec![generation(None, arguments.encryption_generation)];
+    generations.extend(encryption_scopes.iter().map(|scope| generation(Some(&scope.name), None)));
+    let keyring = open_keyring(&mut stores, &arguments.encryption_key, &generations).await?;
     let (tls, authority) = Tls::development(&arguments.data.join("tls"), clock.now())?;
     let tls = Arc::new(tls);
     let key = |text: &str| SharedKey::from_base64(text).context("a well-known key is malformed");
@@ -182,6 +199,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
                 change_feed: arguments.blob_change_feed.then(blobs::ChangeFeed::default),
                 immutable_storage: arguments.blob_immutability,
                 roles: storage::roles(),
+                encryption_scopes,
                 ..blobs::Account::new(BLOBS_ACCOUNT, vec![key(BLOBS_KEY)?])
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],

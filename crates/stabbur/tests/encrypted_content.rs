@@ -70,6 +70,7 @@ async fn account_key() -> Arc<DataKey> {
     let kek = KeyEncryptionKey::from_file(&path).unwrap();
     let ledger = Arc::new(MemoryLedger::new(Arc::new(SystemClock)));
     let account = AccountGeneration {
+        scope: None,
         account: "acme".to_owned(),
         generation: 0,
     };

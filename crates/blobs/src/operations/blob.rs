@@ -70,9 +70,9 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
     permit_write(&call, before.is_some())?;
     given.check(blobs, &container, kind == BlobKind::Block)?;
+    let chosen = blobs.choose(&container, &asked)?;
     drop((container, before));
     let expected = transfer.expected(PUT_BLOB_BYTES_MAX, true);
-    let chosen = blobs.choose(&call.target.account, &asked)?;
     let staged = blobs
         .take_in(chosen.key.clone(), call.take_body(), expected)
         .await?;
@@ -84,6 +84,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         let (container, before) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
         demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
+        chosen.still(blobs, &container, &asked)?;
         let (mut record, mut inline) =
             blobs.whole_record(call.blob()?, before.as_ref(), &staged, properties.clone())?;
         if kind == BlobKind::Append {
@@ -204,7 +205,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     if Demands::parse(&call.headers)?.read(record, blobs.clock.now())? == Read::NotModified {
         return Ok(not_modified(record));
     }
-    asked.opens(record)?;
+    blobs.opens(&call.target.account, record, &asked)?;
     if record.is_archived() {
         return Err(ErrorCode::BlobArchived.into());
     }
@@ -284,7 +285,7 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     if Demands::parse(&call.headers)?.read(&blob.record, blobs.clock.now())? == Read::NotModified {
         return Ok(not_modified(&blob.record));
     }
-    asked.opens(&blob.record)?;
+    blobs.opens(&call.target.account, &blob.record, &asked)?;
     let mut response = render::empty(StatusCode::OK);
     let out = response.headers_mut();
     render::set_blob(
@@ -318,9 +319,9 @@ async fn change(
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.write(Some(&blob.record), blobs.clock.now())?;
-        if let Some(asked) = asked {
-            asked.opens(&blob.record)?;
-        }
+        let account = &call.target.account;
+        let chosen = asked.map(|asked| blobs.choose_for(account, &blob.record, asked));
+        let chosen = chosen.transpose()?;
         blob.record.protection.change()?;
         if blob.record.is_archived() {
             return Err(ErrorCode::BlobArchived.into());
@@ -349,8 +350,8 @@ async fn change(
                     let number = record.sequence_number.to_string();
                     render::set(out, "x-ms-blob-sequence-number", number);
                 }
-                if let Some(asked) = asked {
-                    blobs.choose(&call.target.account, asked)?.answer(out);
+                if let Some(chosen) = chosen {
+                    chosen.answer(out);
                 }
                 return Ok(response);
             }

@@ -55,7 +55,7 @@ pub(crate) async fn check(blobs: &Blobs, call: &Call, id: &str) -> Result<Chosen
     if staged.is_some_and(|staged| staged.id.len() != id.len()) {
         return Err(ErrorCode::InvalidBlobOrBlock.into());
     }
-    blobs.choose(&call.target.account, &asked)
+    blobs.choose(&container, &asked)
 }
 
 pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -140,7 +140,6 @@ fn committed(record: &BlobRecord) -> HashMap<String, BlockRecord> {
 pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
     let asked = call.encryption(blobs, KeyUse::Writes)?;
-    let chosen = blobs.choose(&call.target.account, &asked)?;
     let demands = Demands::parse(&call.headers)?;
     let properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
@@ -157,6 +156,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
         given.check(blobs, &container, true)?;
+        let chosen = blobs.choose(&container, &asked)?;
         refuse_other_kinds(before.as_ref())?;
         let staged = blobs
             .staged_blocks(snapshot.as_ref(), &container, call.blob()?)

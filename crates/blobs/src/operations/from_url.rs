@@ -136,9 +136,8 @@ pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>
             ..BlobRecord::default()
         }
     };
-    let chosen = blobs.choose(&call.target.account, &asked)?;
     let becomes = ("put", Becomes::BlockBlob);
-    let (record, _) = stage_from(blobs, &call, &source, becomes, &chosen, check, make).await?;
+    let (record, _, chosen) = stage_from(blobs, &call, (&source, &asked), becomes, check, make).await?;
     let mut response = render::empty(StatusCode::CREATED);
     let out = response.headers_mut();
     render::set_state(out, &record.etag, record.last_modified);

@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::LIST_ENTRIES_MAX;
+use crate::operations::encryption::default_encryption;
 use crate::operations::tags;
 use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
 use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
-use crate::store::records::{BlobEncryption, BlobKind, BlobRecord};
+use crate::store::records::{BlobEncryption, BlobKind, BlobRecord, ContainerRecord};
 use crate::store::states::time_text;
 use crate::wire::{render, xml};
 
@@ -156,7 +157,7 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
         }
         out.push_str(&format!(
             "<Properties><Last-Modified>{}</Last-Modified><Etag>\"{}\"</Etag>{}{}<HasImmutabilityPolicy>false</HasImmutabilityPolicy>\
-             <HasLegalHold>false</HasLegalHold>\
+             <HasLegalHold>false</HasLegalHold>{}\
              <ImmutableStorageWithVersioningEnabled>{}</ImmutableStorageWithVersioningEnabled>{}</Properties>",
             date::format(record.last_modified),
             record.etag,
@@ -164,6 +165,7 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
             record
                 .public_access
                 .map_or_else(String::new, |access| xml::element("PublicAccess", access.name())),
+            default_encryption_elements(record),
             blobs.has_immutable_storage(&call.target.account, &record.name),
             deleted.map_or_else(String::new, |deleted| deletion_elements(deleted.at, deleted.until, now))
         ));
@@ -230,6 +232,12 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     Ok(render::document(out))
 }
 
+fn default_encryption_elements(record: &ContainerRecord) -> String {
+    let (scope, deny_override) = default_encryption(record);
+    let scope = xml::element("DefaultEncryptionScope", scope);
+    scope + &xml::element("DenyEncryptionScopeOverride", render::flag(deny_override))
+}
+
 fn lease_elements(held: Option<&Lease>, now: Timestamp) -> String {
     let state = lease::state(held, now);
     let mut out = xml::element("LeaseStatus", state.status());
@@ -280,13 +288,14 @@ fn standing(record: &BlobRecord) -> String {
     out
 }
 
-/// Which key of the customer's a blob is encrypted under, if it is.
+/// Which key of the customer's a blob is encrypted under, or in which scope, if it is.
 fn encryption_element(record: &BlobRecord) -> String {
     match &record.encryption {
         None => String::new(),
         Some(BlobEncryption::Customer(digest)) => {
             xml::element("CustomerProvidedKeySha256", &digest.to_string())
         }
+        Some(BlobEncryption::Scope(scope)) => xml::element("EncryptionScope", scope),
     }
 }
 
@@ -368,7 +377,7 @@ fn blob_element(
         out.push_str(&match record.encryption {
             // It is read with the key alone.
             Some(BlobEncryption::Customer(_)) => "<Metadata Encrypted=\"true\" />".to_owned(),
-            None => metadata_element(&record.metadata),
+            Some(BlobEncryption::Scope(_)) | None => metadata_element(&record.metadata),
         });
     }
     if includes(call, "tags") && !record.tags.is_empty() {

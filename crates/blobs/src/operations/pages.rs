@@ -30,7 +30,6 @@ use crate::wire::{headers, render};
 
 pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     let asked = call.encryption(blobs, KeyUse::Writes)?;
-    let chosen = blobs.choose(&call.target.account, &asked)?;
     if headers::content_length(&call.headers)?.unwrap_or(0) > 0 {
         let text = "A page blob is made of zeros; put pages into it.";
         return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
@@ -53,6 +52,7 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
         demands.write(replaced, now)?;
         permit_write(&call, before.is_some())?;
         given.check(blobs, &container, false)?;
+        let chosen = blobs.choose(&container, &asked)?;
         let mut record = BlobRecord {
             name: call.blob()?.to_owned(),
             etag: blobs.new_etag(),
@@ -294,7 +294,7 @@ async fn clear(
 ) -> Result<Response<Body>, BlobsError> {
     let check = |record: &BlobRecord, now: Timestamp| {
         demands.check(record, range, now)?;
-        asked.opens(record)
+        blobs.opens(&call.target.account, record, asked)
     };
     let cleared = |_: &BlobRecord| range.clone();
     let lease = &demands.common;

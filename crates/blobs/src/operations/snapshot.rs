@@ -26,7 +26,7 @@ pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.state(&blob.record)?;
         demands.lease(blob.record.lease.as_ref(), Use::Reads, blobs.clock.now())?;
-        asked.opens(&blob.record)?;
+        let chosen = blobs.choose_for(&call.target.account, &blob.record, &asked)?;
         refuse_incremental(&blob.record)?;
         if blob.record.is_archived() {
             return Err(ErrorCode::BlobArchived.into());
@@ -51,7 +51,7 @@ pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
                 render::set_state(out, &etag, last_modified);
                 render::set_version(out, version);
                 render::set(out, "x-ms-snapshot", time_text(at));
-                blobs.choose(&call.target.account, &asked)?.answer(out);
+                chosen.answer(out);
                 return Ok(response);
             }
         }

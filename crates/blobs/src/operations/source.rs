@@ -1,8 +1,10 @@
 //! Where a copy takes its content from: a blob of this very service, which is read as whoever the
 //! source's address says. Nothing is fetched over the network.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use encryption::DataKey;
 use http::{HeaderMap, HeaderValue, Uri};
 use http_semantics::Body;
@@ -13,7 +15,7 @@ use md5::{Digest as _, Md5};
 use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs, bearer_token};
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::PUT_BLOB_BYTES_MAX;
+use crate::limits::{INLINE_BYTES_MAX, PUT_BLOB_BYTES_MAX};
 use crate::operations::demands::source_state;
 use crate::operations::encryption::{KeyAsked, Chosen};
 use crate::rules::conditions::Read;
@@ -21,7 +23,9 @@ use crate::rules::structured;
 use crate::service::{Call, parse_query};
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
+use crate::store::contents::Small;
 use crate::store::keys;
+use crate::store::records::{Extent, StoredId};
 use crate::store::staging::{Expected, StagedContent};
 use crate::store::states::Which;
 use crate::wire::headers;
@@ -48,6 +52,13 @@ pub(crate) struct Original {
     pub(crate) blob: Blob,
     /// The customer's key that it is under.
     customer: Option<Arc<DataKey>>,
+}
+
+/// A source's content that was written once more.
+pub(crate) struct Rewritten {
+    pub(crate) extents: Vec<Extent>,
+    /// What lies in the ledger.
+    pub(crate) inline: Option<Bytes>,
 }
 
 fn unverified(status: Option<u16>) -> BlobsError {
@@ -185,7 +196,8 @@ impl Source {
         if blob.record.is_archived() {
             return Err(ErrorCode::BlobArchived.into());
         }
-        self.encryption.opens(&blob.record).map_err(|error| BlobsError {
+        let opened = blobs.opens(&self.account, &blob.record, &self.encryption);
+        opened.map_err(|error| BlobsError {
             detail: Some(error.code.text().to_owned()),
             ..unverified(Some(error.status().as_u16()))
         })?;
@@ -258,6 +270,57 @@ impl Original {
             inline: true,
         };
         blobs.take_in(chosen.key.clone(), body, expected).await
+    }
+
+    /// Writes the content once more, encrypted as it was `chosen`, each block as one.
+    ///
+    /// # Errors
+    /// Content that is missing or damaged, or changed while it is read; as the content store.
+    pub(crate) async fn rewrite(
+        &self,
+        blobs: &Blobs,
+        snapshot: &dyn Snapshot,
+        chosen: &Chosen,
+    ) -> Result<Rewritten, BlobsError> {
+        let record = &self.blob.record;
+        if record.extents.iter().any(|extent| extent.content.is_none()) {
+            let body = blobs.content_body(snapshot, &self.container, record, 0..record.length, None);
+            let bytes = body.await?.read_bounded(INLINE_BYTES_MAX).await?;
+            let small = Small::new(bytes, chosen.key.clone());
+            let (bytes, inline) = small.stored(0..small.len())?;
+            let extents = record.extents.iter().map(|extent| Extent {
+                inline,
+                ..extent.clone()
+            });
+            return Ok(Rewritten {
+                extents: extents.collect(),
+                inline: Some(bytes),
+            });
+        }
+        let mut extents: Vec<Extent> = Vec::with_capacity(record.extents.len());
+        // A list may have a block many times.
+        let mut known: HashMap<StoredId, StoredId> = HashMap::new();
+        for extent in &record.extents {
+            let Some(content) = extent.content else { continue };
+            let anew = match known.get(&content) {
+                Some(anew) => *anew,
+                None => {
+                    let mut reader = blobs.contents.reader(content, 0..u64::MAX).await?;
+                    let mut writer = blobs.contents.writer(chosen.key.as_ref()).await?;
+                    while let Some(piece) = reader.next().await? {
+                        writer.write(piece).await?;
+                    }
+                    let anew = writer.finish().await?;
+                    known.insert(content, anew);
+                    anew
+                }
+            };
+            extents.push(Extent::stored(extent.block.clone(), extent.length, anew));
+        }
+        Ok(Rewritten {
+            extents,
+            inline: None,
+        })
     }
 
     /// Whether it isn't any more what it was when it was read.

@@ -120,6 +120,16 @@ impl Contents {
         newest.transpose()
     }
 
+    /// The key of an account's encryption scope that what is new is encrypted under.
+    pub(crate) fn scope_key(&self, account: &str, scope: &str) -> Result<Arc<DataKey>, ContentError> {
+        match &self.keyring {
+            Some(keyring) => keyring.newest_of_scope(account, scope),
+            None => Err(ContentError::Io(format!(
+                "encryption scope {scope} of account {account} has no key, as no key-encryption key is configured"
+            ))),
+        }
+    }
+
     async fn key(&self, key: StoredKey) -> Result<Arc<DataKey>, ContentError> {
         match (key, &self.keyring, &self.customer) {
             (StoredKey::Kept(number), Some(keyring), _) => keyring.key(number).await,

@@ -5,9 +5,10 @@ use ledger::{Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
+use crate::operations::encryption::KeyAsked;
 use crate::rules::lease::{self, Subject, Use};
 use crate::store::blobs::Blob;
-use crate::store::records::{BlobEncryption, BlobHeaders};
+use crate::store::records::BlobHeaders;
 use crate::store::staging::StagedContent;
 
 /// A blob's content on its way out.
@@ -100,9 +101,7 @@ impl Blobs {
             .await?
             .ok_or(ErrorCode::BlobNotFound)?;
         // Services above hold no customer's key.
-        if let Some(BlobEncryption::Customer(_)) = blob.record.encryption {
-            return Err(ErrorCode::BlobUsesCustomerSpecifiedEncryption.into());
-        }
+        self.opens(account, &blob.record, &KeyAsked::Nothing)?;
         let length_bytes = blob.record.length;
         let body = self
             .content_body(snapshot, &container, &blob.record, 0..length_bytes, None)

@@ -34,6 +34,8 @@ pub(crate) struct ContainerRecord {
     pub(crate) public_access: Option<PublicAccess>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) policies: Vec<Policy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<EncryptionPolicy>,
 }
 
 /// Properties of a blob that a client sets.
@@ -207,6 +209,19 @@ impl TryFrom<String> for StoredId {
 pub(crate) enum BlobEncryption {
     /// Under a key that the customer gives with each request: the key's SHA-256.
     Customer(KeyDigest),
+    /// Under the key of one of the account's encryption scopes.
+    Scope(String),
+}
+
+/// How blobs of a container are encrypted whose writers don't say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EncryptionPolicy {
+    /// The account's encryption scope; `None`: under the account's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<String>,
+    /// Whether nobody may say otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) deny_override: bool,
 }
 
 /// How a blob came from another one.

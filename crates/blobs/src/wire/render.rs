@@ -102,13 +102,14 @@ pub(crate) fn set_hold(headers: &mut HeaderMap, protection: &Protection) {
     }
 }
 
-/// Which key of the customer's a blob is encrypted under, if it is.
+/// Which key of the customer's a blob is encrypted under, or in which scope, if it is.
 pub(crate) fn set_encryption(headers: &mut HeaderMap, encryption: Option<&BlobEncryption>) {
     match encryption {
         None => {}
         Some(BlobEncryption::Customer(digest)) => {
             set(headers, "x-ms-encryption-key-sha256", digest.to_string());
         }
+        Some(BlobEncryption::Scope(scope)) => set(headers, "x-ms-encryption-scope", scope),
     }
 }
 

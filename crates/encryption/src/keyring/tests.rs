@@ -26,6 +26,7 @@ fn number(key: &DataKey) -> KeyNumber {
 fn accounts(generations: &[(&str, u32)]) -> Vec<AccountGeneration> {
     let account = |(account, generation): &(&str, u32)| AccountGeneration {
         account: (*account).to_owned(),
+        scope: None,
         generation: *generation,
     };
     generations.iter().map(account).collect()
@@ -191,4 +192,44 @@ async fn a_list_with_a_key_twice_or_none_is_refused() {
     let error = open(&memory(), 1, &[1, 2, 1], &[]).await.unwrap_err().to_string();
     assert!(error.contains("same key"), "{error}");
     assert!(open(&memory(), 1, &[], &[]).await.is_err());
+}
+
+#[tokio::test]
+async fn scopes_have_keys_of_their_own() {
+    let ledger = memory();
+    let of = |scope: Option<&str>, generation| AccountGeneration {
+        account: "a".to_owned(),
+        scope: scope.map(str::to_owned),
+        generation,
+    };
+    let open = |seed, keks: Vec<u8>, scopes: Vec<AccountGeneration>| {
+        let ledger = ledger.clone();
+        async move {
+            let keks = keks.iter().map(|byte| kek(*byte)).collect();
+            let random = Arc::new(SeededRandom::new(seed));
+            Keyring::open(ledger, random, keks, &scopes).await.unwrap()
+        }
+    };
+    let scopes = vec![of(None, 0), of(Some("one"), 0), of(Some("two"), 0)];
+    let first = open(1, vec![1], scopes.clone()).await;
+    let key = first.newest_of_scope("a", "one").unwrap();
+    let (id, encrypted) = key.encrypt_small(b"text").unwrap();
+    for other in [
+        first.newest("a").unwrap(),
+        first.newest_of_scope("a", "two").unwrap(),
+    ] {
+        assert!(other.decrypt_small(id, encrypted.clone()).is_err());
+    }
+    assert!(first.newest_of_scope("a", "none").is_err());
+    assert!(first.newest_of_scope("b", "one").is_err());
+    // They are wrapped anew and replaced as accounts' keys are.
+    let second = open(2, vec![2, 1], scopes).await;
+    let same = second.newest_of_scope("a", "one").unwrap();
+    assert_eq!(number(&same), number(&key));
+    let third = open(3, vec![2], vec![of(Some("one"), 1)]).await;
+    let newer = third.newest_of_scope("a", "one").unwrap();
+    assert_ne!(number(&newer), number(&key));
+    let old = third.key(number(&key)).await.unwrap();
+    assert_eq!(old.decrypt_small(id, encrypted).unwrap(), &b"text"[..]);
+    assert_eq!(wrapped(&ledger).await.len(), 4);
 }
