@@ -64,6 +64,8 @@ pub struct Account {
     pub roles: Vec<Assignment>,
     /// Whether changes of its blobs go into a feed (`changeFeed`).
     pub change_feed: Option<ChangeFeed>,
+    /// Whether it is kept when blobs were read last (`lastAccessTimeTrackingPolicy`).
+    pub last_access_time_tracking: bool,
     /// What happens to its blobs as they grow old, if anything does.
     pub lifecycle: Option<Lifecycle>,
     /// Parts of it that have keys of their own.
@@ -89,6 +91,7 @@ impl Account {
             networks: Vec::new(),
             roles: Vec::new(),
             change_feed: None,
+            last_access_time_tracking: false,
             lifecycle: None,
             encryption_scopes: Vec::new(),
             delegation_generation: 0,

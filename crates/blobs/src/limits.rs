@@ -242,5 +242,8 @@ pub const LIFECYCLE_ROUND_ACTIONS_MAX: u64 = 1_000;
 /// Actions that are under way at once, so that they share syncs.
 pub const LIFECYCLE_PARALLEL_MAX: usize = 16;
 
+/// How exactly the time of the last read is kept ("Optionally enable access time tracking": once in 24 hours).
+pub const LAST_ACCESS_SECONDS: i64 = 24 * 3_600;
+
 /// How long after the begin of a lifecycle run the next one begins ("once per day").
 pub const LIFECYCLE_RUN_SECONDS: i64 = 24 * 3_600;

@@ -198,6 +198,7 @@ impl Account {
                 .map(|role| role.assignment(&self.name))
                 .collect::<Result<_>>()?,
             change_feed: self.change_feed()?,
+            last_access_time_tracking: self.last_access_time_tracking,
             lifecycle: self.lifecycle()?,
             delegation_generation: self.delegation_generation,
             encryption_scopes: scopes(self)?,
@@ -217,6 +218,7 @@ impl Account {
             ("allowed_networks", !self.allowed_networks.is_empty()),
             ("roles", !self.roles.is_empty()),
             ("change_feed", self.change_feed.is_some()),
+            ("last_access_time_tracking", self.last_access_time_tracking),
             ("lifecycle", self.lifecycle.is_some()),
             ("delegation_generation", self.delegation_generation != 0),
             ("encryption_generation", self.encryption_generation.is_some()),

@@ -146,6 +146,9 @@ pub(crate) struct Account {
     pub(crate) roles: Vec<RoleConfig>,
     /// Whether changes of blobs go into a feed, and how.
     pub(crate) change_feed: Option<ChangeFeedConfig>,
+    /// Whether it is kept when blobs were read last.
+    #[serde(default)]
+    pub(crate) last_access_time_tracking: bool,
     /// What happens to blobs as they grow old.
     pub(crate) lifecycle: Option<LifecycleConfig>,
     /// Another number ends all user delegation keys that were given out.
@@ -271,6 +274,7 @@ mod tests {
                 allowed_networks: Vec::new(),
                 roles: Vec::new(),
                 change_feed: None,
+                last_access_time_tracking: false,
                 lifecycle: None,
                 delegation_generation: 0,
                 encryption_generation: None,

@@ -25,7 +25,7 @@ use registry::ContentReferences;
 use tokio::sync::watch;
 use vault::rules::roles::Role;
 
-use crate::blob_jobs_config::read_policy;
+use crate::blob_jobs_config::{check_access_times, read_policy};
 use crate::dev_vault;
 use crate::encryption_config::open_keyring;
 use crate::node::{self, BlobsWork, DocumentsUse, MessagesWaiting, Services, Stores, StoresHealth};
@@ -107,6 +107,9 @@ pub(crate) struct DevArguments {
     /// Lifecycle rules (JSON) for the blob account.
     #[arg(long, value_name = "FILE")]
     blob_lifecycle: Option<PathBuf>,
+    /// Keep when blobs were read last.
+    #[arg(long)]
+    blob_last_access: bool,
     /// Say in the log what lifecycle rules would do, and do nothing.
     #[arg(long, requires = "blob_lifecycle")]
     blob_lifecycle_dry_run: bool,
@@ -156,6 +159,9 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         read_policy(path).map(|policy| Lifecycle { policy, dry_run })
     });
     let lifecycle = lifecycle.transpose()?;
+    if let Some(lifecycle) = &lifecycle {
+        check_access_times(&lifecycle.policy, arguments.blob_last_access)?;
+    }
     let clock = Arc::new(AdjustableClock::over_system());
     let places = Places::of(
         arguments.ledger_postgres.as_ref(),
@@ -196,6 +202,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
                 allows_public_access: true,
                 versioning: arguments.blob_versioning,
                 lifecycle,
+                last_access_time_tracking: arguments.blob_last_access,
                 change_feed: arguments.blob_change_feed.then(blobs::ChangeFeed::default),
                 immutable_storage: arguments.blob_immutability,
                 roles: storage::roles(),

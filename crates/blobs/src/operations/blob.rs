@@ -191,6 +191,14 @@ pub(crate) async fn look_up_in(
     Ok((container, blob))
 }
 
+fn shown(blobs: &Blobs, call: &Call) -> render::Shown {
+    render::Shown {
+        sees_tags: call.sees_tags('o'),
+        encrypts: blobs.contents.encrypts(),
+        tracks_access: blobs.tracks_access(&call.target.account),
+    }
+}
+
 fn not_modified(record: &BlobRecord) -> Response<Body> {
     render::not_modified(&record.etag, record.last_modified)
 }
@@ -250,7 +258,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     render::set_blob(
         out,
         record,
-        (call.sees_tags('o'), blobs.contents.encrypts()),
+        shown(blobs, &call),
         blobs.clock.now(),
     );
     let body = transfer::send(out, &call.headers, body, length)?;
@@ -274,6 +282,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         }
     }
     *response.body_mut() = body;
+    blobs.note_access(&container, &blob).await;
     Ok(response)
 }
 
@@ -291,7 +300,7 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     render::set_blob(
         out,
         &blob.record,
-        (call.sees_tags('o'), blobs.contents.encrypts()),
+        shown(blobs, &call),
         blobs.clock.now(),
     );
     if call.parameter("comp").is_none() {

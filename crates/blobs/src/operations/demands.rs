@@ -12,6 +12,7 @@ use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::rules::conditions::{Conditions, Current, Read};
 use crate::rules::lease::{self, Lease, Subject, Use};
 use crate::rules::tags::{TagCondition, Tags};
+use crate::store::last_access::accessed;
 use crate::store::records::{BlobRecord, ContainerRecord};
 use crate::wire::headers;
 
@@ -25,6 +26,8 @@ pub(crate) struct Demands {
     if_tags: Option<TagCondition>,
     /// The tags that the blob must have, and no others.
     tags_are: Option<Tags>,
+    /// Until when it may have been read or written last.
+    accessed_until: Option<Timestamp>,
 }
 
 impl Demands {
@@ -34,6 +37,7 @@ impl Demands {
             lease_id: lease_id(headers, "x-ms-lease-id")?,
             if_tags: if_tags(headers, "x-ms-if-tags")?,
             tags_are: None,
+            accessed_until: None,
         })
     }
 
@@ -41,6 +45,14 @@ impl Demands {
     pub(crate) fn with_tags(self, tags: Tags) -> Self {
         Self {
             tags_are: Some(tags),
+            ..self
+        }
+    }
+
+    /// The same, and that nobody has read the blob since.
+    pub(crate) fn not_accessed_since(self, at: Timestamp) -> Self {
+        Self {
+            accessed_until: Some(at),
             ..self
         }
     }
@@ -60,6 +72,9 @@ impl Demands {
     /// Decides by everything but the lease.
     pub(crate) fn state(&self, record: &BlobRecord) -> Result<(), BlobsError> {
         self.conditions.write(Some(blob_state(record)))?;
+        if self.accessed_until.is_some_and(|until| accessed(record) > until) {
+            return Err(ErrorCode::ConditionNotMet.into());
+        }
         self.tags(Some(record))
     }
 
@@ -140,6 +155,7 @@ pub(crate) fn source_state(
         lease_id: lease_id(headers, "x-ms-source-lease-id")?,
         if_tags: if_tags(headers, "x-ms-source-if-tags")?,
         tags_are: None,
+        accessed_until: None,
     };
     demands.read(record, now).map_err(|error| match error.code {
         ErrorCode::ConditionNotMet => ErrorCode::SourceConditionNotMet.into(),

@@ -29,6 +29,7 @@ use crate::rules::tier::Tier;
 use crate::service::Call;
 use crate::store::containers::Container;
 use crate::store::keys;
+use crate::store::last_access::accessed;
 use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
 use crate::store::records::{BlobKind, BlobRecord, TierRecord, decode, encode};
 use crate::store::states::{Which, time_text};
@@ -44,6 +45,9 @@ struct RunRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<RunPlace>,
     done: Done,
+    /// Since when the account keeps when blobs are read, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tracking_since: Option<Timestamp>,
 }
 
 /// Where a run goes on.
@@ -88,6 +92,8 @@ struct Due {
     action: Action,
     rule: String,
     record: BlobRecord,
+    /// Since when nobody may have read it, if that was decided by.
+    accessed: Option<Timestamp>,
 }
 
 /// A run as a step finds it.
@@ -132,9 +138,8 @@ impl Blobs {
             return Ok(None);
         };
         let began = found.record.began;
-        let (done, place) = self
-            .walk(snapshot.as_ref(), account, lifecycle, &found.place)
-            .await?;
+        let walk = (&found.place, found.record.tracking_since);
+        let (done, place) = self.walk(snapshot.as_ref(), account, lifecycle, walk).await?;
         let mut record = found.record;
         record.done.add(done);
         record.place = place;
@@ -167,8 +172,14 @@ impl Blobs {
         let version = stored.as_ref().map(|stored| stored.version);
         let record: Option<RunRecord> = stored.as_ref().map(decode).transpose()?;
         let now = self.clock.now();
+        let known = record.as_ref().and_then(|record| record.tracking_since);
+        let tracking_since = self.tracks_access(account).then(|| known.unwrap_or(now));
         if let Some(record) = record {
             if let Some(place) = record.place.clone() {
+                let record = RunRecord {
+                    tracking_since,
+                    ..record
+                };
                 return Ok(Some(Found {
                     record,
                     version,
@@ -187,6 +198,7 @@ impl Blobs {
                 began: now,
                 place: None,
                 done: Done::default(),
+                tracking_since,
             },
             version,
             place: RunPlace::default(),
@@ -199,7 +211,7 @@ impl Blobs {
         snapshot: &dyn Snapshot,
         account: &str,
         lifecycle: &Lifecycle,
-        place: &RunPlace,
+        (place, tracking_since): (&RunPlace, Option<Timestamp>),
     ) -> Result<(Done, Option<RunPlace>), BlobsError> {
         let from = From {
             name: place.container.clone(),
@@ -267,7 +279,7 @@ impl Blobs {
             seen: lines.len() as u64,
             ..Done::default()
         };
-        let due = self.due(&container, lifecycle, lines);
+        let due = self.due(&container, lifecycle, lines, tracking_since);
         done.add(self.act_on(&container, lifecycle, due).await?);
         let here = |prefix: &str, next: From| RunPlace {
             container: name.clone(),
@@ -283,7 +295,13 @@ impl Blobs {
     }
 
     /// What of a page is due.
-    fn due(&self, container: &Container, lifecycle: &Lifecycle, lines: Vec<Line>) -> Vec<Due> {
+    fn due(
+        &self,
+        container: &Container,
+        lifecycle: &Lifecycle,
+        lines: Vec<Line>,
+        tracking_since: Option<Timestamp>,
+    ) -> Vec<Due> {
         let now = self.clock.now();
         let mut due = Vec::new();
         for line in lines {
@@ -293,6 +311,9 @@ impl Blobs {
                 (false, Some(at)) => (State::Snapshot, at),
                 (false, None) => (State::Base, record.created),
             };
+            let last_known = accessed(&record);
+            // Before the account kept it, it may have been read at any time.
+            let since = tracking_since.filter(|_| record.last_access.is_none());
             let facts = Facts {
                 state,
                 is_block: record.kind == BlobKind::Block,
@@ -301,6 +322,7 @@ impl Blobs {
                 name: &record.name,
                 created,
                 modified: record.last_modified,
+                accessed: since.map_or(last_known, |since| since.max(last_known)),
                 tier: record.tier.as_ref().map(|given| given.tier).unwrap_or_default(),
                 tier_changed: record.tier.as_ref().map(|given| given.changed),
                 tags: &record.tags,
@@ -311,6 +333,7 @@ impl Blobs {
                     action,
                     rule,
                     record: *record,
+                    accessed: lifecycle.policy.needs_access_times().then_some(last_known),
                 });
             }
         }
@@ -411,7 +434,10 @@ impl Blobs {
                 listener: "lifecycle".into(),
             },
         };
-        let demands = Demands::parse(&call.headers)?.with_tags(record.tags.clone());
+        let mut demands = Demands::parse(&call.headers)?.with_tags(record.tags.clone());
+        if let Some(at) = due.accessed {
+            demands = demands.not_accessed_since(at);
+        }
         delete::delete_if(self, &call, demands).await.map(|_| ())
     }
 
@@ -437,7 +463,11 @@ impl Blobs {
                 .await?
                 .filter(|found| {
                     let found = &found.record;
-                    found.etag == record.etag && found.tier == record.tier && found.tags == record.tags
+                    let read = due.accessed.is_some_and(|at| accessed(found) > at);
+                    found.etag == record.etag
+                        && found.tier == record.tier
+                        && found.tags == record.tags
+                        && !read
                 })
                 .ok_or(ErrorCode::ConditionNotMet)?;
             let mut changed = found.record.clone();

@@ -15,6 +15,7 @@ use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
 use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
+use crate::store::last_access::accessed;
 use crate::store::records::{BlobEncryption, BlobKind, BlobRecord, ContainerRecord};
 use crate::store::states::time_text;
 use crate::wire::{render, xml};
@@ -211,19 +212,19 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         .container(snapshot.as_ref(), &call.target.account, call.container()?)
         .await?;
     let (lines, next) = blobs.list_blobs(snapshot.as_ref(), &container, wanted).await?;
-    let (now, encrypts) = (blobs.clock.now(), blobs.contents.encrypts());
+    let now = blobs.clock.now();
     let mut out = head(&call, Some(&container.record.name));
     out.push_str("<Blobs>");
     for line in lines {
         match line {
             Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
             Line::Blob(record) => {
-                out.push_str(&blob_element((&call, encrypts), &record, &standing(&record), now));
+                out.push_str(&blob_element((blobs, &call), &record, &standing(&record), now));
             }
             Line::Uncommitted(name) => out.push_str(&uncommitted_element(&name)),
             Line::VersionsOnly(record) => {
                 let standing = "<HasVersionsOnly>true</HasVersionsOnly>";
-                out.push_str(&blob_element((&call, encrypts), &record, standing, now));
+                out.push_str(&blob_element((blobs, &call), &record, standing, now));
             }
         }
     }
@@ -300,7 +301,7 @@ fn encryption_element(record: &BlobRecord) -> String {
 }
 
 fn blob_element(
-    (call, encrypts): (&Call, bool),
+    (blobs, call): (&Blobs, &Call),
     record: &BlobRecord,
     standing: &str,
     now: Timestamp,
@@ -361,6 +362,12 @@ fn blob_element(
     if let Some(deleted) = &record.deleted {
         out.push_str(&deletion_elements(deleted.at, deleted.until, now));
     }
+    if blobs.tracks_access(&call.target.account) && record.below().is_none() {
+        out.push_str(&xml::element(
+            "LastAccessTime",
+            &date::format(accessed(record)),
+        ));
+    }
     if record.sealed {
         out.push_str("<Sealed>true</Sealed>");
     }
@@ -368,7 +375,7 @@ fn blob_element(
     if !record.previous {
         out.push_str(&lease_elements(record.lease.as_ref(), now));
     }
-    let encrypted = record.is_encrypted(encrypts);
+    let encrypted = record.is_encrypted(blobs.contents.encrypts());
     out.push_str(&format!("<ServerEncrypted>{encrypted}</ServerEncrypted>"));
     out.push_str(&encryption_element(record));
     out.push_str(&protection_elements(call, &record.protection));

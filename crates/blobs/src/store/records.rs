@@ -357,6 +357,9 @@ pub(crate) struct BlobRecord {
     /// Immutability policy and legal hold.
     #[serde(default, skip_serializing_if = "Protection::is_none")]
     pub(crate) protection: Protection,
+    /// When it was read last, to a day, if the account keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_access: Option<Timestamp>,
     /// `None`: under the account's key, or not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) encryption: Option<BlobEncryption>,

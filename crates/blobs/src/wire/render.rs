@@ -11,6 +11,7 @@ use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::rules::tier::Tier;
 use crate::store::records::{BlobEncryption, BlobKind, BlobRecord};
+use crate::store::last_access::accessed;
 use crate::store::states::time_text;
 use crate::wire::xml;
 
@@ -113,12 +114,22 @@ pub(crate) fn set_encryption(headers: &mut HeaderMap, encryption: Option<&BlobEn
     }
 }
 
-/// Every property of a blob, as Get Blob and Get Blob Properties give them. How many tags it has is
-/// for those alone who may see tags.
+/// What of a blob's properties depends on who asks, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    /// How many tags it has is for those alone who may see tags.
+    pub(crate) sees_tags: bool,
+    /// Whether what has no content counts as encrypted.
+    pub(crate) encrypts: bool,
+    /// Whether the account keeps when it was read last.
+    pub(crate) tracks_access: bool,
+}
+
+/// Every property of a blob, as Get Blob and Get Blob Properties give them.
 pub(crate) fn set_blob(
     headers: &mut HeaderMap,
     record: &BlobRecord,
-    (sees_tags, encrypts): (bool, bool),
+    shown: Shown,
     now: Timestamp,
 ) {
     set_state(headers, &record.etag, record.last_modified);
@@ -160,7 +171,7 @@ pub(crate) fn set_blob(
     set(
         headers,
         "x-ms-server-encrypted",
-        flag(record.is_encrypted(encrypts)),
+        flag(record.is_encrypted(shown.encrypts)),
     );
     set_encryption(headers, record.encryption.as_ref());
     match record.kind {
@@ -189,8 +200,15 @@ pub(crate) fn set_blob(
             set(headers, "x-ms-blob-sequence-number", number);
         }
     }
-    if sees_tags && !record.tags.is_empty() {
+    if shown.sees_tags && !record.tags.is_empty() {
         set(headers, "x-ms-tag-count", record.tags.len().to_string());
+    }
+    if shown.tracks_access && record.below().is_none() {
+        set(
+            headers,
+            "x-ms-last-access-time",
+            date::format(accessed(record)),
+        );
     }
     if record.sealed {
         set(headers, "x-ms-blob-sealed", "true");
