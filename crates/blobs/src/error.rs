@@ -138,6 +138,8 @@ codes! {
     SourceConditionNotMet 412 "The source condition specified using HTTP conditional header(s) is not met.";
     TagsTooLarge 400 "The tags specified exceed the maximum permissible limit.";
     UnsatisfiableCondition 400 "The request included an unsatisfiable condition for this operation.";
+    UnsupportedHttpVerb 405 "The resource doesn't support the specified HTTP verb.";
+    WebContentNotFound 404 "The requested content does not exist.";
 }
 
 /// A failed operation, as the client is told.

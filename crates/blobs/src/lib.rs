@@ -134,6 +134,8 @@ pub struct Settings {
     /// Host suffixes that come behind `{account}.`, such as `blob.example.org`. Requests to other
     /// hosts name the account as the first part of the path.
     pub host_suffixes: Vec<String>,
+    /// Host suffixes that come behind `{account}.` for static websites; without any there are none.
+    pub web_host_suffixes: Vec<String>,
     /// How bearer tokens are taken; `None`: not at all.
     pub bearer: Option<Bearer>,
     /// The keys that content is encrypted with, opened for all accounts; `None`: what is new stays plain.

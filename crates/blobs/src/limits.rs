@@ -191,6 +191,9 @@ pub const STAGED_TOUCH_SECONDS: i64 = 3_600;
 /// Most CORS rules of an account (Set Blob Service Properties, "Remarks").
 pub const CORS_RULES_MAX: usize = 5;
 
+/// Longest name of a page of a static website that the account's settings hold (ours).
+pub const WEBSITE_NAME_CHARACTERS_MAX: usize = 255;
+
 /// Longest time that deleted blobs are kept (Set Blob Service Properties, "Request body").
 pub const RETENTION_DAYS_MAX: u32 = 365;
 

@@ -14,6 +14,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::operations::{
     acl, append, batch, blob, block, container, copy, cors, delegation_key, delete, from_url, immutability,
     incremental_copy, lease, list, page_list, pages, service as account, snapshot, tags, tier, undelete,
+    website,
 };
 use crate::rules::roles::Action;
 use crate::store::states::Which;
@@ -131,6 +132,18 @@ impl Service for Blobs {
             head: request.method() == Method::HEAD,
             challenge: self.challenge.clone(),
         };
+        let named = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str())
+            .or_else(|| request.headers().get("host").and_then(|host| host.to_str().ok()));
+        let website = named.and_then(|host| website::account_of(host, &self.settings.web_host_suffixes));
+        if let (Some(account), Some(context)) = (website, &context) {
+            let (parts, _) = request.into_parts();
+            let outcome = website::serve(self, &account, &parts, context).await;
+            let outcome = outcome.unwrap_or_else(|error| website::failure(&error, &common));
+            return render::finish(Ok(outcome), &common);
+        }
         let browser = cors::origin(request.headers());
         let method = request.method().clone();
         let account = browser

@@ -85,6 +85,9 @@ pub(crate) struct Service {
     /// What comes behind `{account}.` in host names.
     #[serde(default)]
     pub(crate) host_suffixes: Vec<String>,
+    /// What comes behind `{account}.` in host names of static websites; for blobs.
+    #[serde(default)]
+    pub(crate) web_host_suffixes: Vec<String>,
     pub(crate) accounts: Vec<Account>,
     /// Whether requests beyond the provisioned throughput are refused; for documents.
     #[serde(default)]

@@ -210,6 +210,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
                 ..blobs::Account::new(BLOBS_ACCOUNT, vec![key(BLOBS_KEY)?])
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],
+            web_host_suffixes: vec!["web.localhost".to_owned()],
             bearer: Some(bearer(&stores, issuer.clone())),
             keyring,
             local_keys_in_clear: true,

@@ -26,3 +26,4 @@ pub(crate) mod source;
 pub(crate) mod tags;
 pub(crate) mod tier;
 pub(crate) mod undelete;
+pub(crate) mod website;

@@ -157,6 +157,7 @@ pub(crate) fn bench_over(
     let mut settings = Settings {
         accounts: vec![Account::new(ACCOUNT, vec![SharedKey::from_base64(KEY).unwrap()])],
         host_suffixes: Vec::new(),
+        web_host_suffixes: vec!["web.localhost".to_owned()],
         bearer: None,
         keyring: None,
         local_keys_in_clear: true,
