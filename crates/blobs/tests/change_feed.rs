@@ -614,14 +614,7 @@ async fn a_container_that_a_client_made_is_not_taken_for_the_feeds() {
         .await;
     assert_eq!(made.code(), "InsufficientAccountPermissions");
     // It can be deleted, and the feed begins.
-    ok(
-        &bench,
-        "DELETE",
-        &format!("{FEED}?restype=container"),
-        &[],
-        b"",
-    )
-    .await;
+    ok(&bench, "DELETE", &format!("{FEED}?restype=container"), &[], b"").await;
     begun(&bench).await;
     bench.put("/box/a", b"1").await;
     bench.blobs.feed_once().await.unwrap();

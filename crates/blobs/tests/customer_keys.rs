@@ -122,10 +122,7 @@ async fn fill(bench: &Bench, key: &Planted) -> Vec<(String, Vec<u8>)> {
         some,
     )
     .await;
-    held.push((
-        "/box/blocks".to_owned(),
-        [marked(100_000), marked(40)].concat(),
-    ));
+    held.push(("/box/blocks".to_owned(), [marked(100_000), marked(40)].concat()));
     let kind = [("x-ms-blob-type", "AppendBlob")];
     ok(
         with(bench, some, ("PUT", "/box/append"), &kind, b"").await,
@@ -138,10 +135,7 @@ async fn fill(bench: &Bench, key: &Planted) -> Vec<(String, Vec<u8>)> {
         let put = with(bench, some, append, &[], &marked(length)).await;
         ok(put, 201, some).await;
     }
-    held.push((
-        "/box/append".to_owned(),
-        [marked(30), marked(70_000)].concat(),
-    ));
+    held.push(("/box/append".to_owned(), [marked(30), marked(70_000)].concat()));
     let length = SEGMENT.to_string();
     let kind = [
         ("x-ms-blob-type", "PageBlob"),
@@ -213,10 +207,7 @@ async fn what_is_under_a_key_is_read_with_it_alone_and_lies_nowhere_as_it_is() {
         if content.len() > 70_000 {
             let range = [("x-ms-range", "bytes=65000-66999")];
             let got = with(&bench, Some(key), ("GET", path), &range, b"").await;
-            assert!(
-                got.status == 206 && got.body == content[65_000..67_000],
-                "{path}"
-            );
+            assert!(got.status == 206 && got.body == content[65_000..67_000], "{path}");
         }
     }
     assert!(!lies_anywhere(&bench, &[MARKER, &key.bytes, key.base64.as_bytes()]).await);
@@ -287,18 +278,8 @@ async fn writes_to_a_blob_need_its_key() {
             }
         }
         let append = format!("{path}?comp=appendblock");
-        ok(
-            with(&bench, own, ("PUT", &append), &[], b"more").await,
-            201,
-            own,
-        )
-        .await;
-        ok(
-            put_pages(&bench, own, &pages, 0, &[1; 512]).await,
-            201,
-            own,
-        )
-        .await;
+        ok(with(&bench, own, ("PUT", &append), &[], b"more").await, 201, own).await;
+        ok(put_pages(&bench, own, &pages, 0, &[1; 512]).await, 201, own).await;
         let meta = [("x-ms-meta-a", "secret")];
         let metadata = format!("{path}?comp=metadata");
         ok(with(&bench, own, ("PUT", &metadata), &meta, b"").await, 200, own).await;
@@ -413,12 +394,7 @@ async fn copies_are_made_with_the_sources_key() {
     assert_eq!(refused.code(), "InvalidHeaderValue");
     for to in [None, Some(other), Some(key)] {
         let headers = [vec![from, kind], own.clone()].concat();
-        ok(
-            with(&bench, to, ("PUT", "/box/to"), &headers, b"").await,
-            201,
-            to,
-        )
-        .await;
+        ok(with(&bench, to, ("PUT", "/box/to"), &headers, b"").await, 201, to).await;
         let got = with(&bench, to, ("GET", "/box/to"), &[], b"").await;
         assert!(got.status == 200 && got.body == text);
     }
@@ -427,7 +403,12 @@ async fn copies_are_made_with_the_sources_key() {
     // Parts.
     let headers = [vec![from, ("x-ms-source-range", "bytes=0-4")], own].concat();
     let block = ("PUT", "/box/parts?comp=block&blockid=AAAA");
-    ok(with(&bench, Some(other), block, &headers, b"").await, 201, Some(other)).await;
+    ok(
+        with(&bench, Some(other), block, &headers, b"").await,
+        201,
+        Some(other),
+    )
+    .await;
     ok(
         put_list(&bench, Some(other), "/box/parts", &["AAAA"]).await,
         201,

@@ -180,25 +180,23 @@ async fn blobs_go_into_the_scope_that_they_or_their_container_name() {
         FORBIDDEN,
     );
     refused(&put(&bench, "/own/x", "one", b"x").await, 403, FORBIDDEN);
-    refused(&put(&bench, "/free/x", "none", b"x").await, 400, "InvalidHeaderValue");
+    refused(
+        &put(&bench, "/free/x", "none", b"x").await,
+        400,
+        "InvalidHeaderValue",
+    );
     refused(
         &make(&bench, "bad", Some(("none", "true"))).await,
         400,
         "InvalidHeaderValue",
     );
     let half = [("x-ms-default-encryption-scope", "one")];
-    let half = bench
-        .ask("PUT", "/half?restype=container", &half, b"")
-        .await;
+    let half = bench.ask("PUT", "/half?restype=container", &half, b"").await;
     refused(&half, 400, "MissingRequiredHeader");
     // A customer's key is another thing.
     let mut both = PLANTED[0].headers();
     both.push(("x-ms-blob-type", "BlockBlob"));
-    refused(
-        &bench.ask("PUT", "/hard/x", &both, b"x").await,
-        403,
-        FORBIDDEN,
-    );
+    refused(&bench.ask("PUT", "/hard/x", &both, b"x").await, 403, FORBIDDEN);
     both.push(("x-ms-encryption-scope", "one"));
     refused(
         &bench.ask("PUT", "/free/x", &both, b"x").await,
@@ -226,10 +224,7 @@ async fn what_is_added_stays_in_the_blobs_scope() {
     let estate = estate();
     let bench = estate.open(&[("one", true), ("two", true)]).await;
     make(&bench, "box", None).await;
-    let (one, two) = (
-        ("x-ms-encryption-scope", "one"),
-        ("x-ms-encryption-scope", "two"),
-    );
+    let (one, two) = (("x-ms-encryption-scope", "one"), ("x-ms-encryption-scope", "two"));
     let kind = ("x-ms-blob-type", "AppendBlob");
     bench.ask("PUT", "/box/log", &[kind, one], b"").await;
     let append = "/box/log?comp=appendblock";
@@ -264,10 +259,7 @@ async fn what_is_added_stays_in_the_blobs_scope() {
         409,
         MISMATCH,
     );
-    assert_eq!(
-        bench.ask("PUT", uri, &[one], &list(&["AAAA"])).await.status,
-        201
-    );
+    assert_eq!(bench.ask("PUT", uri, &[one], &list(&["AAAA"])).await.status, 201);
     assert_eq!(keys_of(&bench, "blocks").await, ["2"]);
     bench::contents(&bench).await;
 }
@@ -304,11 +296,7 @@ async fn copies_are_under_the_key_of_where_they_go() {
             assert_eq!(keys_of(&bench, &format!("to-{name}")).await, vec!["2"; count]);
         }
         let scoped = [from, ("x-ms-encryption-scope", "two")];
-        refused(
-            &bench.ask("PUT", "/hard/x", &scoped, b"").await,
-            403,
-            FORBIDDEN,
-        );
+        refused(&bench.ask("PUT", "/hard/x", &scoped, b"").await, 403, FORBIDDEN);
         // Under the same key it is shared.
         let back = format!("/hard/again-{name}");
         let source = format!("http://127.0.0.1:10000/{ACCOUNT}/hard/to-{name}");
@@ -370,7 +358,11 @@ async fn a_disabled_scope_is_out_of_reach() {
             .await;
         assert_eq!(list.status, 200);
     }
-    refused(&put(&off, "/box/x", "one", b"x").await, 403, "AuthorizationFailure");
+    refused(
+        &put(&off, "/box/x", "one", b"x").await,
+        403,
+        "AuthorizationFailure",
+    );
     // Enabled again, all is as it was; and what is disabled can be deleted.
     let on = estate.open(&[("one", true), ("two", true)]).await;
     assert_eq!(on.ask("GET", "/box/in", &[], b"").await.body, "in");
@@ -386,8 +378,7 @@ async fn a_signature_may_name_the_scope() {
     let sas = |scope: &str| {
         let text = format!("{ACCOUNT}\nrcw\nb\no\n\n2033-01-01\n\n\n2021-12-02\n{scope}\n");
         let signature = SharedKey::from_base64(KEY).unwrap().sign(&text);
-        let signature =
-            percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
+        let signature = percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
         format!("sv=2021-12-02&ss=b&srt=o&sp=rcw&se=2033-01-01&ses={scope}&sig={signature}")
     };
     let send = async |scope: &str, header: Option<&str>| {

@@ -392,14 +392,15 @@ async fn a_read_is_noted_once_a_day_where_the_account_keeps_it() {
         let made = accessed(&bench, "/box/a").await;
         assert_eq!(made.is_empty(), !tracks);
         bench.clock.advance_seconds(DAY - 1);
-        let etag = ok(&bench, "GET", "/box/a", &[], b"").await.header("etag").to_owned();
+        let etag = ok(&bench, "GET", "/box/a", &[], b"")
+            .await
+            .header("etag")
+            .to_owned();
         assert_eq!(head().await, before, "it was written within a day");
         bench.clock.advance_seconds(2);
         // Looking at properties is no access, neither is what isn't sent.
         ok(&bench, "HEAD", "/box/a", &[], b"").await;
-        let same = bench
-            .ask("GET", "/box/a", &[("if-none-match", &etag)], b"")
-            .await;
+        let same = bench.ask("GET", "/box/a", &[("if-none-match", &etag)], b"").await;
         assert_eq!((same.status.as_u16(), head().await), (304, before));
         for _ in 0..3 {
             ok(&bench, "GET", "/box/a", &[], b"").await;

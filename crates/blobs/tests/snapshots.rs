@@ -193,7 +193,10 @@ async fn very_many_snapshots_go_with_their_blob_and_are_kept_where_the_account_k
     for (which, kept) in [("only", false), ("include", true)] {
         let headers = [("x-ms-delete-snapshots", which)];
         let gone = bench.ask("DELETE", "/box/x", &headers, b"").await;
-        assert_eq!((gone.status.as_u16(), gone.header("x-ms-delete-type-permanent")), (202, "false"));
+        assert_eq!(
+            (gone.status.as_u16(), gone.header("x-ms-delete-type-permanent")),
+            (202, "false")
+        );
         let list = bench
             .ask(
                 "GET",

@@ -88,13 +88,20 @@ async fn pages_are_served_and_nothing_else_is() {
     // What isn't there: plainly, and with a page for it.
     for path in ["/none", "/docs", "/box/private", "/docs/../../box/private"] {
         let gone = browse(&bench, "GET", path, &[]).await;
-        assert_eq!((gone.status.as_u16(), gone.code()), (404, "WebContentNotFound"), "{path}");
+        assert_eq!(
+            (gone.status.as_u16(), gone.code()),
+            (404, "WebContentNotFound"),
+            "{path}"
+        );
         assert_eq!(gone.header("content-type"), "text/html");
         assert!(!gone.text().contains("private"), "{}", gone.text());
     }
     put(&bench, "/$web/404.html", "text/html", b"<h1>lost?</h1>").await;
     let gone = browse(&bench, "GET", "/none", &[("range", "bytes=0-1")]).await;
-    assert_eq!((gone.status.as_u16(), &gone.body[..]), (404, &b"<h1>lost?</h1>"[..]));
+    assert_eq!(
+        (gone.status.as_u16(), &gone.body[..]),
+        (404, &b"<h1>lost?</h1>"[..])
+    );
     // Nothing is written there, and the protocol isn't spoken.
     for method in ["PUT", "DELETE", "POST"] {
         let refused = browse(&bench, method, "/index.html", &[("content-length", "0")]).await;

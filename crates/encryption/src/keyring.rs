@@ -293,7 +293,9 @@ impl Keyring {
             .get(&(account.to_owned(), Some(scope.to_owned())))
             .cloned()
             .ok_or_else(|| {
-                ContentError::Io(format!("encryption scope {scope} of account {account} has no key"))
+                ContentError::Io(format!(
+                    "encryption scope {scope} of account {account} has no key"
+                ))
             })
     }
 

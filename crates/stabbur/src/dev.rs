@@ -173,7 +173,10 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         scope: scope.cloned(),
         generation: generation.unwrap_or_default(),
     };
-    let named = [(&arguments.encryption_scope, true), (&arguments.encryption_scope_disabled, false)];
+    let named = [
+        (&arguments.encryption_scope, true),
+        (&arguments.encryption_scope_disabled, false),
+    ];
     let named = named.iter().flat_map(|(names, enabled)| {
         names.iter().map(|name| blobs::EncryptionScope {
             name: name.clone(),
@@ -182,7 +185,11 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
     });
     let encryption_scopes: Vec<blobs::EncryptionScope> = named.collect();
     let mut generations = vec![generation(None, arguments.encryption_generation)];
-    generations.extend(encryption_scopes.iter().map(|scope| generation(Some(&scope.name), None)));
+    generations.extend(
+        encryption_scopes
+            .iter()
+            .map(|scope| generation(Some(&scope.name), None)),
+    );
     let keyring = open_keyring(&mut stores, &arguments.encryption_key, &generations).await?;
     let (tls, authority) = Tls::development(&arguments.data.join("tls"), clock.now())?;
     let tls = Arc::new(tls);

@@ -187,7 +187,15 @@ mod tests {
         assert!(made[0].enabled && !made[1].enabled && made[1].name == "two-2");
         let error = generations(&two, None, None).unwrap_err();
         assert!(error.to_string().contains("[encryption]"), "{error}");
-        for bad in ["ab", "Upper", "a--b", "-ab", "ab-", "a_b", "one\" }, { name = \"one"] {
+        for bad in [
+            "ab",
+            "Upper",
+            "a--b",
+            "-ab",
+            "ab-",
+            "a_b",
+            "one\" }, { name = \"one",
+        ] {
             let settings = format!("encryption_scopes = [{{ name = \"{bad}\" }}]");
             assert!(scopes(&accounts(&settings)[0]).is_err(), "{bad}");
         }

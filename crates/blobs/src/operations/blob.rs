@@ -255,12 +255,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     }
     let mut response = render::empty(status);
     let out = response.headers_mut();
-    render::set_blob(
-        out,
-        record,
-        shown(blobs, &call),
-        blobs.clock.now(),
-    );
+    render::set_blob(out, record, shown(blobs, &call), blobs.clock.now());
     let body = transfer::send(out, &call.headers, body, length)?;
     if status == StatusCode::PARTIAL_CONTENT {
         render::set(
@@ -297,12 +292,7 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     blobs.opens(&call.target.account, &blob.record, &asked)?;
     let mut response = render::empty(StatusCode::OK);
     let out = response.headers_mut();
-    render::set_blob(
-        out,
-        &blob.record,
-        shown(blobs, &call),
-        blobs.clock.now(),
-    );
+    render::set_blob(out, &blob.record, shown(blobs, &call), blobs.clock.now());
     if call.parameter("comp").is_none() {
         render::set(out, "content-length", blob.record.length.to_string());
     } else {

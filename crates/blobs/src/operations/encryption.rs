@@ -138,7 +138,9 @@ impl KeyAsked {
         // Before the key is looked at: who sent it this way has given it away.
         let is_here = blobs.settings.local_keys_in_clear && call.context.peer.ip().is_loopback();
         if !call.context.secure && !is_here {
-            let text = format!("{present} is taken over https alone. Take a key that was sent without it for known.");
+            let text = format!(
+                "{present} is taken over https alone. Take a key that was sent without it for known."
+            );
             return Err(BlobsError::with(ErrorCode::AccountRequiresHttps, text));
         }
         let version = headers::text(&call.headers, "x-ms-version");
@@ -224,7 +226,9 @@ impl Call {
         let invalid = |text: &str| BlobsError::with(ErrorCode::InvalidHeaderValue, text);
         let scope = match (in_header, in_signature) {
             (Some(header), Some(signed)) if header != signed => {
-                return Err(invalid("x-ms-encryption-scope isn't the one that the signature names."));
+                return Err(invalid(
+                    "x-ms-encryption-scope isn't the one that the signature names.",
+                ));
             }
             (header, signed) => header.or(signed),
         };
@@ -256,7 +260,8 @@ impl Call {
         {
             None => Ok(()),
             Some(name) => {
-                let text = format!("{name} isn't taken here; Put Blob from URL takes customer-provided keys.");
+                let text =
+                    format!("{name} isn't taken here; Put Blob from URL takes customer-provided keys.");
                 Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text))
             }
         }
@@ -296,10 +301,7 @@ impl Blobs {
             "x-ms-default-encryption-scope",
             "x-ms-deny-encryption-scope-override",
         );
-        if ![scope, deny]
-            .iter()
-            .any(|name| call.headers.contains_key(*name))
-        {
+        if ![scope, deny].iter().any(|name| call.headers.contains_key(*name)) {
             return Ok(None);
         }
         let scope = named(headers::required(&call.headers, scope)?);
@@ -314,20 +316,14 @@ impl Blobs {
         if let Some(scope) = &scope {
             self.check_asked(&call.target.account, scope)?;
         }
-        Ok(Some(EncryptionPolicy {
-            scope,
-            deny_override,
-        }))
+        Ok(Some(EncryptionPolicy { scope, deny_override }))
     }
 
     /// Refuses a scope that a request names and that isn't one, or is disabled.
     fn check_asked(&self, account: &str, scope: &str) -> Result<(), BlobsError> {
-        let known = self.account(account).is_some_and(|account| {
-            account
-                .encryption_scopes
-                .iter()
-                .any(|known| known.name == scope)
-        });
+        let known = self
+            .account(account)
+            .is_some_and(|account| account.encryption_scopes.iter().any(|known| known.name == scope));
         if !known {
             let text = "There is no such encryption scope in the account.";
             return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
@@ -392,7 +388,12 @@ impl Blobs {
     /// # Errors
     /// `BlobUsesCustomerSpecifiedEncryption`, `BlobDoesNotUseCustomerSpecifiedEncryption`,
     /// `BlobCustomerSpecifiedEncryptionMismatch`; `AuthorizationFailure`.
-    pub(crate) fn opens(&self, account: &str, record: &BlobRecord, asked: &KeyAsked) -> Result<(), BlobsError> {
+    pub(crate) fn opens(
+        &self,
+        account: &str,
+        record: &BlobRecord,
+        asked: &KeyAsked,
+    ) -> Result<(), BlobsError> {
         let has = record.encryption.as_ref();
         let wrong = match (has, asked) {
             (Some(BlobEncryption::Scope(_)), KeyAsked::Nothing) => None,

@@ -14,8 +14,8 @@ use crate::operations::tags;
 use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
-use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
 use crate::store::last_access::accessed;
+use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
 use crate::store::records::{BlobEncryption, BlobKind, BlobRecord, ContainerRecord};
 use crate::store::states::time_text;
 use crate::wire::{render, xml};
@@ -363,10 +363,7 @@ fn blob_element(
         out.push_str(&deletion_elements(deleted.at, deleted.until, now));
     }
     if blobs.tracks_access(&call.target.account) && record.below().is_none() {
-        out.push_str(&xml::element(
-            "LastAccessTime",
-            &date::format(accessed(record)),
-        ));
+        out.push_str(&xml::element("LastAccessTime", &date::format(accessed(record))));
     }
     if record.sealed {
         out.push_str("<Sealed>true</Sealed>");

@@ -16,7 +16,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{PUT_PAGE_BYTES_MAX, WRITE_ATTEMPTS_MAX};
 use crate::operations::blob::{Given, look_up, look_up_in, permit_write};
 use crate::operations::demands::{Demands, overtaken};
-use crate::operations::encryption::{KeyAsked, Chosen, KeyUse};
+use crate::operations::encryption::{Chosen, KeyAsked, KeyUse};
 use crate::operations::from_url;
 use crate::rules::lease;
 use crate::rules::pages::{self, SequenceAction, SequenceDemand};

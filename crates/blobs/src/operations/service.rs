@@ -100,7 +100,11 @@ fn website_of(part: &Element, served: bool) -> Result<Option<WebsiteRecord>, Blo
     match part.text_of("Enabled") {
         "false" => return Ok(None),
         "true" if served => {}
-        "true" => return Err(unserved("StaticWebsite without web_host_suffixes in the settings")),
+        "true" => {
+            return Err(unserved(
+                "StaticWebsite without web_host_suffixes in the settings",
+            ));
+        }
         _ => return Err(invalid("StaticWebsite is Enabled or not: true or false.")),
     }
     let said = |tag: &str| {
@@ -134,7 +138,9 @@ fn website_of(part: &Element, served: bool) -> Result<Option<WebsiteRecord>, Blo
         ));
     }
     if website.index_document.is_some() && website.default_index_path.is_some() {
-        return Err(invalid("Give IndexDocument or DefaultIndexDocumentPath, not both."));
+        return Err(invalid(
+            "Give IndexDocument or DefaultIndexDocumentPath, not both.",
+        ));
     }
     Ok(Some(website))
 }
@@ -290,7 +296,10 @@ mod tests {
         let website = read(on, true).unwrap().unwrap();
         assert_eq!(website.index_document.as_deref(), Some("index.html"));
         assert_eq!(website.error_document.as_deref(), Some("errors/404.html"));
-        let shown = format!("<StaticWebsite>{}</StaticWebsite>", website_elements(Some(&website)));
+        let shown = format!(
+            "<StaticWebsite>{}</StaticWebsite>",
+            website_elements(Some(&website))
+        );
         let part = Element::parse(shown.as_bytes(), "StaticWebsite").unwrap();
         assert_eq!(website_of(&part, true).unwrap(), Some(website));
         assert_eq!(read("<Enabled>false</Enabled>", false), Ok(None));

@@ -17,7 +17,7 @@ use crate::auth::{Access, Evidence, Needs, bearer_token};
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{INLINE_BYTES_MAX, PUT_BLOB_BYTES_MAX};
 use crate::operations::demands::source_state;
-use crate::operations::encryption::{KeyAsked, Chosen};
+use crate::operations::encryption::{Chosen, KeyAsked};
 use crate::rules::conditions::Read;
 use crate::rules::structured;
 use crate::service::{Call, parse_query};

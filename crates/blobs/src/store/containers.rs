@@ -105,7 +105,8 @@ impl Blobs {
         }
         match self
             .create_container(account, name, BTreeMap::new(), None, None)
-            .await {
+            .await
+        {
             Err(error) if error.code == ErrorCode::ContainerAlreadyExists => Ok(()),
             other => other.map(|_| ()),
         }

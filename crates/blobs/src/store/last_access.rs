@@ -57,7 +57,9 @@ impl Blobs {
         match outcome {
             // Somebody else wrote, or noted the same.
             Ok(()) | Err(LedgerError::Conflict(_)) => {}
-            Err(error) => tracing::debug!(%error, "when a blob was read isn't noted; the next read tries again"),
+            Err(error) => {
+                tracing::debug!(%error, "when a blob was read isn't noted; the next read tries again")
+            }
         }
     }
 }

@@ -496,7 +496,10 @@ mod tests {
 
     #[test]
     fn who_does_not_know_encrypted_inline_bytes_refuses_their_record() {
-        let stored = StoredId::new(ContentId::from_bytes([1; 16]), Some(StoredKey::Kept(KeyNumber(7))));
+        let stored = StoredId::new(
+            ContentId::from_bytes([1; 16]),
+            Some(StoredKey::Kept(KeyNumber(7))),
+        );
         let digits = "01".repeat(16);
         for (content, inline, text) in [
             (None, None, r#"{"length":3,"content":null}"#.to_owned()),

@@ -67,7 +67,9 @@ impl Blobs {
         customer: Option<Arc<DataKey>>,
     ) -> Result<Body, BlobsError> {
         let (account, container_name) = (&container.account, &container.record.name);
-        let opened = self.open_content(snapshot, container, record, range, customer).await;
+        let opened = self
+            .open_content(snapshot, container, record, range, customer)
+            .await;
         let body = opened.inspect_err(|error| {
             if error.code == ErrorCode::InternalError {
                 say(account, container_name, &record.name, error);

@@ -10,8 +10,8 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::rules::tier::Tier;
-use crate::store::records::{BlobEncryption, BlobKind, BlobRecord};
 use crate::store::last_access::accessed;
+use crate::store::records::{BlobEncryption, BlobKind, BlobRecord};
 use crate::store::states::time_text;
 use crate::wire::xml;
 
@@ -126,12 +126,7 @@ pub(crate) struct Shown {
 }
 
 /// Every property of a blob, as Get Blob and Get Blob Properties give them.
-pub(crate) fn set_blob(
-    headers: &mut HeaderMap,
-    record: &BlobRecord,
-    shown: Shown,
-    now: Timestamp,
-) {
+pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, shown: Shown, now: Timestamp) {
     set_state(headers, &record.etag, record.last_modified);
     set_version(headers, record.version);
     if record.version.is_some() && !record.previous {
@@ -204,11 +199,7 @@ pub(crate) fn set_blob(
         set(headers, "x-ms-tag-count", record.tags.len().to_string());
     }
     if shown.tracks_access && record.below().is_none() {
-        set(
-            headers,
-            "x-ms-last-access-time",
-            date::format(accessed(record)),
-        );
+        set(headers, "x-ms-last-access-time", date::format(accessed(record)));
     }
     if record.sealed {
         set(headers, "x-ms-blob-sealed", "true");

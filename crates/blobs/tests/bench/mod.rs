@@ -64,8 +64,14 @@ impl Planted {
 /// Two keys, with their SHA-256 as another implementation computes it.
 pub(crate) static PLANTED: std::sync::LazyLock<[Planted; 2]> = std::sync::LazyLock::new(|| {
     [
-        Planted::new(*b"a customer's key of 32 bytes, 1.", "MpblrE+ouLiJ4ovTFhQyx6TZjDhtl7fBjtotzVFBhns="),
-        Planted::new(*b"a customer's key of 32 bytes, 2.", "GpMKoyji39YDyuP8e2cavs7MssJX5+kJc+MF41FI8so="),
+        Planted::new(
+            *b"a customer's key of 32 bytes, 1.",
+            "MpblrE+ouLiJ4ovTFhQyx6TZjDhtl7fBjtotzVFBhns=",
+        ),
+        Planted::new(
+            *b"a customer's key of 32 bytes, 2.",
+            "GpMKoyji39YDyuP8e2cavs7MssJX5+kJc+MF41FI8so=",
+        ),
     ]
 });
 
