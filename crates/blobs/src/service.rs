@@ -135,7 +135,7 @@ impl Service for Blobs {
         let named = request
             .uri()
             .authority()
-            .map(|authority| authority.as_str())
+            .map(http::uri::Authority::as_str)
             .or_else(|| request.headers().get("host").and_then(|host| host.to_str().ok()));
         let website = named.and_then(|host| website::account_of(host, &self.settings.web_host_suffixes));
         if let (Some(account), Some(context)) = (website, &context) {

@@ -23,6 +23,9 @@ const USES: &str = "BlobUsesCustomerSpecifiedEncryption";
 const USES_NONE: &str = "BlobDoesNotUseCustomerSpecifiedEncryption";
 const OTHER: &str = "BlobCustomerSpecifiedEncryptionMismatch";
 
+/// A path, headers and a body.
+type Try<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8]);
+
 fn marked(length: usize) -> Vec<u8> {
     MARKER.iter().copied().cycle().take(length).collect()
 }
@@ -265,7 +268,7 @@ async fn writes_to_a_blob_need_its_key() {
             let meta = [("x-ms-meta-a", "b")];
             let (append, pages_of) = (format!("{path}?comp=appendblock"), format!("{pages}?comp=page"));
             let (snapshot, metadata) = (format!("{path}?comp=snapshot"), format!("{path}?comp=metadata"));
-            let tries: [(&str, &[(&str, &str)], &[u8]); 5] = [
+            let tries: [Try<'_>; 5] = [
                 (&append, &[], b"more"),
                 (&pages_of, &page, &[1; 512]),
                 (&pages_of, &clear, b""),

@@ -58,7 +58,7 @@ impl Blobs {
             // Somebody else wrote, or noted the same.
             Ok(()) | Err(LedgerError::Conflict(_)) => {}
             Err(error) => {
-                tracing::debug!(%error, "when a blob was read isn't noted; the next read tries again")
+                tracing::debug!(%error, "when a blob was read isn't noted; the next read tries again");
             }
         }
     }
