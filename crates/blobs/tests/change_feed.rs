@@ -592,35 +592,3 @@ async fn a_feed_does_not_end_where_another_node_was_quicker() {
         .collect();
     assert_eq!(told, ["a", "b", "c"]);
 }
-
-#[tokio::test]
-async fn a_container_that_a_client_made_is_not_taken_for_the_feeds() {
-    let bench = with_feed(None, false);
-    // Releases of before let clients make it.
-    bench
-        .blobs
-        .ensure_container(ACCOUNT, "$blobchangefeed")
-        .await
-        .unwrap();
-    bench.blobs.feed_once().await.unwrap();
-    assert_eq!(names(&bench, "").await, Vec::<String>::new());
-    let made = bench
-        .ask(
-            "PUT",
-            &format!("{FEED}/x"),
-            &[("x-ms-blob-type", "BlockBlob")],
-            b"1",
-        )
-        .await;
-    assert_eq!(made.code(), "InsufficientAccountPermissions");
-    // It can be deleted, and the feed begins.
-    ok(&bench, "DELETE", &format!("{FEED}?restype=container"), &[], b"").await;
-    begun(&bench).await;
-    bench.put("/box/a", b"1").await;
-    bench.blobs.feed_once().await.unwrap();
-    assert_eq!(told(&events(&bench).await).len(), 1);
-    let refused = bench
-        .ask("DELETE", &format!("{FEED}?restype=container"), &[], b"")
-        .await;
-    assert_eq!(refused.code(), "InsufficientAccountPermissions");
-}
