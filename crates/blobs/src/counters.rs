@@ -33,7 +33,9 @@ impl Blobs {
     #[must_use]
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         let counters = &self.counters;
+        let damaged = self.contents.damaged_counter();
         [
+            ("content_corrupt_customer_frames", damaged.as_ref()),
             ("blobs_change_feed_events", &counters.feed_events),
             ("blobs_lifecycle_seen", &counters.lifecycle_seen),
             ("blobs_lifecycle_deleted", &counters.lifecycle_deleted),

@@ -50,12 +50,15 @@ codes! {
     AuthorizationSourceIPMismatch 403 "This request is not authorized to perform this operation using this source IP.";
     BlobAlreadyExists 409 "The specified blob already exists.";
     BlobArchived 409 "This operation is not permitted on an archived blob.";
+    BlobCustomerSpecifiedEncryptionMismatch 409 "The given customer specified encryption does not match the encryption used to encrypt the blob.";
+    BlobDoesNotUseCustomerSpecifiedEncryption 409 "The blob is not encrypted with customer specified encryption, but one was provided in the request.";
     BlobImmutableDueToLegalHold 409 "This operation is not permitted as the blob is immutable due to one or more legal holds.";
     BlobImmutableDueToPolicy 409 "This operation is not permitted as the blob is immutable due to a policy.";
-    BlobIsSealed 409 "The specified blob is sealed and its contents can't be modified unless the blob is re-created after a delete.";
+    BlobIsSealed 409 "The specified blob is sealed, and its contents can't be modified unless the blob is re-created after a delete.";
     BlobNotFound 404 "The specified blob does not exist.";
     BlobOverwritten 409 "The blob has been recreated since the previous snapshot was taken.";
     BlobSnapshotNotSoftDeleted 409 "The specified snapshot or version is not soft-deleted.";
+    BlobUsesCustomerSpecifiedEncryption 409 "The blob is encrypted with customer specified encryption, but it was not provided in the request.";
     BlockCountExceedsLimit 409 "The committed block count cannot exceed the maximum limit of 50,000 blocks.";
     BlockListTooLong 400 "The block list may not contain more than 50,000 blocks.";
     BothCrc64AndMd5HeaderPresent 400 "Both x-ms-content-crc64 header and Content-MD5 header are present.";
@@ -126,6 +129,7 @@ codes! {
     PreviousSnapshotCannotBeNewer 400 "The prevsnapshot query parameter value cannot be newer than the snapshot query parameter value.";
     PreviousSnapshotNotFound 409 "The previous snapshot is not found.";
     PublicAccessNotPermitted 409 "Public access is not permitted on this storage account.";
+    RequestForbiddenByContainerEncryptionPolicy 403 "The request is forbidden by the container encryption policy.";
     RequestBodyTooLarge 413 "The request body is too large and exceeds the maximum permissible limit.";
     ResourceNotFound 404 "The specified resource does not exist.";
     SequenceNumberConditionNotMet 412 "The sequence number condition specified was not met.";
@@ -134,6 +138,8 @@ codes! {
     SourceConditionNotMet 412 "The source condition specified using HTTP conditional header(s) is not met.";
     TagsTooLarge 400 "The tags specified exceed the maximum permissible limit.";
     UnsatisfiableCondition 400 "The request included an unsatisfiable condition for this operation.";
+    UnsupportedHttpVerb 405 "The resource doesn't support the specified HTTP verb.";
+    WebContentNotFound 404 "The requested content does not exist.";
 }
 
 /// A failed operation, as the client is told.

@@ -64,8 +64,12 @@ pub struct Account {
     pub roles: Vec<Assignment>,
     /// Whether changes of its blobs go into a feed (`changeFeed`).
     pub change_feed: Option<ChangeFeed>,
+    /// Whether it is kept when blobs were read last (`lastAccessTimeTrackingPolicy`).
+    pub last_access_time_tracking: bool,
     /// What happens to its blobs as they grow old, if anything does.
     pub lifecycle: Option<Lifecycle>,
+    /// Parts of it that have keys of their own.
+    pub encryption_scopes: Vec<EncryptionScope>,
     /// Part of all user delegation keys: with another number those given out before sign no more.
     pub delegation_generation: u32,
 }
@@ -87,10 +91,21 @@ impl Account {
             networks: Vec::new(),
             roles: Vec::new(),
             change_feed: None,
+            last_access_time_tracking: false,
             lifecycle: None,
+            encryption_scopes: Vec::new(),
             delegation_generation: 0,
         }
     }
+}
+
+/// An encryption scope of an account, which the keyring has a key for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncryptionScope {
+    /// Its name.
+    pub name: String,
+    /// Whether what is under it is read and written.
+    pub enabled: bool,
 }
 
 /// An account's change feed.
@@ -119,10 +134,14 @@ pub struct Settings {
     /// Host suffixes that come behind `{account}.`, such as `blob.example.org`. Requests to other
     /// hosts name the account as the first part of the path.
     pub host_suffixes: Vec<String>,
+    /// Host suffixes that come behind `{account}.` for static websites; without any there are none.
+    pub web_host_suffixes: Vec<String>,
     /// How bearer tokens are taken; `None`: not at all.
     pub bearer: Option<Bearer>,
     /// The keys that content is encrypted with, opened for all accounts; `None`: what is new stays plain.
     pub keyring: Option<Arc<Keyring>>,
+    /// Whether clients on this machine may send customer-provided keys without TLS: for development alone.
+    pub local_keys_in_clear: bool,
 }
 
 /// The blob service.
@@ -187,11 +206,6 @@ impl Blobs {
             counters: Counters::default(),
             challenge,
         })
-    }
-
-    /// What `x-ms-request-server-encrypted` says of what is written.
-    pub(crate) fn encrypts(&self) -> &'static str {
-        wire::render::flag(self.contents.encrypts())
     }
 
     pub(crate) fn account(&self, name: &str) -> Option<&Account> {

@@ -93,8 +93,11 @@ pub const TAG_KEY_CHARACTERS_MAX: usize = 128;
 /// Longest value of a tag (Set Blob Tags, "Remarks").
 pub const TAG_VALUE_CHARACTERS_MAX: usize = 256;
 
-/// Most comparisons of a condition on tags.
-pub const TAG_TERMS_MAX: usize = 32;
+/// Most comparisons of a condition on tags; the original's own bound isn't documented.
+pub const TAG_TERMS_MAX: usize = 1_000;
+
+/// Most tags that a search compares: as many as a blob can have.
+pub const FIND_TAGS_MAX: usize = 10;
 
 /// Entries of the index that one page of Find Blobs by Tags looks at; a page may be short.
 pub const FIND_ENTRIES_MAX: usize = 10_000;
@@ -191,6 +194,9 @@ pub const STAGED_TOUCH_SECONDS: i64 = 3_600;
 /// Most CORS rules of an account (Set Blob Service Properties, "Remarks").
 pub const CORS_RULES_MAX: usize = 5;
 
+/// Longest name of a page of a static website that the account's settings hold (ours).
+pub const WEBSITE_NAME_CHARACTERS_MAX: usize = 255;
+
 /// Longest time that deleted blobs are kept (Set Blob Service Properties, "Request body").
 pub const RETENTION_DAYS_MAX: u32 = 365;
 
@@ -241,6 +247,9 @@ pub const LIFECYCLE_ROUND_ACTIONS_MAX: u64 = 1_000;
 
 /// Actions that are under way at once, so that they share syncs.
 pub const LIFECYCLE_PARALLEL_MAX: usize = 16;
+
+/// How exactly the time of the last read is kept ("Optionally enable access time tracking": once in 24 hours).
+pub const LAST_ACCESS_SECONDS: i64 = 24 * 3_600;
 
 /// How long after the begin of a lifecycle run the next one begins ("once per day").
 pub const LIFECYCLE_RUN_SECONDS: i64 = 24 * 3_600;

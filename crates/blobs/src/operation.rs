@@ -57,7 +57,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Set Blob Service Properties",
         "PUT /?restype=service&comp=properties",
-        "CORS, soft delete with AllowPermanentDelete, default version; logging, metrics and static websites are refused",
+        "CORS, soft delete with AllowPermanentDelete, default version, static websites where the settings name a host for them; logging and metrics are refused",
     ),
     yes(
         "Get Blob Service Properties",
@@ -83,11 +83,7 @@ pub const OPERATIONS: &[Operation] = &[
         "Blob Batch",
         "POST /?comp=batch, POST /c?restype=container&comp=batch",
     ),
-    partial(
-        "Create Container",
-        "PUT /c?restype=container",
-        "no encryption scopes",
-    ),
+    yes("Create Container", "PUT /c?restype=container"),
     yes("Get Container Properties", "GET, HEAD /c?restype=container"),
     yes(
         "Get Container Metadata",
@@ -104,7 +100,7 @@ pub const OPERATIONS: &[Operation] = &[
     yes("Restore Container", "PUT /c?restype=container&comp=undelete"),
     yes("Lease Container", "PUT /c?restype=container&comp=lease"),
     yes("List Blobs", "GET /c?restype=container&comp=list"),
-    partial("Put Blob", "PUT /c/b", "no customer keys"),
+    yes("Put Blob", "PUT /c/b"),
     partial(
         "Put Blob from URL",
         "PUT /c/b + x-ms-copy-source, x-ms-blob-type",
@@ -120,7 +116,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Copy Blob",
         "PUT /c/b + x-ms-copy-source",
-        "sources of this service: with the account's key, a bearer token, a signature, or open to anybody; finishes at once, for page blobs after a record for each 4 MiB that is written",
+        "sources of this service: with the account's key, a bearer token, a signature, or open to anybody; finishes at once, for page blobs after a record for each 4 MiB that is written, into another encryption scope after it is written anew; page blobs aren't copied into another scope",
     ),
     yes("Abort Copy Blob", "PUT /c/b?comp=copy"),
     yes("Delete Blob", "DELETE /c/b"),
@@ -174,7 +170,7 @@ pub const OPERATIONS: &[Operation] = &[
     partial(
         "Append Block",
         "PUT /c/b?comp=appendblock",
-        "no customer keys; each append writes the blob's list of blocks anew, about 70 bytes a block",
+        "each append writes the blob's list of blocks anew, about 70 bytes a block",
     ),
     partial(
         "Append Block from URL",
@@ -197,7 +193,9 @@ pub fn compat_markdown() -> String {
          says so (docs/operate/running.md); docs/adr/0016 has what each operation does then.\n\nImmutability \
          policies and legal holds are taken where an account's setting says so; docs/adr/0019 has what they \
          refuse.\n\nThe change feed (`$blobchangefeed`) and lifecycle rules are settings of an account \
-         (docs/operate/running.md, docs/adr/0020); last access times aren't kept.\n\n| operation | request | served \
+         (docs/operate/running.md, docs/adr/0020), and so are last access times.\n\nCustomer-provided keys are taken \
+         over TLS, and encryption scopes are settings of an account (docs/operate/encryption.md, docs/adr/0026). An \
+         operation on a blob in a scope that names no scope takes the blob's.\n\n| operation | request | served \
          |\n| --- | --- | --- |\n",
     );
     for operation in OPERATIONS {

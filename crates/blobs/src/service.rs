@@ -14,6 +14,7 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::operations::{
     acl, append, batch, blob, block, container, copy, cors, delegation_key, delete, from_url, immutability,
     incremental_copy, lease, list, page_list, pages, service as account, snapshot, tags, tier, undelete,
+    website,
 };
 use crate::rules::roles::Action;
 use crate::store::states::Which;
@@ -92,6 +93,14 @@ impl Call {
         blobs.ledger.commit(tx).await
     }
 
+    /// The version that its answer names.
+    pub(crate) fn version(&self) -> HeaderValue {
+        self.headers
+            .get("x-ms-version")
+            .cloned()
+            .unwrap_or(VERSION_DEFAULT)
+    }
+
     /// The body; empty when it was taken before.
     pub(crate) fn take_body(&self) -> Body {
         std::mem::take(&mut *self.body.lock())
@@ -131,6 +140,18 @@ impl Service for Blobs {
             head: request.method() == Method::HEAD,
             challenge: self.challenge.clone(),
         };
+        let named = request
+            .uri()
+            .authority()
+            .map(http::uri::Authority::as_str)
+            .or_else(|| request.headers().get("host").and_then(|host| host.to_str().ok()));
+        let website = named.and_then(|host| website::account_of(host, &self.settings.web_host_suffixes));
+        if let (Some(account), Some(context)) = (website, &context) {
+            let (parts, _) = request.into_parts();
+            let outcome = website::serve(self, &account, &parts, context).await;
+            let outcome = outcome.unwrap_or_else(|error| website::failure(&error, &common));
+            return render::finish(Ok(outcome), &common);
+        }
         let browser = cors::origin(request.headers());
         let method = request.method().clone();
         let account = browser
@@ -231,7 +252,11 @@ impl Blobs {
         let is_kept_by_the_service = target.container.as_deref() == Some(change_feed::CONTAINER);
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         if (target.secondary || is_kept_by_the_service) && !reads {
-            return Err(ErrorCode::InsufficientAccountPermissions.into());
+            // One that a client made before there was a feed can be deleted, and nothing else.
+            let deletes = parts.method == Method::DELETE && target.blob.is_none();
+            if target.secondary || !deletes || self.has_feed(&target.account).await? {
+                return Err(ErrorCode::InsufficientAccountPermissions.into());
+            }
         }
         let origin = format!("{}://{host}", context.scheme());
         let call = Call {
@@ -280,7 +305,8 @@ impl Blobs {
             ("GET" | "HEAD", "account", "properties", _) => account::information(&call),
             ("GET", "", "list", false) => list::containers(self, call).await,
             ("GET", "", "blobs", false) | ("GET", "container", "blobs", true) => tags::find(self, call).await,
-            ("POST", "", "batch", false) | ("POST", "container", "batch", true) => {
+            // A client for JavaScript says `container` of an account that stands in the path.
+            ("POST", "" | "container", "batch", false) | ("POST", "container", "batch", true) => {
                 batch::batch(self, call).await
             }
             ("POST", "service", "userdelegationkey", false) => delegation_key::get(self, call).await,

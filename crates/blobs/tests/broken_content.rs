@@ -89,8 +89,10 @@ fn blobs() -> Arc<Blobs> {
         Settings {
             accounts: vec![Account::new("dev", vec![SharedKey::from_base64(KEY).unwrap()])],
             host_suffixes: Vec::new(),
+            web_host_suffixes: Vec::new(),
             bearer: None,
             keyring: None,
+            local_keys_in_clear: false,
         },
     )
 }

@@ -563,3 +563,32 @@ async fn a_feed_that_is_far_behind_does_not_wait_for_its_interval() {
     bench.blobs.feed_once().await.unwrap();
     assert_eq!(events(&bench).await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_feed_does_not_end_where_another_node_was_quicker() {
+    let bench = with_feed(None, false);
+    begun(&bench).await;
+    for name in ["a", "b", "c"] {
+        bench.put(&format!("/box/{name}"), b"1").await;
+    }
+    let off = restarted(&bench, false);
+    // Another node has written the feed's record when this one commits its step.
+    let state = bench::records(&bench, 24).await.remove(0);
+    let mut other = Transaction::new();
+    other.put(state.key, state.versioned.value);
+    *off.overtaking.first.lock().unwrap() = Some(other);
+    off.blobs.feed_once().await.unwrap();
+    let position = position_key(&format!("blobs change feed {ACCOUNT}"));
+    let kept = async || {
+        let snapshot = bench.ledger.snapshot().await.unwrap();
+        snapshot.get(&position).await.unwrap().is_some()
+    };
+    assert!(kept().await, "the feed ended with events in the log");
+    off.blobs.feed_once().await.unwrap();
+    assert!(!kept().await);
+    let told: Vec<_> = told(&events(&bench).await)
+        .into_iter()
+        .map(|(.., name)| name)
+        .collect();
+    assert_eq!(told, ["a", "b", "c"]);
+}

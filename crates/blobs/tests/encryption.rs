@@ -79,6 +79,7 @@ impl Estate {
 
     async fn keyring(&self, generation: u32) -> Arc<Keyring> {
         let accounts = [ACCOUNT, OTHER].map(|account| AccountGeneration {
+            scope: None,
             account: account.to_owned(),
             generation,
         });

@@ -17,7 +17,7 @@ use blobs::rules::lifecycle::Policy;
 use blobs::{ChangeFeed, Lifecycle};
 use jiff::Timestamp;
 use ledger::fault::{CommitFault, FaultLedger};
-use ledger::{AdjustableClock, Ledger};
+use ledger::{AdjustableClock, Clock as _, Ledger};
 
 const DAY: i64 = 24 * 3_600;
 
@@ -308,4 +308,158 @@ async fn a_run_that_is_cut_off_at_any_commit_goes_on() {
         }
         assert!(struck >= 7, "{fault:?} struck {struck} times alone");
     }
+}
+
+const CONTAINER: u8 = 1;
+const COOL_AFTER_5: &str = r#"{"baseBlob":{"tierToCool":{"daysAfterModificationGreaterThan":5}}}"#;
+
+#[tokio::test]
+async fn a_change_of_the_container_does_not_put_tiers_off_to_the_next_day() {
+    let bench = with_rules(&[(COOL_AFTER_5, "")], false, false);
+    with_blobs(&bench, "box", &["a", "b", "c"]).await;
+    bench.clock.advance_seconds(5 * DAY + 1);
+    // Before the first of the run's commits somebody writes the container's record.
+    let record = bench::records(&bench, CONTAINER).await.remove(0);
+    let mut tx = ledger::Transaction::new();
+    tx.put(record.key, record.versioned.value);
+    *bench.overtaking.first.lock().unwrap() = Some(tx);
+    bench.blobs.lifecycle_once().await;
+    for name in ["a", "b", "c"] {
+        assert_eq!(tier(&bench, &format!("/box/{name}")).await, "Cool", "{name}");
+    }
+    assert_eq!(counter(&bench, "blobs_lifecycle_tiered"), 3);
+}
+
+#[tokio::test]
+async fn tags_that_change_behind_a_decision_are_noticed() {
+    for actions in [DELETE_AFTER_5, COOL_AFTER_5] {
+        let tagged = r#","blobIndexMatch":[{"name":"keep","op":"==","value":"no"}]"#;
+        let bench = with_rules(&[(actions, tagged)], false, false);
+        ok(&bench, "PUT", "/box?restype=container", &[], b"").await;
+        let headers = [("x-ms-blob-type", "BlockBlob"), ("x-ms-tags", "keep=no")];
+        ok(&bench, "PUT", "/box/x", &headers, b"x").await;
+        bench.clock.advance_seconds(5 * DAY + 1);
+        // What Set Blob Tags leaves: other tags under the same entity tag.
+        let record = bench::records(&bench, bench::BLOB).await.remove(0);
+        let text = String::from_utf8(record.versioned.value.to_vec()).unwrap();
+        let changed = text.replace(r#""keep":"no""#, r#""keep":"yes""#);
+        assert_ne!(changed, text);
+        let mut tx = ledger::Transaction::new();
+        tx.put(record.key, changed.into_bytes());
+        *bench.overtaking.first.lock().unwrap() = Some(tx);
+        bench.blobs.lifecycle_once().await;
+        assert_eq!(names(&bench, "box", "").await, ["x"], "{actions}");
+        assert_eq!(tier(&bench, "/box/x").await, "Hot");
+        assert_eq!(counter(&bench, "blobs_lifecycle_deleted"), 0);
+        assert_eq!(counter(&bench, "blobs_lifecycle_tiered"), 0);
+    }
+}
+
+const DELETE_UNREAD: &str = r#"{"baseBlob":{"delete":{"daysAfterLastAccessTimeGreaterThan":5}}}"#;
+
+fn tracking(bench: Option<&Bench>, tracks: bool, rules: Option<&str>) -> Bench {
+    let set = |settings: &mut blobs::Settings| {
+        settings.accounts[0].last_access_time_tracking = tracks;
+        settings.accounts[0].lifecycle = rules.map(|rules| Lifecycle {
+            policy: policy(&[(rules, "")]),
+            dry_run: false,
+        });
+    };
+    match bench {
+        None => {
+            let begin = Timestamp::from_second(1_700_000_000).unwrap();
+            bench_with_clock(Arc::new(AdjustableClock::standing_at(begin)), set)
+        }
+        Some(bench) => {
+            let stores = (bench.ledger.clone(), bench.content.clone());
+            bench_over(stores, bench.clock.clone(), 77, set)
+        }
+    }
+}
+
+async fn accessed(bench: &Bench, path: &str) -> String {
+    let head = ok(bench, "HEAD", path, &[], b"").await;
+    head.header("x-ms-last-access-time").to_owned()
+}
+
+#[tokio::test]
+async fn a_read_is_noted_once_a_day_where_the_account_keeps_it() {
+    for tracks in [true, false] {
+        let bench = tracking(None, tracks, None);
+        with_blobs(&bench, "box", &["a"]).await;
+        let head = async || *bench.ledger.head().borrow();
+        let before = head().await;
+        let made = accessed(&bench, "/box/a").await;
+        assert_eq!(made.is_empty(), !tracks);
+        bench.clock.advance_seconds(DAY - 1);
+        let etag = ok(&bench, "GET", "/box/a", &[], b"")
+            .await
+            .header("etag")
+            .to_owned();
+        assert_eq!(head().await, before, "it was written within a day");
+        bench.clock.advance_seconds(2);
+        // Looking at properties is no access, neither is what isn't sent.
+        ok(&bench, "HEAD", "/box/a", &[], b"").await;
+        let same = bench.ask("GET", "/box/a", &[("if-none-match", &etag)], b"").await;
+        assert_eq!((same.status.as_u16(), head().await), (304, before));
+        for _ in 0..3 {
+            ok(&bench, "GET", "/box/a", &[], b"").await;
+        }
+        assert_eq!(head().await, before + u64::from(tracks), "one write a day");
+        let read = ok(&bench, "HEAD", "/box/a", &[], b"").await;
+        assert_eq!(read.header("etag"), etag);
+        assert_eq!(read.header("x-ms-last-access-time") != made, tracks);
+        let list = ok(&bench, "GET", "/box?restype=container&comp=list", &[], b"")
+            .await
+            .text();
+        assert_eq!(list.contains("<LastAccessTime>"), tracks);
+        bench::contents(&bench).await;
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_reads_goes_and_what_is_read_stays() {
+    let bench = tracking(None, true, Some(DELETE_UNREAD));
+    with_blobs(&bench, "box", &["read", "unread", "written"]).await;
+    bench.blobs.lifecycle_once().await;
+    bench.clock.advance_seconds(3 * DAY);
+    ok(&bench, "GET", "/box/read", &[], b"").await;
+    bench.put("/box/written", b"y").await;
+    bench.clock.advance_seconds(2 * DAY + 1);
+    bench.blobs.lifecycle_once().await;
+    assert_eq!(names(&bench, "box", "").await, ["read", "written"]);
+    bench.clock.advance_seconds(3 * DAY);
+    bench.blobs.lifecycle_once().await;
+    assert!(names(&bench, "box", "").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_read_before_it_was_kept_is_given_time() {
+    let before = tracking(None, false, None);
+    with_blobs(&before, "box", &["a"]).await;
+    before.clock.advance_seconds(100 * DAY);
+    let bench = tracking(Some(&before), true, Some(DELETE_UNREAD));
+    bench.blobs.lifecycle_once().await;
+    bench.clock.advance_seconds(4 * DAY);
+    bench.blobs.lifecycle_once().await;
+    assert_eq!(names(&bench, "box", "").await, ["a"]);
+    bench.clock.advance_seconds(2 * DAY);
+    bench.blobs.lifecycle_once().await;
+    assert!(names(&bench, "box", "").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_read_behind_a_decision_is_noticed() {
+    let bench = tracking(None, true, Some(DELETE_UNREAD));
+    with_blobs(&bench, "box", &["a"]).await;
+    bench.clock.advance_seconds(6 * DAY);
+    // What a read leaves, before the deletion's commit.
+    let record = bench::records(&bench, bench::BLOB).await.remove(0);
+    let mut value: serde_json::Value = serde_json::from_slice(&record.versioned.value).unwrap();
+    value["last_access"] = bench.clock.now().to_string().into();
+    let mut tx = ledger::Transaction::new();
+    tx.put(record.key, value.to_string().into_bytes());
+    *bench.overtaking.first.lock().unwrap() = Some(tx);
+    bench.blobs.lifecycle_once().await;
+    assert_eq!(names(&bench, "box", "").await, ["a"]);
 }

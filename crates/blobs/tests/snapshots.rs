@@ -170,3 +170,49 @@ async fn listings_merge_snapshots_in_and_are_paged_anywhere() {
         }
     }
 }
+
+#[tokio::test]
+async fn very_many_snapshots_go_with_their_blob_and_are_kept_where_the_account_keeps_them() {
+    let bench = with_container().await;
+    let properties =
+        b"<StorageServiceProperties><DeleteRetentionPolicy><Enabled>true</Enabled><Days>7</Days>\
+        </DeleteRetentionPolicy></StorageServiceProperties>";
+    let set = bench
+        .ask("PUT", "/?restype=service&comp=properties", &[], properties)
+        .await;
+    assert_eq!(set.status, 202);
+    bench.put("/box/x", &bytes(20)).await;
+    let many = 2 * blobs::limits::SNAPSHOTS_STEP_MAX + 10;
+    let mut first = String::new();
+    for _ in 0..many {
+        let taken = take(&bench, "/box/x").await;
+        if first.is_empty() {
+            first = taken;
+        }
+    }
+    for (which, kept) in [("only", false), ("include", true)] {
+        let headers = [("x-ms-delete-snapshots", which)];
+        let gone = bench.ask("DELETE", "/box/x", &headers, b"").await;
+        assert_eq!(
+            (gone.status.as_u16(), gone.header("x-ms-delete-type-permanent")),
+            (202, "false")
+        );
+        let list = bench
+            .ask(
+                "GET",
+                "/box?restype=container&comp=list&include=snapshots",
+                &[],
+                b"",
+            )
+            .await
+            .text();
+        assert_eq!(list.matches("<Snapshot>").count(), 0);
+        assert_eq!(list.contains("<Name>x</Name>"), !kept);
+        let back = bench.ask("PUT", "/box/x?comp=undelete", &[], b"").await;
+        assert_eq!(back.status, 200, "{}", back.text());
+        let got = bench
+            .ask("GET", &format!("/box/x?snapshot={first}"), &[], b"")
+            .await;
+        assert_eq!(got.status, 200);
+    }
+}

@@ -1,12 +1,13 @@
 //! A key in a file: 32 bytes as text, which the file's owner alone may read.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use crate::KeyError;
@@ -31,7 +32,13 @@ pub fn read(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyError> {
         path: path.to_owned(),
         cause,
     };
-    let file = File::open(path).map_err(|error| refused(error.to_string()))?;
+    // A pipe that nobody writes to would hold the start up for ever.
+    let without_waiting = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(without_waiting)
+        .open(path);
+    let file = opened.map_err(|error| refused(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| refused(error.to_string()))?;
     if !metadata.is_file() {
         return Err(refused(format!("not a file; {FORMS}")));
@@ -53,8 +60,8 @@ pub fn read(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyError> {
 }
 
 fn parse(text: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
-    let mut key = Zeroizing::new([0; KEY_BYTES]);
     if text.len() == 2 * KEY_BYTES {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
         for (byte, digits) in key.iter_mut().zip(text.chunks(2)) {
             for digit in digits {
                 let digit = char::from(*digit).to_digit(16)?;
@@ -63,6 +70,12 @@ fn parse(text: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
         }
         return Some(key);
     }
+    from_base64(text)
+}
+
+/// A key of 32 bytes that is written as base64.
+pub(crate) fn from_base64(text: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
     // Base64's estimate of its room is longer than the key.
     let mut room = Zeroizing::new([0; KEY_BYTES + 4]);
     let length = STANDARD.decode_slice(text, room.as_mut_slice()).ok()?;
@@ -139,6 +152,10 @@ mod tests {
             );
         }
         let folder = tempfile::tempdir().unwrap();
+        // Nobody writes to it: opening it as a file would wait.
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        assert!(read(&pipe).unwrap_err().to_string().contains("not a file"));
         assert!(
             read(folder.path())
                 .unwrap_err()

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::frame::KEY_BYTES;
 use crate::wrapping::{Owner, WrappedKey};
-use crate::{AccountKey, KeyEncryptionKey, KeyError, KeyNumber};
+use crate::{DataKey, KeyEncryptionKey, KeyError, KeyNumber};
 
 /// The tag of account keys in the identity keyspace: (tag, number) -> the wrapped key, JSON.
 const ACCOUNT_KEY_TAG: u8 = 3;
@@ -25,22 +25,27 @@ const ACCOUNT_KEY_TAG: u8 = 3;
 /// How often a start tries again when other nodes overtake it.
 const ATTEMPTS_MAX: usize = 20;
 
-/// An account, and which of its keys what is new is encrypted under.
+/// An account or an encryption scope, and which of its keys what is new is encrypted under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountGeneration {
     /// The account's name.
     pub account: String,
+    /// An encryption scope of the account; `None`: the account itself.
+    pub scope: Option<String>,
     /// Its setting; a larger one than before makes a new key.
     pub generation: u32,
 }
 
-/// The account keys of a ledger.
+/// An account, and its encryption scope if a key is one's.
+type Named = (String, Option<String>);
+
+/// The account keys of a ledger, and those of the accounts' encryption scopes.
 pub struct Keyring {
     ledger: Arc<dyn Ledger>,
     random: Arc<dyn Random>,
     wrapping: Vec<KeyEncryptionKey>,
-    keys: RwLock<HashMap<KeyNumber, Arc<AccountKey>>>,
-    newest: HashMap<String, Arc<AccountKey>>,
+    keys: RwLock<HashMap<KeyNumber, Arc<DataKey>>>,
+    newest: HashMap<Named, Arc<DataKey>>,
     damaged: Arc<AtomicU64>,
 }
 
@@ -184,7 +189,7 @@ impl Keyring {
         for account in accounts {
             let newest = unwrapped
                 .values()
-                .filter(|(wrapped, _)| wrapped.account == account.account)
+                .filter(|(wrapped, _)| wrapped.account == account.account && wrapped.scope == account.scope)
                 .map(|(wrapped, _)| wrapped.generation)
                 .max();
             if newest.is_some_and(|newest| newest >= account.generation) {
@@ -197,6 +202,7 @@ impl Keyring {
             let owner = Owner {
                 number,
                 account: &account.account,
+                scope: account.scope.as_deref(),
                 generation: account.generation,
             };
             let wrapped = first.wrap(&owner, &bytes, self.random.as_ref())?;
@@ -204,7 +210,8 @@ impl Keyring {
             tx.require_absent(key_of(number));
             tx.put(key_of(number), encode(&wrapped)?);
             self.ledger.commit(tx).await?;
-            tracing::info!(account = account.account, key = %number, "an account key was made");
+            let (account, scope) = (&account.account, &account.scope);
+            tracing::info!(account, scope, key = %number, "an account key was made");
             unwrapped.insert(number, (wrapped, bytes));
         }
         let name = first.name();
@@ -227,20 +234,21 @@ impl Keyring {
 
     /// Has these keys from now on.
     fn take_in(&mut self, unwrapped: BTreeMap<KeyNumber, (WrappedKey, Zeroizing<[u8; KEY_BYTES]>)>) {
-        let mut generations: HashMap<String, u32> = HashMap::new();
+        let mut generations: HashMap<Named, u32> = HashMap::new();
         for (number, (wrapped, bytes)) in unwrapped {
             let key = Arc::new(self.account_key(number, &bytes));
             self.keys.write().insert(number, key.clone());
-            let known = generations.get(&wrapped.account);
+            let named = (wrapped.account, wrapped.scope);
+            let known = generations.get(&named);
             if known.is_none_or(|known| *known < wrapped.generation) {
-                generations.insert(wrapped.account.clone(), wrapped.generation);
-                self.newest.insert(wrapped.account, key);
+                generations.insert(named.clone(), wrapped.generation);
+                self.newest.insert(named, key);
             }
         }
     }
 
-    fn account_key(&self, number: KeyNumber, bytes: &[u8; KEY_BYTES]) -> AccountKey {
-        AccountKey::new(number, bytes, self.random.clone(), self.damaged.clone())
+    fn account_key(&self, number: KeyNumber, bytes: &[u8; KEY_BYTES]) -> DataKey {
+        DataKey::new(number, bytes, self.random.clone(), self.damaged.clone())
     }
 
     fn unwrap(
@@ -269,11 +277,26 @@ impl Keyring {
     ///
     /// # Errors
     /// [`ContentError::Io`] if the keyring wasn't opened for that account.
-    pub fn newest(&self, account: &str) -> Result<Arc<AccountKey>, ContentError> {
+    pub fn newest(&self, account: &str) -> Result<Arc<DataKey>, ContentError> {
         self.newest
-            .get(account)
+            .get(&(account.to_owned(), None))
             .cloned()
             .ok_or_else(|| ContentError::Io(format!("account {account} has no key")))
+    }
+
+    /// The key that what is new in an encryption scope of an account is encrypted under.
+    ///
+    /// # Errors
+    /// [`ContentError::Io`] if the keyring wasn't opened for that scope.
+    pub fn newest_of_scope(&self, account: &str, scope: &str) -> Result<Arc<DataKey>, ContentError> {
+        self.newest
+            .get(&(account.to_owned(), Some(scope.to_owned())))
+            .cloned()
+            .ok_or_else(|| {
+                ContentError::Io(format!(
+                    "encryption scope {scope} of account {account} has no key"
+                ))
+            })
     }
 
     /// The key of that number; one that another node made is looked for in the ledger.
@@ -281,7 +304,7 @@ impl Keyring {
     /// # Errors
     /// [`ContentError::Io`] if there is none, or it can't be unwrapped; [`ContentError::Unavailable`] if the
     /// ledger is out of reach.
-    pub async fn key(&self, number: KeyNumber) -> Result<Arc<AccountKey>, ContentError> {
+    pub async fn key(&self, number: KeyNumber) -> Result<Arc<DataKey>, ContentError> {
         if let Some(key) = self.keys.read().get(&number) {
             return Ok(key.clone());
         }

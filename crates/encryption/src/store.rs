@@ -16,8 +16,8 @@ use content::{
     ContentError, ContentId, ContentInfo, ContentReader, ContentStats, ContentStore, ContentWriter,
 };
 
-use crate::AccountKey;
-use crate::account_key::{library_failed, owned};
+use crate::DataKey;
+use crate::data_key::{library_failed, owned};
 use crate::frame::{FrameKey, PLAIN_FRAME_BYTES, encrypted_bytes, plain_bytes};
 
 const FRAME: u64 = FRAME_BYTES as u64;
@@ -27,7 +27,7 @@ const PLAIN_FRAME: u64 = PLAIN_FRAME_BYTES as u64;
 #[derive(Clone)]
 pub struct EncryptedContent {
     inner: Arc<dyn ContentStore>,
-    key: Arc<AccountKey>,
+    key: Arc<DataKey>,
 }
 
 impl std::fmt::Debug for EncryptedContent {
@@ -41,7 +41,7 @@ impl std::fmt::Debug for EncryptedContent {
 impl EncryptedContent {
     /// Over `inner`, under `key`.
     #[must_use]
-    pub fn new(inner: Arc<dyn ContentStore>, key: Arc<AccountKey>) -> Self {
+    pub fn new(inner: Arc<dyn ContentStore>, key: Arc<DataKey>) -> Self {
         Self { inner, key }
     }
 
@@ -115,7 +115,7 @@ impl ContentWriter for EncryptedWriter {
 
 struct EncryptedReader {
     inner: Box<dyn ContentReader>,
-    account_key: Arc<AccountKey>,
+    data_key: Arc<DataKey>,
     key: FrameKey,
     id: ContentId,
     /// Length of the content, as far as its stored length says.
@@ -170,7 +170,7 @@ impl EncryptedReader {
 
     fn damage(&self, what: &str) -> ContentError {
         let cause = format!("frame {} {what}", self.number);
-        self.account_key.damage(self.id, cause)
+        self.data_key.damage(self.id, cause)
     }
 }
 
@@ -221,7 +221,7 @@ impl ContentStore for EncryptedContent {
         let length_bytes = plain_bytes(inner.length_bytes()).ok_or_else(|| self.wrong_length(id))?;
         let mut reader = EncryptedReader {
             inner,
-            account_key: self.key.clone(),
+            data_key: self.key.clone(),
             key: self.key.content_key(id)?,
             id,
             length_bytes,

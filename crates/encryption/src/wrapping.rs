@@ -84,6 +84,7 @@ impl KeyEncryptionKey {
         }
         Ok(WrappedKey {
             account: owner.account.to_owned(),
+            scope: owner.scope.map(str::to_owned),
             generation: owner.generation,
             wrapped_by: self.name.clone(),
             id: ContentId::from_bytes(id).to_string(),
@@ -117,6 +118,8 @@ impl KeyEncryptionKey {
 pub(crate) struct Owner<'a> {
     pub(crate) number: KeyNumber,
     pub(crate) account: &'a str,
+    /// The account's encryption scope; `None`: the account itself.
+    pub(crate) scope: Option<&'a str>,
     pub(crate) generation: u32,
 }
 
@@ -125,6 +128,11 @@ impl Owner<'_> {
         let mut bound = self.number.0.to_be_bytes().to_vec();
         bound.extend_from_slice(&self.generation.to_be_bytes());
         bound.extend_from_slice(self.account.as_bytes());
+        if let Some(scope) = self.scope {
+            // No account's name has such a byte.
+            bound.push(0);
+            bound.extend_from_slice(scope.as_bytes());
+        }
         bound
     }
 }
@@ -133,7 +141,10 @@ impl Owner<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WrappedKey {
     pub(crate) account: String,
-    /// The account's setting that it was made for.
+    /// The account's encryption scope whose it is; `None`: the account's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<String>,
+    /// The setting that it was made for.
     pub(crate) generation: u32,
     /// The name of the key-encryption key.
     pub(crate) wrapped_by: String,
@@ -148,6 +159,7 @@ impl WrappedKey {
         Owner {
             number,
             account: &self.account,
+            scope: self.scope.as_deref(),
             generation: self.generation,
         }
     }
@@ -169,6 +181,7 @@ mod tests {
         let owner = Owner {
             number: KeyNumber(3),
             account: "acme",
+            scope: None,
             generation: 1,
         };
         let wrapped = kek(1).wrap(&owner, &[9; KEY_BYTES], &random).unwrap();
@@ -182,6 +195,7 @@ mod tests {
         };
         assert!(changed(|key| key.account = "acmf".to_owned()).is_none());
         assert!(changed(|key| key.generation = 2).is_none());
+        assert!(changed(|key| key.scope = Some(String::new())).is_none());
         assert!(changed(|key| key.id = "0".repeat(32)).is_none());
         assert!(changed(|key| key.id = "x".to_owned()).is_none());
         assert!(changed(|key| key.wrapped = "AAAA".to_owned()).is_none());

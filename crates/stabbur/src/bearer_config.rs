@@ -13,6 +13,7 @@ use ledger::Clock;
 use serde::Deserialize;
 
 use crate::config::Account;
+use crate::encryption_config::scopes;
 use crate::key_fetch::{self, KeyFetch};
 
 /// How far issuers' clocks may differ where nothing is said.
@@ -197,8 +198,10 @@ impl Account {
                 .map(|role| role.assignment(&self.name))
                 .collect::<Result<_>>()?,
             change_feed: self.change_feed()?,
+            last_access_time_tracking: self.last_access_time_tracking,
             lifecycle: self.lifecycle()?,
             delegation_generation: self.delegation_generation,
+            encryption_scopes: scopes(self)?,
             ..blobs::Account::new(self.name.clone(), self.keys()?)
         })
     }
@@ -215,9 +218,11 @@ impl Account {
             ("allowed_networks", !self.allowed_networks.is_empty()),
             ("roles", !self.roles.is_empty()),
             ("change_feed", self.change_feed.is_some()),
+            ("last_access_time_tracking", self.last_access_time_tracking),
             ("lifecycle", self.lifecycle.is_some()),
             ("delegation_generation", self.delegation_generation != 0),
             ("encryption_generation", self.encryption_generation.is_some()),
+            ("encryption_scopes", !self.encryption_scopes.is_empty()),
         ];
         for (name, is_said) in of_blobs {
             ensure!(

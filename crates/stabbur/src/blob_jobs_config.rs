@@ -47,15 +47,27 @@ pub(crate) fn read_policy(path: &Path) -> Result<Policy> {
         .with_context(place)
 }
 
+/// Refuses rules about when blobs were read last where that isn't kept.
+pub(crate) fn check_access_times(policy: &Policy, tracks: bool) -> Result<()> {
+    ensure!(
+        tracks || !policy.needs_access_times(),
+        "a rule has daysAfterLastAccessTimeGreaterThan, and it isn't kept when blobs were read: set \
+         last_access_time_tracking of the account (in dev: --blob-last-access)"
+    );
+    Ok(())
+}
+
 impl Account {
     /// The account's lifecycle rules, if it has some.
     pub(crate) fn lifecycle(&self) -> Result<Option<Lifecycle>> {
         let Some(config) = &self.lifecycle else {
             return Ok(None);
         };
-        let policy = read_policy(&config.policy_file);
+        let policy = read_policy(&config.policy_file).with_context(|| format!("account {}", self.name))?;
+        check_access_times(&policy, self.last_access_time_tracking)
+            .with_context(|| format!("account {}: {}", self.name, config.policy_file.display()))?;
         Ok(Some(Lifecycle {
-            policy: policy.with_context(|| format!("account {}", self.name))?,
+            policy,
             dry_run: config.dry_run,
         }))
     }
@@ -117,6 +129,15 @@ mod tests {
             {"daysAfterModificationGreaterThan":5}}},"filters":{"blobTypes":["blockBlob"]}}}]}"#;
         std::fs::write(&path, rules).unwrap();
         assert!(account.lifecycle().unwrap().unwrap().dry_run);
+        let by_access = rules.replace("daysAfterModification", "daysAfterLastAccessTime");
+        std::fs::write(&path, by_access).unwrap();
+        let error = format!("{:#}", account.lifecycle().unwrap_err());
+        assert!(error.contains("last_access_time_tracking"), "{error}");
+        let tracking = Account {
+            last_access_time_tracking: true,
+            ..account
+        };
+        assert!(tracking.lifecycle().unwrap().is_some());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::bearer_config::{BearerConfig, RoleConfig};
 use crate::blob_jobs_config::{ChangeFeedConfig, LifecycleConfig};
 use crate::dev;
-use crate::encryption_config::EncryptionConfig;
+use crate::encryption_config::{EncryptionConfig, ScopeConfig};
 use crate::places::{ContentConfig, ContentPlace, LedgerConfig, LedgerPlace, Places};
 use crate::platform_config::{PdpConfig, PlatformIssuerConfig, SinkConfig};
 use crate::registry_config::RegistryConfig;
@@ -85,6 +85,9 @@ pub(crate) struct Service {
     /// What comes behind `{account}.` in host names.
     #[serde(default)]
     pub(crate) host_suffixes: Vec<String>,
+    /// What comes behind `{account}.` in host names of static websites; for blobs.
+    #[serde(default)]
+    pub(crate) web_host_suffixes: Vec<String>,
     pub(crate) accounts: Vec<Account>,
     /// Whether requests beyond the provisioned throughput are refused; for documents.
     #[serde(default)]
@@ -146,6 +149,9 @@ pub(crate) struct Account {
     pub(crate) roles: Vec<RoleConfig>,
     /// Whether changes of blobs go into a feed, and how.
     pub(crate) change_feed: Option<ChangeFeedConfig>,
+    /// Whether it is kept when blobs were read last.
+    #[serde(default)]
+    pub(crate) last_access_time_tracking: bool,
     /// What happens to blobs as they grow old.
     pub(crate) lifecycle: Option<LifecycleConfig>,
     /// Another number ends all user delegation keys that were given out.
@@ -153,6 +159,9 @@ pub(crate) struct Account {
     pub(crate) delegation_generation: u32,
     /// A larger number than before makes a new key, which new content is encrypted with.
     pub(crate) encryption_generation: Option<u32>,
+    /// Parts of the account that have keys of their own.
+    #[serde(default)]
+    pub(crate) encryption_scopes: Vec<ScopeConfig>,
 }
 
 impl Config {
@@ -268,9 +277,11 @@ mod tests {
                 allowed_networks: Vec::new(),
                 roles: Vec::new(),
                 change_feed: None,
+                last_access_time_tracking: false,
                 lifecycle: None,
                 delegation_generation: 0,
                 encryption_generation: None,
+                encryption_scopes: Vec::new(),
             },
         )
     }

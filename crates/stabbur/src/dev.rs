@@ -25,7 +25,7 @@ use registry::ContentReferences;
 use tokio::sync::watch;
 use vault::rules::roles::Role;
 
-use crate::blob_jobs_config::read_policy;
+use crate::blob_jobs_config::{check_access_times, read_policy};
 use crate::dev_vault;
 use crate::encryption_config::open_keyring;
 use crate::node::{self, BlobsWork, DocumentsUse, MessagesWaiting, Services, Stores, StoresHealth};
@@ -107,6 +107,9 @@ pub(crate) struct DevArguments {
     /// Lifecycle rules (JSON) for the blob account.
     #[arg(long, value_name = "FILE")]
     blob_lifecycle: Option<PathBuf>,
+    /// Keep when blobs were read last.
+    #[arg(long)]
+    blob_last_access: bool,
     /// Say in the log what lifecycle rules would do, and do nothing.
     #[arg(long, requires = "blob_lifecycle")]
     blob_lifecycle_dry_run: bool,
@@ -120,6 +123,12 @@ pub(crate) struct DevArguments {
     /// Another number, larger than before, makes a new key, which new content is encrypted with.
     #[arg(long, value_name = "NUMBER", requires = "encryption_key")]
     encryption_generation: Option<u32>,
+    /// An encryption scope of the blob account, which has a key of its own. Given again, more of them.
+    #[arg(long, value_name = "NAME", requires = "encryption_key")]
+    encryption_scope: Vec<String>,
+    /// An encryption scope that is disabled.
+    #[arg(long, value_name = "NAME", requires = "encryption_key")]
+    encryption_scope_disabled: Vec<String>,
     #[command(flatten)]
     platform: PlatformArguments,
     /// Written when everything listens: the addresses, as JSON.
@@ -150,17 +159,38 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         read_policy(path).map(|policy| Lifecycle { policy, dry_run })
     });
     let lifecycle = lifecycle.transpose()?;
+    if let Some(lifecycle) = &lifecycle {
+        check_access_times(&lifecycle.policy, arguments.blob_last_access)?;
+    }
     let clock = Arc::new(AdjustableClock::over_system());
     let places = Places::of(
         arguments.ledger_postgres.as_ref(),
         arguments.content_config.as_ref(),
     )?;
     let mut stores = Stores::open(&arguments.data, &places, clock.clone()).await?;
-    let account = AccountGeneration {
+    let generation = |scope: Option<&String>, generation: Option<u32>| AccountGeneration {
         account: BLOBS_ACCOUNT.to_owned(),
-        generation: arguments.encryption_generation.unwrap_or_default(),
+        scope: scope.cloned(),
+        generation: generation.unwrap_or_default(),
     };
-    let keyring = open_keyring(&mut stores, &arguments.encryption_key, &[account]).await?;
+    let named = [
+        (&arguments.encryption_scope, true),
+        (&arguments.encryption_scope_disabled, false),
+    ];
+    let named = named.iter().flat_map(|(names, enabled)| {
+        names.iter().map(|name| blobs::EncryptionScope {
+            name: name.clone(),
+            enabled: *enabled,
+        })
+    });
+    let encryption_scopes: Vec<blobs::EncryptionScope> = named.collect();
+    let mut generations = vec![generation(None, arguments.encryption_generation)];
+    generations.extend(
+        encryption_scopes
+            .iter()
+            .map(|scope| generation(Some(&scope.name), None)),
+    );
+    let keyring = open_keyring(&mut stores, &arguments.encryption_key, &generations).await?;
     let (tls, authority) = Tls::development(&arguments.data.join("tls"), clock.now())?;
     let tls = Arc::new(tls);
     let key = |text: &str| SharedKey::from_base64(text).context("a well-known key is malformed");
@@ -179,14 +209,18 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
                 allows_public_access: true,
                 versioning: arguments.blob_versioning,
                 lifecycle,
+                last_access_time_tracking: arguments.blob_last_access,
                 change_feed: arguments.blob_change_feed.then(blobs::ChangeFeed::default),
                 immutable_storage: arguments.blob_immutability,
                 roles: storage::roles(),
+                encryption_scopes,
                 ..blobs::Account::new(BLOBS_ACCOUNT, vec![key(BLOBS_KEY)?])
             }],
             host_suffixes: vec!["blob.localhost".to_owned()],
+            web_host_suffixes: vec!["web.localhost".to_owned()],
             bearer: Some(bearer(&stores, issuer.clone())),
             keyring,
+            local_keys_in_clear: true,
         },
     );
     let mut settings = documents::Settings::single(DOCUMENTS_ACCOUNT, key(DOCUMENTS_KEY)?);

@@ -31,7 +31,63 @@ pub(crate) fn key_files(config: Option<&EncryptionConfig>) -> Result<&[PathBuf]>
     Ok(&config.key_files)
 }
 
-/// What the accounts' settings say of their keys. `other` may be an account that has no settings.
+/// An encryption scope of an account of blobs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScopeConfig {
+    pub(crate) name: String,
+    /// Whether it is used; what is under one that isn't is neither read nor written.
+    #[serde(default = "yes")]
+    pub(crate) enabled: bool,
+    /// A larger number than before makes a new key, which new content is encrypted with.
+    #[serde(default)]
+    pub(crate) generation: u32,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Whether a scope may be called so ("Encryption Scopes - Put": 3 to 63 of lower-case letters, digits and hyphens,
+/// each hyphen between two of the others).
+fn is_scope_name(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (3..=63).contains(&name.len())
+        && name
+            .split('-')
+            .all(|part| !part.is_empty() && part.bytes().all(is_inner))
+}
+
+/// The scopes of an account, as its blobs have them.
+///
+/// # Errors
+/// If a name isn't one, or comes twice.
+pub(crate) fn scopes(account: &Account) -> Result<Vec<blobs::EncryptionScope>> {
+    let mut scopes: Vec<blobs::EncryptionScope> = Vec::new();
+    for scope in &account.encryption_scopes {
+        ensure!(
+            is_scope_name(&scope.name),
+            "account {}: encryption_scopes: {:?} is no name of a scope: 3 to 63 lower-case letters, digits and single \
+             hyphens between them",
+            account.name,
+            scope.name
+        );
+        ensure!(
+            scopes.iter().all(|known| known.name != scope.name),
+            "account {}: encryption_scopes names {} twice",
+            account.name,
+            scope.name
+        );
+        scopes.push(blobs::EncryptionScope {
+            name: scope.name.clone(),
+            enabled: scope.enabled,
+        });
+    }
+    Ok(scopes)
+}
+
+/// What the accounts' settings say of their keys and of those of their scopes. `other` may be an account that has no
+/// settings.
 ///
 /// # Errors
 /// If one says something, but nothing is encrypted.
@@ -47,17 +103,31 @@ pub(crate) fn generations(
              them",
             account.name
         );
+        ensure!(
+            config.is_some() || account.encryption_scopes.is_empty(),
+            "account {}: encryption_scopes have keys; name in [encryption] the key files that wrap them",
+            account.name
+        );
         Ok(AccountGeneration {
             account: account.name.clone(),
+            scope: None,
             generation: account.encryption_generation.unwrap_or_default(),
         })
     };
     let mut generations = accounts.iter().map(generation).collect::<Result<Vec<_>>>()?;
+    for account in accounts {
+        generations.extend(account.encryption_scopes.iter().map(|scope| AccountGeneration {
+            account: account.name.clone(),
+            scope: Some(scope.name.clone()),
+            generation: scope.generation,
+        }));
+    }
     if let Some(other) = other
         && generations.iter().all(|known| known.account != *other)
     {
         generations.push(AccountGeneration {
             account: other.clone(),
+            scope: None,
             generation: 0,
         });
     }
@@ -97,6 +167,38 @@ mod tests {
     fn accounts(rest: &str) -> Vec<Account> {
         let text = format!("name = \"acme\"\nkey_files = []\n{rest}");
         vec![toml::from_str(&text).unwrap()]
+    }
+
+    #[test]
+    fn scopes_are_named_and_have_keys() {
+        let config = EncryptionConfig {
+            key_files: vec!["kek".into()],
+        };
+        let two = accounts(
+            "encryption_scopes = [{ name = \"one\" }, { name = \"two-2\", enabled = false, generation = 3 }]",
+        );
+        let found = generations(&two, None, Some(&config)).unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|found| (found.scope.as_deref(), found.generation))
+            .collect();
+        assert_eq!(found, [(None, 0), (Some("one"), 0), (Some("two-2"), 3)]);
+        let made = scopes(&two[0]).unwrap();
+        assert!(made[0].enabled && !made[1].enabled && made[1].name == "two-2");
+        let error = generations(&two, None, None).unwrap_err();
+        assert!(error.to_string().contains("[encryption]"), "{error}");
+        for bad in [
+            "ab",
+            "Upper",
+            "a--b",
+            "-ab",
+            "ab-",
+            "a_b",
+            "one\" }, { name = \"one",
+        ] {
+            let settings = format!("encryption_scopes = [{{ name = \"{bad}\" }}]");
+            assert!(scopes(&accounts(&settings)[0]).is_err(), "{bad}");
+        }
     }
 
     #[test]

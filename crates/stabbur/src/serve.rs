@@ -28,6 +28,25 @@ use crate::platform_config::{Sinks, platform_tokens};
 use crate::registry_config;
 use crate::vault_config::{VaultsState, open_seal};
 
+/// The suffixes of websites' hosts. One that is the protocol's as well would hide it.
+fn web_host_suffixes(blobs: &crate::config::Service) -> Result<Vec<String>> {
+    let suffixes: Vec<String> = blobs
+        .web_host_suffixes
+        .iter()
+        .map(|suffix| suffix.to_ascii_lowercase())
+        .collect();
+    for suffix in &suffixes {
+        anyhow::ensure!(
+            !blobs
+                .host_suffixes
+                .iter()
+                .any(|other| other.eq_ignore_ascii_case(suffix)),
+            "[blobs]: {suffix} is in host_suffixes and in web_host_suffixes; websites have a suffix of their own"
+        );
+    }
+    Ok(suffixes)
+}
+
 pub(crate) async fn run(path: &Path) -> Result<()> {
     let mut config = Config::read(path)?;
     let mut blob_accounts = Vec::new();
@@ -49,6 +68,10 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
             account.name
         );
     }
+    anyhow::ensure!(
+        config.documents.web_host_suffixes.is_empty(),
+        "[documents]: web_host_suffixes is for the websites of [blobs]; remove it here"
+    );
     let mut document_accounts = Vec::new();
     for account in &config.documents.accounts {
         account.check_documents()?;
@@ -90,8 +113,10 @@ pub(crate) async fn run(path: &Path) -> Result<()> {
         blobs::Settings {
             accounts: blob_accounts,
             host_suffixes: config.blobs.host_suffixes.clone(),
+            web_host_suffixes: web_host_suffixes(&config.blobs)?,
             bearer,
             keyring,
+            local_keys_in_clear: false,
         },
     );
     let documents = Documents::new(

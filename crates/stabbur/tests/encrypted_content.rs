@@ -16,11 +16,11 @@ use async_trait::async_trait;
 use content::suite::{Backend, Failure, Subject, run};
 use content::{ContentError, ContentId, ContentStore};
 use content_local::LocalContent;
-use encryption::{AccountGeneration, AccountKey, EncryptedContent, KeyEncryptionKey, Keyring};
+use encryption::{AccountGeneration, DataKey, EncryptedContent, KeyEncryptionKey, Keyring};
 use ledger::memory::MemoryLedger;
 use ledger::{Random as _, SystemClock, SystemRandom};
 
-struct Folders(Arc<AccountKey>);
+struct Folders(Arc<DataKey>);
 
 struct Folder {
     folder: tempfile::TempDir,
@@ -62,7 +62,7 @@ impl Subject for Folder {
     }
 }
 
-async fn account_key() -> Arc<AccountKey> {
+async fn account_key() -> Arc<DataKey> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kek");
     fs::write(&path, "07".repeat(32)).unwrap();
@@ -70,6 +70,7 @@ async fn account_key() -> Arc<AccountKey> {
     let kek = KeyEncryptionKey::from_file(&path).unwrap();
     let ledger = Arc::new(MemoryLedger::new(Arc::new(SystemClock)));
     let account = AccountGeneration {
+        scope: None,
         account: "acme".to_owned(),
         generation: 0,
     };

@@ -120,5 +120,28 @@ def test_rules_that_are_not_known_stop_the_start(tmp_path):
         raise AssertionError("it starts")
 
     wrong = rule("r", {"baseBlob": {"delete": {"daysAfterLastAccessTimeGreaterThan": 5}}})
-    assert re.search(r'rules\.json: rule "r": .*last accesses aren\'t kept', refused({"rules": [wrong]}))
+    assert "last_access_time_tracking" in refused({"rules": [wrong]})
+    wrong = rule("r", {"snapshot": {"delete": {"daysAfterModificationGreaterThan": 5}}})
+    assert re.search(r'rules\.json: rule "r": .*snapshots and versions', refused({"rules": [wrong]}))
     assert "unknown field `Rules`" in refused({"Rules": []})
+
+
+def test_what_nobody_reads_goes(tmp_path):
+    rules = [rule("unread", {"baseBlob": {"delete": {"daysAfterLastAccessTimeGreaterThan": 5}}}, ["box/"])]
+    with serving(tmp_path, rules, "--blob-last-access") as (server, service, _):
+        box = service.create_container("box")
+        for name in ("read", "unread"):
+            box.upload_blob(name, b"x")
+        blob = box.get_blob_client("read")
+        made = blob.get_blob_properties()
+        # What was read before the first run is unknown, so it counts from then.
+        wait(lambda: "a lifecycle run is over" in server.log())
+        assert made.last_accessed_on is not None
+        move_clock(server, 4)
+        assert blob.download_blob().readall() == b"x"
+        read = blob.get_blob_properties()
+        assert (read.last_accessed_on - made.last_accessed_on).days == 4
+        assert (read.etag, read.last_modified) == (made.etag, made.last_modified)
+        assert {one.name: one.last_accessed_on for one in box.list_blobs()}["read"] == read.last_accessed_on
+        move_clock(server, 1.5)
+        wait(lambda: [one.name for one in box.list_blobs()] == ["read"])

@@ -33,7 +33,8 @@ def test_properties_that_are_omitted_stay(service, box):
     found = service.get_service_properties()
     assert (found["delete_retention_policy"].enabled, found["delete_retention_policy"].days) == (True, 3)
     assert [rule.allowed_origins for rule in found["cors"]] == ["https://a.example"]
-    assert refused(service.set_service_properties, static_website=StaticWebsite(enabled=True)) == (501, "NotImplemented")
+    both = StaticWebsite(enabled=True, index_document="a.html", default_index_document_path="b.html")
+    assert refused(service.set_service_properties, static_website=both) == (400, "InvalidXmlDocument")
     assert service.get_service_properties()["delete_retention_policy"].days == 3
 
 

@@ -23,6 +23,8 @@ pub(crate) struct Grant {
     one_blob: bool,
     /// What the principal may do who signed it; `None` for the account's key.
     pub(crate) signer: Option<Rights>,
+    /// The encryption scope that what is written goes into (`ses`).
+    pub(crate) encryption_scope: Option<String>,
     /// Headers of Get Blob's answer that the signature sets.
     pub(crate) overrides: Vec<(&'static str, String)>,
 }
@@ -56,6 +58,9 @@ const SIGNED: [&str; 26] = [
     "snapshot",
     "versionid",
 ];
+
+/// The first version of signatures that names an encryption scope.
+const VERSION_SCOPES: &str = "2020-12-06";
 
 /// Query parameters that override answer headers, and those headers.
 pub(super) const OVERRIDES: [(&str, &str); 5] = [
@@ -120,6 +125,9 @@ pub(crate) fn verify(
         return Err(failed("sv is mandatory and is a version such as 2021-12-02."));
     }
     refuse_control_characters(&get)?;
+    if evidence.query.iter().filter(|(name, _)| name == "sig").count() > 1 {
+        return Err(failed("There is more than one sig."));
+    }
     let of_account = !get("ss").is_empty() && delegated.is_none();
     let signed = match &delegated {
         Some(_) => {
@@ -158,6 +166,10 @@ pub(crate) fn verify(
         resource_types: of_account.then(|| get("srt").to_owned()),
         one_blob: !of_account && get("sr") != "c",
         signer: delegated.map(|delegated| delegated.signer),
+        // Before, it isn't signed.
+        encryption_scope: Some(get("ses"))
+            .filter(|scope| !scope.is_empty() && version >= VERSION_SCOPES)
+            .map(str::to_owned),
         overrides,
     })
 }
@@ -176,7 +188,7 @@ fn refuse_control_characters<'a>(get: &impl Fn(&str) -> &'a str) -> Result<(), B
 fn account_fields<'a>(account: &'a str, version: &str, get: &impl Fn(&str) -> &'a str) -> String {
     let mut fields = vec![account];
     fields.extend(["sp", "ss", "srt", "st", "se", "sip", "spr", "sv"].map(get));
-    if version >= "2020-12-06" {
+    if version >= VERSION_SCOPES {
         fields.push(get("ses"));
     }
     fields.push("");
@@ -224,7 +236,7 @@ fn service_fields<'a>(
     if version >= "2018-11-09" {
         fields.extend([get("sr"), time]);
     }
-    if version >= "2020-12-06" {
+    if version >= VERSION_SCOPES {
         fields.push(get("ses"));
     }
     fields.extend(OVERRIDES.iter().map(|(parameter, _)| get(parameter)));

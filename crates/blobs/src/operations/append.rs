@@ -8,8 +8,9 @@ use ledger::Transaction;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::APPEND_BLOCK_BYTES_MAX;
-use crate::operations::blob::{look_up, refuse_unserved};
+use crate::operations::blob::look_up;
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::encryption::{Chosen, KeyUse};
 use crate::rules::append::{self, Demand, Target};
 use crate::rules::lease;
 use crate::service::Call;
@@ -48,7 +49,7 @@ fn demand(call: &Call) -> Result<Demand, BlobsError> {
 
 pub(crate) async fn block(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "aw")?;
-    refuse_unserved(&call)?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     let transfer = Transfer::parse(&call.headers)?;
     let length = transfer.length;
     if length == 0 {
@@ -66,11 +67,12 @@ pub(crate) async fn block(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     demands.write(Some(&blob.record), blobs.clock.now())?;
     blob.record.protection.change()?;
     append::append(target(&blob.record), demand, length)?;
+    let chosen = blobs.choose_for(&call.target.account, &blob.record, &asked)?;
     let expected = transfer.expected_part(&call.headers, APPEND_BLOCK_BYTES_MAX, false);
     let content = blobs
-        .take_in(&call.target.account, call.take_body(), expected)
+        .take_in(chosen.key.clone(), call.take_body(), expected)
         .await?;
-    add(blobs, &call, &demands, demand, &content).await
+    add(blobs, &call, &demands, demand, (&content, &chosen)).await
 }
 
 /// Adds content that was taken in to the end of the blob that the request is about.
@@ -78,9 +80,10 @@ pub(crate) async fn add_to(
     blobs: &Blobs,
     call: &Call,
     content: &StagedContent,
+    chosen: &Chosen,
 ) -> Result<Response<Body>, BlobsError> {
     let demands = Demands::parse(&call.headers)?;
-    add(blobs, call, &demands, demand(call)?, content).await
+    add(blobs, call, &demands, demand(call)?, (content, chosen)).await
 }
 
 /// Adds content that was taken in to the blob's end.
@@ -89,7 +92,7 @@ async fn add(
     call: &Call,
     demands: &Demands,
     demand: Demand,
-    content: &StagedContent,
+    (content, chosen): (&StagedContent, &Chosen),
 ) -> Result<Response<Body>, BlobsError> {
     let Place::Stored(stored) = content.place else {
         return Err(ErrorCode::InternalError.into());
@@ -101,6 +104,7 @@ async fn add(
         demands.write(Some(&blob.record), now)?;
         blob.record.protection.change()?;
         append::append(target(&blob.record), demand, content.length_bytes)?;
+        chosen.check(&blob.record)?;
         let mut record = blob.record.clone();
         let offset = record.length;
         let extent = Extent::stored(String::new(), content.length_bytes, stored);
@@ -125,7 +129,7 @@ async fn add(
                     "x-ms-blob-committed-block-count",
                     record.extents.len().to_string(),
                 );
-                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
+                chosen.answer(out);
                 return Ok(response);
             }
         }
@@ -135,7 +139,6 @@ async fn add(
 
 pub(crate) async fn seal(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "w")?;
-    refuse_unserved(&call)?;
     let demands = Demands::parse(&call.headers)?;
     let demand = demand(&call)?;
     for attempt in 1.. {

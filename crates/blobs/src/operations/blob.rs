@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_semantics::Body;
 use http_semantics::range::ByteRange;
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{PUT_BLOB_BYTES_MAX, RANGE_DIGEST_BYTES_MAX};
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::encryption::{KeyAsked, KeyUse};
 use crate::operations::{immutability, pages};
 use crate::rules::conditions::Read;
 use crate::rules::immutability::Protection;
@@ -47,8 +48,8 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             ));
         }
     };
-    refuse_unserved(&call)?;
-    let transfer = Transfer::parse(&call.headers)?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
+    let mut transfer = Transfer::parse(&call.headers)?;
     let length = transfer.length;
     if length > PUT_BLOB_BYTES_MAX {
         return Err(ErrorCode::RequestBodyTooLarge.into());
@@ -61,6 +62,15 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let mut properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
     let given = Given::parse(&call, blobs.clock.now())?;
+    // A block blob's own MD5 is what its content is held against, whatever Content-MD5 says; the other kinds take
+    // it as it is (Put Blob, x-ms-blob-content-md5).
+    let own_md5 = match kind {
+        BlobKind::Block => headers::md5(&call.headers, "x-ms-blob-content-md5")?,
+        BlobKind::Append | BlobKind::Page => None,
+    };
+    if own_md5.is_some() {
+        transfer.forget_md5();
+    }
     if properties.content_type.is_none() {
         properties.content_type = headers::text(&call.headers, "content-type").map(str::to_owned);
     }
@@ -69,11 +79,15 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
     permit_write(&call, before.is_some())?;
     given.check(blobs, &container, kind == BlobKind::Block)?;
+    let chosen = blobs.choose(&container, &asked)?;
     drop((container, before));
     let expected = transfer.expected(PUT_BLOB_BYTES_MAX, true);
     let staged = blobs
-        .take_in(&call.target.account, call.take_body(), expected)
+        .take_in(chosen.key.clone(), call.take_body(), expected)
         .await?;
+    if own_md5.is_some_and(|own| staged.md5 != Some(own)) {
+        return Err(ErrorCode::Md5Mismatch.into());
+    }
     if properties.content_md5.is_none() && kind == BlobKind::Block {
         properties.content_md5 = staged.md5.map(|md5| STANDARD.encode(md5));
     }
@@ -82,6 +96,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         let (container, before) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
         demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
+        chosen.still(blobs, &container, &asked)?;
         let (mut record, mut inline) =
             blobs.whole_record(call.blob()?, before.as_ref(), &staged, properties.clone())?;
         if kind == BlobKind::Append {
@@ -90,6 +105,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             inline = None;
         }
         record.metadata = metadata.clone();
+        record.encryption.clone_from(&chosen.kept);
         given.apply(&mut record)?;
         let mut tx = Transaction::new();
         let states = (before.as_ref(), &mut record, inline);
@@ -105,7 +121,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
                 render::set_state(out, &record.etag, record.last_modified);
                 render::set_version(out, record.version);
                 transfer::answer(out, &call.headers, &staged);
-                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
+                chosen.answer(out);
                 return Ok(response);
             }
         }
@@ -166,18 +182,6 @@ impl Given {
     }
 }
 
-/// What would be lost silently is refused.
-pub(crate) fn refuse_unserved(call: &Call) -> Result<(), BlobsError> {
-    let unserved = ["x-ms-encryption-key", "x-ms-encryption-scope"];
-    match unserved.iter().find(|name| call.headers.contains_key(**name)) {
-        Some(name) => Err(BlobsError::with(
-            ErrorCode::NotImplemented,
-            format!("{name} is not served."),
-        )),
-        None => Ok(()),
-    }
-}
-
 /// Container and blob as they are in a snapshot of their own.
 pub(crate) async fn look_up(blobs: &Blobs, call: &Call) -> Result<(Container, Option<Blob>), BlobsError> {
     let snapshot = blobs.ledger.snapshot().await?;
@@ -199,6 +203,14 @@ pub(crate) async fn look_up_in(
     Ok((container, blob))
 }
 
+fn shown(blobs: &Blobs, call: &Call) -> render::Shown {
+    render::Shown {
+        sees_tags: call.sees_tags('o'),
+        encrypts: blobs.contents.encrypts(),
+        tracks_access: blobs.tracks_access(&call.target.account),
+    }
+}
+
 fn not_modified(record: &BlobRecord) -> Response<Body> {
     render::not_modified(&record.etag, record.last_modified)
 }
@@ -209,18 +221,20 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
     let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
     let record = &blob.record;
+    let asked = call.encryption(blobs, KeyUse::Reads)?;
     if Demands::parse(&call.headers)?.read(record, blobs.clock.now())? == Read::NotModified {
         return Ok(not_modified(record));
     }
+    blobs.opens(&call.target.account, record, &asked)?;
     if record.is_archived() {
         return Err(ErrorCode::BlobArchived.into());
     }
     pages::refuse_incremental(record)?;
-    let asked = headers::text(&call.headers, "x-ms-range").or_else(|| headers::text(&call.headers, "range"));
-    let (status, range) = match asked {
+    let part = headers::text(&call.headers, "x-ms-range").or_else(|| headers::text(&call.headers, "range"));
+    // What isn't a range is passed over, as HTTP has it (RFC 9110, 14.2) and the original does.
+    let (status, range) = match part.and_then(ByteRange::parse) {
         None => (StatusCode::OK, 0..record.length),
-        Some(text) => {
-            let range = ByteRange::parse(text).ok_or(ErrorCode::InvalidHeaderValue)?;
+        Some(range) => {
             let range = range.within(record.length).ok_or(BlobsError {
                 length_bytes: Some(record.length),
                 ..ErrorCode::InvalidRange.into()
@@ -230,7 +244,13 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     };
     let length = range.end - range.start;
     let mut body = blobs
-        .content_body(snapshot.as_ref(), &container, record, range.clone())
+        .content_body(
+            snapshot.as_ref(),
+            &container,
+            record,
+            range.clone(),
+            asked.customer(),
+        )
         .await?;
     let mut range_digest = None;
     if status == StatusCode::PARTIAL_CONTENT
@@ -247,12 +267,7 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     }
     let mut response = render::empty(status);
     let out = response.headers_mut();
-    render::set_blob(
-        out,
-        record,
-        (call.sees_tags('o'), blobs.contents.encrypts()),
-        blobs.clock.now(),
-    );
+    render::set_blob(out, record, shown(blobs, &call), blobs.clock.now());
     let body = transfer::send(out, &call.headers, body, length)?;
     if status == StatusCode::PARTIAL_CONTENT {
         render::set(
@@ -268,32 +283,36 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             render::set(out, header, digest);
         }
     }
+    override_headers(&call, out);
+    *response.body_mut() = body;
+    blobs.note_access(&container, &blob).await;
+    Ok(response)
+}
+
+/// Says of the content what the caller's signature wants said of it.
+fn override_headers(call: &Call, out: &mut HeaderMap) {
     if let Access::Sas(grant) = &call.access {
         for (header, value) in &grant.overrides {
             render::set(out, header, value);
         }
     }
-    *response.body_mut() = body;
-    Ok(response)
 }
 
 pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "r")?;
     let (_, blob) = look_up(blobs, &call).await?;
     let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+    let asked = call.encryption(blobs, KeyUse::Reads)?;
     if Demands::parse(&call.headers)?.read(&blob.record, blobs.clock.now())? == Read::NotModified {
         return Ok(not_modified(&blob.record));
     }
+    blobs.opens(&call.target.account, &blob.record, &asked)?;
     let mut response = render::empty(StatusCode::OK);
     let out = response.headers_mut();
-    render::set_blob(
-        out,
-        &blob.record,
-        (call.sees_tags('o'), blobs.contents.encrypts()),
-        blobs.clock.now(),
-    );
+    render::set_blob(out, &blob.record, shown(blobs, &call), blobs.clock.now());
     if call.parameter("comp").is_none() {
         render::set(out, "content-length", blob.record.length.to_string());
+        override_headers(&call, out);
     } else {
         out.remove("content-type");
         out.remove("content-md5");
@@ -301,21 +320,25 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     Ok(response)
 }
 
-/// Changes a blob's record without touching its content; the blob is a new version then, or the same one.
+/// Changes a blob's record without touching its content; the blob is a new version then, or the same one. What is
+/// `asked` of its encryption is looked at where the operation takes keys.
 async fn change(
     blobs: &Blobs,
     call: &Call,
     (op, makes_version): (&str, bool),
+    asked: Option<&KeyAsked>,
     apply: impl Fn(&mut BlobRecord) + Send + Sync,
 ) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "w")?;
-    refuse_unserved(call)?;
     let demands = Demands::parse(&call.headers)?;
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.write(Some(&blob.record), blobs.clock.now())?;
+        let account = &call.target.account;
+        let chosen = asked.map(|asked| blobs.choose_for(account, &blob.record, asked));
+        let chosen = chosen.transpose()?;
         blob.record.protection.change()?;
         if blob.record.is_archived() {
             return Err(ErrorCode::BlobArchived.into());
@@ -344,6 +367,9 @@ async fn change(
                     let number = record.sequence_number.to_string();
                     render::set(out, "x-ms-blob-sequence-number", number);
                 }
+                if let Some(chosen) = chosen {
+                    chosen.answer(out);
+                }
                 return Ok(response);
             }
         }
@@ -357,8 +383,10 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
     {
         return pages::set_properties(blobs, call).await;
     }
-    let properties = headers::blob_headers(&call.headers)?;
-    change(blobs, &call, ("setProperties", false), |record| {
+    let mut properties = headers::blob_headers(&call.headers)?;
+    // A property that isn't named is cleared; a type that was never given is another thing.
+    properties.content_type.get_or_insert_default();
+    change(blobs, &call, ("setProperties", false), None, |record| {
         record.headers = properties.clone();
     })
     .await
@@ -372,7 +400,8 @@ pub(crate) fn set_expiry(call: &Call) -> Result<Response<Body>, BlobsError> {
 
 pub(crate) async fn set_metadata(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     let metadata = headers::metadata(&call.headers)?;
-    change(blobs, &call, ("setMetadata", true), |record| {
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
+    change(blobs, &call, ("setMetadata", true), Some(&asked), |record| {
         record.metadata = metadata.clone();
     })
     .await

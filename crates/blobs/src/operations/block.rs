@@ -11,8 +11,9 @@ use ledger::Transaction;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_ID_BYTES_MAX, BLOCK_LIST_BYTES_MAX};
-use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_unserved};
+use crate::operations::blob::{Given, look_up, look_up_in, permit_write};
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::encryption::{Chosen, KeyUse, mismatch};
 use crate::rules::block_list::merge;
 use crate::rules::lease::{self, Lease, Use};
 use crate::service::Call;
@@ -39,8 +40,9 @@ pub(crate) fn id(call: &Call) -> Result<String, BlobsError> {
     Ok(id.to_owned())
 }
 
-/// Refuses a block before its content is taken in, if that is clear already.
-pub(crate) async fn check(blobs: &Blobs, call: &Call, id: &str) -> Result<(), BlobsError> {
+/// Refuses a block before its content is taken in, if that is clear already; what it is to be encrypted under.
+pub(crate) async fn check(blobs: &Blobs, call: &Call, id: &str) -> Result<Chosen, BlobsError> {
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     let demands = Demands::parse(&call.headers)?;
     let snapshot = blobs.ledger.snapshot().await?;
     let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
@@ -50,15 +52,16 @@ pub(crate) async fn check(blobs: &Blobs, call: &Call, id: &str) -> Result<(), Bl
     let staged = blobs
         .a_staged_block(snapshot.as_ref(), &container, call.blob()?)
         .await?;
-    if staged.is_some_and(|staged| staged.id.len() != id.len()) {
+    // As long as they are before they are encoded, of which the padding tells.
+    let length = |id: &str| id.trim_end_matches('=').len();
+    if staged.is_some_and(|staged| length(&staged.id) != length(id)) {
         return Err(ErrorCode::InvalidBlobOrBlock.into());
     }
-    Ok(())
+    blobs.choose(&container, &asked)
 }
 
 pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
-    refuse_unserved(&call)?;
     let id = id(&call)?;
     let transfer = Transfer::parse(&call.headers)?;
     if transfer.length == 0 {
@@ -70,19 +73,19 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     if transfer.length > BLOCK_BYTES_MAX {
         return Err(ErrorCode::RequestBodyTooLarge.into());
     }
-    check(blobs, &call, &id).await?;
+    let chosen = check(blobs, &call, &id).await?;
     let expected = transfer.expected_part(&call.headers, BLOCK_BYTES_MAX, false);
     let content = blobs
-        .take_in(&call.target.account, call.take_body(), expected)
+        .take_in(chosen.key.clone(), call.take_body(), expected)
         .await?;
-    stage(blobs, &call, &id, &content).await
+    stage(blobs, &call, (&id, &chosen), &content).await
 }
 
 /// Stages a block whose content was taken in.
 pub(crate) async fn stage(
     blobs: &Blobs,
     call: &Call,
-    id: &str,
+    (id, chosen): (&str, &Chosen),
     content: &StagedContent,
 ) -> Result<Response<Body>, BlobsError> {
     let demands = Demands::parse(&call.headers)?;
@@ -92,7 +95,8 @@ pub(crate) async fn stage(
         permit_write(call, blob.is_some())?;
         demands.lease(leased(blob.as_ref()), Use::Writes, blobs.clock.now())?;
         refuse_other_kinds(blob.as_ref())?;
-        match blobs.put_block(&container, call.blob()?, id, content).await? {
+        let block = (id, chosen.kept.clone());
+        match blobs.put_block(&container, call.blob()?, block, content).await? {
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => break,
@@ -100,11 +104,7 @@ pub(crate) async fn stage(
     }
     let mut response = render::empty(StatusCode::CREATED);
     transfer::answer(response.headers_mut(), &call.headers, content);
-    render::set(
-        response.headers_mut(),
-        "x-ms-request-server-encrypted",
-        blobs.encrypts(),
-    );
+    chosen.answer(response.headers_mut());
     Ok(response)
 }
 
@@ -132,6 +132,7 @@ fn committed(record: &BlobRecord) -> HashMap<String, BlockRecord> {
                 id: extent.block.clone(),
                 length: extent.length,
                 content,
+                encryption: record.encryption.clone(),
             };
             Some((extent.block.clone(), block))
         })
@@ -140,7 +141,7 @@ fn committed(record: &BlobRecord) -> HashMap<String, BlockRecord> {
 
 pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
-    refuse_unserved(&call)?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     let demands = Demands::parse(&call.headers)?;
     let properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
@@ -157,6 +158,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
         demands.write(before.as_ref().map(|before| &before.record), blobs.clock.now())?;
         permit_write(&call, before.is_some())?;
         given.check(blobs, &container, true)?;
+        let chosen = blobs.choose(&container, &asked)?;
         refuse_other_kinds(before.as_ref())?;
         let staged = blobs
             .staged_blocks(snapshot.as_ref(), &container, call.blob()?)
@@ -166,6 +168,13 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             .map(|before| committed(&before.record))
             .unwrap_or_default();
         let picked = merge(&list, &old, &staged.blocks)?;
+        // A blob is all under one key.
+        let other = picked
+            .iter()
+            .find_map(|(_, block)| mismatch(block.encryption.as_ref(), chosen.kept.as_ref()));
+        if let Some(code) = other {
+            return Err(code.into());
+        }
         let extents: Vec<Extent> = picked
             .into_iter()
             .map(|(block, record)| Extent::stored(block, record.length, record.content))
@@ -180,6 +189,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
             headers: properties.clone(),
             metadata: metadata.clone(),
             extents,
+            encryption: chosen.kept.clone(),
             lease: lease::after_write(leased(before.as_ref()), now),
             ..BlobRecord::default()
         };
@@ -211,7 +221,7 @@ pub(crate) async fn put_list(blobs: &Blobs, call: Call) -> Result<Response<Body>
                 let out = response.headers_mut();
                 render::set_state(out, &record.etag, record.last_modified);
                 render::set_version(out, record.version);
-                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
+                chosen.answer(out);
                 return Ok(response);
             }
         }

@@ -9,6 +9,7 @@ use crate::auth::{Access, Needs};
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::acl::public_access;
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::encryption::default_encryption;
 use crate::rules::lease::Use;
 use crate::service::Call;
 use crate::store::containers::Container;
@@ -21,8 +22,15 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
     call.permit('c', "cw")?;
     let access = public_access(blobs, &call.target.account, &call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
+    let encryption = blobs.encryption_policy(&call)?;
     let record = blobs
-        .create_container(&call.target.account, call.container()?, metadata, access)
+        .create_container(
+            &call.target.account,
+            call.container()?,
+            metadata,
+            access,
+            encryption,
+        )
         .await?;
     let mut response = render::empty(StatusCode::CREATED);
     render::set_state(response.headers_mut(), &record.etag, record.last_modified);
@@ -52,6 +60,13 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
         if let Some(access) = container.record.public_access {
             render::set(out, "x-ms-blob-public-access", access.name());
         }
+        let (scope, deny_override) = default_encryption(&container.record);
+        render::set(out, "x-ms-default-encryption-scope", scope);
+        render::set(
+            out,
+            "x-ms-deny-encryption-scope-override",
+            render::flag(deny_override),
+        );
         render::set(out, "x-ms-has-immutability-policy", "false");
         render::set(out, "x-ms-has-legal-hold", "false");
         let enabled = blobs.has_immutable_storage(&container.account, &container.record.name);

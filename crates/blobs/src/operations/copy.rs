@@ -11,9 +11,10 @@ use ledger::Transaction;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::WRITE_ATTEMPTS_MAX;
-use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_unserved};
+use crate::operations::blob::{Given, look_up, look_up_in, permit_write};
 use crate::operations::demands::{Demands, overtaken};
-use crate::operations::source::Source;
+use crate::operations::encryption::{Chosen, KeyAsked, KeyUse};
+use crate::operations::source::{Rewritten, Source};
 use crate::rules::lease;
 use crate::rules::roles::Action;
 use crate::service::Call;
@@ -25,7 +26,8 @@ use crate::wire::{headers, render};
 
 pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
-    refuse_unserved(&call)?;
+    call.refuse_keys()?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     let source = Source::parse(blobs, &call).await?;
     let metadata = headers::metadata(&call.headers)?;
     let seals = headers::flag(&call.headers, "x-ms-seal-blob");
@@ -47,13 +49,15 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         }),
         ..from.clone()
     };
-    let (record, md5) = stage_from(blobs, &call, &source, ("copy", Becomes::Same), check, make).await?;
+    let becomes = ("copy", Becomes::Same);
+    let (record, md5, _) = stage_from(blobs, &call, (&source, &asked), becomes, check, make).await?;
     let mut response = render::empty(StatusCode::ACCEPTED);
     let out = response.headers_mut();
     render::set_state(out, &record.etag, record.last_modified);
     render::set_version(out, record.version);
     render::set(out, "x-ms-copy-id", id);
     render::set(out, "x-ms-copy-status", "success");
+    render::set_encryption(out, record.encryption.as_ref());
     if let Some(md5) = md5 {
         render::set(out, "content-md5", STANDARD.encode(md5));
     }
@@ -74,7 +78,7 @@ pub(crate) enum Becomes {
 /// there already. `make` makes the record of the source's, of the content's MD5 if that was announced
 /// and held, and of the time; what the request itself says of the blob comes on top.
 ///
-/// Answers the record, and the MD5.
+/// Answers the record, the MD5, and what the content is encrypted under.
 ///
 /// # Errors
 /// Those of the source, of the request's demands, of `check`; `Md5Mismatch`; `ServerBusy` if others
@@ -82,15 +86,19 @@ pub(crate) enum Becomes {
 pub(crate) async fn stage_from(
     blobs: &Blobs,
     call: &Call,
-    source: &Source,
+    (source, asked): (&Source, &KeyAsked),
     (op, becomes): (&str, Becomes),
     check: impl Fn(&BlobRecord, Option<&BlobRecord>) -> Result<(), BlobsError> + Send + Sync,
     make: impl Fn(&BlobRecord, Option<[u8; 16]>, Timestamp) -> BlobRecord + Send + Sync,
-) -> Result<(BlobRecord, Option<[u8; 16]>), BlobsError> {
+) -> Result<(BlobRecord, Option<[u8; 16]>, Chosen), BlobsError> {
     let demands = Demands::parse(&call.headers)?;
     let mut given = Given::parse(call, blobs.clock.now())?;
     let copies_tags = headers::text(&call.headers, "x-ms-copy-source-tag-option")
         .is_some_and(|option| option.eq_ignore_ascii_case("COPY"));
+    if copies_tags && !given.tags.is_empty() {
+        let text = "x-ms-tags goes with x-ms-copy-source-tag-option REPLACE alone.";
+        return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
+    }
     if copies_tags {
         source.permit_tags()?;
         call.permit_action('o', "t", Action::TagsWrite)?;
@@ -100,6 +108,8 @@ pub(crate) async fn stage_from(
     let mut hashed: Option<(String, Option<[u8; 16]>)> = None;
     // So are its pages copied.
     let mut copied: Option<(String, CopiedPages)> = None;
+    // Or written anew, block by block.
+    let mut rewritten: Option<(String, Rewritten)> = None;
     // Or taken in.
     let mut taken: Option<(String, StagedContent)> = None;
     for attempt in 1..=WRITE_ATTEMPTS_MAX {
@@ -114,9 +124,23 @@ pub(crate) async fn stage_from(
         check(from, replaced)?;
         let is_block = becomes == Becomes::BlockBlob || from.kind == BlobKind::Block;
         given.check(blobs, &container, is_block)?;
-        let takes_in = from.pages.is_some() && becomes == Becomes::BlockBlob;
+        let chosen = blobs.choose(&container, asked)?;
+        // Content under another key is written anew, as pages are that become a block blob.
+        let is_other = from.encryption != chosen.kept;
+        let takes_in = becomes == Becomes::BlockBlob && (from.pages.is_some() || is_other);
+        if is_other && !takes_in && from.pages.is_some() {
+            let text = "A page blob isn't copied into another encryption scope; write its pages there.";
+            return Err(BlobsError::with(ErrorCode::InvalidOperation, text));
+        }
+        if is_other && !takes_in && rewritten.as_ref().is_none_or(|(etag, _)| *etag != from.etag) {
+            match original.rewrite(blobs, snapshot.as_ref(), &chosen).await {
+                Ok(written) => rewritten = Some((from.etag.clone(), written)),
+                Err(_) if original.is_changed(blobs).await? => continue,
+                Err(error) => return Err(error),
+            }
+        }
         if takes_in && taken.as_ref().is_none_or(|(etag, _)| *etag != from.etag) {
-            match original.take_in(blobs, snapshot.as_ref(), call).await {
+            match original.take_in(blobs, snapshot.as_ref(), call, &chosen).await {
                 Ok(content) => taken = Some((from.etag.clone(), content)),
                 Err(_) if original.is_changed(blobs).await? => continue,
                 Err(error) => return Err(error),
@@ -155,19 +179,25 @@ pub(crate) async fn stage_from(
             deleted: None,
             pages: own.as_ref().map(|own| own.pages.clone()),
             incremental: None,
+            encryption: chosen.kept.clone(),
             ..make(from, md5, now)
         };
         if copies_tags {
             given.tags.clone_from(&from.tags);
         }
         given.apply(&mut record)?;
-        let inline = match content {
-            Some(content) => {
+        let anew = rewritten.as_ref().filter(|_| is_other && !takes_in);
+        let inline = match (content, anew) {
+            (None, Some((_, anew))) => {
+                record.extents.clone_from(&anew.extents);
+                anew.inline.clone()
+            }
+            (Some(content), _) => {
                 let (extent, inline) = content.as_extent()?;
                 record.extents = vec![extent];
                 inline
             }
-            None => {
+            (None, None) => {
                 let generation = &original.container.record.generation;
                 let key = keys::inline(generation, &from.name, from.below());
                 snapshot.get(&key).await?.map(|stored| stored.value)
@@ -187,7 +217,7 @@ pub(crate) async fn stage_from(
                 copied = copied.filter(|(_, own)| !own.are_gone(&error));
             }
             Err(error) => return Err(error.into()),
-            Ok(_) => return Ok((record, md5)),
+            Ok(_) => return Ok((record, md5, chosen)),
         }
     }
     Err(ErrorCode::ServerBusy.into())

@@ -2,6 +2,7 @@
 
 use http::{Response, StatusCode};
 use http_semantics::Body;
+use jiff::Timestamp;
 use ledger::{Snapshot, Transaction};
 
 use crate::Blobs;
@@ -15,6 +16,24 @@ use crate::store::{keys, steps};
 use crate::wire::{headers, render};
 
 pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
+    let demands = Demands::parse(&call.headers);
+    delete_with(blobs, &call, demands).await
+}
+
+/// The same, by demands that a client couldn't make.
+pub(crate) async fn delete_if(
+    blobs: &Blobs,
+    call: &Call,
+    demands: Demands,
+) -> Result<Response<Body>, BlobsError> {
+    delete_with(blobs, call, Ok(demands)).await
+}
+
+async fn delete_with(
+    blobs: &Blobs,
+    call: &Call,
+    demands: Result<Demands, BlobsError>,
+) -> Result<Response<Body>, BlobsError> {
     let which = call.which()?;
     let scope = scope(
         call.parameter("deletetype"),
@@ -28,11 +47,11 @@ pub(crate) async fn delete(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
         _ => "d",
     };
     call.permit('o', permission)?;
-    let demands = Demands::parse(&call.headers)?;
+    let demands = demands?;
     match scope? {
-        Scope::State => state(blobs, &call, &demands, false).await,
-        Scope::DeletedState => state(blobs, &call, &demands, true).await,
-        scope => blob(blobs, &call, &demands, scope).await,
+        Scope::State => state(blobs, call, &demands, false).await,
+        Scope::DeletedState => state(blobs, call, &demands, true).await,
+        scope => blob(blobs, call, &demands, scope).await,
     }
 }
 
@@ -113,6 +132,9 @@ async fn blob(
     scope: Scope,
 ) -> Result<Response<Body>, BlobsError> {
     let mut attempt = 1;
+    // The newest snapshot that went: those up to it aren't read again, however many there are.
+    let mut gone: Option<Timestamp> = None;
+    let mut kept = false;
     loop {
         let snapshot = blobs.ledger.snapshot().await?;
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), call).await?;
@@ -123,7 +145,6 @@ async fn blob(
         }
         let mut tx = Transaction::new();
         let mut complete = true;
-        let mut kept = false;
         let name = &blob.record.name;
         let mut taken = Vec::new();
         if scope == Scope::Blob {
@@ -132,9 +153,25 @@ async fn blob(
             }
         } else {
             // Nothing goes where something stays.
-            blobs.check_snapshots(snapshot.as_ref(), &container, name).await?;
-            (taken, complete) = blobs.states(snapshot.as_ref(), &container, name, false).await?;
+            if gone.is_none() {
+                blobs.check_snapshots(snapshot.as_ref(), &container, name).await?;
+            }
+            (taken, complete) = blobs
+                .states(snapshot.as_ref(), &container, (name, gone), false)
+                .await?;
+            // Older ones may have come back meanwhile, so the blob goes in a commit that looked at all.
+            if gone.is_some() && complete {
+                match taken.is_empty() {
+                    false => complete = false,
+                    true if blobs.has_snapshot(snapshot.as_ref(), &container, name).await? => {
+                        gone = None;
+                        continue;
+                    }
+                    true => {}
+                }
+            }
         }
+        let mut through = gone;
         // Many go in several commits, oldest first; the blob goes in the last one.
         for found in &taken {
             if steps::is_full(&tx) {
@@ -144,6 +181,7 @@ async fn blob(
             kept = blobs
                 .stage_state_deletion(&mut tx, snapshot.as_ref(), &container, found)
                 .await?;
+            through = found.record.below();
         }
         complete &= !steps::is_full(&tx) || scope == Scope::Snapshots;
         if complete && scope != Scope::Snapshots {
@@ -159,7 +197,7 @@ async fn blob(
                     continue;
                 }
                 Err(error) => return Err(error.into()),
-                Ok(_) => {}
+                Ok(_) => gone = through,
             }
         }
         if complete {

@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{APPEND_BLOCK_BYTES_MAX, BLOCK_BYTES_MAX, PUT_BLOB_BYTES_MAX};
-use crate::operations::blob::refuse_unserved;
+use crate::operations::blob::look_up;
 use crate::operations::copy::{Becomes, stage_from};
+use crate::operations::encryption::{Chosen, KeyUse};
 use crate::operations::pages::refuse_incremental;
 use crate::operations::source::Source;
 use crate::operations::{append, block};
@@ -33,12 +34,12 @@ fn refuse_body(call: &Call) -> Result<(), BlobsError> {
     }
 }
 
-/// Takes in the part of the source that the request names; `inline` as in [`Expected`].
+/// Takes in the part of the source that the request names, encrypted as it was `chosen`; `inline` as in [`Expected`].
 pub(crate) async fn take_in(
     blobs: &Blobs,
     call: &Call,
-    bytes_max: u64,
-    inline: bool,
+    chosen: &Chosen,
+    (bytes_max, inline): (u64, bool),
 ) -> Result<StagedContent, BlobsError> {
     refuse_body(call)?;
     let source = Source::parse(blobs, call).await?;
@@ -60,7 +61,7 @@ pub(crate) async fn take_in(
         md5: transfer::answers_md5(&call.headers),
         inline,
     };
-    match blobs.take_in(&call.target.account, body, expected).await {
+    match blobs.take_in(chosen.key.clone(), body, expected).await {
         // It may come again: what was read isn't there any more.
         Err(_) if original.is_changed(blobs).await? => Err(ErrorCode::ServerBusy.into()),
         other => other,
@@ -69,23 +70,25 @@ pub(crate) async fn take_in(
 
 pub(crate) async fn put_block(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
-    refuse_unserved(&call)?;
     let id = block::id(&call)?;
-    block::check(blobs, &call, &id).await?;
-    let content = take_in(blobs, &call, BLOCK_BYTES_MAX, false).await?;
-    block::stage(blobs, &call, &id, &content).await
+    let chosen = block::check(blobs, &call, &id).await?;
+    let content = take_in(blobs, &call, &chosen, (BLOCK_BYTES_MAX, false)).await?;
+    block::stage(blobs, &call, (&id, &chosen), &content).await
 }
 
 pub(crate) async fn append_block(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "aw")?;
-    refuse_unserved(&call)?;
-    let content = take_in(blobs, &call, APPEND_BLOCK_BYTES_MAX, false).await?;
-    append::add_to(blobs, &call, &content).await
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
+    let (_, blob) = look_up(blobs, &call).await?;
+    let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+    let chosen = blobs.choose_for(&call.target.account, &blob.record, &asked)?;
+    let content = take_in(blobs, &call, &chosen, (APPEND_BLOCK_BYTES_MAX, false)).await?;
+    append::add_to(blobs, &call, &content, &chosen).await
 }
 
 pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
-    refuse_unserved(&call)?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     refuse_body(&call)?;
     if headers::text(&call.headers, "x-ms-blob-type") != Some("BlockBlob") {
         let text = "x-ms-blob-type is BlockBlob: other kinds are not put from an address.";
@@ -133,7 +136,8 @@ pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>
             ..BlobRecord::default()
         }
     };
-    let (record, _) = stage_from(blobs, &call, &source, ("put", Becomes::BlockBlob), check, make).await?;
+    let becomes = ("put", Becomes::BlockBlob);
+    let (record, _, chosen) = stage_from(blobs, &call, (&source, &asked), becomes, check, make).await?;
     let mut response = render::empty(StatusCode::CREATED);
     let out = response.headers_mut();
     render::set_state(out, &record.etag, record.last_modified);
@@ -141,6 +145,6 @@ pub(crate) async fn put_blob(blobs: &Blobs, call: Call) -> Result<Response<Body>
     if let Some(md5) = &record.headers.content_md5 {
         render::set(out, "content-md5", md5);
     }
-    render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
+    chosen.answer(out);
     Ok(response)
 }

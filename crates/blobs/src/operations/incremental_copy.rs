@@ -7,7 +7,7 @@ use ledger::Transaction;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
-use crate::operations::blob::{look_up_in, permit_write, refuse_unserved};
+use crate::operations::blob::{look_up_in, permit_write};
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::source::Source;
 use crate::rules::immutability::Protection;
@@ -35,7 +35,7 @@ fn check(before: &BlobRecord, next: &IncrementalRecord) -> Result<(), ErrorCode>
 
 pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
-    refuse_unserved(&call)?;
+    call.refuse_keys()?;
     let source = Source::parse(blobs, &call).await?;
     let Which::Snapshot(source_snapshot) = source.which else {
         return Err(ErrorCode::IncrementalCopySourceMustBeSnapshot.into());

@@ -23,11 +23,13 @@ use crate::limits::{
     LIFECYCLE_ROUND_ACTIONS_MAX, LIFECYCLE_RUN_SECONDS, LIFECYCLE_STEPS_MAX,
 };
 use crate::operations::delete;
+use crate::operations::demands::{Demands, overtaken};
 use crate::rules::lifecycle::{Action, Facts, State};
 use crate::rules::tier::Tier;
 use crate::service::Call;
 use crate::store::containers::Container;
 use crate::store::keys;
+use crate::store::last_access::accessed;
 use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
 use crate::store::records::{BlobKind, BlobRecord, TierRecord, decode, encode};
 use crate::store::states::{Which, time_text};
@@ -43,6 +45,9 @@ struct RunRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<RunPlace>,
     done: Done,
+    /// Since when the account keeps when blobs are read, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tracking_since: Option<Timestamp>,
 }
 
 /// Where a run goes on.
@@ -87,6 +92,8 @@ struct Due {
     action: Action,
     rule: String,
     record: BlobRecord,
+    /// Since when nobody may have read it, if that was decided by.
+    accessed: Option<Timestamp>,
 }
 
 /// A run as a step finds it.
@@ -131,9 +138,8 @@ impl Blobs {
             return Ok(None);
         };
         let began = found.record.began;
-        let (done, place) = self
-            .walk(snapshot.as_ref(), account, lifecycle, &found.place)
-            .await?;
+        let walk = (&found.place, found.record.tracking_since);
+        let (done, place) = self.walk(snapshot.as_ref(), account, lifecycle, walk).await?;
         let mut record = found.record;
         record.done.add(done);
         record.place = place;
@@ -166,8 +172,14 @@ impl Blobs {
         let version = stored.as_ref().map(|stored| stored.version);
         let record: Option<RunRecord> = stored.as_ref().map(decode).transpose()?;
         let now = self.clock.now();
+        let known = record.as_ref().and_then(|record| record.tracking_since);
+        let tracking_since = self.tracks_access(account).then(|| known.unwrap_or(now));
         if let Some(record) = record {
             if let Some(place) = record.place.clone() {
+                let record = RunRecord {
+                    tracking_since,
+                    ..record
+                };
                 return Ok(Some(Found {
                     record,
                     version,
@@ -186,6 +198,7 @@ impl Blobs {
                 began: now,
                 place: None,
                 done: Done::default(),
+                tracking_since,
             },
             version,
             place: RunPlace::default(),
@@ -198,7 +211,7 @@ impl Blobs {
         snapshot: &dyn Snapshot,
         account: &str,
         lifecycle: &Lifecycle,
-        place: &RunPlace,
+        (place, tracking_since): (&RunPlace, Option<Timestamp>),
     ) -> Result<(Done, Option<RunPlace>), BlobsError> {
         let from = From {
             name: place.container.clone(),
@@ -266,7 +279,7 @@ impl Blobs {
             seen: lines.len() as u64,
             ..Done::default()
         };
-        let due = self.due(&container, lifecycle, lines);
+        let due = self.due(&container, lifecycle, lines, tracking_since);
         done.add(self.act_on(&container, lifecycle, due).await?);
         let here = |prefix: &str, next: From| RunPlace {
             container: name.clone(),
@@ -282,7 +295,13 @@ impl Blobs {
     }
 
     /// What of a page is due.
-    fn due(&self, container: &Container, lifecycle: &Lifecycle, lines: Vec<Line>) -> Vec<Due> {
+    fn due(
+        &self,
+        container: &Container,
+        lifecycle: &Lifecycle,
+        lines: Vec<Line>,
+        tracking_since: Option<Timestamp>,
+    ) -> Vec<Due> {
         let now = self.clock.now();
         let mut due = Vec::new();
         for line in lines {
@@ -292,6 +311,9 @@ impl Blobs {
                 (false, Some(at)) => (State::Snapshot, at),
                 (false, None) => (State::Base, record.created),
             };
+            let last_known = accessed(&record);
+            // Before the account kept it, it may have been read at any time.
+            let since = tracking_since.filter(|_| record.last_access.is_none());
             let facts = Facts {
                 state,
                 is_block: record.kind == BlobKind::Block,
@@ -300,6 +322,7 @@ impl Blobs {
                 name: &record.name,
                 created,
                 modified: record.last_modified,
+                accessed: since.map_or(last_known, |since| since.max(last_known)),
                 tier: record.tier.as_ref().map(|given| given.tier).unwrap_or_default(),
                 tier_changed: record.tier.as_ref().map(|given| given.changed),
                 tags: &record.tags,
@@ -310,6 +333,7 @@ impl Blobs {
                     action,
                     rule,
                     record: *record,
+                    accessed: lifecycle.policy.needs_access_times().then_some(last_known),
                 });
             }
         }
@@ -410,7 +434,11 @@ impl Blobs {
                 listener: "lifecycle".into(),
             },
         };
-        delete::delete(self, call).await.map(|_| ())
+        let mut demands = Demands::parse(&call.headers)?.with_tags(record.tags.clone());
+        if let Some(at) = due.accessed {
+            demands = demands.not_accessed_since(at);
+        }
+        delete::delete_if(self, &call, demands).await.map(|_| ())
     }
 
     /// Set Blob Tier, which has no condition by which a client could say what it decided on.
@@ -421,22 +449,39 @@ impl Blobs {
             (_, _, Some(at)) => Which::Snapshot(at),
             _ => Which::Blob,
         };
-        let snapshot = self.ledger.snapshot().await?;
-        let found = self
-            .blob_at(snapshot.as_ref(), container, &record.name, which)
-            .await?
-            .filter(|found| found.record.etag == record.etag && found.record.tier == record.tier)
-            .ok_or(ErrorCode::ConditionNotMet)?;
-        let mut changed = found.record.clone();
-        let now = self.clock.now();
-        changed.tier = Some(TierRecord { tier, changed: now });
-        let mut tx = Transaction::new();
-        self.stage_change(&mut tx, container, &found, &changed, "setTier")?;
-        match self.ledger.commit(tx).await {
-            Ok(_) => Ok(()),
-            Err(LedgerError::Conflict(_)) => Err(ErrorCode::ConditionNotMet.into()),
-            Err(error) => Err(error.into()),
+        for attempt in 1.. {
+            let snapshot = self.ledger.snapshot().await?;
+            // Read anew: a change of the container doesn't change what was decided.
+            let now_there = self
+                .container(snapshot.as_ref(), &container.account, &container.record.name)
+                .await?;
+            if now_there.record.generation != container.record.generation {
+                return Err(ErrorCode::ContainerNotFound.into());
+            }
+            let found = self
+                .blob_at(snapshot.as_ref(), &now_there, &record.name, which)
+                .await?
+                .filter(|found| {
+                    let found = &found.record;
+                    let read = due.accessed.is_some_and(|at| accessed(found) > at);
+                    found.etag == record.etag
+                        && found.tier == record.tier
+                        && found.tags == record.tags
+                        && !read
+                })
+                .ok_or(ErrorCode::ConditionNotMet)?;
+            let mut changed = found.record.clone();
+            let now = self.clock.now();
+            changed.tier = Some(TierRecord { tier, changed: now });
+            let mut tx = Transaction::new();
+            self.stage_change(&mut tx, &now_there, &found, &changed, "setTier")?;
+            match self.ledger.commit(tx).await {
+                Ok(_) => return Ok(()),
+                Err(error) if overtaken(&error, attempt) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(ErrorCode::ServerBusy.into())
     }
 }
 

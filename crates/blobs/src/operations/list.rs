@@ -9,12 +9,14 @@ use jiff::Timestamp;
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::LIST_ENTRIES_MAX;
+use crate::operations::encryption::default_encryption;
 use crate::operations::tags;
 use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::service::Call;
+use crate::store::last_access::accessed;
 use crate::store::listing::{From, Line, ListedContainer, States, Wanted};
-use crate::store::records::{BlobKind, BlobRecord};
+use crate::store::records::{BlobEncryption, BlobKind, BlobRecord, ContainerRecord};
 use crate::store::states::time_text;
 use crate::wire::{render, xml};
 
@@ -102,8 +104,11 @@ fn tail(next: Option<&From>) -> String {
 }
 
 fn includes(call: &Call, what: &str) -> bool {
-    call.parameter("include")
-        .is_some_and(|include| include.split(',').any(|part| part.trim() == what))
+    call.parameter("include").is_some_and(|include| {
+        include
+            .split(',')
+            .any(|part| part.trim().eq_ignore_ascii_case(what))
+    })
 }
 
 fn metadata_element(metadata: &std::collections::BTreeMap<String, String>) -> String {
@@ -156,7 +161,7 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
         }
         out.push_str(&format!(
             "<Properties><Last-Modified>{}</Last-Modified><Etag>\"{}\"</Etag>{}{}<HasImmutabilityPolicy>false</HasImmutabilityPolicy>\
-             <HasLegalHold>false</HasLegalHold>\
+             <HasLegalHold>false</HasLegalHold>{}\
              <ImmutableStorageWithVersioningEnabled>{}</ImmutableStorageWithVersioningEnabled>{}</Properties>",
             date::format(record.last_modified),
             record.etag,
@@ -164,6 +169,7 @@ pub(crate) async fn containers(blobs: &Blobs, call: Call) -> Result<Response<Bod
             record
                 .public_access
                 .map_or_else(String::new, |access| xml::element("PublicAccess", access.name())),
+            default_encryption_elements(record),
             blobs.has_immutable_storage(&call.target.account, &record.name),
             deleted.map_or_else(String::new, |deleted| deletion_elements(deleted.at, deleted.until, now))
         ));
@@ -209,25 +215,31 @@ pub(crate) async fn blobs(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         .container(snapshot.as_ref(), &call.target.account, call.container()?)
         .await?;
     let (lines, next) = blobs.list_blobs(snapshot.as_ref(), &container, wanted).await?;
-    let (now, encrypts) = (blobs.clock.now(), blobs.contents.encrypts());
+    let now = blobs.clock.now();
     let mut out = head(&call, Some(&container.record.name));
     out.push_str("<Blobs>");
     for line in lines {
         match line {
             Line::Prefix(name) => out.push_str(&format!("<BlobPrefix>{}</BlobPrefix>", xml::name(&name))),
             Line::Blob(record) => {
-                out.push_str(&blob_element((&call, encrypts), &record, &standing(&record), now));
+                out.push_str(&blob_element((blobs, &call), &record, &standing(&record), now));
             }
             Line::Uncommitted(name) => out.push_str(&uncommitted_element(&name)),
             Line::VersionsOnly(record) => {
                 let standing = "<HasVersionsOnly>true</HasVersionsOnly>";
-                out.push_str(&blob_element((&call, encrypts), &record, standing, now));
+                out.push_str(&blob_element((blobs, &call), &record, standing, now));
             }
         }
     }
     out.push_str("</Blobs>");
     out.push_str(&tail(next.as_ref()));
     Ok(render::document(out))
+}
+
+fn default_encryption_elements(record: &ContainerRecord) -> String {
+    let (scope, deny_override) = default_encryption(record);
+    let scope = xml::element("DefaultEncryptionScope", scope);
+    scope + &xml::element("DenyEncryptionScopeOverride", render::flag(deny_override))
 }
 
 fn lease_elements(held: Option<&Lease>, now: Timestamp) -> String {
@@ -280,8 +292,19 @@ fn standing(record: &BlobRecord) -> String {
     out
 }
 
+/// Which key of the customer's a blob is encrypted under, or in which scope, if it is.
+fn encryption_element(record: &BlobRecord) -> String {
+    match &record.encryption {
+        None => String::new(),
+        Some(BlobEncryption::Customer(digest)) => {
+            xml::element("CustomerProvidedKeySha256", &digest.to_string())
+        }
+        Some(BlobEncryption::Scope(scope)) => xml::element("EncryptionScope", scope),
+    }
+}
+
 fn blob_element(
-    (call, encrypts): (&Call, bool),
+    (blobs, call): (&Blobs, &Call),
     record: &BlobRecord,
     standing: &str,
     now: Timestamp,
@@ -342,6 +365,9 @@ fn blob_element(
     if let Some(deleted) = &record.deleted {
         out.push_str(&deletion_elements(deleted.at, deleted.until, now));
     }
+    if blobs.tracks_access(&call.target.account) && record.below().is_none() {
+        out.push_str(&xml::element("LastAccessTime", &date::format(accessed(record))));
+    }
     if record.sealed {
         out.push_str("<Sealed>true</Sealed>");
     }
@@ -349,12 +375,17 @@ fn blob_element(
     if !record.previous {
         out.push_str(&lease_elements(record.lease.as_ref(), now));
     }
-    let encrypted = record.is_encrypted(encrypts);
+    let encrypted = record.is_encrypted(blobs.contents.encrypts());
     out.push_str(&format!("<ServerEncrypted>{encrypted}</ServerEncrypted>"));
+    out.push_str(&encryption_element(record));
     out.push_str(&protection_elements(call, &record.protection));
     out.push_str("</Properties>");
     if includes(call, "metadata") {
-        out.push_str(&metadata_element(&record.metadata));
+        out.push_str(&match record.encryption {
+            // It is read with the key alone.
+            Some(BlobEncryption::Customer(_)) => "<Metadata Encrypted=\"true\" />".to_owned(),
+            Some(BlobEncryption::Scope(_)) | None => metadata_element(&record.metadata),
+        });
     }
     if includes(call, "tags") && !record.tags.is_empty() {
         out.push_str(&tags::element(&record.tags));

@@ -14,8 +14,9 @@ use ledger::{Sequence, Transaction};
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{PUT_PAGE_BYTES_MAX, WRITE_ATTEMPTS_MAX};
-use crate::operations::blob::{Given, look_up, look_up_in, permit_write, refuse_unserved};
+use crate::operations::blob::{Given, look_up, look_up_in, permit_write};
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::encryption::{Chosen, KeyAsked, KeyUse};
 use crate::operations::from_url;
 use crate::rules::lease;
 use crate::rules::pages::{self, SequenceAction, SequenceDemand};
@@ -28,7 +29,7 @@ use crate::wire::transfer::{self, Transfer};
 use crate::wire::{headers, render};
 
 pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
-    refuse_unserved(&call)?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     if headers::content_length(&call.headers)?.unwrap_or(0) > 0 {
         let text = "A page blob is made of zeros; put pages into it.";
         return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
@@ -51,6 +52,7 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
         demands.write(replaced, now)?;
         permit_write(&call, before.is_some())?;
         given.check(blobs, &container, false)?;
+        let chosen = blobs.choose(&container, &asked)?;
         let mut record = BlobRecord {
             name: call.blob()?.to_owned(),
             etag: blobs.new_etag(),
@@ -61,7 +63,11 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
             metadata: metadata.clone(),
             lease: lease::after_write(replaced.and_then(|before| before.lease.as_ref()), now),
             kind: BlobKind::Page,
-            pages: Some(blobs.new_pages()),
+            pages: Some(PagesRecord {
+                encrypted: chosen.key.is_some(),
+                ..blobs.new_pages()
+            }),
+            encryption: chosen.kept.clone(),
             sequence_number,
             ..BlobRecord::default()
         };
@@ -79,7 +85,7 @@ pub(crate) async fn create(blobs: &Blobs, call: Call) -> Result<Response<Body>, 
                 let out = response.headers_mut();
                 render::set_state(out, &record.etag, record.last_modified);
                 render::set_version(out, record.version);
-                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
+                chosen.answer(out);
                 return Ok(response);
             }
         }
@@ -163,14 +169,14 @@ fn check_length(range: &Range<u64>, length: u64) -> Result<(), BlobsError> {
 
 pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "w")?;
-    refuse_unserved(&call)?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     let range = named_range(&call)?;
     let demands = PageDemands::parse(&call.headers)?;
     let transfer = Transfer::parse(&call.headers)?;
     let length = transfer.length;
     let action = headers::required(&call.headers, "x-ms-page-write")?.to_ascii_lowercase();
     match action.as_str() {
-        "clear" if length == 0 => clear(blobs, &call, &demands, &range).await,
+        "clear" if length == 0 => clear(blobs, &call, (&demands, &asked), &range).await,
         "update" => {
             check_length(&range, length)?;
             // Refused before the body is taken, if it is clear already.
@@ -178,10 +184,11 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
             demands.check(&blob.record, &range, blobs.clock.now())?;
             let expected = transfer.expected_part(&call.headers, PUT_PAGE_BYTES_MAX, true);
+            let chosen = blobs.choose_for(&call.target.account, &blob.record, &asked)?;
             let content = blobs
-                .take_in(&call.target.account, call.take_body(), expected)
+                .take_in(chosen.key.clone(), call.take_body(), expected)
                 .await?;
-            update(blobs, &call, &demands, &range, &content).await
+            update(blobs, &call, &demands, &range, (&content, &chosen)).await
         }
         "clear" => Err(BlobsError::with(
             ErrorCode::InvalidHeaderValue,
@@ -196,7 +203,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
 
 pub(crate) async fn put_from_url(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "w")?;
-    refuse_unserved(&call)?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     let range = named_range(&call)?;
     let demands = PageDemands::parse(&call.headers)?;
     if headers::required(&call.headers, "x-ms-page-write")?.eq_ignore_ascii_case("clear") {
@@ -205,9 +212,12 @@ pub(crate) async fn put_from_url(blobs: &Blobs, call: Call) -> Result<Response<B
     }
     headers::required(&call.headers, "x-ms-source-range")?;
     check_length(&range, range.end - range.start)?;
-    let content = from_url::take_in(blobs, &call, PUT_PAGE_BYTES_MAX, true).await?;
+    let (_, blob) = look_up(blobs, &call).await?;
+    let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
+    let chosen = blobs.choose_for(&call.target.account, &blob.record, &asked)?;
+    let content = from_url::take_in(blobs, &call, &chosen, (PUT_PAGE_BYTES_MAX, true)).await?;
     check_length(&range, content.length_bytes)?;
-    update(blobs, &call, &demands, &range, &content).await
+    update(blobs, &call, &demands, &range, (&content, &chosen)).await
 }
 
 /// The blob's record with a new stamp.
@@ -236,7 +246,7 @@ async fn update(
     call: &Call,
     demands: &PageDemands,
     range: &Range<u64>,
-    content: &StagedContent,
+    (content, chosen): (&StagedContent, &Chosen),
 ) -> Result<Response<Body>, BlobsError> {
     let (container, _) = look_up(blobs, call).await?;
     let key = keys::blob(&container.record.generation, call.blob()?);
@@ -247,6 +257,7 @@ async fn update(
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.check(&blob.record, range, blobs.clock.now())?;
         let pages = writable(&blob.record)?;
+        chosen.check(&blob.record)?;
         let record = stamped(blobs, &blob.record);
         let mut tx = Transaction::new();
         blobs
@@ -257,9 +268,8 @@ async fn update(
             Err(error) if overtaken(&error, attempt) => {}
             Err(error) => return Err(error.into()),
             Ok(committed) => {
-                let account = &call.target.account;
                 let gathered = blobs
-                    .gather(account, (&key, committed.sequence), pages, range)
+                    .gather(chosen.key.clone(), (&key, committed.sequence), pages, range)
                     .await;
                 if let Err(error) = gathered {
                     // The pages are there, in more places than they should be; the next write tries again.
@@ -268,7 +278,7 @@ async fn update(
                 let mut response = written(&record, StatusCode::CREATED);
                 let out = response.headers_mut();
                 transfer::answer(out, &call.headers, content);
-                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
+                chosen.answer(out);
                 return Ok(response);
             }
         }
@@ -279,10 +289,13 @@ async fn update(
 async fn clear(
     blobs: &Blobs,
     call: &Call,
-    demands: &PageDemands,
+    (demands, asked): (&PageDemands, &KeyAsked),
     range: &Range<u64>,
 ) -> Result<Response<Body>, BlobsError> {
-    let check = |record: &BlobRecord, now: Timestamp| demands.check(record, range, now);
+    let check = |record: &BlobRecord, now: Timestamp| {
+        demands.check(record, range, now)?;
+        blobs.opens(&call.target.account, record, asked)
+    };
     let cleared = |_: &BlobRecord| range.clone();
     let lease = &demands.common;
     let record = change_in_steps(
@@ -376,7 +389,6 @@ async fn change_in_steps(
 /// Set Blob Properties with a length or a sequence number.
 pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "w")?;
-    refuse_unserved(&call)?;
     let length = headers::text(&call.headers, "x-ms-blob-content-length");
     let length = length.map(pages::length).transpose()?;
     let number = headers::text(&call.headers, "x-ms-blob-sequence-number");

@@ -7,12 +7,13 @@ use ledger::Transaction;
 use crate::Blobs;
 use crate::auth::Access;
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::{CORS_RULES_MAX, RETENTION_DAYS_MAX, XML_BYTES_MAX};
+use crate::limits::{CORS_RULES_MAX, RETENTION_DAYS_MAX, WEBSITE_NAME_CHARACTERS_MAX, XML_BYTES_MAX};
 use crate::operations::demands::overtaken;
+use crate::operations::website;
 use crate::rules::cors::{CorsRule, METHODS};
 use crate::rules::roles::Action;
 use crate::service::Call;
-use crate::store::account::ServiceRecord;
+use crate::store::account::{ServiceRecord, WebsiteRecord};
 use crate::wire::transfer;
 use crate::wire::xml_tree::Element;
 use crate::wire::{render, xml};
@@ -70,9 +71,78 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
          <Write>false</Write><RetentionPolicy><Enabled>false</Enabled></RetentionPolicy></Logging>\
          <HourMetrics>{off}</HourMetrics><MinuteMetrics>{off}</MinuteMetrics><Cors>{cors}</Cors>{version}\
          <DeleteRetentionPolicy>{retention}</DeleteRetentionPolicy>\
-         <StaticWebsite><Enabled>false</Enabled></StaticWebsite></StorageServiceProperties>",
-        xml::DECLARATION
+         <StaticWebsite>{}</StaticWebsite></StorageServiceProperties>",
+        xml::DECLARATION,
+        website_elements(record.website.as_ref())
     )))
+}
+
+fn website_elements(website: Option<&WebsiteRecord>) -> String {
+    let Some(website) = website else {
+        return "<Enabled>false</Enabled>".to_owned();
+    };
+    let mut out = "<Enabled>true</Enabled>".to_owned();
+    for (tag, value) in [
+        ("IndexDocument", &website.index_document),
+        ("DefaultIndexDocumentPath", &website.default_index_path),
+        ("ErrorDocument404Path", &website.error_document),
+    ] {
+        if let Some(value) = value {
+            out.push_str(&xml::element(tag, value));
+        }
+    }
+    out
+}
+
+/// What is said of the website; `served` is whether there is a host for it.
+fn website_of(part: &Element, served: bool) -> Result<Option<WebsiteRecord>, BlobsError> {
+    let invalid = |text: &str| BlobsError::with(ErrorCode::InvalidXmlDocument, text);
+    match part.text_of("Enabled") {
+        "false" => return Ok(None),
+        "true" if served => {}
+        "true" => {
+            return Err(unserved(
+                "StaticWebsite without web_host_suffixes in the settings",
+            ));
+        }
+        _ => return Err(invalid("StaticWebsite is Enabled or not: true or false.")),
+    }
+    let said = |tag: &str| {
+        let text = part.text_of(tag).trim();
+        (!text.is_empty()).then(|| text.trim_start_matches('/').to_owned())
+    };
+    let website = WebsiteRecord {
+        index_document: said("IndexDocument"),
+        default_index_path: said("DefaultIndexDocumentPath"),
+        error_document: said("ErrorDocument404Path"),
+    };
+    let named = [
+        &website.index_document,
+        &website.default_index_path,
+        &website.error_document,
+    ];
+    let is_long = |name: &&Option<String>| {
+        let characters = name.as_ref().map_or(0, |name| name.chars().count());
+        characters > WEBSITE_NAME_CHARACTERS_MAX
+    };
+    if named.iter().any(is_long) {
+        return Err(invalid("A page of StaticWebsite has at most 255 characters."));
+    }
+    if website
+        .index_document
+        .as_ref()
+        .is_some_and(|name| name.contains('/'))
+    {
+        return Err(invalid(
+            "IndexDocument is a name in each folder, without a slash; DefaultIndexDocumentPath is a path.",
+        ));
+    }
+    if website.index_document.is_some() && website.default_index_path.is_some() {
+        return Err(invalid(
+            "Give IndexDocument or DefaultIndexDocumentPath, not both.",
+        ));
+    }
+    Ok(Some(website))
 }
 
 fn cors_element(rule: &CorsRule) -> String {
@@ -92,12 +162,18 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
     let body = call.take_body().read_bounded(XML_BYTES_MAX).await?;
     transfer::check(&call.headers, &body)?;
     let sent = Element::parse(&body, "StorageServiceProperties")?;
+    let serves_websites = !blobs.settings.web_host_suffixes.is_empty();
     for attempt in 1.. {
         let snapshot = blobs.ledger.snapshot().await?;
         let (mut record, version) = blobs
             .service_record(snapshot.as_ref(), &call.target.account)
             .await?;
-        apply(&sent, &mut record)?;
+        apply(&sent, &mut record, serves_websites)?;
+        if record.website.is_some() {
+            blobs
+                .ensure_container(&call.target.account, website::CONTAINER)
+                .await?;
+        }
         let mut tx = Transaction::new();
         blobs.stage_service_record(&mut tx, &call.target.account, version, &record)?;
         match blobs.ledger.commit(tx).await {
@@ -110,7 +186,7 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
 }
 
 /// Changes the parts that were sent; the others stay.
-fn apply(sent: &Element, record: &mut ServiceRecord) -> Result<(), BlobsError> {
+fn apply(sent: &Element, record: &mut ServiceRecord, serves_websites: bool) -> Result<(), BlobsError> {
     let invalid = |text: &str| BlobsError::with(ErrorCode::InvalidXmlDocument, text);
     for part in &sent.children {
         match part.tag.as_str() {
@@ -148,10 +224,11 @@ fn apply(sent: &Element, record: &mut ServiceRecord) -> Result<(), BlobsError> {
             {
                 return Err(unserved("Logging into $logs"));
             }
-            "HourMetrics" | "MinuteMetrics" | "StaticWebsite" if part.text_of("Enabled") == "true" => {
+            "StaticWebsite" => record.website = website_of(part, serves_websites)?,
+            "HourMetrics" | "MinuteMetrics" if part.text_of("Enabled") == "true" => {
                 return Err(unserved(&part.tag));
             }
-            "Logging" | "HourMetrics" | "MinuteMetrics" | "StaticWebsite" => {}
+            "Logging" | "HourMetrics" | "MinuteMetrics" => {}
             _ => return Err(invalid("A part of StorageServiceProperties isn't known.")),
         }
     }
@@ -203,8 +280,43 @@ mod tests {
         let body = format!("<StorageServiceProperties>{body}</StorageServiceProperties>");
         let sent = Element::parse(body.as_bytes(), "StorageServiceProperties").unwrap();
         let mut record = record;
-        apply(&sent, &mut record).map_err(|error| error.code)?;
+        apply(&sent, &mut record, false).map_err(|error| error.code)?;
         Ok(record)
+    }
+
+    #[test]
+    fn a_website_is_on_or_off_as_a_whole() {
+        let read = |body: &str, served: bool| {
+            let body = format!("<StaticWebsite>{body}</StaticWebsite>");
+            let part = Element::parse(body.as_bytes(), "StaticWebsite").unwrap();
+            website_of(&part, served).map_err(|error| error.code)
+        };
+        let on = "<Enabled>true</Enabled><IndexDocument>index.html</IndexDocument>\
+                  <ErrorDocument404Path>errors/404.html</ErrorDocument404Path>";
+        let website = read(on, true).unwrap().unwrap();
+        assert_eq!(website.index_document.as_deref(), Some("index.html"));
+        assert_eq!(website.error_document.as_deref(), Some("errors/404.html"));
+        let shown = format!(
+            "<StaticWebsite>{}</StaticWebsite>",
+            website_elements(Some(&website))
+        );
+        let part = Element::parse(shown.as_bytes(), "StaticWebsite").unwrap();
+        assert_eq!(website_of(&part, true).unwrap(), Some(website));
+        assert_eq!(read("<Enabled>false</Enabled>", false), Ok(None));
+        assert_eq!(read(on, false), Err(ErrorCode::NotImplemented));
+        let long = format!(
+            "<Enabled>true</Enabled><IndexDocument>{}</IndexDocument>",
+            "a".repeat(256)
+        );
+        for bad in [
+            "<Enabled>maybe</Enabled>",
+            "<Enabled>true</Enabled><IndexDocument>a/b</IndexDocument>",
+            "<Enabled>true</Enabled><IndexDocument>a</IndexDocument>\
+             <DefaultIndexDocumentPath>b</DefaultIndexDocumentPath>",
+            &long,
+        ] {
+            assert_eq!(read(bad, true), Err(ErrorCode::InvalidXmlDocument), "{bad}");
+        }
     }
 
     #[test]

@@ -6,8 +6,9 @@ use ledger::Transaction;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
-use crate::operations::blob::{look_up_in, refuse_unserved};
+use crate::operations::blob::look_up_in;
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::encryption::KeyUse;
 use crate::operations::pages::refuse_incremental;
 use crate::rules::lease::Use;
 use crate::service::Call;
@@ -16,7 +17,7 @@ use crate::wire::{headers, render};
 
 pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
-    refuse_unserved(&call)?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     let demands = Demands::parse(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
     for attempt in 1.. {
@@ -25,6 +26,7 @@ pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         let blob = blob.ok_or(ErrorCode::BlobNotFound)?;
         demands.state(&blob.record)?;
         demands.lease(blob.record.lease.as_ref(), Use::Reads, blobs.clock.now())?;
+        let chosen = blobs.choose_for(&call.target.account, &blob.record, &asked)?;
         refuse_incremental(&blob.record)?;
         if blob.record.is_archived() {
             return Err(ErrorCode::BlobArchived.into());
@@ -49,7 +51,7 @@ pub(crate) async fn take(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
                 render::set_state(out, &etag, last_modified);
                 render::set_version(out, version);
                 render::set(out, "x-ms-snapshot", time_text(at));
-                render::set(out, "x-ms-request-server-encrypted", blobs.encrypts());
+                chosen.answer(out);
                 return Ok(response);
             }
         }

@@ -1,6 +1,11 @@
 //! Where a copy takes its content from: a blob of this very service, which is read as whoever the
 //! source's address says. Nothing is fetched over the network.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use encryption::DataKey;
 use http::{HeaderMap, HeaderValue, Uri};
 use http_semantics::Body;
 use http_semantics::range::ByteRange;
@@ -10,14 +15,17 @@ use md5::{Digest as _, Md5};
 use crate::Blobs;
 use crate::auth::{Access, Evidence, Needs, bearer_token};
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::PUT_BLOB_BYTES_MAX;
+use crate::limits::{INLINE_BYTES_MAX, PUT_BLOB_BYTES_MAX};
 use crate::operations::demands::source_state;
+use crate::operations::encryption::{Chosen, KeyAsked};
 use crate::rules::conditions::Read;
 use crate::rules::structured;
 use crate::service::{Call, parse_query};
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
+use crate::store::contents::Small;
 use crate::store::keys;
+use crate::store::records::{Extent, StoredId};
 use crate::store::staging::{Expected, StagedContent};
 use crate::store::states::Which;
 use crate::wire::headers;
@@ -32,7 +40,9 @@ pub(crate) struct Source {
     /// Which of the blob's states the address names.
     pub(crate) which: Which,
     access: Access,
-    /// The address without its query, which may hold a signature.
+    /// What the request says of its encryption.
+    encryption: KeyAsked,
+    /// The address as it is kept: of its query, which may hold a signature, what names a state of the blob alone.
     pub(crate) stripped: String,
 }
 
@@ -40,6 +50,15 @@ pub(crate) struct Source {
 pub(crate) struct Original {
     pub(crate) container: Container,
     pub(crate) blob: Blob,
+    /// The customer's key that it is under.
+    customer: Option<Arc<DataKey>>,
+}
+
+/// A source's content that was written once more.
+pub(crate) struct Rewritten {
+    pub(crate) extents: Vec<Extent>,
+    /// What lies in the ledger.
+    pub(crate) inline: Option<Bytes>,
 }
 
 fn unverified(status: Option<u16>) -> BlobsError {
@@ -60,13 +79,17 @@ fn bearer_alone(evidence: &Evidence<'_>) -> Result<(), BlobsError> {
     }
 }
 
-/// An error of the source's as the copy's caller is told: with its status, not its text.
+/// An error of the source's as the copy's caller is told: with its status and its code's text, not what exactly it
+/// was.
 fn as_source(error: &BlobsError) -> BlobsError {
     let status = error.status().as_u16();
     if status >= 500 {
         return error.clone();
     }
-    unverified(Some(status))
+    BlobsError {
+        detail: Some(error.code.text().to_owned()),
+        ..unverified(Some(status))
+    }
 }
 
 impl Source {
@@ -76,14 +99,17 @@ impl Source {
     /// `CannotVerifyCopySource`, with the status that reading it would have.
     pub(crate) async fn parse(blobs: &Blobs, call: &Call) -> Result<Self, BlobsError> {
         let url = headers::text(&call.headers, "x-ms-copy-source").ok_or(ErrorCode::MissingRequiredHeader)?;
-        let uri: Uri = url.parse().map_err(|_| {
-            BlobsError::with(
-                ErrorCode::InvalidHeaderValue,
-                "x-ms-copy-source is not an address.",
-            )
-        })?;
+        let not_an_address = || {
+            let text = "x-ms-copy-source is not an address.";
+            BlobsError::with(ErrorCode::InvalidHeaderValue, text)
+        };
+        let uri: Uri = url.parse().map_err(|_| not_an_address())?;
         let query = parse_query(uri.query().unwrap_or_default())?;
-        let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let authority = uri
+            .authority()
+            .filter(|_| matches!(uri.scheme_str(), Some("http" | "https")))
+            .map(ToString::to_string)
+            .ok_or_else(not_an_address)?;
         if !is_ours(&authority, &uri, call, &blobs.settings.host_suffixes) {
             let text = "The copy source is not of this service; other sources are not fetched.";
             return Err(BlobsError::with(ErrorCode::CannotVerifyCopySource, text));
@@ -132,7 +158,8 @@ impl Source {
             account: target.account,
             which,
             access,
-            stripped: url.split('?').next().unwrap_or(url).to_owned(),
+            encryption: call.source_encryption(blobs)?,
+            stripped: stripped(url),
         };
         if call.headers.contains_key("x-ms-source-if-tags") {
             source.permit_tags()?;
@@ -153,7 +180,8 @@ impl Source {
     /// The blob as it is in `snapshot`, if it is as the request demands of it.
     ///
     /// # Errors
-    /// `CannotVerifyCopySource`, `SourceConditionNotMet`, `BlobArchived`.
+    /// `CannotVerifyCopySource`, also if it is under another key than the request brings; `SourceConditionNotMet`,
+    /// `BlobArchived`.
     pub(crate) async fn read(
         &self,
         blobs: &Blobs,
@@ -172,10 +200,20 @@ impl Source {
             Read::Proceed => {}
             Read::NotModified => return Err(ErrorCode::SourceConditionNotMet.into()),
         }
-        if blob.record.is_archived() {
+        if blob.record.is_archived() && !rehydrates(call) {
             return Err(ErrorCode::BlobArchived.into());
         }
-        Ok(Original { container, blob })
+        let opened = blobs.opens(&self.account, &blob.record, &self.encryption);
+        opened.map_err(|error| BlobsError {
+            detail: Some(error.code.text().to_owned()),
+            ..unverified(Some(error.status().as_u16()))
+        })?;
+        let customer = self.encryption.customer();
+        Ok(Original {
+            container,
+            blob,
+            customer,
+        })
     }
 }
 
@@ -208,12 +246,12 @@ impl Original {
         };
         let length = range.end - range.start;
         let body = blobs
-            .content_body(snapshot, &self.container, record, range)
+            .content_body(snapshot, &self.container, record, range, self.customer.clone())
             .await?;
         Ok((body, length))
     }
 
-    /// Writes the whole content once more, and checks it against the digest that it is said to have, if
+    /// Writes the whole content once more, encrypted as it was `chosen`, and checks it against the digest that it is said to have, if
     /// any.
     ///
     /// # Errors
@@ -223,10 +261,12 @@ impl Original {
         blobs: &Blobs,
         snapshot: &dyn Snapshot,
         call: &Call,
+        chosen: &Chosen,
     ) -> Result<StagedContent, BlobsError> {
         let record = &self.blob.record;
+        let all = 0..record.length;
         let body = blobs
-            .content_body(snapshot, &self.container, record, 0..record.length)
+            .content_body(snapshot, &self.container, record, all, self.customer.clone())
             .await?;
         let expected = Expected {
             length: Some(record.length),
@@ -236,7 +276,58 @@ impl Original {
             md5: true,
             inline: true,
         };
-        blobs.take_in(&call.target.account, body, expected).await
+        blobs.take_in(chosen.key.clone(), body, expected).await
+    }
+
+    /// Writes the content once more, encrypted as it was `chosen`, each block as one.
+    ///
+    /// # Errors
+    /// Content that is missing or damaged, or changed while it is read; as the content store.
+    pub(crate) async fn rewrite(
+        &self,
+        blobs: &Blobs,
+        snapshot: &dyn Snapshot,
+        chosen: &Chosen,
+    ) -> Result<Rewritten, BlobsError> {
+        let record = &self.blob.record;
+        if record.extents.iter().any(|extent| extent.content.is_none()) {
+            let body = blobs.content_body(snapshot, &self.container, record, 0..record.length, None);
+            let bytes = body.await?.read_bounded(INLINE_BYTES_MAX).await?;
+            let small = Small::new(bytes, chosen.key.clone());
+            let (bytes, inline) = small.stored(0..small.len())?;
+            let extents = record.extents.iter().map(|extent| Extent {
+                inline,
+                ..extent.clone()
+            });
+            return Ok(Rewritten {
+                extents: extents.collect(),
+                inline: Some(bytes),
+            });
+        }
+        let mut extents: Vec<Extent> = Vec::with_capacity(record.extents.len());
+        // A list may have a block many times.
+        let mut known: HashMap<StoredId, StoredId> = HashMap::new();
+        for extent in &record.extents {
+            let Some(content) = extent.content else { continue };
+            let anew = match known.get(&content) {
+                Some(anew) => *anew,
+                None => {
+                    let mut reader = blobs.contents.reader(content, 0..u64::MAX).await?;
+                    let mut writer = blobs.contents.writer(chosen.key.as_ref()).await?;
+                    while let Some(piece) = reader.next().await? {
+                        writer.write(piece).await?;
+                    }
+                    let anew = writer.finish().await?;
+                    known.insert(content, anew);
+                    anew
+                }
+            };
+            extents.push(Extent::stored(extent.block.clone(), extent.length, anew));
+        }
+        Ok(Rewritten {
+            extents,
+            inline: None,
+        })
     }
 
     /// Whether it isn't any more what it was when it was read.
@@ -259,8 +350,9 @@ impl Original {
             return Ok(None);
         };
         let record = &self.blob.record;
+        let all = 0..record.length;
         let mut body = blobs
-            .content_body(snapshot, &self.container, record, 0..record.length)
+            .content_body(snapshot, &self.container, record, all, self.customer.clone())
             .await?;
         let (mut md5, mut crc64) = (Md5::new(), structured::crc64());
         while let Some(piece) = body.next_piece().await? {
@@ -270,6 +362,29 @@ impl Original {
         let md5 = md5.finalize().into();
         announced.check(Some(md5), crc64.finalize())?;
         Ok(Some(md5))
+    }
+}
+
+/// Whether a copy takes its source out of the archive: one that isn't waited for does, into a tier that is online
+/// ("Copy Blob", "Copying archived blobs"; "Copy Blob From URL" doesn't).
+fn rehydrates(call: &Call) -> bool {
+    let is_copy = call.parameter("comp").is_none() && !call.headers.contains_key("x-ms-blob-type");
+    let online = headers::text(&call.headers, "x-ms-access-tier")
+        .is_some_and(|tier| !tier.eq_ignore_ascii_case("archive"));
+    is_copy && online && !headers::flag(&call.headers, "x-ms-requires-sync")
+}
+
+/// A source's address without its query, save what names a snapshot or a version.
+fn stripped(url: &str) -> String {
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    let names_a_state = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        name.eq_ignore_ascii_case("snapshot") || name.eq_ignore_ascii_case("versionid")
+    };
+    let kept: Vec<&str> = query.split('&').filter(names_a_state).collect();
+    match kept.is_empty() {
+        true => address.to_owned(),
+        false => format!("{address}?{}", kept.join("&")),
     }
 }
 

@@ -22,7 +22,9 @@ pub(crate) async fn undelete(blobs: &Blobs, call: Call) -> Result<Response<Body>
         let snapshot = blobs.ledger.snapshot().await?;
         let (container, blob) = look_up_in(blobs, snapshot.as_ref(), &call).await?;
         let name = call.blob()?;
-        let (states, mut complete) = blobs.states(snapshot.as_ref(), &container, name, true).await?;
+        let (states, mut complete) = blobs
+            .states(snapshot.as_ref(), &container, (name, None), true)
+            .await?;
         let (newest, has_version) = match blob {
             Some(_) => (None, false),
             None => (

@@ -122,6 +122,7 @@ struct Step {
 enum Since {
     Modification,
     Creation,
+    Access,
 }
 
 /// What is done. The last one costs least.
@@ -193,6 +194,8 @@ pub struct Facts<'a> {
     pub created: Timestamp,
     /// When it was written last.
     pub modified: Timestamp,
+    /// When it was read or written last, as far as that is known.
+    pub accessed: Timestamp,
     /// Its tier.
     pub tier: Tier,
     /// When it got it, if somebody gave it one.
@@ -254,6 +257,13 @@ impl Policy {
             }
         }
         outer
+    }
+
+    /// Whether a rule is about when blobs were read last, which the account must keep then.
+    #[must_use]
+    pub fn needs_access_times(&self) -> bool {
+        let mut steps = self.rules.iter().flat_map(|rule| &rule.base);
+        steps.any(|step| step.since == Since::Access)
     }
 
     /// Whether a rule is about snapshots, and about versions.
@@ -386,6 +396,7 @@ impl Step {
         let since = match self.since {
             Since::Modification => facts.modified,
             Since::Creation => facts.created,
+            Since::Access => facts.accessed,
         };
         let colder = self
             .action
@@ -414,7 +425,7 @@ fn steps(of: &str, written: Option<WrittenSteps>) -> Result<Vec<Step>, String> {
     };
     if written.enable_auto_tier_to_hot_from_cool.is_some() {
         return Err(format!(
-            "actions.{of}.enableAutoTierToHotFromCool: last accesses aren't kept; remove it"
+            "actions.{of}.enableAutoTierToHotFromCool isn't done here; remove it"
         ));
     }
     let all = [
@@ -434,21 +445,22 @@ fn steps(of: &str, written: Option<WrittenSteps>) -> Result<Vec<Step>, String> {
 }
 
 fn step(of: &str, action: Action, age: &WrittenAge) -> Result<Step, String> {
-    if age.days_after_last_access_time_greater_than.is_some() {
-        return Err("daysAfterLastAccessTimeGreaterThan: last accesses aren't kept; remove it".to_owned());
-    }
     let (since, days) = match (
         age.days_after_modification_greater_than,
         age.days_after_creation_greater_than,
+        age.days_after_last_access_time_greater_than,
     ) {
-        (Some(_), None) if of != "baseBlob" => {
+        (Some(_), None, None) | (None, None, Some(_)) if of != "baseBlob" => {
             return Err("snapshots and versions have daysAfterCreationGreaterThan".to_owned());
         }
-        (Some(days), None) => (Since::Modification, days),
-        (None, Some(days)) => (Since::Creation, days),
+        (Some(days), None, None) => (Since::Modification, days),
+        (None, Some(days), None) => (Since::Creation, days),
+        (None, None, Some(days)) => (Since::Access, days),
         _ => {
             return Err(
-                "give one of daysAfterModificationGreaterThan and daysAfterCreationGreaterThan".to_owned(),
+                "give one of daysAfterModificationGreaterThan, daysAfterCreationGreaterThan and \
+                 daysAfterLastAccessTimeGreaterThan"
+                    .to_owned(),
             );
         }
     };

@@ -24,6 +24,23 @@ pub(crate) struct ServiceRecord {
     pub(crate) allows_permanent_delete: bool,
     #[serde(default)]
     pub(crate) default_version: Option<String>,
+    /// The website, if it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) website: Option<WebsiteRecord>,
+}
+
+/// An account's static website.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WebsiteRecord {
+    /// The name of each folder's index page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) index_document: Option<String>,
+    /// The one index page of all folders, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) default_index_path: Option<String>,
+    /// The page that stands for those that aren't there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error_document: Option<String>,
 }
 
 impl Blobs {

@@ -1,9 +1,11 @@
 //! Blobs in the ledger: staging a new state, removing one, reading content.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use content::ContentReader;
+use encryption::DataKey;
 use futures::stream;
 use http_semantics::{Body, BodyError};
 use ledger::{Sequence, Snapshot, Transaction};
@@ -151,9 +153,13 @@ impl Blobs {
         container: &Container,
         record: &BlobRecord,
         range: Range<u64>,
+        customer: Option<Arc<DataKey>>,
     ) -> Result<Body, BlobsError> {
+        let contents = self.contents.under(customer);
         if let Some(pages) = &record.pages {
-            return self.page_body(snapshot, container, (record, pages), range).await;
+            return self
+                .page_body(snapshot, container, (record, pages), range, contents)
+                .await;
         }
         let mut parts = Vec::new();
         let mut begins = 0;
@@ -176,7 +182,7 @@ impl Blobs {
                 ))
                 .await?;
             let bytes = stored.map(|stored| stored.value).unwrap_or_default();
-            let bytes = self.contents.open_small(extent.inline, bytes).await?;
+            let bytes = contents.open_small(extent.inline, bytes).await?;
             let at = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
             if bytes.len() < at(part.end) {
                 let cause = format!("the inline content of blob {:?} is missing or short", record.name);
@@ -194,11 +200,11 @@ impl Blobs {
         let mut first: Option<Box<dyn ContentReader>> = None;
         let mut piece = None;
         if let Some((id, range)) = rest.next() {
-            let mut reader = self.contents.reader(id, range).await?;
+            let mut reader = contents.reader(id, range).await?;
             piece = reader.next().await?;
             first = Some(reader);
         }
-        let state = (self.contents.clone(), piece, first, rest);
+        let state = (contents, piece, first, rest);
         Ok(Body::stream(stream::try_unfold(
             state,
             |(store, piece, mut reader, mut rest)| async move {

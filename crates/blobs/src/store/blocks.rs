@@ -12,7 +12,7 @@ use crate::limits::BLOCKS_MAX;
 use crate::store::containers::Container;
 use crate::store::holdings;
 use crate::store::keys;
-use crate::store::records::{BlockRecord, decode, encode};
+use crate::store::records::{BlobEncryption, BlockRecord, decode, encode};
 use crate::store::staging::{Place, StagedContent};
 use crate::store::uploads;
 
@@ -87,7 +87,7 @@ impl Blobs {
         &self,
         container: &Container,
         name: &str,
-        id: &str,
+        (id, encryption): (&str, Option<BlobEncryption>),
         content: &StagedContent,
     ) -> Result<Result<Committed, LedgerError>, BlobsError> {
         let Place::Stored(stored) = content.place else {
@@ -111,6 +111,7 @@ impl Blobs {
             id: id.to_owned(),
             length: content.length_bytes,
             content: stored,
+            encryption,
         };
         tx.put(key, encode(&record)?);
         Ok(self.ledger.commit(tx).await)

@@ -59,6 +59,8 @@ enum Step {
     More,
     /// All that the log has is in the feed.
     Last,
+    /// Another node was quicker: nobody here knows what is left.
+    Overtaken,
 }
 
 /// A feed as a step finds it.
@@ -129,14 +131,18 @@ impl Blobs {
         self.begin_feed(account).await?;
         let mut has_all = false;
         for _ in 0..FEED_STEPS_MAX {
-            if self.feed_step(account).await? == Step::Last {
-                has_all = true;
-                break;
+            match self.feed_step(account).await? {
+                Step::More => {}
+                Step::Last => {
+                    has_all = true;
+                    break;
+                }
+                Step::Overtaken => break,
             }
         }
         if let Some(days) = feed.retention_days {
             for _ in 0..FEED_STEPS_MAX {
-                if self.expire_step(account, days).await? == Step::Last {
+                if self.expire_step(account, days).await? != Step::More {
                     break;
                 }
             }
@@ -152,6 +158,9 @@ impl Blobs {
         let position = position_key(&follower(account));
         if stored.is_some() && snapshot.get(&position).await?.is_some() {
             return Ok(());
+        }
+        if stored.is_none() {
+            self.refuse_foreign(snapshot.as_ref(), account).await?;
         }
         self.ensure_container(account, CONTAINER).await?;
         let snapshot = self.ledger.snapshot().await?;
@@ -179,6 +188,31 @@ impl Blobs {
             Err(LedgerError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Refuses a container of the feed's name that a client made when there was no feed: readers would take its
+    /// blobs for the feed's, and whom its client let in would read the feed.
+    async fn refuse_foreign(&self, snapshot: &dyn Snapshot, account: &str) -> Result<(), BlobsError> {
+        match self.container(snapshot, account, CONTAINER).await {
+            Err(error) if error.code == ErrorCode::ContainerNotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => {
+                let text = format!(
+                    "a client made the container {CONTAINER} when the account had no change feed; delete it (Delete \
+                     Container), and the feed begins"
+                );
+                Err(BlobsError::with(ErrorCode::InvalidOperation, text))
+            }
+        }
+    }
+
+    /// Whether the container of the feed's name is the feed's: one that a client made before isn't.
+    ///
+    /// # Errors
+    /// As the ledger.
+    pub(crate) async fn has_feed(&self, account: &str) -> Result<bool, BlobsError> {
+        let snapshot = self.ledger.snapshot().await?;
+        Ok(snapshot.get(&keys::change_feed(account)).await?.is_some())
     }
 
     /// One step, one commit.
@@ -211,7 +245,7 @@ impl Blobs {
             (None, _) => Step::More,
         };
         let done = self.commit_step(tx, &found, &next, part.through, events).await?;
-        Ok(if done == Step::Last { done } else { step })
+        Ok(if done == Step::Overtaken { done } else { step })
     }
 
     async fn find_feed<'a>(
@@ -265,7 +299,7 @@ impl Blobs {
         Ok(part)
     }
 
-    /// Commits what a step staged, with where it leaves the feed; [`Step::Last`] if another node was quicker.
+    /// Commits what a step staged, with where it leaves the feed.
     async fn commit_step(
         &self,
         mut tx: Transaction,
@@ -285,7 +319,7 @@ impl Blobs {
                 self.counters.feed_events(events);
                 Ok(Step::More)
             }
-            Err(LedgerError::Conflict(_)) => Ok(Step::Last),
+            Err(LedgerError::Conflict(_)) => Ok(Step::Overtaken),
             Err(error) => Err(error.into()),
         }
     }
@@ -321,8 +355,8 @@ impl Blobs {
             bytes_max: u64::MAX,
             ..Expected::default()
         };
-        let account = &found.container.account;
-        let staged = self.take_in(account, Body::full(bytes), expected).await?;
+        let key = self.contents.account_key(&found.container.account)?;
+        let staged = self.take_in(key, Body::full(bytes), expected).await?;
         let Place::Stored(content) = staged.place else {
             return Err(ErrorCode::InternalError.into());
         };
@@ -391,8 +425,11 @@ impl Blobs {
 
     async fn end_feed(&self, account: &str) -> Result<(), BlobsError> {
         for _ in 0..FEED_STEPS_MAX {
-            if self.feed_step(account).await? == Step::More {
-                continue;
+            match self.feed_step(account).await? {
+                Step::More => continue,
+                Step::Last => {}
+                // What the log still has would be lost: the next round looks again.
+                Step::Overtaken => return Ok(()),
             }
             let snapshot = self.ledger.snapshot().await?;
             let Some(found) = self.find_feed(snapshot.as_ref(), account).await? else {

@@ -8,7 +8,7 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::rules::access_policy::PublicAccess;
 use crate::store::keys;
-use crate::store::records::{ContainerRecord, decode, encode};
+use crate::store::records::{ContainerRecord, EncryptionPolicy, decode, encode};
 
 /// A container as it was read.
 #[derive(Debug, Clone)]
@@ -70,6 +70,7 @@ impl Blobs {
         name: &str,
         metadata: BTreeMap<String, String>,
         public_access: Option<PublicAccess>,
+        encryption: Option<EncryptionPolicy>,
     ) -> Result<ContainerRecord, BlobsError> {
         let record = ContainerRecord {
             name: name.to_owned(),
@@ -80,6 +81,7 @@ impl Blobs {
             lease: None,
             public_access,
             policies: Vec::new(),
+            encryption,
         };
         let key = keys::container(account, name);
         let mut tx = Transaction::new();
@@ -101,7 +103,10 @@ impl Blobs {
         if snapshot.get(&keys::container(account, name)).await?.is_some() {
             return Ok(());
         }
-        match self.create_container(account, name, BTreeMap::new(), None).await {
+        match self
+            .create_container(account, name, BTreeMap::new(), None, None)
+            .await
+        {
             Err(error) if error.code == ErrorCode::ContainerAlreadyExists => Ok(()),
             other => other.map(|_| ()),
         }

@@ -5,6 +5,7 @@ use ledger::{Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
+use crate::operations::encryption::KeyAsked;
 use crate::rules::lease::{self, Subject, Use};
 use crate::store::blobs::Blob;
 use crate::store::records::BlobHeaders;
@@ -66,7 +67,7 @@ impl Blobs {
         };
         self.permit_unleased(Some(&blob))?;
         self.check_snapshots(snapshot, &container, name).await?;
-        let (taken, complete) = self.states(snapshot, &container, name, false).await?;
+        let (taken, complete) = self.states(snapshot, &container, (name, None), false).await?;
         if !complete {
             return Err(ErrorCode::SnapshotsPresent.into());
         }
@@ -87,7 +88,7 @@ impl Blobs {
     /// Opens a blob as `snapshot` has it.
     ///
     /// # Errors
-    /// `ContainerNotFound`, `BlobNotFound`; content that is missing or damaged.
+    /// `ContainerNotFound`, `BlobNotFound`; `BlobUsesCustomerSpecifiedEncryption`; content that is missing or damaged.
     pub async fn open(
         &self,
         snapshot: &dyn Snapshot,
@@ -99,9 +100,11 @@ impl Blobs {
             .blob(snapshot, &container, name)
             .await?
             .ok_or(ErrorCode::BlobNotFound)?;
+        // Services above hold no customer's key.
+        self.opens(account, &blob.record, &KeyAsked::Nothing)?;
         let length_bytes = blob.record.length;
         let body = self
-            .content_body(snapshot, &container, &blob.record, 0..length_bytes)
+            .content_body(snapshot, &container, &blob.record, 0..length_bytes, None)
             .await?;
         Ok(OpenBlob { length_bytes, body })
     }

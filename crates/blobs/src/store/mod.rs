@@ -12,6 +12,7 @@ pub(crate) mod holdings;
 pub(crate) mod immutability;
 mod in_process;
 pub(crate) mod keys;
+pub(crate) mod last_access;
 pub(crate) mod listing;
 pub(crate) mod map_sweep;
 mod page_body;

@@ -180,11 +180,12 @@ impl Blobs {
         container: &Container,
         (record, pages): (&BlobRecord, &PagesRecord),
         range: Range<u64>,
+        contents: Contents,
     ) -> Result<Body, BlobsError> {
         let key = keys::state(&container.record.generation, record);
         let mut reading = Reading {
             ledger: self.ledger.clone(),
-            contents: self.contents.clone(),
+            contents,
             unchanged: (key, record.etag.clone()),
             pages: pages.clone(),
             window: VecDeque::new(),

@@ -82,7 +82,9 @@ impl Blobs {
         let end = source.record.length.div_ceil(SEGMENT_BYTES);
         let new_pages = || {
             let new = self.new_pages();
-            let encrypted = new.encrypted && pages.encrypted;
+            // What is written to the copy later is under the same customer's key.
+            let encrypts = new.encrypted || source.record.encryption.is_some();
+            let encrypted = encrypts && pages.encrypted;
             PagesRecord { encrypted, ..new }
         };
         let wait = SignedDuration::from_secs(UNFINISHED_COPY_SECONDS);

@@ -8,8 +8,11 @@
 //! Invariant: only the blob itself writes to its map, at its own epoch, and each write goes with a new
 //! version of the blob's record. A place's bytes are never changed.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use content::ContentError;
+use encryption::DataKey;
 use futures::lock::{Mutex, MutexGuard};
 use ledger::{Direction, Entry, Key, LedgerError, Scan, ScanLimit, Sequence, Snapshot, Transaction};
 
@@ -375,17 +378,19 @@ impl Blobs {
 
     /// Gathers the bytes of segments that lie in too many places, each in one of its own. What a write
     /// leaves behind is tidied so; the blob stays as it is. `blob` is the key of its record and its version:
-    /// once it is another one, a newer version of the segment may have the places, too.
+    /// once it is another one, a newer version of the segment may have the places, too. What is gathered is
+    /// encrypted under `key`, by which a customer's blob is read as well.
     ///
     /// # Errors
     /// As the ledger and the content store; nothing is lost then, and the next write tries again.
     pub(crate) async fn gather(
         &self,
-        account: &str,
+        key: Option<Arc<DataKey>>,
         (blob, version): (&Key, Sequence),
         pages: &PagesRecord,
         range: &std::ops::Range<u64>,
     ) -> Result<(), BlobsError> {
+        let contents = self.contents.under(key.clone());
         let last = range.end.saturating_sub(1) / SEGMENT_BYTES;
         for number in range.start / SEGMENT_BYTES..=last {
             let snapshot = self.ledger.snapshot().await?;
@@ -396,11 +401,10 @@ impl Blobs {
             if found.epoch != pages.epoch || found.segment.places().len() <= SEGMENT_PLACES_MAX {
                 continue;
             }
-            let mut writer = self.contents.writer(account).await?;
+            let mut writer = contents.writer(key.as_ref()).await?;
             for span in &found.segment.spans {
-                let bytes = self
-                    .span_bytes(snapshot.as_ref(), &pages.map, number, span)
-                    .await?;
+                let owner = (&pages.map, number);
+                let bytes = span_bytes(&contents, snapshot.as_ref(), owner, span).await?;
                 writer.write(bytes).await?;
             }
             let gathered = Fill::Gathered(writer.finish().await?);
@@ -417,31 +421,31 @@ impl Blobs {
         }
         Ok(())
     }
+}
 
-    pub(crate) async fn span_bytes(
-        &self,
-        snapshot: &dyn Snapshot,
-        map: &MapId,
-        number: u64,
-        span: &Span,
-    ) -> Result<Bytes, BlobsError> {
-        let range = span_range(span, 0..span.pages);
-        match span.place {
-            Place::Piece(_) | Place::EncryptedPiece(..) => {
-                let at = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-                let end = at(range.end);
-                let own = (span.place.piece().unwrap_or_default(), span.place.stored());
-                let bytes = open_piece(&self.contents, snapshot, (map, number), own, end).await?;
-                Ok(bytes.slice(at(range.start)..end))
+/// The bytes of a span.
+pub(crate) async fn span_bytes(
+    contents: &Contents,
+    snapshot: &dyn Snapshot,
+    (map, number): (&MapId, u64),
+    span: &Span,
+) -> Result<Bytes, BlobsError> {
+    let range = span_range(span, 0..span.pages);
+    match span.place {
+        Place::Piece(_) | Place::EncryptedPiece(..) => {
+            let at = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+            let end = at(range.end);
+            let own = (span.place.piece().unwrap_or_default(), span.place.stored());
+            let bytes = open_piece(contents, snapshot, (map, number), own, end).await?;
+            Ok(bytes.slice(at(range.start)..end))
+        }
+        Place::Content(content) => {
+            let mut reader = contents.reader(content, range).await?;
+            let mut bytes = BytesMut::new();
+            while let Some(piece) = reader.next().await? {
+                bytes.extend_from_slice(&piece);
             }
-            Place::Content(content) => {
-                let mut reader = self.contents.reader(content, range).await?;
-                let mut bytes = BytesMut::new();
-                while let Some(piece) = reader.next().await? {
-                    bytes.extend_from_slice(&piece);
-                }
-                Ok(bytes.freeze())
-            }
+            Ok(bytes.freeze())
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use content::ContentId;
-use encryption::KeyNumber;
+use encryption::{KeyDigest, KeyName, KeyNumber};
 use jiff::Timestamp;
 use ledger::{LedgerError, Versioned};
 use serde::{Deserialize, Serialize};
@@ -34,12 +34,15 @@ pub(crate) struct ContainerRecord {
     pub(crate) public_access: Option<PublicAccess>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) policies: Vec<Policy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<EncryptionPolicy>,
 }
 
 /// Properties of a blob that a client sets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobHeaders {
-    /// `x-ms-blob-content-type`.
+    /// `x-ms-blob-content-type`. `None` if none was ever given, which is shown as `application/octet-stream`; empty
+    /// if it was cleared, which isn't shown.
     pub content_type: Option<String>,
     /// `x-ms-blob-content-encoding`.
     pub content_encoding: Option<String>,
@@ -130,17 +133,38 @@ impl Extent {
     }
 }
 
+/// What a content is encrypted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum StoredKey {
+    /// A key that lies wrapped in the ledger.
+    Kept(KeyNumber),
+    /// The customer's key whose SHA-256 the blob's record has.
+    Customer,
+}
+
+impl From<KeyName> for StoredKey {
+    fn from(name: KeyName) -> Self {
+        match name {
+            KeyName::Kept(number) => Self::Kept(number),
+            KeyName::Customer(_) => Self::Customer,
+        }
+    }
+}
+
+/// Stands for a customer's key.
+const CUSTOMER: &str = "c";
+
 /// A content id in a record: its 32 digits, half of what a list of numbers would take. Behind a point, the
-/// number of the account key that it is encrypted under.
+/// number of the key that it is encrypted under, or a letter where that is a customer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct StoredId {
     id: ContentId,
-    key: Option<KeyNumber>,
+    key: Option<StoredKey>,
 }
 
 impl StoredId {
-    pub(crate) fn new(id: ContentId, key: Option<KeyNumber>) -> Self {
+    pub(crate) fn new(id: ContentId, key: Option<StoredKey>) -> Self {
         Self { id, key }
     }
 
@@ -149,7 +173,7 @@ impl StoredId {
     }
 
     /// The key that it is encrypted under; `None`: it isn't.
-    pub(crate) fn key(self) -> Option<KeyNumber> {
+    pub(crate) fn key(self) -> Option<StoredKey> {
         self.key
     }
 }
@@ -158,7 +182,8 @@ impl From<StoredId> for String {
     fn from(stored: StoredId) -> Self {
         match stored.key {
             None => stored.id.to_string(),
-            Some(key) => format!("{}.{key}", stored.id),
+            Some(StoredKey::Kept(key)) => format!("{}.{key}", stored.id),
+            Some(StoredKey::Customer) => format!("{}.{CUSTOMER}", stored.id),
         }
     }
 }
@@ -169,13 +194,35 @@ impl TryFrom<String> for StoredId {
     fn try_from(text: String) -> Result<Self, String> {
         let (id, key) = match text.split_once('.') {
             None => (text.as_str(), Ok(None)),
-            Some((id, key)) => (id, key.parse().map(KeyNumber).map(Some)),
+            Some((id, CUSTOMER)) => (id, Ok(Some(StoredKey::Customer))),
+            Some((id, key)) => (id, key.parse().map(KeyNumber).map(StoredKey::Kept).map(Some)),
         };
         match (ContentId::parse(id), key) {
             (Some(id), Ok(key)) => Ok(Self { id, key }),
             _ => Err(format!("not a content id: {text}")),
         }
     }
+}
+
+/// How a blob is encrypted, if it isn't under its account's own key. All of its content is so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BlobEncryption {
+    /// Under a key that the customer gives with each request: the key's SHA-256.
+    Customer(KeyDigest),
+    /// Under the key of one of the account's encryption scopes.
+    Scope(String),
+}
+
+/// How blobs of a container are encrypted whose writers don't say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EncryptionPolicy {
+    /// The account's encryption scope; `None`: under the account's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<String>,
+    /// Whether nobody may say otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) deny_override: bool,
 }
 
 /// How a blob came from another one.
@@ -311,6 +358,12 @@ pub(crate) struct BlobRecord {
     /// Immutability policy and legal hold.
     #[serde(default, skip_serializing_if = "Protection::is_none")]
     pub(crate) protection: Protection,
+    /// When it was read last, to a day, if the account keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_access: Option<Timestamp>,
+    /// `None`: under the account's key, or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<BlobEncryption>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the encoder asks by reference")]
@@ -341,7 +394,7 @@ impl BlobRecord {
             return pages.encrypted;
         }
         match self.extents.is_empty() {
-            true => by_default,
+            true => by_default || self.encryption.is_some(),
             false => self.extents.iter().all(Extent::is_encrypted),
         }
     }
@@ -366,6 +419,8 @@ pub(crate) struct BlockRecord {
     pub(crate) id: String,
     pub(crate) length: u64,
     pub(crate) content: StoredId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<BlobEncryption>,
 }
 
 /// A name that has staged blocks.
@@ -415,8 +470,12 @@ mod tests {
         let digits = "00112233445566778899aabbccddeeff";
         for (text, key) in [
             (digits.to_owned(), None),
-            (format!("{digits}.7"), Some(KeyNumber(7))),
-            (format!("{digits}.{}", u64::MAX), Some(KeyNumber(u64::MAX))),
+            (format!("{digits}.7"), Some(StoredKey::Kept(KeyNumber(7)))),
+            (
+                format!("{digits}.{}", u64::MAX),
+                Some(StoredKey::Kept(KeyNumber(u64::MAX))),
+            ),
+            (format!("{digits}.c"), Some(StoredKey::Customer)),
         ] {
             let stored = StoredId::try_from(text.clone()).unwrap();
             assert_eq!((stored.id().to_string().as_str(), stored.key()), (digits, key));
@@ -428,6 +487,8 @@ mod tests {
             "7",
             &format!("{digits}."),
             &format!("{digits}.x"),
+            &format!("{digits}.C"),
+            &format!("{digits}.c.7"),
             &format!("{digits}.7.8"),
         ] {
             assert!(StoredId::try_from(bad.to_owned()).is_err(), "{bad}");
@@ -436,7 +497,10 @@ mod tests {
 
     #[test]
     fn who_does_not_know_encrypted_inline_bytes_refuses_their_record() {
-        let stored = StoredId::new(ContentId::from_bytes([1; 16]), Some(KeyNumber(7)));
+        let stored = StoredId::new(
+            ContentId::from_bytes([1; 16]),
+            Some(StoredKey::Kept(KeyNumber(7))),
+        );
         let digits = "01".repeat(16);
         for (content, inline, text) in [
             (None, None, r#"{"length":3,"content":null}"#.to_owned()),
@@ -466,7 +530,8 @@ mod tests {
 
     #[test]
     fn a_blob_is_encrypted_when_all_of_it_is() {
-        let stored = |key: Option<u64>| StoredId::new(ContentId::from_bytes([1; 16]), key.map(KeyNumber));
+        let kept = |key: u64| StoredKey::Kept(KeyNumber(key));
+        let stored = |key: Option<u64>| StoredId::new(ContentId::from_bytes([1; 16]), key.map(kept));
         let in_store = |key| Extent::stored(String::new(), 1, stored(key));
         let inline = |key: Option<u64>| Extent {
             content: None,

@@ -4,8 +4,11 @@
 //! Invariant: a body is never buffered beyond [`INLINE_BYTES_MAX`] and one piece; what is in the
 //! content store is synced when this returns, and nothing refers to it yet.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use content::ContentError;
+use encryption::DataKey;
 use http_semantics::Body;
 use md5::{Digest as _, Md5};
 
@@ -84,8 +87,9 @@ impl Blobs {
         body: Body,
         bytes_max: u64,
     ) -> Result<StagedContent, BlobsError> {
+        let key = self.contents.account_key(account)?;
         self.take_in(
-            account,
+            key,
             body,
             Expected {
                 bytes_max,
@@ -97,9 +101,10 @@ impl Blobs {
         .await
     }
 
+    /// As [`Self::write_content`], under `key` if there is one.
     pub(crate) async fn take_in(
         &self,
-        account: &str,
+        key: Option<Arc<DataKey>>,
         mut body: Body,
         expected: Expected,
     ) -> Result<StagedContent, BlobsError> {
@@ -126,7 +131,7 @@ impl Blobs {
                 }
                 crc64.update(&piece);
                 if writer.is_none() && (!expected.inline || small.len() + piece.len() > INLINE_BYTES_MAX) {
-                    let mut opened = self.contents.writer(account).await?;
+                    let mut opened = self.contents.writer(key.as_ref()).await?;
                     if !small.is_empty() {
                         opened.write(small.split().freeze()).await?;
                     }
@@ -152,11 +157,11 @@ impl Blobs {
             announced.check(md5, crc64)?;
         }
         if writer.is_none() && !expected.inline {
-            writer = Some(self.contents.writer(account).await?);
+            writer = Some(self.contents.writer(key.as_ref()).await?);
         }
         let place = match writer {
             Some(writer) => Place::Stored(writer.finish().await?),
-            None => Place::Inline(self.contents.small(account, small.freeze())?),
+            None => Place::Inline(Small::new(small.freeze(), key)),
         };
         Ok(StagedContent {
             length_bytes: length,

@@ -145,15 +145,19 @@ impl Blobs {
     }
 
     /// A blob's oldest snapshots, or its oldest deleted states of any kind, as many as a step takes and a
-    /// request may hold; and whether there are no more.
+    /// request may hold; and whether there are no more. Only those that are newer than `above`, if it is named.
     pub(crate) async fn states(
         &self,
         snapshot: &dyn Snapshot,
         container: &Container,
-        name: &str,
+        (name, above): (&str, Option<Timestamp>),
         deleted: bool,
     ) -> Result<(Vec<Blob>, bool), BlobsError> {
-        let range = keys::snapshots_of(&container.record.generation, name);
+        let generation = &container.record.generation;
+        let mut range = keys::snapshots_of(generation, name);
+        if let Some(above) = above {
+            range.start = keys::snapshot(generation, name, next_tick(above));
+        }
         let mut scan = Scan::new(snapshot, range, Direction::Forward);
         let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(entry) = scan.next().await? {

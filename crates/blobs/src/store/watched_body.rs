@@ -3,9 +3,11 @@
 
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use encryption::DataKey;
 use http_body::{Frame, SizeHint};
 use http_semantics::{Body, BodyError};
 use ledger::Snapshot;
@@ -51,7 +53,7 @@ fn say(account: &str, container: &str, blob: &str, error: &dyn std::fmt::Display
 }
 
 impl Blobs {
-    /// `range` of a blob's content. The first piece is fetched now, so that content that is missing, damaged or out
+    /// `range` of a blob's content, with the customer's key if it is under one. The first piece is fetched now, so that content that is missing, damaged or out
     /// of reach has an answer of its own instead of a broken connection.
     ///
     /// # Errors
@@ -62,9 +64,12 @@ impl Blobs {
         container: &Container,
         record: &BlobRecord,
         range: Range<u64>,
+        customer: Option<Arc<DataKey>>,
     ) -> Result<Body, BlobsError> {
         let (account, container_name) = (&container.account, &container.record.name);
-        let opened = self.open_content(snapshot, container, record, range).await;
+        let opened = self
+            .open_content(snapshot, container, record, range, customer)
+            .await;
         let body = opened.inspect_err(|error| {
             if error.code == ErrorCode::InternalError {
                 say(account, container_name, &record.name, error);

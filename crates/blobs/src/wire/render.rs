@@ -10,7 +10,8 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::rules::immutability::Protection;
 use crate::rules::lease::{self, Lease};
 use crate::rules::tier::Tier;
-use crate::store::records::{BlobKind, BlobRecord};
+use crate::store::last_access::accessed;
+use crate::store::records::{BlobEncryption, BlobKind, BlobRecord};
 use crate::store::states::time_text;
 use crate::wire::xml;
 
@@ -102,14 +103,30 @@ pub(crate) fn set_hold(headers: &mut HeaderMap, protection: &Protection) {
     }
 }
 
-/// Every property of a blob, as Get Blob and Get Blob Properties give them. How many tags it has is
-/// for those alone who may see tags.
-pub(crate) fn set_blob(
-    headers: &mut HeaderMap,
-    record: &BlobRecord,
-    (sees_tags, encrypts): (bool, bool),
-    now: Timestamp,
-) {
+/// Which key of the customer's a blob is encrypted under, or in which scope, if it is.
+pub(crate) fn set_encryption(headers: &mut HeaderMap, encryption: Option<&BlobEncryption>) {
+    match encryption {
+        None => {}
+        Some(BlobEncryption::Customer(digest)) => {
+            set(headers, "x-ms-encryption-key-sha256", digest.to_string());
+        }
+        Some(BlobEncryption::Scope(scope)) => set(headers, "x-ms-encryption-scope", scope),
+    }
+}
+
+/// What of a blob's properties depends on who asks, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    /// How many tags it has is for those alone who may see tags.
+    pub(crate) sees_tags: bool,
+    /// Whether what has no content counts as encrypted.
+    pub(crate) encrypts: bool,
+    /// Whether the account keeps when it was read last.
+    pub(crate) tracks_access: bool,
+}
+
+/// Every property of a blob, as Get Blob and Get Blob Properties give them.
+pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, shown: Shown, now: Timestamp) {
     set_state(headers, &record.etag, record.last_modified);
     set_version(headers, record.version);
     if record.version.is_some() && !record.previous {
@@ -118,14 +135,13 @@ pub(crate) fn set_blob(
     set_policy(headers, &record.protection);
     set_hold(headers, &record.protection);
     let properties = &record.headers;
-    set(
-        headers,
-        "content-type",
-        properties
-            .content_type
-            .as_deref()
-            .unwrap_or("application/octet-stream"),
-    );
+    let content_type = properties
+        .content_type
+        .as_deref()
+        .unwrap_or("application/octet-stream");
+    if !content_type.is_empty() {
+        set(headers, "content-type", content_type);
+    }
     for (name, value) in [
         ("content-encoding", &properties.content_encoding),
         ("content-language", &properties.content_language),
@@ -149,8 +165,9 @@ pub(crate) fn set_blob(
     set(
         headers,
         "x-ms-server-encrypted",
-        flag(record.is_encrypted(encrypts)),
+        flag(record.is_encrypted(shown.encrypts)),
     );
+    set_encryption(headers, record.encryption.as_ref());
     match record.kind {
         BlobKind::Block => {
             let given = record.tier.as_ref();
@@ -177,8 +194,11 @@ pub(crate) fn set_blob(
             set(headers, "x-ms-blob-sequence-number", number);
         }
     }
-    if sees_tags && !record.tags.is_empty() {
+    if shown.sees_tags && !record.tags.is_empty() {
         set(headers, "x-ms-tag-count", record.tags.len().to_string());
+    }
+    if shown.tracks_access && record.below().is_none() {
+        set(headers, "x-ms-last-access-time", date::format(accessed(record)));
     }
     if record.sealed {
         set(headers, "x-ms-blob-sealed", "true");

@@ -34,6 +34,47 @@ use tokio::sync::watch;
 
 pub(crate) mod versions;
 
+/// A customer's key.
+pub(crate) struct Planted {
+    pub(crate) bytes: [u8; 32],
+    pub(crate) base64: String,
+    pub(crate) sha256: String,
+}
+
+impl Planted {
+    fn new(bytes: [u8; 32], sha256: &str) -> Self {
+        use base64::Engine as _;
+        let base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
+        Self {
+            bytes,
+            base64,
+            sha256: sha256.to_owned(),
+        }
+    }
+
+    pub(crate) fn headers(&self) -> Vec<(&str, &str)> {
+        vec![
+            ("x-ms-encryption-key", &self.base64),
+            ("x-ms-encryption-key-sha256", &self.sha256),
+            ("x-ms-encryption-algorithm", "AES256"),
+        ]
+    }
+}
+
+/// Two keys, with their SHA-256 as another implementation computes it.
+pub(crate) static PLANTED: std::sync::LazyLock<[Planted; 2]> = std::sync::LazyLock::new(|| {
+    [
+        Planted::new(
+            *b"a customer's key of 32 bytes, 1.",
+            "MpblrE+ouLiJ4ovTFhQyx6TZjDhtl7fBjtotzVFBhns=",
+        ),
+        Planted::new(
+            *b"a customer's key of 32 bytes, 2.",
+            "GpMKoyji39YDyuP8e2cavs7MssJX5+kJc+MF41FI8so=",
+        ),
+    ]
+});
+
 pub(crate) const ACCOUNT: &str = "dev";
 pub(crate) const KEY: &str = "c2VjcmV0LWtleQ==";
 
@@ -122,8 +163,10 @@ pub(crate) fn bench_over(
     let mut settings = Settings {
         accounts: vec![Account::new(ACCOUNT, vec![SharedKey::from_base64(KEY).unwrap()])],
         host_suffixes: Vec::new(),
+        web_host_suffixes: vec!["web.localhost".to_owned()],
         bearer: None,
         keyring: None,
+        local_keys_in_clear: true,
     };
     set(&mut settings);
     let overtaking = Arc::new(Overtaking {

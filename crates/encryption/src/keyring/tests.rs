@@ -5,6 +5,7 @@ use ledger::memory::MemoryLedger;
 use ledger::random::SeededRandom;
 
 use super::*;
+use crate::KeyName;
 
 fn memory() -> Arc<dyn Ledger> {
     let clock = Arc::new(AdjustableClock::standing_at(jiff::Timestamp::UNIX_EPOCH));
@@ -15,9 +16,17 @@ fn kek(byte: u8) -> KeyEncryptionKey {
     KeyEncryptionKey::of(&[byte; KEY_BYTES], format!("kek-{byte}").into()).unwrap()
 }
 
+fn number(key: &DataKey) -> KeyNumber {
+    match key.name() {
+        KeyName::Kept(number) => number,
+        KeyName::Customer(_) => panic!("a customer's key isn't in a keyring"),
+    }
+}
+
 fn accounts(generations: &[(&str, u32)]) -> Vec<AccountGeneration> {
     let account = |(account, generation): &(&str, u32)| AccountGeneration {
         account: (*account).to_owned(),
+        scope: None,
         generation: *generation,
     };
     generations.iter().map(account).collect()
@@ -58,7 +67,7 @@ async fn keys_are_made_once_and_found_again() {
         before,
         "a start without a reason writes nothing"
     );
-    let key = again.key(first.newest("a").unwrap().number()).await.unwrap();
+    let key = again.key(number(&first.newest("a").unwrap())).await.unwrap();
     assert_eq!(key.decrypt_small(id, encrypted.clone()).unwrap(), &b"text"[..]);
     // The other account's key is another one, and what it can't decrypt is counted.
     let other = again.newest("b").unwrap();
@@ -114,20 +123,20 @@ async fn a_larger_generation_makes_a_new_key() {
     let (id, encrypted) = first.newest("a").unwrap().encrypt_small(b"text").unwrap();
     let second = open(&ledger, 2, &[1], &[("a", 5), ("b", 0)]).await.unwrap();
     let (old, new) = (first.newest("a").unwrap(), second.newest("a").unwrap());
-    assert_ne!(old.number(), new.number());
+    assert_ne!(number(&old), number(&new));
     assert!(new.decrypt_small(id, encrypted.clone()).is_err());
-    let key = second.key(old.number()).await.unwrap();
+    let key = second.key(number(&old)).await.unwrap();
     assert_eq!(key.decrypt_small(id, encrypted).unwrap(), &b"text"[..]);
     assert_eq!(
-        first.newest("b").unwrap().number(),
-        second.newest("b").unwrap().number()
+        number(&first.newest("b").unwrap()),
+        number(&second.newest("b").unwrap())
     );
     // A smaller one makes none: it goes on with the newest there is.
     let third = open(&ledger, 3, &[1], &[("a", 1)]).await.unwrap();
-    assert_eq!(third.newest("a").unwrap().number(), new.number());
+    assert_eq!(number(&third.newest("a").unwrap()), number(&new));
     // The first node learns of the key when it meets its number.
     let (id, encrypted) = new.encrypt_small(b"new").unwrap();
-    let key = first.key(new.number()).await.unwrap();
+    let key = first.key(number(&new)).await.unwrap();
     assert_eq!(key.decrypt_small(id, encrypted).unwrap(), &b"new"[..]);
 }
 
@@ -145,7 +154,7 @@ async fn nodes_that_start_together_share_their_keys() {
     let mut numbers = Vec::new();
     for node in nodes.collect::<Vec<_>>() {
         let node = node.await.unwrap();
-        let number = |account| node.newest(account).unwrap().number();
+        let number = |account| number(&node.newest(account).unwrap());
         numbers.push((number("a"), number("b"), number("c")));
     }
     numbers.dedup();
@@ -183,4 +192,44 @@ async fn a_list_with_a_key_twice_or_none_is_refused() {
     let error = open(&memory(), 1, &[1, 2, 1], &[]).await.unwrap_err().to_string();
     assert!(error.contains("same key"), "{error}");
     assert!(open(&memory(), 1, &[], &[]).await.is_err());
+}
+
+#[tokio::test]
+async fn scopes_have_keys_of_their_own() {
+    let ledger = memory();
+    let of = |scope: Option<&str>, generation| AccountGeneration {
+        account: "a".to_owned(),
+        scope: scope.map(str::to_owned),
+        generation,
+    };
+    let open = |seed, keks: Vec<u8>, scopes: Vec<AccountGeneration>| {
+        let ledger = ledger.clone();
+        async move {
+            let keks = keks.iter().map(|byte| kek(*byte)).collect();
+            let random = Arc::new(SeededRandom::new(seed));
+            Keyring::open(ledger, random, keks, &scopes).await.unwrap()
+        }
+    };
+    let scopes = vec![of(None, 0), of(Some("one"), 0), of(Some("two"), 0)];
+    let first = open(1, vec![1], scopes.clone()).await;
+    let key = first.newest_of_scope("a", "one").unwrap();
+    let (id, encrypted) = key.encrypt_small(b"text").unwrap();
+    for other in [
+        first.newest("a").unwrap(),
+        first.newest_of_scope("a", "two").unwrap(),
+    ] {
+        assert!(other.decrypt_small(id, encrypted.clone()).is_err());
+    }
+    assert!(first.newest_of_scope("a", "none").is_err());
+    assert!(first.newest_of_scope("b", "one").is_err());
+    // They are wrapped anew and replaced as accounts' keys are.
+    let second = open(2, vec![2, 1], scopes).await;
+    let same = second.newest_of_scope("a", "one").unwrap();
+    assert_eq!(number(&same), number(&key));
+    let third = open(3, vec![2], vec![of(Some("one"), 1)]).await;
+    let newer = third.newest_of_scope("a", "one").unwrap();
+    assert_ne!(number(&newer), number(&key));
+    let old = third.key(number(&key)).await.unwrap();
+    assert_eq!(old.decrypt_small(id, encrypted).unwrap(), &b"text"[..]);
+    assert_eq!(wrapped(&ledger).await.len(), 4);
 }

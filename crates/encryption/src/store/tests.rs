@@ -15,9 +15,9 @@ use crate::KeyNumber;
 
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
-fn key(byte: u8) -> Arc<AccountKey> {
+fn key(byte: u8) -> Arc<DataKey> {
     let random = Arc::new(SeededRandom::new(1));
-    Arc::new(AccountKey::new(KeyNumber(1), &[byte; 32], random, Arc::default()))
+    Arc::new(DataKey::new(KeyNumber(1), &[byte; 32], random, Arc::default()))
 }
 
 /// A store in memory in which a content may be written under the id of another one.

@@ -29,6 +29,7 @@ fn base<'a>(tags: &'a Tags) -> Facts<'a> {
         name: "logs/a",
         created: day(0),
         modified: day(10),
+        accessed: day(20),
         tier: Tier::Hot,
         tier_changed: None,
         tags,
@@ -57,14 +58,14 @@ fn what_is_wrong_is_said_with_its_place() {
                 r#"{"baseBlob":{"enableAutoTierToHotFromCool":{"daysAfterLastAccessTimeGreaterThan":1}}}"#,
                 "",
             ),
-            "enableAutoTierToHotFromCool: last accesses",
+            "enableAutoTierToHotFromCool isn't",
         ),
         (
             with(
-                r#"{"baseBlob":{"delete":{"daysAfterLastAccessTimeGreaterThan":1}}}"#,
+                r#"{"snapshot":{"delete":{"daysAfterLastAccessTimeGreaterThan":1}}}"#,
                 "",
             ),
-            "baseBlob.delete: daysAfterLastAccessTimeGreaterThan",
+            "snapshot.delete: snapshots and versions",
         ),
         (
             with(r#"{"baseBlob":{"delete":{}}}"#, ""),
@@ -255,4 +256,16 @@ fn a_rule_that_is_not_enabled_does_nothing_but_is_checked() {
         None
     );
     assert!(Policy::parse(&text.replace("blockBlob", "x")).is_err());
+}
+
+#[test]
+fn the_last_access_counts_where_a_rule_says_so() {
+    let rule = r#"{"baseBlob":{"delete":{"daysAfterLastAccessTimeGreaterThan":5}}}"#;
+    let policy = with(rule, "").unwrap();
+    assert!(policy.needs_access_times());
+    let facts = base(&NO_TAGS);
+    let decided = |at| policy.decide(&facts, at).map(|(action, _)| action);
+    assert_eq!(decided(day(25)), None);
+    assert_eq!(decided(day(26)), Some(Action::Delete));
+    assert!(!with(DELETE_AFTER_5, "").unwrap().needs_access_times());
 }

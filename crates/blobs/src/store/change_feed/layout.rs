@@ -153,7 +153,8 @@ impl Blobs {
             ..Expected::default()
         };
         let body = Body::full(text.into_bytes());
-        let staged = self.take_in(&container.account, body, expected).await?;
+        let key = self.contents.account_key(&container.account)?;
+        let staged = self.take_in(key, body, expected).await?;
         let headers = BlobHeaders {
             content_type: Some("application/json".to_owned()),
             ..BlobHeaders::default()

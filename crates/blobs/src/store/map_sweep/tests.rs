@@ -11,6 +11,7 @@ use super::*;
 use crate::limits::{PAGE_BYTES, SEGMENT_BYTES};
 use crate::store::contents::Small;
 use crate::store::holdings;
+use crate::store::pages::span_bytes;
 use crate::store::records::{BlobRecord, StoredId};
 use crate::store::segment::{Place, Segment, Span};
 use crate::store::staging::Place as Staged;
@@ -42,8 +43,8 @@ async fn read(blobs: &Blobs, pages: &PagesRecord, segments: u64) -> Vec<u8> {
             continue;
         };
         for span in &found.segment.spans {
-            let stored = blobs
-                .span_bytes(snapshot.as_ref(), &pages.map, number, span)
+            let owner = (&pages.map, number);
+            let stored = span_bytes(&blobs.contents, snapshot.as_ref(), owner, span)
                 .await
                 .unwrap();
             let at = usize::try_from((number * 64 + u64::from(span.first)) * PAGE_BYTES).unwrap();

@@ -1,4 +1,4 @@
-//! An account's key, unwrapped: from it the keys of contents are computed.
+//! A key that keys of contents are computed of: an account's, unwrapped, or one that a customer gave.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use content::{ContentError, ContentId};
 use ledger::Random;
 
+use crate::KeyDigest;
 use crate::frame::{FrameKey, KEY_BYTES, Purpose, TAG_BYTES};
 
 /// The number of an account key; no two keys of a ledger have the same.
@@ -21,17 +22,35 @@ impl fmt::Display for KeyNumber {
     }
 }
 
-/// One account's key.
-pub struct AccountKey {
-    number: KeyNumber,
+/// Which key it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyName {
+    /// One that lies wrapped in the ledger.
+    Kept(KeyNumber),
+    /// One that a customer gives with each request, and that is kept nowhere.
+    Customer(KeyDigest),
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept(number) => fmt::Display::fmt(number, f),
+            Self::Customer(_) => f.write_str("a customer's"),
+        }
+    }
+}
+
+/// A key that keys of contents are computed of.
+pub struct DataKey {
+    name: KeyName,
     secret: Prk,
     random: Arc<dyn Random>,
     damaged: Arc<AtomicU64>,
 }
 
-impl fmt::Debug for AccountKey {
+impl fmt::Debug for DataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AccountKey").field(&self.number).finish()
+        f.debug_tuple("DataKey").field(&self.name).finish()
     }
 }
 
@@ -40,8 +59,8 @@ pub(crate) fn library_failed(doing: &str) -> ContentError {
     ContentError::Io(format!("the cryptographic library failed while {doing}"))
 }
 
-impl AccountKey {
-    /// A key of these bytes; what doesn't decrypt under it is counted in `damaged`.
+impl DataKey {
+    /// A key of the ledger, of these bytes; what doesn't decrypt under it is counted in `damaged`.
     pub(crate) fn new(
         number: KeyNumber,
         bytes: &[u8; KEY_BYTES],
@@ -49,17 +68,32 @@ impl AccountKey {
         damaged: Arc<AtomicU64>,
     ) -> Self {
         Self {
-            number,
+            name: KeyName::Kept(number),
             secret: Prk::new_less_safe(HKDF_SHA256, bytes),
             random,
             damaged,
         }
     }
 
-    /// Its number, which records have beside what is under it.
+    /// A customer's key.
+    pub(crate) fn of_prk(
+        digest: KeyDigest,
+        secret: Prk,
+        random: Arc<dyn Random>,
+        damaged: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            name: KeyName::Customer(digest),
+            secret,
+            random,
+            damaged,
+        }
+    }
+
+    /// Which it is: records say it beside what is under it.
     #[must_use]
-    pub fn number(&self) -> KeyNumber {
-        self.number
+    pub fn name(&self) -> KeyName {
+        self.name
     }
 
     pub(crate) fn content_key(&self, id: ContentId) -> Result<FrameKey, ContentError> {
@@ -103,7 +137,7 @@ impl AccountKey {
     /// Counts and logs damage.
     pub(crate) fn damage(&self, id: ContentId, cause: String) -> ContentError {
         self.damaged.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(%id, key = %self.number, cause, "damaged content");
+        tracing::error!(%id, key = %self.name, cause, "damaged content");
         ContentError::Corrupt { id, cause }
     }
 
