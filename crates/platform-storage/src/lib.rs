@@ -16,6 +16,7 @@ mod auth;
 pub mod decision;
 pub mod development;
 pub mod error;
+pub mod import;
 pub mod jobs;
 pub mod limits;
 pub mod model;
@@ -41,7 +42,8 @@ pub use development::Development;
 pub use error::PlatformError;
 pub use jobs::{DeliveryReport, Sink, Undelivered};
 pub use service::{InternalService, PlatformService};
-pub use store::{DATABASE, LOG_KIND_OPERATION};
+pub use rules::outbox::Outbox;
+pub use store::{DATABASE, LOG_KIND_OPERATION, PendingScans, PutAside};
 
 /// How the service is set up.
 #[derive(Debug, Clone)]
