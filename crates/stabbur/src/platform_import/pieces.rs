@@ -14,9 +14,10 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// A file as a body.
 pub(super) async fn file(path: &Path) -> std::io::Result<Body> {
     let file = tokio::fs::File::open(path).await?;
-    Ok(Body::stream(stream::try_unfold(file, async |mut file| {
+    Ok(Body::stream(stream::try_unfold(file, |mut file| async move {
         let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-        match file.read_buf(&mut piece).await {
+        let read = file.read_buf(&mut piece).await;
+        match read {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some((piece.freeze(), file))),
             Err(error) => Err(BodyError::Source(error.to_string())),
@@ -39,7 +40,7 @@ pub(super) fn answer(response: reqwest::Response, broke_off: &BrokeOff) -> Body 
     let broke_off = broke_off.clone();
     Body::stream(stream::try_unfold(
         (response, broke_off),
-        async |(mut response, broke_off)| {
+        |(mut response, broke_off)| async move {
             let piece: Result<Option<Bytes>, _> = response.chunk().await;
             match piece {
                 Ok(Some(piece)) => Ok(Some((piece, (response, broke_off)))),

@@ -269,7 +269,6 @@ async fn contents(
     Ok((taken, faults))
 }
 
-#[allow(clippy::too_many_arguments, reason = "what an instance is made of")]
 async fn write(
     import: &mut Import<'_>,
     source: &Source,
