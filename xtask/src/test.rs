@@ -36,9 +36,10 @@ const NODES: &[Phase] = &[
     ("the change feed while the server is killed", |context, tally| {
         crash(context, tally, &["--feed-seconds", "15"])
     }),
-    ("Platform Storage's guarantees while the server is killed", |context, tally| {
-        guarantees(context, tally, GUARANTEE_KILLS)
-    }),
+    (
+        "Platform Storage's guarantees while the server is killed",
+        |context, tally| guarantees(context, tally, GUARANTEE_KILLS),
+    ),
 ];
 
 const SERVER: Phase = ("building the server", |context, _| server::build(context));

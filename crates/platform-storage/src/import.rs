@@ -176,11 +176,7 @@ fn element_of(
         id: id.to_string(),
         instance_guid: guid.to_string(),
         self_links: None,
-        blob_storage_path: Some(names::blob(
-            &instance.app_id,
-            &guid.to_string(),
-            &id.to_string(),
-        )),
+        blob_storage_path: Some(names::blob(&instance.app_id, &guid.to_string(), &id.to_string())),
         size: i64::try_from(content.length_bytes).unwrap_or(i64::MAX),
         blob_version_id: version.or_else(|| Some(platform.content_version())),
         // Whether it was can't be known; that it wasn't can.

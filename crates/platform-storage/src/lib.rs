@@ -41,8 +41,8 @@ pub use decision::{
 pub use development::Development;
 pub use error::PlatformError;
 pub use jobs::{DeliveryReport, Sink, Undelivered};
-pub use service::{InternalService, PlatformService};
 pub use rules::outbox::Outbox;
+pub use service::{InternalService, PlatformService};
 pub use store::{DATABASE, LOG_KIND_OPERATION, PendingScans, PutAside};
 
 /// How the service is set up.

@@ -353,6 +353,8 @@ async fn apps_are_answered_by_the_decision_point_inside() {
     // Storage itself asks the one elsewhere.
     let user = bench.user(1337).await;
     let body = json!({"instanceOwner": {"partyId": PARTY}});
-    let answer = bench.call("POST", &format!("/instances?appId={ORG}/a"), &user, body).await;
+    let answer = bench
+        .call("POST", &format!("/instances?appId={ORG}/a"), &user, body)
+        .await;
     assert_eq!(answer.status, 403);
 }

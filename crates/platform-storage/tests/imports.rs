@@ -42,9 +42,11 @@ fn element(id: &str, name: &str) -> DataElement {
 }
 
 fn event(number: u128) -> InstanceEvent {
-    relaxed::from_value(json!({"id": Uuid::from_u128(number), "instanceId": format!("{PARTY}/{GUID}"),
+    relaxed::from_value(
+        json!({"id": Uuid::from_u128(number), "instanceId": format!("{PARTY}/{GUID}"),
         "eventType": "Saved", "created": "2025-01-02T00:00:00Z", "user": {"userId": 1337},
-        "processInfo": bench::in_task("Task_1", "data")}))
+        "processInfo": bench::in_task("Task_1", "data")}),
+    )
     .unwrap()
 }
 
@@ -81,29 +83,62 @@ async fn ready() -> (Bench, String, String) {
 #[tokio::test]
 async fn it_comes_as_it_was_and_is_served() {
     let (bench, user, path) = ready().await;
-    let coming = incoming(&bench, instance(&json!({})), &[(FIRST, b"<one/>"), (SECOND, b"")], 3, "s").await;
+    let coming = incoming(
+        &bench,
+        instance(&json!({})),
+        &[(FIRST, b"<one/>"), (SECOND, b"")],
+        3,
+        "s",
+    )
+    .await;
     assert_eq!(import(&bench, &coming).await, Standing::New);
     let seen = bench.call("GET", &path, &user, Value::Null).await.json();
     assert_eq!(seen["lastChanged"], "2025-02-01T00:00:00.1234567Z");
-    assert_eq!((&seen["createdBy"], &seen["lastChangedBy"]), (&json!("1337"), &json!("7")));
+    assert_eq!(
+        (&seen["createdBy"], &seen["lastChangedBy"]),
+        (&json!("1337"), &json!("7"))
+    );
     assert_eq!(seen["status"]["readStatus"], "Read");
-    assert!(seen["selfLinks"]["platform"].as_str().unwrap().starts_with("http://here/"));
+    assert!(
+        seen["selfLinks"]["platform"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://here/")
+    );
     let elements = seen["data"].as_array().unwrap();
     assert_eq!(elements.len(), 2);
-    assert_eq!((&elements[0]["size"], &elements[0]["isRead"]), (&json!(6), &json!(false)));
-    assert_eq!(elements[0]["blobStoragePath"], format!("{ORG}/a/{GUID}/data/{FIRST}"));
-    let content = bench.call("GET", &format!("{path}/data/{FIRST}"), &user, Value::Null).await;
+    assert_eq!(
+        (&elements[0]["size"], &elements[0]["isRead"]),
+        (&json!(6), &json!(false))
+    );
+    assert_eq!(
+        elements[0]["blobStoragePath"],
+        format!("{ORG}/a/{GUID}/data/{FIRST}")
+    );
+    let content = bench
+        .call("GET", &format!("{path}/data/{FIRST}"), &user, Value::Null)
+        .await;
     assert_eq!(content.body.as_ref(), b"<one/>");
-    let events = bench.call("GET", &format!("{path}/events"), &user, Value::Null).await.json();
+    let events = bench
+        .call("GET", &format!("{path}/events"), &user, Value::Null)
+        .await
+        .json();
     assert_eq!(events["instanceEvents"].as_array().unwrap().len(), 3);
     let listed = bench
-        .call("GET", &format!("/instances?appId={ORG}/a"), &bench.org(ORG).await, Value::Null)
+        .call(
+            "GET",
+            &format!("/instances?appId={ORG}/a"),
+            &bench.org(ORG).await,
+            Value::Null,
+        )
         .await
         .json();
     assert_eq!(listed["instances"][0]["id"], format!("{PARTY}/{GUID}"));
     // It lives on here.
     let values = json!({"texts": {"t": "1"}});
-    let put = bench.call("PUT", &format!("{path}/presentationtexts"), &user, values).await;
+    let put = bench
+        .call("PUT", &format!("{path}/presentationtexts"), &user, values)
+        .await;
     assert_eq!(put.status, 200);
     let mut report = ledger::VerifyReport::default();
     bench.platform.verify(&mut report).await.unwrap();
@@ -128,10 +163,19 @@ async fn what_came_is_known_and_what_changed_there_comes_again() {
     assert_eq!(import(&bench, &other).await, Standing::Changed);
     let seen = bench.call("GET", &path, &user, Value::Null).await.json();
     assert_eq!(seen["dataValues"], json!({"k": "w"}));
-    assert_eq!(seen["data"].as_array().unwrap().len(), 1, "the other one is gone there");
-    let content = bench.call("GET", &format!("{path}/data/{FIRST}"), &user, Value::Null).await;
+    assert_eq!(
+        seen["data"].as_array().unwrap().len(),
+        1,
+        "the other one is gone there"
+    );
+    let content = bench
+        .call("GET", &format!("{path}/data/{FIRST}"), &user, Value::Null)
+        .await;
     assert_eq!(content.body.as_ref(), b"<more/>");
-    let events = bench.call("GET", &format!("{path}/events"), &user, Value::Null).await.json();
+    let events = bench
+        .call("GET", &format!("{path}/events"), &user, Value::Null)
+        .await
+        .json();
     assert_eq!(events["instanceEvents"].as_array().unwrap().len(), 2);
     // Without a stamp it is looked at again each time.
     let unsure = incoming(&bench, instance(&json!({})), contents, 1, "").await;
@@ -150,7 +194,10 @@ async fn what_was_changed_or_made_here_is_left_alone() {
     import(&bench, &coming).await;
     let values = json!({"values": {"k": "mine"}});
     assert_eq!(
-        bench.call("PUT", &format!("{path}/datavalues"), &user, values).await.status,
+        bench
+            .call("PUT", &format!("{path}/datavalues"), &user, values)
+            .await
+            .status,
         200
     );
     let other = incoming(&bench, instance(&json!({})), &[(FIRST, b"<two/>")], 1, "t").await;
@@ -188,7 +235,10 @@ async fn one_that_is_too_large_for_a_commit_comes_in_several() {
     let before = *bench.ledger.head().borrow();
     assert_eq!(import(&bench, &coming).await, Standing::New);
     assert!(*bench.ledger.head().borrow() > before + 1, "one commit");
-    let events = bench.call("GET", &format!("{path}/events"), &user, Value::Null).await.json();
+    let events = bench
+        .call("GET", &format!("{path}/events"), &user, Value::Null)
+        .await
+        .json();
     assert_eq!(events["instanceEvents"].as_array().unwrap().len(), 4_000);
     assert_eq!(import(&bench, &coming).await, Standing::Known);
 }
@@ -197,7 +247,13 @@ async fn one_that_is_too_large_for_a_commit_comes_in_several() {
 async fn what_cannot_be_an_instance_is_refused_with_a_reason() {
     let bench = Bench::new();
     let refused = |more: Value| {
-        let all = Incoming::new(&bench.platform, instance(&more), Vec::new(), Vec::new(), String::new());
+        let all = Incoming::new(
+            &bench.platform,
+            instance(&more),
+            Vec::new(),
+            Vec::new(),
+            String::new(),
+        );
         all.unwrap_err().to_string()
     };
     for (more, why) in [
@@ -212,22 +268,43 @@ async fn what_cannot_be_an_instance_is_refused_with_a_reason() {
     }
     let content = bench.platform.take_content(Body::full("x")).await.unwrap();
     let build = |elements, events| {
-        let built = Incoming::new(&bench.platform, instance(&json!({})), elements, events, String::new());
+        let built = Incoming::new(
+            &bench.platform,
+            instance(&json!({})),
+            elements,
+            events,
+            String::new(),
+        );
         built.map(|_| ()).map_err(|error| error.to_string())
     };
     let first = (element(FIRST, "a"), content.clone());
-    assert!(build(vec![first.clone()], vec![event(1), event(1)]).is_ok(), "an event twice is one");
-    assert!(build(vec![first.clone(), first], Vec::new()).unwrap_err().contains("comes twice"));
+    assert!(
+        build(vec![first.clone()], vec![event(1), event(1)]).is_ok(),
+        "an event twice is one"
+    );
+    assert!(
+        build(vec![first.clone(), first], Vec::new())
+            .unwrap_err()
+            .contains("comes twice")
+    );
     let foreign = DataElement {
         instance_guid: FIRST.to_owned(),
         ..element(SECOND, "b")
     };
-    assert!(build(vec![(foreign, content)], Vec::new()).unwrap_err().contains("of instance"));
+    assert!(
+        build(vec![(foreign, content)], Vec::new())
+            .unwrap_err()
+            .contains("of instance")
+    );
     let foreign = InstanceEvent {
         instance_id: Some("1/x".to_owned()),
         ..event(1)
     };
-    assert!(build(Vec::new(), vec![foreign]).unwrap_err().contains("of instance"));
+    assert!(
+        build(Vec::new(), vec![foreign])
+            .unwrap_err()
+            .contains("of instance")
+    );
 }
 
 #[tokio::test]
@@ -237,8 +314,14 @@ async fn applications_and_texts_come_once() {
     let object = app.as_object().unwrap().clone();
     assert!(bench.platform.import_application(object.clone()).await.unwrap());
     assert!(!bench.platform.import_application(object).await.unwrap());
-    let read = bench.call("GET", "/applications/ttd/came", "", Value::Null).await.json();
-    assert_eq!((&read["title"]["nb"], &read["custom"]), (&json!("Kom"), &json!([1])));
+    let read = bench
+        .call("GET", "/applications/ttd/came", "", Value::Null)
+        .await
+        .json();
+    assert_eq!(
+        (&read["title"]["nb"], &read["custom"]),
+        (&json!("Kom"), &json!([1]))
+    );
     let bad = json!({"id": "../x"}).as_object().unwrap().clone();
     assert!(bench.platform.import_application(bad).await.is_err());
     let id = platform_storage::rules::names::AppId::parse("ttd/came").unwrap();
@@ -247,6 +330,9 @@ async fn applications_and_texts_come_once() {
     assert!(bench.platform.import_text(&id, text.clone()).await.unwrap());
     assert!(!bench.platform.import_text(&id, text).await.unwrap());
     let user = bench.user(1337).await;
-    let read = bench.call("GET", "/applications/ttd/came/texts/nb", &user, Value::Null).await.json();
+    let read = bench
+        .call("GET", "/applications/ttd/came/texts/nb", &user, Value::Null)
+        .await
+        .json();
     assert_eq!(read["resources"][0]["value"], "Kom");
 }

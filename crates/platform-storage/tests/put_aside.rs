@@ -138,7 +138,10 @@ async fn a_message_that_cannot_be_read_can_only_be_dropped() {
     let taker = Taker::default();
     assert_eq!(bench.platform.deliver_syncs(&taker).await.unwrap().set_aside, 1);
     let listed = all(&bench).await;
-    assert_eq!((listed[0].outbox, listed[0].row.as_str()), (Some(Outbox::Portal), "{"));
+    assert_eq!(
+        (listed[0].outbox, listed[0].row.as_str()),
+        (Some(Outbox::Portal), "{")
+    );
     assert!(!listed[0].is_readable());
     assert!(bench.platform.retry_put_aside(&listed[0]).await.is_err());
     assert_eq!(all(&bench).await.len(), 1);

@@ -162,7 +162,10 @@ pub(crate) async fn scans(command: ScansCommand) -> Result<()> {
     let outcome = opened
         .platform
         .settle_pending(waive, &move |report| {
-            told.set_message(format!("{} instances, {} elements", report.instances, report.helped));
+            told.set_message(format!(
+                "{} instances, {} elements",
+                report.instances, report.helped
+            ));
         })
         .await;
     bar.finish_and_clear();

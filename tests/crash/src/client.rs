@@ -198,9 +198,7 @@ impl Client {
         let url = format!("{}/metrics", self.endpoints.admin);
         let answer = self.send(&Method::GET, &url, &Vec::new(), None)?;
         let text = String::from_utf8(answer.body)?;
-        let line = text
-            .lines()
-            .find(|line| line.contains(&format!("\"{name}\"")));
+        let line = text.lines().find(|line| line.contains(&format!("\"{name}\"")));
         let number = line
             .and_then(|line| line.rsplit(' ').next())
             .with_context(|| format!("no {name} in the metrics"))?;

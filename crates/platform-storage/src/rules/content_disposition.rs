@@ -202,7 +202,10 @@ mod tests {
                 Some("æ.pdf"),
             ),
             ("attachment; filename=\"=?utf-8?Q?x?=\"", Some("=_utf-8_Q_x_=")),
-            ("attachment; filename=\"=?utf-8?B?not base64?=\"", Some("=_utf-8_B_not base64_=")),
+            (
+                "attachment; filename=\"=?utf-8?B?not base64?=\"",
+                Some("=_utf-8_B_not base64_="),
+            ),
             ("attachment", None),
             ("attachment; filename=", None),
             ("", None),

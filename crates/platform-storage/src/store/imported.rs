@@ -104,10 +104,7 @@ impl Platform {
             )));
         };
         let elements = self.stored_elements(view, guid).await?;
-        let here = digest(
-            &instance.value,
-            elements.iter().map(|element| &element.value),
-        )?;
+        let here = digest(&instance.value, elements.iter().map(|element| &element.value))?;
         if here != record.here && !record.here.is_empty() {
             return Ok((Standing::ChangedHere, None));
         }

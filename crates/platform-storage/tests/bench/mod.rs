@@ -154,12 +154,7 @@ impl Bench {
         Self {
             service: PlatformService::new(
                 platform.clone(),
-                Some(Development::new(
-                    issuer.clone(),
-                    register,
-                    clock.clone(),
-                    inside,
-                )),
+                Some(Development::new(issuer.clone(), register, clock.clone(), inside)),
             ),
             issuer,
             internal: InternalService::new(platform.clone()),

@@ -127,7 +127,11 @@ async fn from_config(import: &mut Import<'_>, config: &Path) -> Result<()> {
     let shown = path.display().to_string();
     let object: Map<String, Value> = match serde_json::from_slice(&read_text(&path)?) {
         Ok(object) => object,
-        Err(error) => return import.report.leave_out(&shown, &format!("can't be read: {error}")),
+        Err(error) => {
+            return import
+                .report
+                .leave_out(&shown, &format!("can't be read: {error}"));
+        }
     };
     let id = object
         .iter()
@@ -149,7 +153,10 @@ async fn from_config(import: &mut Import<'_>, config: &Path) -> Result<()> {
         .collect::<std::io::Result<Vec<PathBuf>>>()?;
     files.sort();
     for file in files {
-        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         let language = name
             .strip_prefix("resource.")
             .and_then(|rest| rest.strip_suffix(".json"));

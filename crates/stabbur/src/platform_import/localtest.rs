@@ -114,7 +114,10 @@ impl Folder {
         let mut events: BTreeMap<Uuid, Vec<PathBuf>> = BTreeMap::new();
         let mut odd = Vec::new();
         for file in files(&documents.join("instanceevents"))? {
-            let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let stem = file
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .unwrap_or_default();
             let mut parts = stem.split('_');
             match parts.nth(1).and_then(|guid| Uuid::parse_str(guid).ok()) {
                 Some(guid) => events.entry(guid).or_default().push(file),
@@ -247,9 +250,7 @@ async fn instance(
             }
             Err(error) => {
                 is_whole = false;
-                import
-                    .report
-                    .leave_out(&format!("an event of {what}"), &error)?;
+                import.report.leave_out(&format!("an event of {what}"), &error)?;
             }
         }
     }
@@ -351,7 +352,10 @@ fn strays(import: &mut Import<'_>, folder: &Folder, met: &BTreeSet<Uuid>) -> Res
     };
     for entry in entries {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         let is_met = Uuid::parse_str(name).is_ok_and(|guid| met.contains(&guid));
         let elements = if is_met { 0 } else { files(&path)?.len() };
         if elements > 0 {
@@ -406,11 +410,13 @@ mod tests {
         let mut instance: Instance = relaxed::from_value(json!({"lastChanged": "2025-01-02T00:00:00Z",
             "lastChangedBy": "1", "status": {"readStatus": 1}}))
         .unwrap();
-        let older = read(json!({"lastChanged": "2025-01-01T00:00:00Z", "lastChangedBy": "2", "isRead": true}));
+        let older =
+            read(json!({"lastChanged": "2025-01-01T00:00:00Z", "lastChangedBy": "2", "isRead": true}));
         as_shown(&mut instance, std::slice::from_ref(&older));
         assert_eq!(instance.last_changed_by.as_deref(), Some("1"));
         assert_eq!(instance.status.read_status, ReadStatus::Read);
-        let newer = read(json!({"lastChanged": "2025-01-03T00:00:00Z", "lastChangedBy": "3", "isRead": false}));
+        let newer =
+            read(json!({"lastChanged": "2025-01-03T00:00:00Z", "lastChangedBy": "3", "isRead": false}));
         as_shown(&mut instance, &[older, newer]);
         assert_eq!(instance.last_changed_by.as_deref(), Some("3"));
         assert_eq!(instance.status.read_status, ReadStatus::UpdatedSinceLastReview);

@@ -35,7 +35,8 @@ pub(super) struct Report {
 impl Report {
     /// An empty one, with a file that takes all that is left out, a JSON line each.
     pub(super) fn new(file: Option<&Path>) -> Result<Self> {
-        let file = file.map(|path| File::create(path).with_context(|| format!("--report {}", path.display())));
+        let file =
+            file.map(|path| File::create(path).with_context(|| format!("--report {}", path.display())));
         Ok(Self {
             applications: 0,
             texts: 0,
@@ -87,7 +88,9 @@ impl Report {
                 self.known += 1;
                 Ok(())
             }
-            Standing::ChangedHere => self.leave_out(what, "was changed here since it came, and is left as it is"),
+            Standing::ChangedHere => {
+                self.leave_out(what, "was changed here since it came, and is left as it is")
+            }
             Standing::NotFromThere => self.leave_out(what, "is here already and didn't come from there"),
         }
     }
@@ -142,10 +145,7 @@ impl Report {
             "{} instances came, {} came anew, {} were here as they are there: {} elements ({} bytes), {} events",
             self.came, self.changed, self.known, self.elements, self.bytes, self.events
         );
-        println!(
-            "{} applications and {} texts came",
-            self.applications, self.texts
-        );
+        println!("{} applications and {} texts came", self.applications, self.texts);
         for note in &self.notes {
             println!("note: {note}");
         }
@@ -159,7 +159,10 @@ impl Report {
             } else {
                 String::new()
             };
-            bail!("{} left out{more}; run the same command again when they are mended", self.left_out);
+            bail!(
+                "{} left out{more}; run the same command again when they are mended",
+                self.left_out
+            );
         }
         Ok(())
     }

@@ -101,9 +101,9 @@ fn read_token(file: Option<&Path>) -> Result<HeaderValue> {
             secret(&text, "Bearer ", &what)
         }
         None => {
-            let text = std::env::var(TOKEN_VARIABLE)
-                .ok()
-                .with_context(|| format!("name a file with a token by --token-file, or set {TOKEN_VARIABLE}"))?;
+            let text = std::env::var(TOKEN_VARIABLE).ok().with_context(|| {
+                format!("name a file with a token by --token-file, or set {TOKEN_VARIABLE}")
+            })?;
             secret(&text, "Bearer ", TOKEN_VARIABLE)
         }
     }
@@ -135,11 +135,7 @@ impl Source {
             let shown = || format!("--authority {}", path.display());
             let pem = std::fs::read(path).with_context(shown)?;
             let authorities = Certificate::from_pem_bundle(&pem).with_context(shown)?;
-            ensure!(
-                !authorities.is_empty(),
-                "{}: holds no certificate (PEM)",
-                shown()
-            );
+            ensure!(!authorities.is_empty(), "{}: holds no certificate (PEM)", shown());
             builder = builder.tls_certs_merge(authorities);
         }
         Ok(Self {
@@ -297,7 +293,10 @@ async fn said(response: Response) -> String {
     let text = body(response).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let flat = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    flat.take(SAID_CHARACTERS_MAX).collect::<String>().trim().to_owned()
+    flat.take(SAID_CHARACTERS_MAX)
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, String> {
@@ -325,7 +324,10 @@ mod tests {
             "https://platform.altinn.no/storage/api/v1/",
             "http://127.0.0.1:5101/storage/api/v1/",
         ] {
-            assert!(address(good).unwrap().as_str().ends_with("/storage/api/v1/"), "{good}");
+            assert!(
+                address(good).unwrap().as_str().ends_with("/storage/api/v1/"),
+                "{good}"
+            );
         }
         for bad in [
             "platform.altinn.no",

@@ -78,7 +78,11 @@ fn app_folder(folder: &Path) -> PathBuf {
     let config = folder.join("apps/skjema/App/config");
     std::fs::create_dir_all(config.join("texts")).unwrap();
     let metadata = json!({"id": format!("{ORG}/skjema"), "org": ORG, "title": {"nb": "Skjema"}, "dataTypes": [{"id": "model"}]});
-    std::fs::write(config.join("applicationmetadata.json"), format!("\u{feff}{metadata}")).unwrap();
+    std::fs::write(
+        config.join("applicationmetadata.json"),
+        format!("\u{feff}{metadata}"),
+    )
+    .unwrap();
     let text = json!({"language": "nb", "resources": [{"id": "appName", "value": "Skjema ø"}]});
     std::fs::write(config.join("texts/resource.nb.json"), text.to_string()).unwrap();
     folder.join("apps")
@@ -105,11 +109,17 @@ async fn what_the_environment_left_is_served() {
     let target = Target::new(folder.path());
     let arguments = environment.arguments(&["--app-folder", apps.to_str().unwrap()]);
     let said = target.done(&arguments);
-    assert!(said.contains("2 instances came, 0 came anew, 0 were here"), "{said}");
+    assert!(
+        said.contains("2 instances came, 0 came anew, 0 were here"),
+        "{said}"
+    );
     assert!(said.contains("2 elements (300010 bytes), 2 events"), "{said}");
     assert!(said.contains("1 applications and 1 texts came"), "{said}");
     let again = target.done(&arguments);
-    assert!(again.contains("0 instances came, 0 came anew, 2 were here"), "{again}");
+    assert!(
+        again.contains("0 instances came, 0 came anew, 2 were here"),
+        "{again}"
+    );
     target.is_sound();
 
     let server = Server::start(&target.data, &[]).await;
@@ -132,7 +142,10 @@ async fn what_the_environment_left_is_served() {
         (101, "søknad \"æ\".pdf", "innhold æ".as_bytes().to_vec()),
         (102, "stor.pdf", large(1)),
     ]) {
-        assert_eq!((&element["id"], &element["filename"]), (&json!(guid(id)), &json!(name)));
+        assert_eq!(
+            (&element["id"], &element["filename"]),
+            (&json!(guid(id)), &json!(name))
+        );
         assert_eq!(element["size"], content.len());
         let read = server.get(&format!("{path}/data/{}", guid(id))).await;
         assert_eq!((read.status, read.body == content), (200, true), "{name}");
@@ -145,7 +158,10 @@ async fn what_the_environment_left_is_served() {
         .map(|event| event["eventType"].as_str().unwrap())
         .collect();
     assert_eq!(kinds, ["Created", "process_StartEvent"]);
-    let text = server.get(&format!("/applications/{ORG}/skjema/texts/nb")).await.json();
+    let text = server
+        .get(&format!("/applications/{ORG}/skjema/texts/nb"))
+        .await
+        .json();
     assert_eq!(text["resources"][0]["value"], "Skjema ø");
     // It goes on here.
     let texts = json!({"texts": {"navn": "Kari"}});
@@ -196,7 +212,11 @@ async fn what_cannot_come_is_named_and_comes_when_it_is_mended() {
     }
     let lines = std::fs::read_to_string(&report).unwrap();
     assert_eq!(lines.lines().count(), 6);
-    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    assert!(
+        lines
+            .lines()
+            .all(|line| serde_json::from_str::<Value>(line).is_ok())
+    );
     // The content is found after all.
     environment.element(1, 101, "a.pdf", Some(b"a"));
     let said = target.refused(&environment.arguments(&[]));
@@ -204,7 +224,10 @@ async fn what_cannot_come_is_named_and_comes_when_it_is_mended() {
     let server = Server::start(&target.data, &[]).await;
     server.publish("skjema", json!({})).await;
     let path = format!("/instances/{PARTY}/{}", guid(1));
-    assert_eq!(server.get(&path).await.json()["data"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        server.get(&path).await.json()["data"].as_array().unwrap().len(),
+        2
+    );
     assert_eq!(server.get(&format!("{path}/data/{}", guid(101))).await.body, b"a");
     drop(server);
     target.is_sound();

@@ -49,11 +49,18 @@ fn sink() -> (String, mpsc::Receiver<Value>) {
 /// As the deliveries put messages aside (docs of the platform's keyspace).
 async fn put_aside(target: &Target, rows: &[(Key, String)]) {
     let folder = target.data.join("ledger");
-    let ledger = EmbeddedLedger::open(&folder, Arc::new(SystemClock), ledger_embedded::Options::default()).unwrap();
+    let ledger = EmbeddedLedger::open(
+        &folder,
+        Arc::new(SystemClock),
+        ledger_embedded::Options::default(),
+    )
+    .unwrap();
     let mut tx = Transaction::new();
     for (at, (key, row)) in rows.iter().enumerate() {
         let writer = KeyWriter::new(Keyspace::Platform).u8(13);
-        let letter = writer.i64(1_000_000 * i64::try_from(at).unwrap()).raw(key.as_bytes());
+        let letter = writer
+            .i64(1_000_000 * i64::try_from(at).unwrap())
+            .raw(key.as_bytes());
         let value = json!({"cause": "it answered 400", "row": row}).to_string();
         tx.put(letter.finish(), value.into_bytes());
     }
@@ -63,7 +70,9 @@ async fn put_aside(target: &Target, rows: &[(Key, String)]) {
 
 fn listed(target: &Target, more: &[&str]) -> Vec<Value> {
     let said = target.done(&[&["messages", "list"], more].concat());
-    said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    said.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -74,16 +83,32 @@ async fn messages_are_listed_delivered_again_and_dropped() {
     assert!(said.contains("holds no ledger"), "{said}");
     drop(Server::start(&target.data, &[]).await);
     let instance = Uuid::from_u128(7);
-    let portal = KeyWriter::new(Keyspace::Platform).u8(10).raw(instance.as_bytes()).finish();
+    let portal = KeyWriter::new(Keyspace::Platform)
+        .u8(10)
+        .raw(instance.as_bytes())
+        .finish();
     let row = json!({"appId": "ttd/a", "partyId": "1", "instanceId": instance, "eventType": "Saved", "due": 5, "refusals": 50});
-    let scan = KeyWriter::new(Keyspace::Platform).u8(9).i64(3).raw(instance.as_bytes()).str("v").finish();
-    let rows = [(portal.clone(), row.to_string()), (portal, "{".to_owned()), (scan, "[]".to_owned())];
+    let scan = KeyWriter::new(Keyspace::Platform)
+        .u8(9)
+        .i64(3)
+        .raw(instance.as_bytes())
+        .str("v")
+        .finish();
+    let rows = [
+        (portal.clone(), row.to_string()),
+        (portal, "{".to_owned()),
+        (scan, "[]".to_owned()),
+    ];
     put_aside(&target, &rows).await;
     let all = listed(&target, &[]);
     assert_eq!(all.len(), 3);
     assert_eq!(
         (&all[0]["outbox"], &all[0]["about"], &all[0]["cause"]),
-        (&json!("portal"), &json!(format!("1/{instance}")), &json!("it answered 400"))
+        (
+            &json!("portal"),
+            &json!(format!("1/{instance}")),
+            &json!("it answered 400")
+        )
     );
     assert_eq!(all[0]["putAside"], "1970-01-01T00:00:00Z");
     assert_eq!(listed(&target, &["--outbox", "scan"]), all[2..]);
@@ -94,7 +119,10 @@ async fn messages_are_listed_delivered_again_and_dropped() {
     assert!(said.contains("no message 0123456789abcdef"), "{said}");
     // The one that can be read goes; the others stay.
     let said = target.refused(&["messages", "retry", "--all"]);
-    assert!(said.contains("1 messages are delivered again") && said.contains("2 messages can't be read"), "{said}");
+    assert!(
+        said.contains("1 messages are delivered again") && said.contains("2 messages can't be read"),
+        "{said}"
+    );
     assert_eq!(listed(&target, &[]), all[1..]);
     {
         let (url, told) = sink();
@@ -104,8 +132,16 @@ async fn messages_are_listed_delivered_again_and_dropped() {
         drop(server);
     }
     let id = all[1]["id"].as_str().unwrap();
-    assert!(target.done(&["messages", "drop", "--id", id]).contains("1 messages dropped"));
-    assert!(target.done(&["messages", "drop", "--all"]).contains("1 messages dropped"));
+    assert!(
+        target
+            .done(&["messages", "drop", "--id", id])
+            .contains("1 messages dropped")
+    );
+    assert!(
+        target
+            .done(&["messages", "drop", "--all"])
+            .contains("1 messages dropped")
+    );
     assert!(listed(&target, &[]).is_empty());
     target.is_sound();
 }
@@ -120,11 +156,16 @@ async fn elements_that_wait_for_nobody_are_asked_about_or_wait_no_longer() {
         let server = Server::start(&target.data, &["--platform-scan-url", "http://127.0.0.1:1/"]).await;
         server.publish("skannes", types).await;
         let id = server.instance("skannes").await;
-        let element = server.element(&id, "model", "attachment; filename=a", b"a".to_vec()).await;
+        let element = server
+            .element(&id, "model", "attachment; filename=a", b"a".to_vec())
+            .await;
         (id, element)
     };
     let said = target.done(&["scans", "ask"]);
-    assert!(said.contains("asked about 0 elements, it was about 1 before"), "{said}");
+    assert!(
+        said.contains("asked about 0 elements, it was about 1 before"),
+        "{said}"
+    );
     // As a release before the outbox: no message.
     let ledger = EmbeddedLedger::open(
         &target.data.join("ledger"),
@@ -154,7 +195,11 @@ async fn elements_that_wait_for_nobody_are_asked_about_or_wait_no_longer() {
         let instance = server.get(&format!("/instances/{id}")).await.json();
         assert_eq!(instance["data"][0]["fileScanResult"], "Pending");
     }
-    assert!(target.done(&["scans", "waive"]).contains("1 elements wait no longer"));
+    assert!(
+        target
+            .done(&["scans", "waive"])
+            .contains("1 elements wait no longer")
+    );
     let server = Server::start(&target.data, &[]).await;
     let instance = server.get(&format!("/instances/{id}")).await.json();
     assert_eq!(instance["data"][0]["fileScanResult"], "NotApplicable");

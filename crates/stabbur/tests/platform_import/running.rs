@@ -18,7 +18,16 @@ fn token_file(folder: &Path, token: &str) -> PathBuf {
 fn arguments<'a>(api: &'a str, token: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let token = token.to_str().unwrap();
     let app = "ttd/kilde";
-    let fixed = ["import", "storage", "--from", api, "--app", app, "--token-file", token];
+    let fixed = [
+        "import",
+        "storage",
+        "--from",
+        api,
+        "--app",
+        app,
+        "--token-file",
+        token,
+    ];
     [fixed.as_slice(), more].concat()
 }
 
@@ -39,20 +48,30 @@ async fn fill(source: &Server, instances: u32) -> Vec<String> {
         made.push(id);
     }
     let path = |at: usize, tail: &str| format!("/instances/{}{tail}", made[at]);
-    let ended = json!({"started": "2026-01-01T00:00:00Z", "ended": "2026-01-02T00:00:00Z", "endEvent": "End"});
+    let ended =
+        json!({"started": "2026-01-01T00:00:00Z", "ended": "2026-01-02T00:00:00Z", "endEvent": "End"});
     let process = json!({"state": ended, "events": [{"eventType": "process_EndEvent", "instanceId": made[0], "user": {"userId": 1337}}]});
     let user = &source.user;
     source
         .call("PUT", &path(0, "/process/instanceandevents"), user, process)
         .await;
-    source.call("POST", &path(0, "/complete"), &source.owner, Value::Null).await;
+    source
+        .call("POST", &path(0, "/complete"), &source.owner, Value::Null)
+        .await;
     source
         .call("PUT", &path(1, "/readstatus?status=Read"), user, Value::Null)
         .await;
     source.call("DELETE", &path(2, ""), user, Value::Null).await;
-    source.call("DELETE", &path(3, "?hard=true"), user, Value::Null).await;
     source
-        .call("PUT", &path(4, "/substatus"), &source.owner, json!({"label": "mottatt"}))
+        .call("DELETE", &path(3, "?hard=true"), user, Value::Null)
+        .await;
+    source
+        .call(
+            "PUT",
+            &path(4, "/substatus"),
+            &source.owner,
+            json!({"label": "mottatt"}),
+        )
         .await;
     made
 }
@@ -76,8 +95,14 @@ async fn killed_in_its_midst_it_goes_on_and_brings_what_changed() {
     assert_eq!(there.len(), INSTANCES as usize);
     {
         let here = Server::start(&target.data, &[]).await;
-        assert!(here.everything(APP).await == there, "what came isn't what is there");
-        let text = here.get(&format!("/applications/{ORG}/{APP}/texts/nb")).await.json();
+        assert!(
+            here.everything(APP).await == there,
+            "what came isn't what is there"
+        );
+        let text = here
+            .get(&format!("/applications/{ORG}/{APP}/texts/nb"))
+            .await
+            .json();
         assert_eq!(text["resources"][0]["value"], "Søknad");
     }
 
@@ -86,7 +111,9 @@ async fn killed_in_its_midst_it_goes_on_and_brings_what_changed() {
     assert!(said.contains("0 instances came, 0 came anew"), "{said}");
     let path = format!("/instances/{}/data/{}", made[5], there_element(&there, &made[5]));
     let headers = [("content-type", "application/pdf")];
-    let saved = source.send("PUT", &path, &source.user, &headers, b"new".to_vec()).await;
+    let saved = source
+        .send("PUT", &path, &source.user, &headers, b"new".to_vec())
+        .await;
     assert_eq!(saved.status, 200);
     let fresh = source.instance(APP).await;
     // Not stamped: it is seen by those who look at all.
@@ -97,7 +124,10 @@ async fn killed_in_its_midst_it_goes_on_and_brings_what_changed() {
     assert!(said.contains("1 instances came, 1 came anew"), "{said}");
     let anew = [arguments.clone(), vec!["--anew"]].concat();
     let said = target.done(&anew);
-    assert!(said.contains("0 instances came, 1 came anew, 30 were here"), "{said}");
+    assert!(
+        said.contains("0 instances came, 1 came anew, 30 were here"),
+        "{said}"
+    );
     let there = source.everything(APP).await;
     let here = Server::start(&target.data, &[]).await;
     assert!(here.everything(APP).await == there, "what changed isn't here");
@@ -130,25 +160,65 @@ async fn what_the_source_refuses_is_said() {
     let api = source.api();
     let token = token_file(folder.path(), "s3cret.s3cret.s3cret");
     let said = target.refused(&arguments(&api, &token, &[]));
-    assert!(said.contains("refuses the token (401)") && !said.contains("s3cret"), "{said}");
+    assert!(
+        said.contains("refuses the token (401)") && !said.contains("s3cret"),
+        "{said}"
+    );
     let reader = source
-        .token(&format!("GetTestOrgToken/{ORG}?orgNumber=991825827&scopes=altinn:other"))
+        .token(&format!(
+            "GetTestOrgToken/{ORG}?orgNumber=991825827&scopes=altinn:other"
+        ))
         .await;
     let token = token_file(folder.path(), &reader);
     let said = target.refused(&arguments(&api, &token, &[]));
     assert!(said.contains("answers 403 to the list"), "{said}");
     let token = token_file(folder.path(), &source.owner);
-    let other = ["import", "storage", "--from", &api, "--app", "ttd/never", "--token-file", token.to_str().unwrap()];
-    assert!(target.refused(&other).contains("answers 404 about the app ttd/never"));
+    let other = [
+        "import",
+        "storage",
+        "--from",
+        &api,
+        "--app",
+        "ttd/never",
+        "--token-file",
+        token.to_str().unwrap(),
+    ];
+    assert!(
+        target
+            .refused(&other)
+            .contains("answers 404 about the app ttd/never")
+    );
     let without = ["import", "storage", "--from", &api, "--app", "ttd/kilde"];
     assert!(target.refused(&without).contains("--token-file"));
-    let plain = ["import", "storage", "--from", "http://example.org/", "--app", "ttd/kilde", "--token-file", token.to_str().unwrap()];
+    let plain = [
+        "import",
+        "storage",
+        "--from",
+        "http://example.org/",
+        "--app",
+        "ttd/kilde",
+        "--token-file",
+        token.to_str().unwrap(),
+    ];
     assert!(target.refused(&plain).contains("only https is spoken"));
     // The environment's token will do.
-    let output = target.command(&without).env("STABBUR_PLATFORM_TOKEN", &source.owner).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = target
+        .command(&without)
+        .env("STABBUR_PLATFORM_TOKEN", &source.owner)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     // What was made here is nobody's to overwrite.
     let here = Server::start(&target.data, &[]).await;
     assert_eq!(here.everything(APP).await.len(), 1);
-    assert!(here.get(&format!("/instances/{PARTY}/{}", uuid::Uuid::nil())).await.status >= 400);
+    assert!(
+        here.get(&format!("/instances/{PARTY}/{}", uuid::Uuid::nil()))
+            .await
+            .status
+            >= 400
+    );
 }

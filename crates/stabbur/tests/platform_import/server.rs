@@ -90,7 +90,15 @@ impl Server {
 
     pub async fn token(&self, path: &str) -> String {
         let answer = self.client.get(format!("{}/Home/{path}", self.platform));
-        answer.send().await.unwrap().text().await.unwrap().trim().to_owned()
+        answer
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     pub fn api(&self) -> String {
@@ -159,7 +167,10 @@ impl Server {
 
     /// A new element; its id.
     pub async fn element(&self, instance: &str, kind: &str, name: &str, content: Vec<u8>) -> String {
-        let headers = [("content-type", "application/octet-stream"), ("content-disposition", name)];
+        let headers = [
+            ("content-type", "application/octet-stream"),
+            ("content-disposition", name),
+        ];
         let path = format!("/instances/{instance}/data?dataType={kind}");
         let answer = self.send("POST", &path, &self.user, &headers, content).await;
         assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
@@ -168,7 +179,10 @@ impl Server {
 
     /// All that an app's owner can read of its instances, by id: metadata, contents, events.
     pub async fn everything(&self, app: &str) -> Vec<(String, Value, Vec<Vec<u8>>, Value)> {
-        let listed = self.get(&format!("/instances?appId={ORG}/{app}&size=1000")).await.json();
+        let listed = self
+            .get(&format!("/instances?appId={ORG}/{app}&size=1000"))
+            .await
+            .json();
         assert_eq!(listed["next"], Value::Null);
         let mut all = Vec::new();
         for entry in listed["instances"].as_array().unwrap() {

@@ -75,7 +75,10 @@ pub(super) fn look(
         let state = Element {
             content: hash(&content.body),
             // Absent is true, as the original's models have it.
-            is_read: element.pointer("/isRead").and_then(Value::as_bool).unwrap_or(true),
+            is_read: element
+                .pointer("/isRead")
+                .and_then(Value::as_bool)
+                .unwrap_or(true),
         };
         seen.state.elements.insert(file.to_owned(), state);
         seen.ids.insert(file.to_owned(), id.to_owned());
@@ -88,7 +91,13 @@ pub(super) fn look(
     promises.check(Guarantee::Content, names == wanted, || {
         format!("blobs of {instance}: {names:?}, of its elements: {wanted:?}")
     });
-    read_events(&get(&format!("/instances/{instance}/events"))?.body, instance, known, &mut seen, promises)?;
+    read_events(
+        &get(&format!("/instances/{instance}/events"))?.body,
+        instance,
+        known,
+        &mut seen,
+        promises,
+    )?;
     let probe = br#"{"ttlSeconds": 0}"#;
     let path = format!("/instances/{instance}/lock");
     // Whoever gets it has it for no time.
@@ -119,9 +128,7 @@ fn state_of(whole: &Value) -> Result<State> {
     state.substatus = text(whole, "/status/substatus/label").map(str::to_owned);
     state.is_deleted = flag(whole, "/status/isSoftDeleted");
     state.is_confirmed = items(whole, "/completeConfirmations").next().is_some();
-    let flow = whole
-        .pointer("/process/currentTask/flow")
-        .and_then(Value::as_u64);
+    let flow = whole.pointer("/process/currentTask/flow").and_then(Value::as_u64);
     state.flow = flow.context("an instance in no task")?;
     let task = text(whole, "/process/currentTask/elementId").unwrap_or_default();
     ensure!(
@@ -160,7 +167,10 @@ fn read_events(
     }
     let in_order = notes.iter().copied().eq(1..=u64::try_from(notes.len())?);
     promises.check(Guarantee::Events, times.is_sorted() && in_order, || {
-        format!("events of {instance}: times in order {}, notes {notes:?}", times.is_sorted())
+        format!(
+            "events of {instance}: times in order {}, notes {notes:?}",
+            times.is_sorted()
+        )
     });
     seen.state.notes = u64::try_from(notes.len())?;
     Ok(())
@@ -187,7 +197,10 @@ fn blobs(client: &Client, instance: &str) -> Result<BTreeSet<String>> {
         shown(&answer)
     );
     let said = String::from_utf8(answer.body)?;
-    let names = said.split("<Name>").skip(1).filter_map(|rest| rest.split("</Name>").next());
+    let names = said
+        .split("<Name>")
+        .skip(1)
+        .filter_map(|rest| rest.split("</Name>").next());
     Ok(names.map(str::to_owned).collect())
 }
 
@@ -196,9 +209,8 @@ pub(super) fn marks(client: &Client, callers: &Callers) -> Result<BTreeMap<Strin
     let mut marks = BTreeMap::new();
     let mut token = String::new();
     loop {
-        let path = format!(
-            "/instances?appId={APP}&instanceOwner.partyId={PARTY}&size={PAGE_INSTANCES}{token}"
-        );
+        let path =
+            format!("/instances?appId={APP}&instanceOwner.partyId={PARTY}&size={PAGE_INSTANCES}{token}");
         let answer = client.platform(&Method::GET, &path, &callers.owner, &Vec::new(), None)?;
         ensure!(
             answer.status == 200,

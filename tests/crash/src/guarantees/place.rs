@@ -29,7 +29,9 @@ impl Callers {
         let scope = "altinn:serviceowner/instances.read";
         Ok(Self {
             user: client.token("GetTestUserToken/1337?authenticationLevel=2")?,
-            owner: client.token(&format!("GetTestOrgToken/{ORG}?orgNumber=991825827&scopes={scope}"))?,
+            owner: client.token(&format!(
+                "GetTestOrgToken/{ORG}?orgNumber=991825827&scopes={scope}"
+            ))?,
             studio: client.token("GetTestStudioToken")?,
         })
     }
@@ -69,7 +71,8 @@ pub(super) fn in_task(flow: u64) -> Value {
 
 /// Creates an instance with this data value; its id and the answer.
 pub(super) fn instantiate(client: &Client, token: &str, mark: &str) -> Result<(String, Value)> {
-    let body = json!({"instanceOwner": {"partyId": PARTY}, "process": in_task(1), "dataValues": {"mark": mark}});
+    let body =
+        json!({"instanceOwner": {"partyId": PARTY}, "process": in_task(1), "dataValues": {"mark": mark}});
     let path = format!("/instances?appId={APP}");
     let answer = client.platform(
         &Method::POST,
@@ -85,7 +88,9 @@ pub(super) fn instantiate(client: &Client, token: &str, mark: &str) -> Result<(S
         shown(&answer)
     );
     let made: Value = serde_json::from_slice(&answer.body)?;
-    let id = text(&made, "/id").context("an instance without an id")?.to_owned();
+    let id = text(&made, "/id")
+        .context("an instance without an id")?
+        .to_owned();
     Ok((id, made))
 }
 
@@ -117,7 +122,11 @@ pub(super) fn flag(value: &Value, pointer: &str) -> bool {
 
 /// What is in an array in JSON.
 pub(super) fn items<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
-    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 /// When an answer says that something was last changed.

@@ -181,7 +181,11 @@ impl Shared {
         let body = br#"{"ttlSeconds": 0}"#;
         let answer = client.platform(&Method::PATCH, &path, &callers.user, &headers, Some(body))?;
         self.under_way.fetch_sub(1, Ordering::SeqCst);
-        ensure!(answer.status == 204, "letting the shared lock go: {}", answer.status);
+        ensure!(
+            answer.status == 204,
+            "letting the shared lock go: {}",
+            answer.status
+        );
         Ok(())
     }
 

@@ -118,7 +118,12 @@ impl State {
             actual.read_status.clone(),
         );
         let fields = |state: &Self| format!("{:?} {:?}", state.texts, state.values);
-        compare(Guarantee::Fields, "texts and values", fields(self), fields(actual));
+        compare(
+            Guarantee::Fields,
+            "texts and values",
+            fields(self),
+            fields(actual),
+        );
         let flow = |state: &Self| format!("task {}", state.flow);
         compare(Guarantee::Process, "process", flow(self), flow(actual));
         let status = |state: &Self| {
@@ -175,7 +180,10 @@ impl State {
             let (expected, is) = (count(self), count(actual));
             if expected != is {
                 let guarantee = of_event(key);
-                found.push((guarantee, format!("{key:?}: {expected} events expected, {is} found")));
+                found.push((
+                    guarantee,
+                    format!("{key:?}: {expected} events expected, {is} found"),
+                ));
             }
         }
         found

@@ -270,7 +270,9 @@ impl Own {
                     self.told_from = SystemClock.monotonic();
                 }
                 self.repeat(client, callers, mutation, is_done, promises)?;
-                seen = self.look(client, callers, promises)?.context("an instance that is gone")?;
+                seen = self
+                    .look(client, callers, promises)?
+                    .context("an instance that is gone")?;
                 expected = operation.after(&self.state);
                 let found = expected.differences(&seen.state);
                 promises.check(Guarantee::Mutation, found.is_empty(), || {
@@ -332,12 +334,24 @@ fn name(operation: &Operation) -> String {
     said.split([' ', '(']).next().unwrap_or_default().to_owned()
 }
 
-fn change_lock(client: &Client, callers: &Callers, instance: &str, token: &str, seconds: u64) -> Result<Answer> {
+fn change_lock(
+    client: &Client,
+    callers: &Callers,
+    instance: &str,
+    token: &str,
+    seconds: u64,
+) -> Result<Answer> {
     let mut headers = as_json();
     headers.push(("altinn-storage-lock-token", token.to_owned()));
     let path = format!("/instances/{instance}/lock");
     let body = json!({"ttlSeconds": seconds}).to_string();
-    client.platform(&Method::PATCH, &path, &callers.user, &headers, Some(body.as_bytes()))
+    client.platform(
+        &Method::PATCH,
+        &path,
+        &callers.user,
+        &headers,
+        Some(body.as_bytes()),
+    )
 }
 
 /// Sends an operation.
@@ -378,9 +392,12 @@ fn send(client: &Client, callers: &Callers, own: &Own, operation: &Operation) ->
             let body = json!({"texts": {key.as_str(): value}});
             json(Method::PUT, "/presentationtexts", user, body)
         }
-        Operation::Value { key, value } => {
-            json(Method::PUT, "/datavalues", user, json!({"values": {key.as_str(): value}}))
-        }
+        Operation::Value { key, value } => json(
+            Method::PUT,
+            "/datavalues",
+            user,
+            json!({"values": {key.as_str(): value}}),
+        ),
         Operation::Read => call(Method::PUT, "/readstatus?status=Read", user, Headers::new(), &[]),
         Operation::Substatus { label } => json(Method::PUT, "/substatus", owner, json!({"label": label})),
         Operation::Next => {
