@@ -106,7 +106,8 @@ impl Writer {
         let answer = send(client, callers, own, &operation)?;
         ensure!(
             (200..300).contains(&answer.status),
-            "{operation:?} of {}: {} {}",
+            "{} of {}: {} {}",
+            kind_of(&operation),
             own.id,
             answer.status,
             shown(&answer)
@@ -262,7 +263,7 @@ impl Own {
                 self.told_from = self.told_before;
             }
             if !differences.is_empty() {
-                let what = format!("{} of {} was cut into pieces", name(operation), self.id);
+                let what = format!("{} of {} was cut into pieces", kind_of(operation), self.id);
                 promises.violated(operation.guarantee(), what);
             }
             if let Operation::Mutate(mutation) = operation {
@@ -329,7 +330,7 @@ impl Own {
     }
 }
 
-fn name(operation: &Operation) -> String {
+fn kind_of(operation: &Operation) -> String {
     let said = format!("{operation:?}");
     said.split([' ', '(']).next().unwrap_or_default().to_owned()
 }
