@@ -123,7 +123,7 @@ pub(crate) async fn storage(arguments: StorageArguments) -> Result<()> {
         report,
         bar: bar()?,
     };
-    let outcome = async {
+    let outcome: Result<()> = async {
         for (app, object) in names.iter().zip(metadata) {
             apps::from_storage(&mut import, &source, app, object, &arguments.language).await?;
             walk::app(&mut import, &source, app, arguments.anew).await?;
