@@ -204,8 +204,9 @@ impl Own {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let stamped = match operation {
             Operation::Mutate(_) => Some("/instance/lastChanged"),
-            // A removed element is answered as it was, an undeletion with a word.
+            // A removed element is answered as it was, an undeletion with a word, the rest with what isn't the instance.
             Operation::Remove { .. } | Operation::Undelete => None,
+            Operation::Note { .. } | Operation::Lock | Operation::Unlock => None,
             _ => Some("/lastChanged"),
         };
         if let (Some(pointer), Stamp::After(_)) = (stamped, self.state.last_changed) {
