@@ -14,7 +14,7 @@ use crate::auth::Caller;
 use crate::error::PlatformError;
 use crate::import::{Incoming, Standing};
 use crate::limits::{IMPORT_PART_BYTES_MAX, IMPORT_PART_WRITES_MAX};
-use crate::model::{DataElement, Instance};
+use crate::model::{DataElement, Instance, ReadStatus};
 
 /// What is known of an instance that came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,17 +49,25 @@ impl Part {
     }
 }
 
-/// SHA-256 of an instance with its elements, as documents.
+/// SHA-256 of an instance with its elements, as documents, whether anybody has read them or not.
 fn digest<'a>(
     instance: &Instance,
     elements: impl Iterator<Item = &'a DataElement>,
 ) -> Result<String, PlatformError> {
     let mut texts = elements
-        .map(|element| Ok(to_document(element)?.to_string()))
+        .map(|element| {
+            let unread = DataElement {
+                is_read: false,
+                ..element.clone()
+            };
+            Ok(to_document(&unread)?.to_string())
+        })
         .collect::<Result<Vec<_>, PlatformError>>()?;
     texts.sort_unstable();
+    let mut unread = instance.clone();
+    unread.status.read_status = ReadStatus::Unread;
     let mut hash = Sha256::new();
-    hash.update(to_document(instance)?.to_string());
+    hash.update(to_document(&unread)?.to_string());
     for text in texts {
         hash.update([0]);
         hash.update(text);
