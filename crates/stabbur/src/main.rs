@@ -195,7 +195,7 @@ enum PlatformCommand {
 #[derive(Debug, Subcommand)]
 enum ImportSource {
     /// From what Altinn's local test environment left on disk.
-    Localtest(platform_import::LocaltestArguments),
+    Localtest(Box<platform_import::LocaltestArguments>),
     /// From a running Storage, by its API: the instances of an org's apps.
     Storage(Box<platform_import::StorageArguments>),
 }
@@ -287,7 +287,7 @@ fn main() -> ExitCode {
                     PlatformCommand::Import {
                         source: ImportSource::Localtest(arguments),
                     },
-            } => platform_import::localtest(arguments).await,
+            } => platform_import::localtest(*arguments).await,
             Command::Platform {
                 command:
                     PlatformCommand::Import {

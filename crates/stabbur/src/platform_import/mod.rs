@@ -95,7 +95,7 @@ pub(crate) async fn localtest(arguments: LocaltestArguments) -> Result<()> {
     };
     let outcome = async {
         apps::from_folders(&mut import, &arguments.app_folder).await?;
-        localtest::import(&mut import, &folder).await
+        Box::pin(localtest::import(&mut import, &folder)).await
     }
     .await;
     import.bar.finish_and_clear();

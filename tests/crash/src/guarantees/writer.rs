@@ -413,7 +413,7 @@ fn send(client: &Client, callers: &Callers, own: &Own, operation: &Operation) ->
         }
         Operation::Note { id } => {
             let note = format!("{NOTE}{}", own.state.notes + 1);
-            let body = json!({"id": id, "instanceId": own.id, "eventType": "Saved", "additionalInfo": note,
+            let body = json!({"id": id.to_string(), "instanceId": own.id, "eventType": "Saved", "additionalInfo": note,
                 "created": "2026-01-01T00:00:00Z", "user": {"userId": 1337}});
             json(Method::POST, "/events", user, body)
         }
