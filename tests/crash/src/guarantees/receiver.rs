@@ -108,7 +108,7 @@ impl Inbox {
         reader.read_exact(&mut body)?;
         let number = self.count.fetch_add(1, Ordering::SeqCst);
         let is_bad = number % REFUSED_EVERY == REFUSED_EVERY - 1 && !self.is_good.load(Ordering::SeqCst);
-        if is_bad && number % 3 == 0 {
+        if is_bad && number.is_multiple_of(3) {
             anyhow::bail!("cut");
         }
         let status = match (is_bad, number % 3) {
