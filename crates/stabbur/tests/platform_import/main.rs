@@ -19,6 +19,6 @@ mod server;
 /// Content that doesn't fit into a record.
 fn large(seed: u8) -> Vec<u8> {
     (0..300_000_u32)
-        .map(|at| (at.wrapping_mul(2_654_435_761) >> 16) as u8 ^ seed)
+        .map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[1] ^ seed)
         .collect()
 }
