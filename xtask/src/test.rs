@@ -13,6 +13,10 @@ use crate::{fuzz, run, server, setup, tidy};
 const KILLS_LONG: u32 = 100;
 const SOAK_SECONDS: u32 = 600;
 
+/// Kills among which each guarantee of Platform Storage is tried, in short and in long.
+const GUARANTEE_KILLS: u32 = 8;
+const GUARANTEE_KILLS_LONG: u32 = 60;
+
 /// Queries that are answered with an index and without one.
 const AGREEMENT_CASES: u32 = 100_000;
 
@@ -32,6 +36,10 @@ const NODES: &[Phase] = &[
     ("the change feed while the server is killed", |context, tally| {
         crash(context, tally, &["--feed-seconds", "15"])
     }),
+    (
+        "Platform Storage's guarantees while the server is killed",
+        |context, tally| guarantees(context, tally, GUARANTEE_KILLS),
+    ),
 ];
 
 const SERVER: Phase = ("building the server", |context, _| server::build(context));
@@ -50,6 +58,10 @@ const LONG: &[Phase] = &[
     (
         "the change feed while the server is killed, long",
         |context, tally| crash(context, tally, &["--feed-seconds", "60"]),
+    ),
+    (
+        "Platform Storage's guarantees while the server is killed, long",
+        |context, tally| guarantees(context, tally, GUARANTEE_KILLS_LONG),
     ),
     ("several nodes, long", |context, tally| {
         nodes(context, tally, &["--kills", "20", "--seed", "1000"])
@@ -201,6 +213,15 @@ fn crash(context: &Context, tally: &mut Tally, arguments: &[&str]) -> Result<()>
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     let outcome = suites::program(context, "crash", &arguments)?;
     tally.add(suites::KILL, outcome.count);
+    suites::expect(outcome.success, outcome.count)
+}
+
+/// Each guarantee of Platform Storage is one test.
+fn guarantees(context: &Context, tally: &mut Tally, kills: u32) -> Result<()> {
+    let kills = kills.to_string();
+    let arguments = ["--guarantees", "--kills", &kills].map(str::to_owned);
+    let outcome = suites::program(context, "crash", &arguments)?;
+    tally.add("guarantees of Platform Storage", outcome.count);
     suites::expect(outcome.success, outcome.count)
 }
 

@@ -16,6 +16,7 @@ mod auth;
 pub mod decision;
 pub mod development;
 pub mod error;
+pub mod import;
 pub mod jobs;
 pub mod limits;
 pub mod model;
@@ -40,8 +41,9 @@ pub use decision::{
 pub use development::Development;
 pub use error::PlatformError;
 pub use jobs::{DeliveryReport, Sink, Undelivered};
+pub use rules::outbox::Outbox;
 pub use service::{InternalService, PlatformService};
-pub use store::{DATABASE, LOG_KIND_OPERATION};
+pub use store::{DATABASE, LOG_KIND_OPERATION, PendingScans, PutAside};
 
 /// How the service is set up.
 #[derive(Debug, Clone)]

@@ -174,3 +174,13 @@ pub const FORGETTING_SECONDS_MAX: u64 = 2;
 
 /// Instances of a page for Studio if it doesn't say (the original's).
 pub const STUDIO_SIZE_DEFAULT: usize = 10;
+
+/// Bytes of one commit of an import; an instance that needs more comes in several (ours: a third of what a transaction
+/// may have).
+pub const IMPORT_PART_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Records that one commit of an import writes; as above.
+pub const IMPORT_PART_WRITES_MAX: usize = 50_000;
+
+/// Messages that were put aside and are listed at once (ours).
+pub const PUT_ASIDE_PAGE: usize = 1_000;

@@ -318,3 +318,43 @@ async fn decisions() {
         400
     );
 }
+
+/// Permits nothing, as one elsewhere that doesn't know these people.
+struct Elsewhere;
+
+#[async_trait::async_trait]
+impl platform_storage::DecisionPoint for Elsewhere {
+    async fn permits(
+        &self,
+        _: &platform_storage::Caller,
+        _: &str,
+        _: &platform_storage::decision::Resource,
+    ) -> Result<bool, platform_storage::PlatformError> {
+        Ok(false)
+    }
+}
+
+#[tokio::test]
+async fn apps_are_answered_by_the_decision_point_inside() {
+    let bench = Bench::with(bench::Options {
+        decision: Some(std::sync::Arc::new(Elsewhere)),
+        ..bench::Options::default()
+    });
+    bench.publish("a", json!({})).await;
+    let attribute = |id: &str, value: &str| json!({"AttributeId": id, "Value": value});
+    let request = json!({"Request": {
+        "AccessSubject": [{"Attribute": [attribute("urn:altinn:userid", "1337")]}],
+        "Action": [{"Attribute": [attribute("urn:oasis:names:tc:xacml:1.0:action:action-id", "read")]}],
+        "Resource": [{"Attribute": [attribute("urn:altinn:org", ORG), attribute("urn:altinn:app", "a"),
+            attribute("urn:altinn:partyid", PARTY)]}]}});
+    let path = "/authorization/api/v1/decision";
+    let answer = bench.call("POST", path, "", request).await.json();
+    assert_eq!(answer["response"][0]["decision"], "Permit");
+    // Storage itself asks the one elsewhere.
+    let user = bench.user(1337).await;
+    let body = json!({"instanceOwner": {"partyId": PARTY}});
+    let answer = bench
+        .call("POST", &format!("/instances?appId={ORG}/a"), &user, body)
+        .await;
+    assert_eq!(answer.status, 403);
+}

@@ -39,7 +39,9 @@ pub(crate) const BLOBS_ACCOUNT: &str = "devstoreaccount1";
 pub(crate) const BLOBS_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 /// What the one account of documents is called; clients don't name it.
-const DOCUMENTS_ACCOUNT: &str = "localhost";
+pub(crate) const DOCUMENTS_ACCOUNT: &str = "localhost";
+/// The environment of Platform Storage, a part of its containers' names.
+pub(crate) const ENVIRONMENT: &str = "dev";
 /// The Cosmos DB emulators' key (Microsoft's documentation of the emulator).
 pub(crate) const DOCUMENTS_KEY: &str =
     "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
@@ -406,9 +408,11 @@ fn platform(
         None => RegisterSource::fixed(Register::development()),
     });
     let policies = arguments.data.join("policies");
-    let decision: Arc<dyn DecisionPoint> = match arguments.platform.pdp() {
+    let inside: Arc<dyn DecisionPoint> =
+        Arc::new(EmbeddedDecisionPoint::new(policies, register.clone(), true));
+    let decision = match arguments.platform.pdp() {
         Some(pdp) => pdp.decision(stores.clock.clone())?,
-        None => Arc::new(EmbeddedDecisionPoint::new(policies, register.clone(), true)),
+        None => inside.clone(),
     };
     let verifier = TokenVerifier::new(issuer.clone(), stores.clock.clone());
     let own = (Development::PLATFORM_ISSUER.to_owned(), verifier.clone());
@@ -426,7 +430,7 @@ fn platform(
     let settings = platform_storage::Settings {
         documents_account: DOCUMENTS_ACCOUNT.to_owned(),
         blobs_account: BLOBS_ACCOUNT.to_owned(),
-        environment: "dev".to_owned(),
+        environment: ENVIRONMENT.to_owned(),
         platform_url: None,
         apps_url: None,
         scans: sinks.scan.is_some(),
@@ -435,7 +439,7 @@ fn platform(
     };
     Ok((
         Platform::new(foundation, settings),
-        Development::new(issuer, register, stores.clock.clone()),
+        Development::new(issuer, register, stores.clock.clone(), inside),
     ))
 }
 

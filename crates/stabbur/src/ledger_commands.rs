@@ -8,16 +8,14 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use blobs::Blobs;
 use documents::Documents;
-use identity::{FileKeys, TokenVerifier};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{SystemClock, VerifyReport};
-use platform_storage::{
-    EmbeddedDecisionPoint, Foundation, Platform, PlatformTokens, Register, RegisterSource, Settings,
-};
+use platform_storage::{Platform, Settings};
 use registry::ContentReferences;
 
 use crate::node::Stores;
 use crate::places::Places;
+use crate::platform_engine;
 
 /// Log entries that are read at once.
 const LOG_PAGE_ENTRIES: usize = 500;
@@ -58,23 +56,7 @@ pub(crate) async fn verify(data: &Path, places: &Places) -> Result<()> {
     ContentReferences::new(stores.ledger.clone())
         .verify(snapshot.as_ref(), &stores.content, &mut services)
         .await?;
-    let register = Arc::new(RegisterSource::fixed(Register::default()));
-    let keys = Arc::new(FileKeys::new(data.join("no-keys")));
-    let foundation = Foundation {
-        ledger: stores.ledger.clone(),
-        documents,
-        blobs,
-        clock: clock.clone(),
-        random,
-        verifier: TokenVerifier::new(keys, clock),
-        platform_tokens: PlatformTokens::default(),
-        decision: Arc::new(EmbeddedDecisionPoint::new(
-            data.to_owned(),
-            register.clone(),
-            false,
-        )),
-        register,
-    };
+    let foundation = platform_engine::foundation(&stores, documents, blobs);
     if let Some(settings) = Settings::stored(snapshot.as_ref()).await? {
         let platform = Platform::new(foundation, settings);
         platform.verify(&mut services).await?;

@@ -15,8 +15,12 @@ mod key_fetch;
 mod ledger_commands;
 mod ledger_copy;
 mod node;
+mod pauses;
 mod places;
 mod platform_config;
+mod platform_engine;
+mod platform_import;
+mod platform_messages;
 mod registry_config;
 mod serve;
 mod vault_commands;
@@ -62,6 +66,11 @@ enum Command {
     Documents {
         #[command(subcommand)]
         command: DocumentsCommand,
+    },
+    /// Brings instances to Platform Storage, looks after its messages. A data folder must not be in use.
+    Platform {
+        #[command(subcommand)]
+        command: PlatformCommand,
     },
     /// Runs scripts for the server that starts it; of no use to people.
     #[command(hide = true)]
@@ -164,6 +173,34 @@ enum ContentCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum PlatformCommand {
+    /// Brings instances with their data, events and texts from elsewhere; guids and times stay. Interrupted, the same
+    /// command goes on; run again, it brings what changed since (docs/operate/moving.md).
+    Import {
+        #[command(subcommand)]
+        source: ImportSource,
+    },
+    /// Looks at messages to others that were put aside, and decides about them.
+    Messages {
+        #[command(subcommand)]
+        command: platform_messages::MessagesCommand,
+    },
+    /// Looks for elements that wait for a scan.
+    Scans {
+        #[command(subcommand)]
+        command: platform_messages::ScansCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ImportSource {
+    /// From what Altinn's local test environment left on disk.
+    Localtest(Box<platform_import::LocaltestArguments>),
+    /// From a running Storage, by its API: the instances of an org's apps.
+    Storage(Box<platform_import::StorageArguments>),
+}
+
+#[derive(Debug, Subcommand)]
 enum RegistryCommand {
     /// Reads a password from the first line of its input and prints the hash that a file of `password_files`
     /// holds.
@@ -245,6 +282,24 @@ fn main() -> ExitCode {
             Command::Content {
                 command: ContentCommand::Scrub(data),
             } => content_commands::scrub(&data.data, &data.places()?).await,
+            Command::Platform {
+                command:
+                    PlatformCommand::Import {
+                        source: ImportSource::Localtest(arguments),
+                    },
+            } => platform_import::localtest(*arguments).await,
+            Command::Platform {
+                command:
+                    PlatformCommand::Import {
+                        source: ImportSource::Storage(arguments),
+                    },
+            } => platform_import::storage(*arguments).await,
+            Command::Platform {
+                command: PlatformCommand::Messages { command },
+            } => platform_messages::messages(command).await,
+            Command::Platform {
+                command: PlatformCommand::Scans { command },
+            } => platform_messages::scans(command).await,
             Command::Registry {
                 command: RegistryCommand::HashPassword,
             } => registry_config::hash_password(),

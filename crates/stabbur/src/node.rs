@@ -191,6 +191,20 @@ impl Stores {
         }
         Self::open(data, places, clock).await
     }
+
+    /// Opens a data folder; one that isn't there, or is empty, becomes one.
+    pub(crate) async fn open_or_make(data: &Path, places: &Places, clock: Arc<dyn Clock>) -> Result<Self> {
+        let is_new = match std::fs::read_dir(data) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            Err(error) => return Err(error).with_context(|| format!("{}", data.display())),
+        };
+        if is_new {
+            Self::open(data, places, clock).await
+        } else {
+            Self::open_existing(data, places, clock).await
+        }
+    }
 }
 
 /// Makes what Platform Storage needs to be there. A store that takes no writes for now doesn't

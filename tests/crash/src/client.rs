@@ -190,15 +190,18 @@ impl Client {
 
     /// Rounds of background work that the server has ended.
     pub(crate) fn background_rounds(&self) -> Result<u64> {
+        self.metric("background_work_rounds")
+    }
+
+    /// A whole number of the server's metrics.
+    pub(crate) fn metric(&self, name: &str) -> Result<u64> {
         let url = format!("{}/metrics", self.endpoints.admin);
         let answer = self.send(&Method::GET, &url, &Vec::new(), None)?;
         let text = String::from_utf8(answer.body)?;
-        let line = text
-            .lines()
-            .find(|line| line.contains("\"background_work_rounds\""));
+        let line = text.lines().find(|line| line.contains(&format!("\"{name}\"")));
         let number = line
             .and_then(|line| line.rsplit(' ').next())
-            .context("no rounds in the metrics")?;
+            .with_context(|| format!("no {name} in the metrics"))?;
         Ok(number.parse()?)
     }
 

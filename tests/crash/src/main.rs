@@ -12,6 +12,7 @@ mod broken_store;
 mod client;
 mod documents;
 mod feed;
+mod guarantees;
 mod platform;
 mod reindexed;
 mod report;
@@ -59,6 +60,9 @@ struct Arguments {
     /// Tests the change feed instead: writers and leases for so many seconds, with two kills.
     #[arg(long, conflicts_with = "broken_store_seconds")]
     feed_seconds: Option<u64>,
+    /// Tests the guarantees of Platform Storage instead, one by one, under so many kills.
+    #[arg(long, conflicts_with_all = ["broken_store_seconds", "feed_seconds"])]
+    guarantees: bool,
     /// The program that is this object store: `s3-server`.
     #[arg(long)]
     s3_server: Option<PathBuf>,
@@ -111,6 +115,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     if let Some(seconds) = arguments.feed_seconds {
         return feed::run(arguments, &folder, seconds);
+    }
+    if arguments.guarantees {
+        return guarantees::run(arguments, &folder);
     }
     let mut writers = round::writers(arguments.writers);
     let mut report = report::Report::default();

@@ -1,4 +1,5 @@
-//! `POST /authorization/api/v1/decision` in development: the decision point inside, for apps that ask it themselves.
+//! `POST /authorization/api/v1/decision` in development: the decision point inside, for apps that ask it themselves. It
+//! answers also where Storage itself is set up to ask another one.
 //! Understands the JSON profile of XACML as Altinn's clients write it, one question or several.
 
 use std::collections::BTreeMap;
@@ -9,10 +10,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::services::decide;
 use crate::Platform;
 use crate::auth::Caller;
-use crate::decision::Resource;
+use crate::decision::{DecisionPoint, Question, Resource};
 use crate::error::PlatformError;
 use crate::limits::DECISIONS_PER_REQUEST_MAX;
 use crate::model::relaxed;
@@ -79,7 +79,11 @@ struct Asked<'a> {
 }
 
 /// The answer to a request.
-pub(super) async fn answer(platform: &Platform, text: &[u8]) -> Result<Response<Body>, PlatformError> {
+pub(super) async fn answer(
+    platform: &Platform,
+    point: &dyn DecisionPoint,
+    text: &[u8],
+) -> Result<Response<Body>, PlatformError> {
     let root: Root = relaxed::from_slice(text)
         .map_err(|error| PlatformError::bad_request(format!("The request can't be understood: {error}.")))?;
     let request = &root.request;
@@ -121,7 +125,7 @@ pub(super) async fn answer(platform: &Platform, text: &[u8]) -> Result<Response<
     let view = platform.view().await?;
     let mut results = Vec::with_capacity(asked.len());
     for question in &asked {
-        results.push(result(platform, &view, question).await?);
+        results.push(result(platform, point, &view, question).await?);
     }
     answer::json(StatusCode::OK, &json!({ "response": results }))
 }
@@ -134,11 +138,19 @@ fn value<'a>(part: Option<&'a Part>, name: &str) -> Option<&'a str> {
     found.map(|attribute| attribute.value.as_str())
 }
 
-async fn result(platform: &Platform, view: &View, question: &Asked<'_>) -> Result<Value, PlatformError> {
+async fn result(
+    platform: &Platform,
+    point: &dyn DecisionPoint,
+    view: &View,
+    question: &Asked<'_>,
+) -> Result<Value, PlatformError> {
     let caller = caller(question.subject);
     let resource = resource(platform, view, question.resource).await?;
     let permits = match (value(question.action, ACTION_ID), resource) {
-        (Some(action), Some(resource)) => decide(platform, &caller, action, resource).await?,
+        (Some(action), Some(resource)) => {
+            let question = [Question::new(action, resource)];
+            point.permits_each(&caller, &question).await? == [true]
+        }
         _ => false,
     };
     let back = |part: Option<&Part>, category: &str| {

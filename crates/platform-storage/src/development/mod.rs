@@ -18,7 +18,7 @@ use ledger::Clock;
 use serde_json::{Map, Value, json};
 
 use crate::Platform;
-use crate::decision::RegisterSource;
+use crate::decision::{DecisionPoint, RegisterSource};
 use crate::error::PlatformError;
 use crate::wire::answer;
 use crate::wire::query::Query;
@@ -30,6 +30,7 @@ pub struct Development {
     issuer: Arc<TokenIssuer>,
     register: Arc<RegisterSource>,
     clock: Arc<dyn Clock>,
+    decision: Arc<dyn DecisionPoint>,
 }
 
 impl std::fmt::Debug for Development {
@@ -42,13 +43,20 @@ impl Development {
     /// What the platform's own components' test tokens call their issuer.
     pub const PLATFORM_ISSUER: &str = "platform";
 
-    /// Tokens by `issuer`, which has the same `clock`, for the users of `register`.
+    /// Tokens by `issuer`, which has the same `clock`, for the users of `register`. `decision` answers apps that ask
+    /// themselves: the one inside, also where Storage asks another one, which may be this very address.
     #[must_use]
-    pub fn new(issuer: Arc<TokenIssuer>, register: Arc<RegisterSource>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        issuer: Arc<TokenIssuer>,
+        register: Arc<RegisterSource>,
+        clock: Arc<dyn Clock>,
+        decision: Arc<dyn DecisionPoint>,
+    ) -> Self {
         Self {
             issuer,
             register,
             clock,
+            decision,
         }
     }
 

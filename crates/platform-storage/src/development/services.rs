@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::Development;
 use crate::Platform;
-use crate::auth::{self, Caller};
-use crate::decision::{Party, Question, Register, Resource, User};
+use crate::auth;
+use crate::decision::{Party, Register, User};
 use crate::error::PlatformError;
 use crate::limits::{DEVELOPMENT_EVENTS_KEPT_MAX, DEVELOPMENT_EVENTS_SHOWN_MAX, JSON_BYTES_MAX};
 use crate::model::relaxed;
@@ -113,7 +113,7 @@ impl Development {
         Ok(Ok(match (method.as_str(), *service, rest) {
             ("POST", "authorization", ["decision"]) => {
                 let text = body.read_bounded(JSON_BYTES_MAX).await?;
-                super::decision::answer(platform, &text).await?
+                super::decision::answer(platform, self.decision.as_ref(), &text).await?
             }
             ("GET", "authorization", ["parties"]) => {
                 caller().await?;
@@ -297,18 +297,4 @@ async fn shown_events(platform: &Platform) -> Result<Response<Body>, PlatformErr
         events.push(event);
     }
     answer::json(StatusCode::OK, &events)
-}
-
-/// Used by the decision's answer, which is asked about callers that have no token here.
-pub(super) async fn decide(
-    platform: &Platform,
-    caller: &Caller,
-    action: &str,
-    resource: Resource,
-) -> Result<bool, PlatformError> {
-    let answers = platform
-        .decision
-        .permits_each(caller, &[Question::new(action, resource)])
-        .await?;
-    Ok(answers == [true])
 }

@@ -1,5 +1,5 @@
 //! Reads JSON as the original does: names of fields in any case, numbers and booleans also as
-//! text. Keys of dictionaries stay as they are.
+//! text, null as if the field weren't there. Keys of dictionaries stay as they are.
 //!
 //! It works because serde tells a deserializer which fields a struct has: those names, and only
 //! those, are matched without regard to case. So models need no second list of their names. For
@@ -136,7 +136,12 @@ impl<'de> Deserializer<'de> for Relaxed {
                 let mut renamed = serde_json::Map::with_capacity(object.len());
                 for (sent, value) in object {
                     let known = fields.iter().find(|field| field.eq_ignore_ascii_case(&sent));
-                    renamed.insert(known.map_or(sent, |field| (*field).to_owned()), value);
+                    let name = known.map_or(sent, |field| (*field).to_owned());
+                    if value.is_null() {
+                        renamed.remove(&name);
+                    } else {
+                        renamed.insert(name, value);
+                    }
                 }
                 visitor.visit_map(MapDeserializer::new(
                     renamed.into_iter().map(|(name, value)| (name, Self(value))),
@@ -272,6 +277,22 @@ mod tests {
                 kind: Some(Kind::First)
             }]
         );
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent() {
+        let read: Outer = from_value(json!({
+            "partyId": null, "size": null, "inner": {"someFlag": null, "kind": null}, "words": {"k": null}, "list": null
+        }))
+        .unwrap();
+        let expected = Outer {
+            inner: Some(Inner::default()),
+            words: BTreeMap::from([("k".to_owned(), None)]),
+            ..Outer::default()
+        };
+        assert_eq!(read, expected);
+        let read: Outer = from_value(json!({"size": 7, "SIZE": null})).unwrap();
+        assert_eq!(read.size, 0, "the last one counts");
     }
 
     #[test]

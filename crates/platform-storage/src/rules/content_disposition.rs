@@ -1,8 +1,11 @@
 //! File names in `Content-Disposition` (RFC 6266, RFC 8187), both ways.
 //!
 //! Reading is the original's: `filename*` before `filename`, percent-decoded either way (a `+`
-//! stays a `+`), characters that no file system takes become `_`.
+//! stays a `+`), characters that no file system takes become `_`. Apps write what isn't ASCII into `filename` as an
+//! encoded word (RFC 2047, section 2), as .NET does.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::limits::FILENAME_CHARS_MAX;
@@ -27,6 +30,7 @@ pub fn filename(header: &[u8]) -> Option<String> {
         if name.eq_ignore_ascii_case("filename*") && extended.is_none() {
             extended = decode_extended(&value);
         } else if name.eq_ignore_ascii_case("filename") && plain.is_none() {
+            let value = decode_word(&value).unwrap_or(value);
             plain = Some(
                 percent_decode_str(&value)
                     .decode_utf8()
@@ -87,7 +91,10 @@ fn clean(name: &str) -> String {
 fn decode_extended(value: &str) -> Option<String> {
     let mut parts = value.splitn(3, '\'');
     let (charset, _language, encoded) = (parts.next()?, parts.next()?, parts.next()?);
-    let bytes: Vec<u8> = percent_decode_str(encoded).collect();
+    decode_charset(charset, percent_decode_str(encoded).collect())
+}
+
+fn decode_charset(charset: &str, bytes: Vec<u8>) -> Option<String> {
     if charset.eq_ignore_ascii_case("utf-8") {
         String::from_utf8(bytes).ok()
     } else if charset.eq_ignore_ascii_case("iso-8859-1") {
@@ -95,6 +102,17 @@ fn decode_extended(value: &str) -> Option<String> {
     } else {
         None
     }
+}
+
+/// `=?charset?B?base64?=`; `None` if it is no such word, which then is a name as it stands.
+fn decode_word(value: &str) -> Option<String> {
+    let inside = value.strip_prefix("=?")?.strip_suffix("?=")?;
+    let mut parts = inside.split('?');
+    let (charset, encoding, encoded) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || !encoding.eq_ignore_ascii_case("b") {
+        return None;
+    }
+    decode_charset(charset, STANDARD.decode(encoded).ok()?)
 }
 
 /// The parameters behind the disposition's type; quoted values with their escapes resolved.
@@ -175,6 +193,19 @@ mod tests {
                 Some("say _hi_; now.pdf"),
             ),
             ("attachment; FILENAME = \"a.pdf\" ; x=y", Some("a.pdf")),
+            (
+                "attachment; filename=\"=?utf-8?B?c8O4a25hZCDDpi5wZGY=?=\"",
+                Some("søknad æ.pdf"),
+            ),
+            (
+                "attachment; filename=\"=?utf-8?B?eC5wZGY=?=\"; filename*=utf-8''%C3%A6.pdf",
+                Some("æ.pdf"),
+            ),
+            ("attachment; filename=\"=?utf-8?Q?x?=\"", Some("=_utf-8_Q_x_=")),
+            (
+                "attachment; filename=\"=?utf-8?B?not base64?=\"",
+                Some("=_utf-8_B_not base64_="),
+            ),
             ("attachment", None),
             ("attachment; filename=", None),
             ("", None),

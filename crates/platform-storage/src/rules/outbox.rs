@@ -7,6 +7,16 @@ use crate::limits::{DELIVERY_RETRY_SECONDS_MAX, DELIVERY_RETRY_SECONDS_MIN};
 use crate::model::event::kind;
 use crate::model::{Application, DataElement, Instance, InstanceEvent, Moment};
 
+/// The outboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outbox {
+    /// Contents to scan.
+    Scan,
+    /// Instances that the portal is to be told of.
+    Portal,
+}
+
 /// A content that waits to be scanned, as it is kept and, save for the counters, sent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -152,6 +152,7 @@ impl Platform {
         tx.delete(keys::instance(&guid));
         tx.delete(keys::lock(&guid));
         tx.delete(keys::deleted(&guid));
+        tx.delete(keys::imported(&guid));
         Ok(())
     }
 

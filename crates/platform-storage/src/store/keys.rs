@@ -15,9 +15,13 @@
 //! | 11 portal's time | when due, instance | nothing |
 //! | 12 development event | commit | a cloud event, JSON |
 //! | 13 dead letter | when, the key it had | [`crate::rules::outbox::DeadLetter`] |
+//! | 14 imported instance | guid | [`super::imported::Record`] |
+//! | 15 import | source, app | the last change up to which it was read, text |
 
 use ledger::{Key, KeyRange, KeyReader, KeyWriter, Keyspace};
 use uuid::Uuid;
+
+use crate::rules::outbox::Outbox;
 
 const INSTANCE: u8 = 1;
 const LIST: u8 = 2;
@@ -32,6 +36,8 @@ const SYNC: u8 = 10;
 const SYNC_DUE: u8 = 11;
 const DEVELOPMENT_EVENT: u8 = 12;
 const DEAD_LETTER: u8 = 13;
+const IMPORTED: u8 = 14;
+const IMPORT: u8 = 15;
 
 /// Longest encoded name in a key: an org's, an app's, a party's.
 const NAME_BYTES_MAX: usize = 512;
@@ -180,6 +186,34 @@ pub(crate) fn dead_letters() -> KeyRange {
     KeyRange::prefix(&tagged(DEAD_LETTER).finish())
 }
 
+/// When a dead letter was put aside, and the key that it had.
+pub(crate) fn read_dead_letter(key: &Key) -> Option<(i64, Key)> {
+    let mut reader = KeyReader::new(key, Keyspace::Platform)?;
+    reader.u8()?;
+    let at = reader.i64()?;
+    Some((at, Key::from_encoded(reader.rest().to_vec().into())))
+}
+
+/// Which outbox a row with this key is in.
+pub(crate) fn outbox_of(key: &Key) -> Option<Outbox> {
+    match KeyReader::new(key, Keyspace::Platform)?.u8()? {
+        SCAN => Some(Outbox::Scan),
+        SYNC | SYNC_DUE => Some(Outbox::Portal),
+        _ => None,
+    }
+}
+
+pub(crate) fn imported(instance: &Uuid) -> Key {
+    tagged(IMPORTED).raw(instance.as_bytes()).finish()
+}
+
+pub(crate) fn import(source: &str, app: &str) -> Key {
+    tagged(IMPORT)
+        .str_bounded(source, NAME_BYTES_MAX)
+        .str_bounded(app, NAME_BYTES_MAX)
+        .finish()
+}
+
 /// What the keys of development events begin with.
 pub(crate) fn development_events() -> Key {
     tagged(DEVELOPMENT_EVENT).finish()
@@ -223,5 +257,10 @@ mod tests {
             syncs_until(-7).contains(&sync_due(-7, &guid)) && !syncs_until(-8).contains(&sync_due(-7, &guid))
         );
         assert_eq!(read_list_row(&mutation_time(7, &guid)), Some((7, guid)));
+        let row = scan(3, &other, "v");
+        assert_eq!(read_dead_letter(&dead_letter(-5, &row)), Some((-5, row.clone())));
+        assert_eq!(outbox_of(&row), Some(Outbox::Scan));
+        assert_eq!(outbox_of(&sync_due(3, &guid)), Some(Outbox::Portal));
+        assert_eq!(outbox_of(&instance(&guid)), None);
     }
 }

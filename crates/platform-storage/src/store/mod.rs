@@ -3,6 +3,7 @@
 mod applications;
 mod elements;
 mod events;
+mod imported;
 mod instances;
 pub(crate) mod keys;
 mod list;
@@ -10,7 +11,9 @@ mod locks;
 mod message_box;
 mod mutations;
 mod outbox;
+mod pending;
 mod place;
+mod put_aside;
 mod texts;
 mod verify;
 
@@ -26,6 +29,8 @@ pub(crate) use elements::StoredElement;
 pub(crate) use message_box::BoxSearch;
 pub(crate) use mutations::Done;
 pub(crate) use outbox::{Due, Round};
+pub use pending::PendingScans;
+pub use put_aside::PutAside;
 pub(crate) use texts::text_id;
 
 use crate::Platform;

@@ -119,6 +119,11 @@ impl Bench {
         );
         let issuer = Arc::new(TokenIssuer::new(ledger.clone(), clock.clone(), "test"));
         let register = Arc::new(RegisterSource::fixed(Register::development()));
+        let inside: Arc<dyn DecisionPoint> = Arc::new(EmbeddedDecisionPoint::new(
+            policies.clone(),
+            register.clone(),
+            true,
+        ));
         let foundation = Foundation {
             ledger: ledger.clone(),
             documents,
@@ -132,13 +137,7 @@ impl Bench {
                     (name.to_owned(), verifier)
                 }),
             )),
-            decision: decision.unwrap_or_else(|| {
-                Arc::new(EmbeddedDecisionPoint::new(
-                    policies.clone(),
-                    register.clone(),
-                    true,
-                ))
-            }),
+            decision: decision.unwrap_or_else(|| inside.clone()),
             register: register.clone(),
         };
         let settings = Settings {
@@ -155,7 +154,7 @@ impl Bench {
         Self {
             service: PlatformService::new(
                 platform.clone(),
-                Some(Development::new(issuer.clone(), register, clock.clone())),
+                Some(Development::new(issuer.clone(), register, clock.clone(), inside)),
             ),
             issuer,
             internal: InternalService::new(platform.clone()),

@@ -11,7 +11,8 @@ use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::source::{PAUSE_MILLISECONDS_MAX, Pauses, Source};
+use super::source::Source;
+use crate::pauses::{PAUSE_MILLISECONDS_MAX, Pauses};
 
 /// As many items as the protocol gives at once.
 const ITEMS_AT_ONCE: &str = "1000";

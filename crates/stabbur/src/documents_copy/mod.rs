@@ -95,29 +95,14 @@ pub(crate) async fn run(arguments: CopyArguments) -> Result<()> {
     if described.is_empty() {
         bail!("the source's database {:?} has no containers", arguments.database);
     }
-    let stores = open(&arguments).await?;
+    let places = arguments.data.places()?;
+    let stores = Stores::open_or_make(&arguments.data.data, &places, Arc::new(SystemClock)).await?;
     let documents = engine(&stores);
     let bar = bar()?;
     let outcome = copy_all(&arguments, &source, &stores, &documents, &described, &bar).await;
     bar.finish_and_clear();
     stores.ledger.close().await?;
     outcome
-}
-
-/// Opens the stores; a folder that isn't there, or is empty, becomes one.
-async fn open(arguments: &CopyArguments) -> Result<Stores> {
-    let places = arguments.data.places()?;
-    let data = &arguments.data.data;
-    let is_new = match std::fs::read_dir(data) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-        Err(error) => return Err(error).with_context(|| format!("{}", data.display())),
-    };
-    if is_new {
-        Stores::open(data, &places, Arc::new(SystemClock)).await
-    } else {
-        Stores::open_existing(data, &places, Arc::new(SystemClock)).await
-    }
 }
 
 async fn copy_all(

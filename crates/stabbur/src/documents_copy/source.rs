@@ -15,6 +15,8 @@ use ledger::Clock;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, Method, StatusCode, Url};
 
+use crate::pauses::Pauses;
+
 /// The newest version of the protocol that clients speak; containers with hierarchical partition keys
 /// aren't shown to old ones.
 const VERSION: &str = "2020-07-15";
@@ -28,8 +30,6 @@ const SAID_CHARACTERS_MAX: usize = 600;
 const CONNECT_SECONDS_MAX: u64 = 10;
 /// Without a byte.
 const SILENCE_SECONDS_MAX: u64 = 60;
-const PAUSE_MILLISECONDS_FIRST: u64 = 100;
-pub(super) const PAUSE_MILLISECONDS_MAX: u64 = 30_000;
 
 /// What the source answered.
 #[derive(Debug)]
@@ -75,43 +75,6 @@ impl Answer {
                 " Does the account let this machine in, and is this machine's clock right?"
             }
             _ => "",
-        }
-    }
-}
-
-/// Pauses that double, up to a bound on each and on all of them together.
-#[derive(Debug)]
-pub(super) struct Pauses {
-    next: Duration,
-    left: Duration,
-}
-
-impl Pauses {
-    pub(super) fn new(patience: Duration) -> Self {
-        Self {
-            next: Duration::from_millis(PAUSE_MILLISECONDS_FIRST),
-            left: patience,
-        }
-    }
-
-    /// The next pause, at least `asked`; `None` if patience is at its end.
-    fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
-        let longest = Duration::from_millis(PAUSE_MILLISECONDS_MAX);
-        // What asks for no time at all is still not asked in a loop.
-        let pause = asked.map_or(self.next, |asked| asked.max(Duration::from_millis(10)));
-        self.left = self.left.checked_sub(pause)?;
-        self.next = (self.next * 2).min(longest);
-        Some(pause)
-    }
-
-    /// Waits; false if patience is at its end.
-    pub(super) async fn wait(&mut self, asked: Option<Duration>) -> bool {
-        match self.next(asked) {
-            Some(pause) => {
-                tokio::time::sleep(pause).await;
-                true
-            }
-            None => false,
         }
     }
 }
@@ -348,18 +311,5 @@ mod tests {
         assert!(shown.contains("https://host/") && !shown.contains("c2Vj") && !shown.contains("secret"));
         std::fs::write(&file, "not base64: c2VjcmV0").unwrap();
         assert!(!format!("{:?}", source().unwrap_err()).contains("c2Vj"));
-    }
-
-    #[test]
-    fn pauses_grow_and_end() {
-        let mut pauses = Pauses::new(Duration::from_secs(2));
-        let mut taken = Vec::new();
-        while let Some(pause) = pauses.next(None) {
-            taken.push(pause.as_millis());
-        }
-        assert_eq!(taken, [100, 200, 400, 800]);
-        let mut pauses = Pauses::new(Duration::from_millis(100));
-        assert_eq!(pauses.next(Some(Duration::ZERO)), Some(Duration::from_millis(10)));
-        assert_eq!(pauses.next(Some(Duration::from_millis(91))), None);
     }
 }

@@ -1,0 +1,144 @@
+//! Elements that wait for a scan which nobody was asked for: a release before there was an outbox wrote them, or their
+//! message was put aside and dropped.
+
+use std::collections::BTreeSet;
+
+use ledger::{Direction, Scan, Transaction};
+use uuid::Uuid;
+
+use super::{Attempts, View, keys, log};
+use crate::Platform;
+use crate::auth::Caller;
+use crate::error::PlatformError;
+use crate::model::{DataElement, FileScanResult};
+use crate::rules::outbox::ScanMessage;
+
+/// What was found and done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PendingScans {
+    /// Instances that were looked at.
+    pub instances: u64,
+    /// Elements that wait and that somebody was asked about.
+    pub asked_before: u64,
+    /// Elements that waited for nobody, and were helped.
+    pub helped: u64,
+}
+
+/// Contents that a message waits for or is put aside about: elements with versions.
+type Asked = BTreeSet<(Uuid, String)>;
+
+impl Platform {
+    /// Looks at all elements. For those that wait for a scan without a message it stages one, or, with `waive`, has all
+    /// that wait, message or not, wait no longer: `NotApplicable`. `progress` is told after each instance.
+    ///
+    /// # Errors
+    /// The ledger's; what was done by then stays done.
+    pub async fn settle_pending(
+        &self,
+        waive: bool,
+        progress: &(dyn Fn(PendingScans) + Sync),
+    ) -> Result<PendingScans, PlatformError> {
+        let view = self.view().await?;
+        let asked = self.asked(&view).await?;
+        let mut report = PendingScans::default();
+        let mut scan = Scan::new(view.snapshot(), keys::instances(), Direction::Forward);
+        while let Some(entry) = scan.next().await? {
+            let party = String::from_utf8_lossy(&entry.versioned.value).into_owned();
+            if let Some(guid) = keys::read_guid(&entry.key) {
+                self.settle_instance(&party, &guid, waive, &asked, &mut report)
+                    .await?;
+            }
+            report.instances += 1;
+            progress(report);
+        }
+        Ok(report)
+    }
+
+    async fn asked(&self, view: &View) -> Result<Asked, PlatformError> {
+        let mut asked = Asked::new();
+        let mut note = |text: &[u8]| {
+            // One that can't be read is put aside by who delivers.
+            if let Ok(message) = serde_json::from_slice::<ScanMessage>(text)
+                && let Ok(element) = Uuid::parse_str(&message.data_element_id)
+            {
+                asked.insert((element, message.blob_version_id));
+            }
+        };
+        let mut scan = Scan::new(view.snapshot(), keys::scans_until(i64::MAX), Direction::Forward);
+        while let Some(entry) = scan.next().await? {
+            note(&entry.versioned.value);
+        }
+        let mut last = None;
+        loop {
+            let page = self
+                .put_aside(last.as_ref(), crate::limits::PUT_ASIDE_PAGE)
+                .await?;
+            for message in &page {
+                note(message.row.as_bytes());
+            }
+            match page.into_iter().next_back() {
+                Some(message) => last = Some(message),
+                None => return Ok(asked),
+            }
+        }
+    }
+
+    async fn settle_instance(
+        &self,
+        party: &str,
+        guid: &Uuid,
+        waive: bool,
+        asked: &Asked,
+        report: &mut PendingScans,
+    ) -> Result<(), PlatformError> {
+        let mut attempts = Attempts::default();
+        loop {
+            let view = self.view().await?;
+            let Some(stored) = self.stored_instance(&view, party, guid).await? else {
+                return Ok(());
+            };
+            let mut tx = Transaction::new();
+            let (mut helped, mut known) = (0, 0);
+            for before in self.stored_elements(&view, guid).await? {
+                let element = &before.value;
+                if element.file_scan_result != FileScanResult::Pending {
+                    continue;
+                }
+                let version = element.blob_version_id.clone();
+                let content = element.guid().zip(version.clone());
+                let is_asked = content.is_some_and(|content| asked.contains(&content));
+                if is_asked && !waive {
+                    known += 1;
+                    continue;
+                }
+                helped += 1;
+                let after = if waive {
+                    DataElement {
+                        file_scan_result: FileScanResult::NotApplicable,
+                        ..element.clone()
+                    }
+                } else {
+                    // What was written before contents had versions gets one: the answer must name it.
+                    DataElement {
+                        content_replaced: element.content_replaced
+                            || version.is_none() && element.created != element.last_changed,
+                        blob_version_id: version.or_else(|| Some(self.content_version())),
+                        ..element.clone()
+                    }
+                };
+                self.stage_element(&mut tx, &view, &stored.value, &before, &after)
+                    .await?;
+                self.stage_scan(&mut tx, &view, &stored.value, &after).await?;
+            }
+            if helped > 0 {
+                let operation = if waive { "waiveScans" } else { "askForScans" };
+                log(&mut tx, operation, &format!("{party}/{guid}"), &Caller::default());
+            }
+            if tx.is_empty() || self.commit(tx, &mut attempts).await? {
+                report.helped += helped;
+                report.asked_before += known;
+                return Ok(());
+            }
+        }
+    }
+}

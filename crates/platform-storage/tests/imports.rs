@@ -1,0 +1,338 @@
+//! Instances that come from elsewhere: whole, once, and over nothing that somebody has changed here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "test code"
+)]
+
+mod bench;
+
+use bench::{Bench, ORG, Options, PARTY};
+use http_semantics::Body;
+use platform_storage::import::{Incoming, Standing};
+use platform_storage::model::{DataElement, Instance, InstanceEvent, relaxed};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const GUID: &str = "11111111-2222-4333-8444-555555555555";
+const FIRST: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+const SECOND: &str = "aaaaaaaa-0000-4000-8000-000000000002";
+
+fn instance(more: &Value) -> Instance {
+    let mut said = json!({"id": format!("{PARTY}/{GUID}"), "instanceOwner": {"partyId": PARTY}, "appId": format!("{ORG}/a"),
+        "org": ORG, "created": "2025-01-01T00:00:00Z", "lastChanged": "2025-02-01T00:00:00.1234567Z", "createdBy": "1337",
+        "lastChangedBy": "7", "process": bench::in_task("Task_1", "data"), "dataValues": {"k": "v"},
+        "selfLinks": {"platform": "https://elsewhere.example.org/x"},
+        "status": {"readStatus": "Read"}});
+    for (name, value) in more.as_object().unwrap() {
+        said[name] = value.clone();
+    }
+    relaxed::from_value(said).unwrap()
+}
+
+fn element(id: &str, name: &str) -> DataElement {
+    relaxed::from_value(json!({"id": id, "instanceGuid": GUID, "dataType": "model", "filename": name,
+        "contentType": "application/xml", "blobStoragePath": "elsewhere/x", "size": 1, "created": "2025-01-02T00:00:00Z",
+        "lastChanged": "2025-01-03T00:00:00Z", "isRead": false}))
+    .unwrap()
+}
+
+fn event(number: u128) -> InstanceEvent {
+    relaxed::from_value(
+        json!({"id": Uuid::from_u128(number), "instanceId": format!("{PARTY}/{GUID}"),
+        "eventType": "Saved", "created": "2025-01-02T00:00:00Z", "user": {"userId": 1337},
+        "processInfo": bench::in_task("Task_1", "data")}),
+    )
+    .unwrap()
+}
+
+async fn incoming(
+    bench: &Bench,
+    instance: Instance,
+    elements: &[(&str, &'static [u8])],
+    events: u128,
+    stamp: &str,
+) -> Incoming {
+    let mut taken = Vec::new();
+    for (id, content) in elements {
+        let content = bench.platform.take_content(Body::full(*content)).await.unwrap();
+        taken.push((element(id, "æ.xml"), content));
+    }
+    let events = (1..=events).map(event).collect();
+    Incoming::new(&bench.platform, instance, taken, events, stamp.to_owned()).unwrap()
+}
+
+async fn import(bench: &Bench, incoming: &Incoming) -> Standing {
+    bench.platform.import_instance("there", incoming).await.unwrap()
+}
+
+async fn ready() -> (Bench, String, String) {
+    let bench = Bench::with(Options {
+        portal_sync: true,
+        ..Options::default()
+    });
+    bench.publish("a", json!({})).await;
+    let user = bench.user(1337).await;
+    (bench, user, format!("/instances/{PARTY}/{GUID}"))
+}
+
+#[tokio::test]
+async fn it_comes_as_it_was_and_is_served() {
+    let (bench, user, path) = ready().await;
+    let coming = incoming(
+        &bench,
+        instance(&json!({})),
+        &[(FIRST, b"<one/>"), (SECOND, b"")],
+        3,
+        "s",
+    )
+    .await;
+    assert_eq!(import(&bench, &coming).await, Standing::New);
+    let seen = bench.call("GET", &path, &user, Value::Null).await.json();
+    assert_eq!(seen["lastChanged"], "2025-02-01T00:00:00.1234567Z");
+    assert_eq!(
+        (&seen["createdBy"], &seen["lastChangedBy"]),
+        (&json!("1337"), &json!("7"))
+    );
+    assert_eq!(seen["status"]["readStatus"], "Read");
+    assert!(
+        seen["selfLinks"]["platform"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://here/")
+    );
+    let elements = seen["data"].as_array().unwrap();
+    assert_eq!(elements.len(), 2);
+    assert_eq!(
+        (&elements[0]["size"], &elements[0]["isRead"]),
+        (&json!(6), &json!(false))
+    );
+    assert_eq!(
+        elements[0]["blobStoragePath"],
+        format!("{ORG}/a/{GUID}/data/{FIRST}")
+    );
+    let content = bench
+        .call("GET", &format!("{path}/data/{FIRST}"), &user, Value::Null)
+        .await;
+    assert_eq!(content.body.as_ref(), b"<one/>");
+    let events = bench
+        .call("GET", &format!("{path}/events"), &user, Value::Null)
+        .await
+        .json();
+    assert_eq!(events["instanceEvents"].as_array().unwrap().len(), 3);
+    let listed = bench
+        .call(
+            "GET",
+            &format!("/instances?appId={ORG}/a"),
+            &bench.org(ORG).await,
+            Value::Null,
+        )
+        .await
+        .json();
+    assert_eq!(listed["instances"][0]["id"], format!("{PARTY}/{GUID}"));
+    // It lives on here.
+    let values = json!({"texts": {"t": "1"}});
+    let put = bench
+        .call("PUT", &format!("{path}/presentationtexts"), &user, values)
+        .await;
+    assert_eq!(put.status, 200);
+    let mut report = ledger::VerifyReport::default();
+    bench.platform.verify(&mut report).await.unwrap();
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+}
+
+#[tokio::test]
+async fn what_came_is_known_and_what_changed_there_comes_again() {
+    let (bench, user, path) = ready().await;
+    let contents: &[(&str, &'static [u8])] = &[(FIRST, b"<one/>"), (SECOND, b"<two/>")];
+    let coming = incoming(&bench, instance(&json!({})), contents, 1, "s").await;
+    assert_eq!(import(&bench, &coming).await, Standing::New);
+    assert_eq!(import(&bench, &coming).await, Standing::Known);
+    let other = incoming(
+        &bench,
+        instance(&json!({"dataValues": {"k": "w"}, "lastChanged": "2025-03-01T00:00:00Z"})),
+        &[(FIRST, b"<more/>")],
+        2,
+        "t",
+    )
+    .await;
+    assert_eq!(import(&bench, &other).await, Standing::Changed);
+    let seen = bench.call("GET", &path, &user, Value::Null).await.json();
+    assert_eq!(seen["dataValues"], json!({"k": "w"}));
+    assert_eq!(
+        seen["data"].as_array().unwrap().len(),
+        1,
+        "the other one is gone there"
+    );
+    let content = bench
+        .call("GET", &format!("{path}/data/{FIRST}"), &user, Value::Null)
+        .await;
+    assert_eq!(content.body.as_ref(), b"<more/>");
+    let events = bench
+        .call("GET", &format!("{path}/events"), &user, Value::Null)
+        .await
+        .json();
+    assert_eq!(events["instanceEvents"].as_array().unwrap().len(), 2);
+    // Without a stamp it is looked at again each time.
+    let unsure = incoming(&bench, instance(&json!({})), contents, 1, "").await;
+    for _ in 0..2 {
+        assert_eq!(import(&bench, &unsure).await, Standing::Changed);
+    }
+    let mut report = ledger::VerifyReport::default();
+    bench.platform.verify(&mut report).await.unwrap();
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+}
+
+#[tokio::test]
+async fn what_was_changed_or_made_here_is_left_alone() {
+    let (bench, user, path) = ready().await;
+    let coming = incoming(&bench, instance(&json!({})), &[(FIRST, b"<one/>")], 1, "s").await;
+    import(&bench, &coming).await;
+    let values = json!({"values": {"k": "mine"}});
+    assert_eq!(
+        bench
+            .call("PUT", &format!("{path}/datavalues"), &user, values)
+            .await
+            .status,
+        200
+    );
+    let other = incoming(&bench, instance(&json!({})), &[(FIRST, b"<two/>")], 1, "t").await;
+    assert_eq!(import(&bench, &other).await, Standing::ChangedHere);
+    let seen = bench.call("GET", &path, &user, Value::Null).await.json();
+    assert_eq!(seen["dataValues"], json!({"k": "mine"}));
+    let elsewhere = bench.platform.import_instance("elsewhere", &other).await.unwrap();
+    assert_eq!(elsewhere, Standing::NotFromThere);
+    let made = bench.instance("a", &user).await;
+    let guid = Uuid::parse_str(made.rsplit('/').next().unwrap()).unwrap();
+    let standing = bench.platform.standing("there", &guid, "s").await.unwrap();
+    assert_eq!(standing, Standing::NotFromThere);
+}
+
+#[tokio::test]
+async fn what_comes_deleted_is_cleaned_up_in_its_time() {
+    let (bench, _, path) = ready().await;
+    let status = json!({"status": {"isSoftDeleted": true, "isHardDeleted": true, "hardDeleted": "2025-02-01T00:00:00Z"}});
+    let coming = incoming(&bench, instance(&status), &[(FIRST, b"<one/>")], 1, "s").await;
+    import(&bench, &coming).await;
+    let owner = bench.org(ORG).await;
+    assert_eq!(bench.call("GET", &path, &owner, Value::Null).await.status, 200);
+    assert_eq!(bench.platform.clean_up_instances().await.unwrap().instances, 1);
+    assert_eq!(bench.call("GET", &path, &owner, Value::Null).await.status, 404);
+    // Nothing is known of it any longer: it would come again.
+    let guid = Uuid::parse_str(GUID).unwrap();
+    let standing = bench.platform.standing("there", &guid, "s").await.unwrap();
+    assert_eq!(standing, Standing::New);
+}
+
+#[tokio::test]
+async fn one_that_is_too_large_for_a_commit_comes_in_several() {
+    let (bench, user, path) = ready().await;
+    let coming = incoming(&bench, instance(&json!({})), &[(FIRST, b"<one/>")], 4_000, "s").await;
+    let before = *bench.ledger.head().borrow();
+    assert_eq!(import(&bench, &coming).await, Standing::New);
+    assert!(*bench.ledger.head().borrow() > before + 1, "one commit");
+    let events = bench
+        .call("GET", &format!("{path}/events"), &user, Value::Null)
+        .await
+        .json();
+    assert_eq!(events["instanceEvents"].as_array().unwrap().len(), 4_000);
+    assert_eq!(import(&bench, &coming).await, Standing::Known);
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_instance_is_refused_with_a_reason() {
+    let bench = Bench::new();
+    let refused = |more: Value| {
+        let all = Incoming::new(
+            &bench.platform,
+            instance(&more),
+            Vec::new(),
+            Vec::new(),
+            String::new(),
+        );
+        all.unwrap_err().to_string()
+    };
+    for (more, why) in [
+        (json!({"id": "x"}), "has no guid"),
+        (json!({"instanceOwner": {"partyId": "../1"}}), "is no number"),
+        (json!({"appId": "TTD/../x"}), "isn't like org/app"),
+        (json!({"org": "brg"}), "isn't that of its app"),
+        (json!({"process": {"status": "processing"}}), "going on by itself"),
+    ] {
+        let said = refused(more);
+        assert!(said.contains(why), "{said}");
+    }
+    let content = bench.platform.take_content(Body::full("x")).await.unwrap();
+    let build = |elements, events| {
+        let built = Incoming::new(
+            &bench.platform,
+            instance(&json!({})),
+            elements,
+            events,
+            String::new(),
+        );
+        built.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let first = (element(FIRST, "a"), content.clone());
+    assert!(
+        build(vec![first.clone()], vec![event(1), event(1)]).is_ok(),
+        "an event twice is one"
+    );
+    assert!(
+        build(vec![first.clone(), first], Vec::new())
+            .unwrap_err()
+            .contains("comes twice")
+    );
+    let foreign = DataElement {
+        instance_guid: FIRST.to_owned(),
+        ..element(SECOND, "b")
+    };
+    assert!(
+        build(vec![(foreign, content)], Vec::new())
+            .unwrap_err()
+            .contains("of instance")
+    );
+    let foreign = InstanceEvent {
+        instance_id: Some("1/x".to_owned()),
+        ..event(1)
+    };
+    assert!(
+        build(Vec::new(), vec![foreign])
+            .unwrap_err()
+            .contains("of instance")
+    );
+}
+
+#[tokio::test]
+async fn applications_and_texts_come_once() {
+    let bench = Bench::new();
+    let app = json!({"Id": "ttd/came", "org": "ttd", "title": {"nb": "Kom"}, "dataTypes": [{"id": "model"}], "custom": [1]});
+    let object = app.as_object().unwrap().clone();
+    assert!(bench.platform.import_application(object.clone()).await.unwrap());
+    assert!(!bench.platform.import_application(object).await.unwrap());
+    let read = bench
+        .call("GET", "/applications/ttd/came", "", Value::Null)
+        .await
+        .json();
+    assert_eq!(
+        (&read["title"]["nb"], &read["custom"]),
+        (&json!("Kom"), &json!([1]))
+    );
+    let bad = json!({"id": "../x"}).as_object().unwrap().clone();
+    assert!(bench.platform.import_application(bad).await.is_err());
+    let id = platform_storage::rules::names::AppId::parse("ttd/came").unwrap();
+    let text = json!({"language": "nb", "resources": [{"id": "appName", "value": "Kom"}]});
+    let text: platform_storage::model::TextResource = relaxed::from_value(text).unwrap();
+    assert!(bench.platform.import_text(&id, text.clone()).await.unwrap());
+    assert!(!bench.platform.import_text(&id, text).await.unwrap());
+    let user = bench.user(1337).await;
+    let read = bench
+        .call("GET", "/applications/ttd/came/texts/nb", &user, Value::Null)
+        .await
+        .json();
+    assert_eq!(read["resources"][0]["value"], "Kom");
+}
