@@ -76,6 +76,9 @@ enum Command {
         /// Documents that `documents-million` loads; fewer for trying it. A multiple of 2,000.
         #[arg(long)]
         documents: Option<u64>,
+        /// Instances that `platform` and `platform-million` make first.
+        #[arg(long)]
+        instances: Option<u64>,
     },
 }
 
@@ -99,7 +102,8 @@ fn main() -> ExitCode {
             ledger,
             seconds,
             documents,
-        } => bench::run(&context, what, ledger, seconds, documents).map(|()| true),
+            instances,
+        } => bench::run(&context, what, ledger, seconds, documents, instances).map(|()| true),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

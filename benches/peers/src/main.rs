@@ -11,6 +11,7 @@ mod connection;
 mod documents;
 mod load;
 mod million;
+mod platform;
 mod postgres;
 mod process;
 mod sample;
@@ -84,6 +85,8 @@ enum Target {
     DocumentsBesideEmulator(beside_emulator::Arguments),
     /// A million documents in turns with PostgreSQL.
     DocumentsMillion(million::Arguments),
+    /// Platform Storage: instances, lists of them, lives of more.
+    Platform(platform::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -107,5 +110,6 @@ async fn main() -> Result<()> {
         } => against_postgres::run(&plan, &url, &[peer_pid], &parameters, documents).await,
         Target::DocumentsBesideEmulator(arguments) => arguments.run(&plan).await,
         Target::DocumentsMillion(arguments) => arguments.run(&plan).await,
+        Target::Platform(arguments) => arguments.run(&plan).await,
     }
 }

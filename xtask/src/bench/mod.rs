@@ -4,6 +4,7 @@
 mod blob_sizes;
 mod million;
 pub(crate) mod peers;
+mod platform;
 mod report;
 mod sample;
 
@@ -30,9 +31,13 @@ pub(crate) enum What {
     Documents,
     /// A million documents: load, disk, memory, reads, queries and writes, against PostgreSQL.
     DocumentsMillion,
+    /// Platform Storage with 100,000 instances: lists of them, and lives of more, call by call.
+    Platform,
+    /// The same with a million instances.
+    PlatformMillion,
     /// The same as `documents` on 1, 2 and 3 nodes over one PostgreSQL.
     Nodes,
-    /// All of them but the million and the many sizes, both ledgers.
+    /// All of them but the millions and the many sizes, both ledgers.
     All,
 }
 
@@ -40,17 +45,23 @@ pub(crate) enum What {
 const NODES_MAX: usize = 3;
 
 /// Measures and writes the report. `ledger` is the one that [`What::Ledger`] measures; without it, the
-/// embedded one. `million` is how many documents [`What::DocumentsMillion`] loads.
+/// embedded one. `million` is how many documents [`What::DocumentsMillion`] loads, `instances` how many
+/// [`What::Platform`] and [`What::PlatformMillion`] do.
 pub(crate) fn run(
     context: &Context,
     what: What,
     ledger: Option<Ledger>,
     seconds: u64,
     million: Option<u64>,
+    instances: Option<u64>,
 ) -> Result<()> {
     ensure!(
         what == What::DocumentsMillion || million.is_none(),
         "--documents belongs to `bench documents-million`: the others have their numbers"
+    );
+    ensure!(
+        matches!(what, What::Platform | What::PlatformMillion) || instances.is_none(),
+        "--instances belongs to `bench platform` and `bench platform-million`"
     );
     ensure!(
         what == What::Ledger || ledger.is_none(),
@@ -68,7 +79,9 @@ pub(crate) fn run(
         report::write(context, "ledger", &ledger_embedded(context, seconds)?)?;
         report::write(context, "ledger-postgres", &ledger_postgres(context, seconds)?)?;
     }
-    setup::python(context)?;
+    if !matches!(what, What::Platform | What::PlatformMillion) {
+        setup::python(context)?;
+    }
     build(context)?;
     let load = Load::build(context, seconds)?;
     if what == What::Blobs || what == What::All {
@@ -84,6 +97,15 @@ pub(crate) fn run(
         let count = million.unwrap_or(million::DOCUMENTS);
         let section = million::measure(context, &load, count)?;
         report::write(context, "documents-million", &section)?;
+    }
+    if what == What::Platform || what == What::All {
+        let count = instances.unwrap_or(platform::INSTANCES);
+        report::write(context, "platform", &platform::measure(context, &load, count)?)?;
+    }
+    if what == What::PlatformMillion {
+        let count = instances.unwrap_or(platform::INSTANCES_MILLION);
+        let section = platform::measure(context, &load, count)?;
+        report::write(context, "platform-million", &section)?;
     }
     if what == What::Nodes || what == What::All {
         report::write(context, "nodes", &nodes(context, &load)?)?;
