@@ -42,6 +42,9 @@ impl Drop for Bench {
     }
 }
 
+/// Puts a ledger before another.
+pub type Before = Box<dyn FnOnce(Arc<dyn Ledger>) -> Arc<dyn Ledger>>;
+
 /// What a service may be set up with.
 #[derive(Default)]
 pub struct Options {
@@ -50,7 +53,7 @@ pub struct Options {
     pub portal_sync: bool,
     pub decision: Option<Arc<dyn DecisionPoint>>,
     /// What stands before the ledger.
-    pub before_ledger: Option<Box<dyn FnOnce(Arc<dyn Ledger>) -> Arc<dyn Ledger>>>,
+    pub before_ledger: Option<Before>,
 }
 
 /// What came back.
