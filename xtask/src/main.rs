@@ -73,8 +73,8 @@ enum Command {
         /// Seconds per measurement.
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
-        /// Documents that `documents-million` loads (a multiple of 2,000), or names that `blob-names` makes
-        /// (of 10,000); fewer for trying it.
+        /// Documents that `documents-million` loads (a multiple of 2,000), names that `blob-names` makes (of
+        /// 10,000), instances that `platform` and `platform-million` make first; fewer for trying it.
         #[arg(long)]
         many: Option<u64>,
     },

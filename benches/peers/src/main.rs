@@ -12,6 +12,7 @@ mod documents;
 mod load;
 mod million;
 mod names;
+mod platform;
 mod postgres;
 mod process;
 mod registry;
@@ -110,6 +111,8 @@ enum Target {
     DocumentsBesideEmulator(beside_emulator::Arguments),
     /// A million documents in turns with PostgreSQL.
     DocumentsMillion(million::Arguments),
+    /// Platform Storage: instances, lists of them, lives of more.
+    Platform(platform::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -136,5 +139,6 @@ async fn main() -> Result<()> {
         } => against_postgres::run(&plan, &url, &[peer_pid], &parameters, documents).await,
         Target::DocumentsBesideEmulator(arguments) => arguments.run(&plan).await,
         Target::DocumentsMillion(arguments) => arguments.run(&plan).await,
+        Target::Platform(arguments) => arguments.run(&plan).await,
     }
 }

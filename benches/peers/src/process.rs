@@ -1,11 +1,16 @@
-//! Processes and all their children: the processor time and memory they use, and their pauses.
+//! Processes and all their children: the processor time, memory and disk they use, and their pauses.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 /// Linux counts processor time in hundredths of a second towards programs.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How often and how long a store is watched until its folder doesn't change any more.
+const QUIET_SECONDS: u32 = 5;
+const QUIET_SECONDS_MAX: u32 = 180;
 
 /// A reading.
 #[derive(Debug, Clone, Copy, Default)]
@@ -99,6 +104,21 @@ pub fn folder_bytes(folder: &Path) -> Result<u64> {
         }
     }
     Ok(sum)
+}
+
+/// Waits until a folder's size stays the same.
+pub async fn quiet(folder: &Path) -> Result<()> {
+    let (mut bytes, mut same) = (0, 0);
+    for _ in 0..QUIET_SECONDS_MAX {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = folder_bytes(folder)?;
+        same = if now == bytes { same + 1 } else { 0 };
+        bytes = now;
+        if same == QUIET_SECONDS {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Processes and all their children that are stopped until this is dropped, also if what was measured

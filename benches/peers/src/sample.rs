@@ -1,12 +1,13 @@
 //! One measurement and its JSON line.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::json;
 
 /// What was measured of one kind of operation, in one slice or several.
 pub struct Sample {
-    pub operation: &'static str,
+    pub operation: Cow<'static, str>,
     pub latencies: Vec<Duration>,
     pub elapsed: Duration,
     /// Operations per second of each slice.
@@ -21,9 +22,9 @@ pub struct Sample {
 
 impl Sample {
     /// Nothing measured yet.
-    pub fn new(operation: &'static str) -> Self {
+    pub fn new(operation: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            operation,
+            operation: operation.into(),
             latencies: Vec::new(),
             elapsed: Duration::ZERO,
             rates: Vec::new(),

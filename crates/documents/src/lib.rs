@@ -36,8 +36,8 @@ pub use rules::partition_key::{Component, PartitionKey, PartitionKeyDefinition};
 pub use scripting::ScriptWorker;
 pub use service::DocumentsService;
 pub use store::{
-    Container, ContainerSpec, ExportPage, ImportError, Item, LOG_KIND_CATALOG, LOG_KIND_ITEM, NewScript,
-    ScriptKind, StoredItem, StoredPage, SweepReport,
+    Container, ContainerSpec, ExportPage, ImportError, Item, ItemText, LOG_KIND_CATALOG, LOG_KIND_ITEM,
+    NewScript, ScriptKind, StagedItem, StoredItem, StoredPage, SweepReport,
 };
 pub use throughput::ThroughputUse;
 

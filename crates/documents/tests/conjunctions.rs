@@ -42,7 +42,7 @@ async fn create(f: &Fixture, container: &Container, documents: &[Value]) -> Vec<
         let mut tx = Transaction::new();
         for document in block {
             let staged = f.documents.stage_create(&mut tx, container, document.clone());
-            stored.push(staged.await.unwrap().document);
+            stored.push(staged.await.unwrap().document().unwrap());
         }
         f.ledger.commit(tx).await.unwrap();
     }

@@ -24,6 +24,23 @@ struct RequestLabels {
     status: u16,
 }
 
+/// Labels of an operation's counter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    listener: String,
+    method: String,
+    operation: &'static str,
+    status: u16,
+}
+
+/// Labels of an operation's duration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    listener: String,
+    method: String,
+    operation: &'static str,
+}
+
 /// Label of a listener's metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ListenerLabel {
@@ -45,6 +62,17 @@ pub struct Sample {
     pub value: i64,
 }
 
+/// A request's end.
+pub(crate) struct Answered<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) method: &'a http::Method,
+    /// What its service took it for, if it said so.
+    pub(crate) operation: Option<&'static str>,
+    pub(crate) status: u16,
+    pub(crate) seconds: f64,
+    pub(crate) sent_bytes: u64,
+}
+
 /// Gives samples when they are asked for.
 #[async_trait::async_trait]
 pub trait StatsSource: Send + Sync + 'static {
@@ -57,6 +85,8 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
     latency: Family<ListenerLabel, Histogram, fn() -> Histogram>,
+    operations: Family<AnswerLabels, Counter>,
+    operation_latency: Family<OperationLabels, Histogram, fn() -> Histogram>,
     in_flight: Family<ListenerLabel, Gauge>,
     received_bytes: Family<ListenerLabel, Counter>,
     sent_bytes: Family<ListenerLabel, Counter>,
@@ -79,6 +109,8 @@ impl Metrics {
         let metrics = Self {
             requests: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BOUNDS)),
+            operations: Family::default(),
+            operation_latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BOUNDS)),
             in_flight: Family::default(),
             received_bytes: Family::default(),
             sent_bytes: Family::default(),
@@ -93,6 +125,17 @@ impl Metrics {
             "From a request's head to its answer's end",
             Unit::Seconds,
             metrics.latency.clone(),
+        );
+        registry.register(
+            "operations",
+            "Requests answered, by operation",
+            metrics.operations.clone(),
+        );
+        registry.register_with_unit(
+            "operation_duration",
+            "As request_duration, by operation",
+            Unit::Seconds,
+            metrics.operation_latency.clone(),
         );
         registry.register(
             "requests_in_flight",
@@ -151,19 +194,38 @@ impl Metrics {
         self.in_flight.get_or_create(&label(listener)).inc();
     }
 
-    pub(crate) fn end(&self, listener: &str, method: &http::Method, status: u16, seconds: f64, sent: u64) {
-        let label = label(listener);
+    pub(crate) fn end(&self, answered: &Answered<'_>) {
+        let label = label(answered.listener);
         self.in_flight.get_or_create(&label).dec();
-        self.latency.get_or_create(&label).observe(seconds);
-        self.sent_bytes.get_or_create(&label).inc_by(sent);
+        self.latency.get_or_create(&label).observe(answered.seconds);
+        self.sent_bytes.get_or_create(&label).inc_by(answered.sent_bytes);
+        let ListenerLabel { listener } = label;
         // A client may invent methods; only known ones become label values.
-        let method = match method.as_str() {
+        let method = match answered.method.as_str() {
             known @ ("GET" | "HEAD" | "PUT" | "POST" | "DELETE" | "PATCH" | "OPTIONS") => known,
             _ => "other",
         };
+        let method = method.to_owned();
+        let status = answered.status;
+        if let Some(operation) = answered.operation {
+            let labels = OperationLabels {
+                listener: listener.clone(),
+                method: method.clone(),
+                operation,
+            };
+            let latency = self.operation_latency.get_or_create(&labels);
+            latency.observe(answered.seconds);
+            let labels = AnswerLabels {
+                listener: labels.listener.clone(),
+                method: labels.method.clone(),
+                operation,
+                status,
+            };
+            self.operations.get_or_create(&labels).inc();
+        }
         let labels = RequestLabels {
-            listener: listener.to_owned(),
-            method: method.to_owned(),
+            listener,
+            method,
             status,
         };
         self.requests.get_or_create(&labels).inc();
@@ -215,5 +277,33 @@ mod tests {
             "{second}"
         );
         assert!(!second.contains("bytes_of_7"), "{second}");
+    }
+
+    #[tokio::test]
+    async fn operations_are_counted_beside_requests() {
+        let metrics = Metrics::new(Vec::new());
+        let mut answered = Answered {
+            listener: "platform",
+            method: &http::Method::PUT,
+            operation: Some("/instances/{party}/{guid}/data/{id}"),
+            status: 200,
+            seconds: 0.004,
+            sent_bytes: 1,
+        };
+        metrics.begin("platform");
+        metrics.end(&answered);
+        answered.operation = None;
+        metrics.begin("platform");
+        metrics.end(&answered);
+        let text = metrics.render().await;
+        let path = "operation=\"/instances/{party}/{guid}/data/{id}\"";
+        let begin = "listener=\"platform\",method=\"PUT\"";
+        for line in [
+            format!("stabbur_operations_total{{{begin},{path},status=\"200\"}} 1"),
+            format!("stabbur_operation_duration_seconds_bucket{{le=\"0.005\",{begin},{path}}} 1"),
+            format!("stabbur_requests_total{{{begin},status=\"200\"}} 2"),
+        ] {
+            assert!(text.contains(&line), "{line} in {text}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_semantics::{Body, BodyError, RequestContext, Service};
+use http_semantics::{Body, BodyError, OperationName, RequestContext, Service};
 use hyper::body::Incoming;
 use ledger::{Clock, Random};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::body::{BodyBounds, RequestBody, ResponseBody};
 use crate::limits::{LOGGED_PATH_BYTES_MAX, RETRY_AFTER_SECONDS};
-use crate::metrics::Metrics;
+use crate::metrics::{Answered, Metrics};
 use crate::traffic::UnderWay;
 use crate::{Listener, ListenerLimits};
 
@@ -41,6 +41,7 @@ pub(crate) struct Finish {
     method: Method,
     path: String,
     request_id: Uuid,
+    operation: Option<OperationName>,
     status: u16,
     began: Duration,
     sent_bytes: u64,
@@ -61,13 +62,14 @@ impl Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         let seconds = self.clock.monotonic().saturating_sub(self.began).as_secs_f64();
-        self.metrics.end(
-            &self.listener,
-            &self.method,
-            self.status,
+        self.metrics.end(&Answered {
+            listener: &self.listener,
+            method: &self.method,
+            operation: self.operation.map(|name| name.0),
+            status: self.status,
             seconds,
-            self.sent_bytes,
-        );
+            sent_bytes: self.sent_bytes,
+        });
         let (id, path, status) = (self.request_id, &self.path, self.status);
         // 501 and 503 are answers, not faults.
         if status == 500 {
@@ -117,6 +119,7 @@ impl Handler {
             method: request.method().clone(),
             path: path.get(..end).unwrap_or_default().to_owned(),
             request_id,
+            operation: None,
             status: 0,
             began: self.clock.monotonic(),
             sent_bytes: 0,
@@ -148,6 +151,7 @@ impl Handler {
                 .or_insert(HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         finish.status = response.status().as_u16();
+        finish.operation = response.extensions().get().copied();
         response.map(|body| ResponseBody::new(body, finish))
     }
 

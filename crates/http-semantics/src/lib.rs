@@ -10,4 +10,4 @@ pub mod range;
 mod service;
 
 pub use body::{Body, BodyError};
-pub use service::{RequestContext, Service};
+pub use service::{OperationName, RequestContext, Service};

@@ -31,6 +31,11 @@ impl RequestContext {
     }
 }
 
+/// The operation that a service took a request for, as its protocol names it; in the response's extensions, for
+/// metrics. One of a fixed list: never what a client wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperationName(pub &'static str);
+
 /// A protocol's front: parse, authenticate, authorise, run, render.
 #[async_trait]
 pub trait Service: Send + Sync + 'static {

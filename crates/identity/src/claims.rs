@@ -3,17 +3,19 @@
 //! Invariant: claims are read as the issuer wrote them, names compared exactly. What a claim
 //! means is its protocol's business, not this module's.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
-/// The claims of a token whose signature and lifetime were checked.
+/// The claims of a token whose signature and lifetime were checked. Clones share them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Claims(Map<String, Value>);
+pub struct Claims(Arc<Map<String, Value>>);
 
 impl Claims {
     /// Takes a token's payload over.
     #[must_use]
     pub fn new(claims: Map<String, Value>) -> Self {
-        Self(claims)
+        Self(Arc::new(claims))
     }
 
     /// A claim as text: a string, or a number or boolean written out. Empty ones count as absent.

@@ -247,4 +247,38 @@ mod tests {
             Err(TokenError::Invalid)
         );
     }
+
+    /// Keys that may be replaced by others.
+    struct Replaceable(parking_lot::Mutex<Arc<TokenIssuer>>);
+
+    #[async_trait]
+    impl KeySource for Replaceable {
+        async fn keys(&self) -> Result<Arc<JwkSet>, KeySourceError> {
+            let issuer = self.0.lock().clone();
+            issuer.keys().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_taken_before_is_refused_once_its_key_is_replaced() {
+        let clock = clock();
+        let issuer = || {
+            let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone()));
+            Arc::new(TokenIssuer::new(ledger, clock.clone(), "dev"))
+        };
+        let (old, new) = (issuer(), issuer());
+        let keys = Arc::new(Replaceable(parking_lot::Mutex::new(old.clone())));
+        let verifier = TokenVerifier::new(keys.clone(), clock.clone());
+        let token = old.issue("here", claims(), 60).await.unwrap();
+        for _ in 0..2 {
+            assert!(verifier.verify(&token).await.is_ok());
+        }
+        *keys.0.lock() = new.clone();
+        assert_eq!(verifier.verify(&token).await, Err(TokenError::Invalid));
+        let token = new.issue("here", claims(), 60).await.unwrap();
+        assert!(verifier.verify(&token).await.is_ok());
+        // Known or not, its time is looked at each time.
+        clock.advance_seconds(60);
+        assert_eq!(verifier.verify(&token).await, Err(TokenError::Expired));
+    }
 }

@@ -19,6 +19,7 @@ pub mod secret;
 pub mod shared_key;
 pub mod token;
 pub mod trust;
+mod verified_tokens;
 
 pub use claims::Claims;
 pub use issuer::{IssuerError, TokenIssuer};

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::Claims;
 use crate::key_source::{KeySource, KeySourceError};
+use crate::verified_tokens::VerifiedTokens;
 
 /// Longest token that is looked at. Altinn's are about 1.5 KiB; servers cut headers at 16 or 32.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -53,6 +54,7 @@ pub struct TokenVerifier {
     keys: Arc<dyn KeySource>,
     clock: Arc<dyn Clock>,
     tolerance_seconds: i64,
+    verified: Arc<VerifiedTokens>,
 }
 
 impl std::fmt::Debug for TokenVerifier {
@@ -69,6 +71,7 @@ impl TokenVerifier {
             keys,
             clock,
             tolerance_seconds: 0,
+            verified: Arc::default(),
         }
     }
 
@@ -94,6 +97,10 @@ impl TokenVerifier {
             return Err(TokenError::Invalid);
         }
         let mut keys = self.keys.keys().await?;
+        if let Some(claims) = self.verified.find(token, &keys) {
+            self.check_lifetime(&claims)?;
+            return Ok(claims);
+        }
         let named = |key: &Jwk| key.common.key_id == header.kid;
         if header.kid.is_some() && !keys.keys.iter().any(named) {
             keys = self.keys.keys_anew().await?;
@@ -106,12 +113,14 @@ impl TokenVerifier {
             .into_iter()
             .find_map(|key| signed_by(token, key, header.alg))
             .ok_or(TokenError::Invalid)?;
+        let claims = Claims::new(claims);
         self.check_lifetime(&claims)?;
-        Ok(Claims::new(claims))
+        self.verified.keep(token, keys, claims.clone());
+        Ok(claims)
     }
 
     // The library would ask the machine's clock, and with a tolerance.
-    fn check_lifetime(&self, claims: &Map<String, Value>) -> Result<(), TokenError> {
+    fn check_lifetime(&self, claims: &Claims) -> Result<(), TokenError> {
         let now = self.clock.now().as_second();
         let expires = claims.get("exp").and_then(seconds).ok_or(TokenError::Invalid)?;
         if expires.saturating_add(self.tolerance_seconds) <= now {

@@ -28,11 +28,13 @@ mod store;
 pub mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use blobs::Blobs;
 use documents::{ContainerSpec, Documents};
 use identity::TokenVerifier;
-use ledger::{Clock, Ledger, Random};
+use ledger::{Clock, Key, Ledger, Random};
+use parking_lot::Mutex;
 
 pub use auth::{Caller, PlatformTokens, SystemUser};
 pub use decision::{
@@ -103,6 +105,10 @@ pub struct Platform {
     pub(crate) settings: Settings,
     pub(crate) container_specs: [ContainerSpec; 6],
     pub(crate) schedule: jobs::Schedule,
+    pub(crate) applications: store::KnownApplications,
+    /// Whether lists that a later release added are known to be complete, and until where they are being completed.
+    pub(crate) has_added_lists: AtomicBool,
+    pub(crate) added_until: Mutex<Option<Key>>,
 }
 
 impl std::fmt::Debug for Platform {
@@ -130,6 +136,9 @@ impl Platform {
         } = foundation;
         Arc::new(Self {
             schedule: jobs::Schedule::starting(clock.now()),
+            applications: Default::default(),
+            has_added_lists: AtomicBool::new(false),
+            added_until: Mutex::default(),
             ledger,
             documents,
             blobs,

@@ -43,6 +43,12 @@ pub const TEXTS_MAX: usize = 1_000;
 /// Applications that are listed (ours; Altinn has about 3,000).
 pub const APPLICATIONS_MAX: usize = 20_000;
 
+/// Bytes of applications' metadata that are kept taken apart (ours; some thousand apps').
+pub const APPLICATIONS_KNOWN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Applications that are kept so, about.
+pub const APPLICATIONS_KNOWN_EXPECTED: usize = 3_000;
+
 /// Values of a repeated query parameter (ours).
 pub const REPEATED_PARAMETERS_MAX: usize = 100;
 
@@ -184,3 +190,9 @@ pub const IMPORT_PART_WRITES_MAX: usize = 50_000;
 
 /// Messages that were put aside and are listed at once (ours).
 pub const PUT_ASIDE_PAGE: usize = 1_000;
+
+/// Instances of a ledger from before whose rows in added lists are written in one commit.
+pub const ADDED_ROWS_PER_COMMIT_MAX: usize = 200;
+
+/// Longest time that one round completes added lists for.
+pub const ADDING_SECONDS_MAX: u64 = 5;

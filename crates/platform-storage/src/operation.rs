@@ -175,7 +175,10 @@ pub enum Known {
 #[must_use]
 pub fn look_up(method: &str, names: &[&str]) -> Known {
     let mut known = Known::No;
-    for operation in OPERATIONS.iter().filter(|operation| fits(operation.path, names)) {
+    for operation in OPERATIONS
+        .iter()
+        .filter(|operation| fits(operation.path, names.iter().copied()))
+    {
         match operation.support {
             Support::No if operation.method == method => return Known::Unserved(operation.path),
             Support::Internal | Support::No => {}
@@ -185,14 +188,26 @@ pub fn look_up(method: &str, names: &[&str]) -> Known {
     known
 }
 
-fn fits(path: &str, names: &[&str]) -> bool {
-    let mut names = names.iter();
+/// The path of the operation that a request is for, as [`OPERATIONS`] has it; `None` if none is served to the public.
+/// `path` is what is behind the base path.
+#[must_use]
+pub fn path_of(method: &str, path: &str) -> Option<&'static str> {
+    let segments = || path.split('/').filter(|segment| !segment.is_empty());
+    OPERATIONS
+        .iter()
+        .filter(|operation| matches!(operation.support, Support::Yes | Support::Partial(_)))
+        .find(|operation| operation.method == method && fits(operation.path, segments()))
+        .map(|operation| operation.path)
+}
+
+/// Whether a request's segments are those of an operation's path, in upper or lower case.
+fn fits<'a>(path: &str, mut names: impl Iterator<Item = &'a str>) -> bool {
     for part in path.split('/').filter(|part| !part.is_empty()) {
         match (part, names.next()) {
             ("**", _) => return true,
             (_, None) => return false,
             (part, Some(_)) if part.starts_with('{') => {}
-            (part, Some(name)) if part == *name => {}
+            (part, Some(name)) if part.eq_ignore_ascii_case(name) => {}
             _ => return false,
         }
     }
@@ -257,6 +272,25 @@ mod tests {
             ("GET", vec!["nothing"], Known::No),
         ] {
             assert_eq!(look_up(method, &names), expected, "{method} {names:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_counted_as_its_operation() {
+        for (method, path, expected) in [
+            ("GET", "/instances/1/2", Some("/instances/{party}/{guid}")),
+            ("GET", "/Instances/", Some("/instances")),
+            (
+                "PUT",
+                "/instances/1/2/Data/3/lock",
+                Some("/instances/{party}/{guid}/data/{id}/lock"),
+            ),
+            ("PATCH", "/instances/1/2", None),
+            ("GET", "/metrics/instances", None),
+            ("DELETE", "/cleanup/cleanupinstances", None),
+            ("GET", "", None),
+        ] {
+            assert_eq!(path_of(method, path), expected, "{method} {path}");
         }
     }
 

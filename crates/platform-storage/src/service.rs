@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_semantics::{Body, RequestContext, Service};
+use http_semantics::{Body, OperationName, RequestContext, Service};
 
 use crate::auth::{self, Caller};
 use crate::development::Development;
@@ -164,7 +164,13 @@ impl PlatformService {
 #[async_trait]
 impl Service for PlatformService {
     async fn call(&self, request: Request<Body>) -> Response<Body> {
-        self.serve(request).await.unwrap_or_else(|error| error.render())
+        let below = below_base(request.uri().path());
+        let operation = below.and_then(|path| operation::path_of(request.method().as_str(), path));
+        let mut response = self.serve(request).await.unwrap_or_else(|error| error.render());
+        if let Some(path) = operation {
+            response.extensions_mut().insert(OperationName(path));
+        }
+        response
     }
 }
 

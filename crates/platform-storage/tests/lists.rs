@@ -92,6 +92,79 @@ async fn what_stands_still_is_seen_once_while_others_change() {
     }
 }
 
+/// Each list, in both orders and by small pages, while instances enter it, leave it and move within it.
+#[tokio::test]
+async fn no_list_loses_or_repeats_what_stands_still_while_others_come_and_go() {
+    let queries = [
+        (format!("org={ORG}"), 0),
+        (format!("appId={ORG}/list"), 0),
+        (format!("org={ORG}&instanceOwner.partyId={PARTY}"), 0),
+        (format!("appId={ORG}/list&process.currentTask=Task_1"), 1),
+        (
+            format!("org={ORG}&process.isComplete=true&excludeConfirmedBy={ORG}"),
+            2,
+        ),
+        (
+            format!("appId={ORG}/list&process.isComplete=true&excludeConfirmedBy={ORG}"),
+            2,
+        ),
+    ];
+    for (query, kind) in queries {
+        for order in ["", "&order=desc:lastChanged"] {
+            for size in [1, 4] {
+                let bench = Bench::new();
+                bench.platform.prepare().await.unwrap();
+                bench.publish("list", json!({})).await;
+                let (user, owner) = (bench.user(1337).await, bench.org(ORG).await);
+                // By what becomes of them: 0 and 1 stand still, in the task and ended; 2 end, 3 are confirmed.
+                let mut made: [Vec<String>; 4] = Default::default();
+                for number in 0..36 {
+                    // Six of each time: more ties than a page holds.
+                    if number % 6 == 0 {
+                        bench.clock.advance_seconds(1);
+                    }
+                    let instance = bench.instance("list", &user).await;
+                    if number % 2 == 1 {
+                        let path = format!("{instance}/process");
+                        let answer = bench.call("PUT", &path, &user, ended()).await;
+                        assert_eq!(answer.status, 200, "{:?}", answer.body);
+                    }
+                    made[number % 4].push(instance);
+                }
+                let still: BTreeSet<String> = match kind {
+                    0 => made[0].iter().chain(&made[1]).cloned().collect(),
+                    1 => made[0].iter().cloned().collect(),
+                    _ => made[1].iter().cloned().collect(),
+                };
+                let query = format!("{query}&size={size}{order}");
+                let found = walk(&bench, &owner, &query, async |page| {
+                    if page % 2 == 1 {
+                        bench.clock.advance_seconds(1);
+                    }
+                    if let Some(instance) = made[2].get(page) {
+                        let path = format!("{instance}/process");
+                        let answer = bench.call("PUT", &path, &user, ended()).await;
+                        assert_eq!(answer.status, 200, "{:?}", answer.body);
+                    }
+                    if let Some(instance) = made[3].get(page) {
+                        let path = format!("{instance}/complete");
+                        let answer = bench.call("POST", &path, &owner, Value::Null).await;
+                        assert_eq!(answer.status, 200, "{:?}", answer.body);
+                    }
+                })
+                .await;
+                let seen: Vec<String> = found
+                    .iter()
+                    .map(|id| format!("/instances/{id}"))
+                    .filter(|id| still.contains(id))
+                    .collect();
+                assert_eq!(seen.len(), still.len(), "{query}: lost or repeated");
+                assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), still, "{query}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn lists_by_org_app_and_party_agree_with_the_instances() {
     let bench = Bench::new();

@@ -6,6 +6,7 @@ mod blob_sizes;
 mod million;
 mod nginx;
 pub(crate) mod peers;
+mod platform;
 mod registry;
 mod report;
 mod sample;
@@ -37,6 +38,10 @@ pub(crate) enum What {
     Documents,
     /// A million documents: load, disk, memory, reads, queries and writes, against PostgreSQL.
     DocumentsMillion,
+    /// Platform Storage with 100,000 instances: lists of them, and lives of more, call by call.
+    Platform,
+    /// The same with a million instances.
+    PlatformMillion,
     /// The same as `documents` on 1, 2 and 3 nodes over one PostgreSQL.
     Nodes,
     /// All of them but the millions, the many sizes and the registry, both ledgers.
@@ -47,7 +52,7 @@ pub(crate) enum What {
 const NODES_MAX: usize = 3;
 
 /// Measures and writes the report. `ledger` is the one that [`What::Ledger`] measures; without it, the
-/// embedded one. `many` is how many documents or names [`What::DocumentsMillion`] and [`What::BlobNames`] load.
+/// embedded one. `many` is how many documents, names or instances the benchmarks of many make first.
 pub(crate) fn run(
     context: &Context,
     what: What,
@@ -55,9 +60,14 @@ pub(crate) fn run(
     seconds: u64,
     many: Option<u64>,
 ) -> Result<()> {
+    let is_of_many = matches!(
+        what,
+        What::DocumentsMillion | What::BlobNames | What::Platform | What::PlatformMillion
+    );
     ensure!(
-        matches!(what, What::DocumentsMillion | What::BlobNames) || many.is_none(),
-        "--many belongs to `bench documents-million` and `blob-names`: the others have their numbers"
+        is_of_many || many.is_none(),
+        "--many belongs to `bench documents-million`, `blob-names`, `platform` and `platform-million`: the others \
+         have their numbers"
     );
     ensure!(
         what == What::Ledger || ledger.is_none(),
@@ -75,7 +85,9 @@ pub(crate) fn run(
         report::write(context, "ledger", &ledger_embedded(context, seconds)?)?;
         report::write(context, "ledger-postgres", &ledger_postgres(context, seconds)?)?;
     }
-    setup::python(context)?;
+    if !matches!(what, What::Platform | What::PlatformMillion) {
+        setup::python(context)?;
+    }
     build(context)?;
     let load = Load::build(context, seconds)?;
     if what == What::Blobs || what == What::All {
@@ -98,6 +110,15 @@ pub(crate) fn run(
         let count = many.unwrap_or(million::DOCUMENTS);
         let section = million::measure(context, &load, count)?;
         report::write(context, "documents-million", &section)?;
+    }
+    if what == What::Platform || what == What::All {
+        let count = many.unwrap_or(platform::INSTANCES);
+        report::write(context, "platform", &platform::measure(context, &load, count)?)?;
+    }
+    if what == What::PlatformMillion {
+        let count = many.unwrap_or(platform::INSTANCES_MILLION);
+        let section = platform::measure(context, &load, count)?;
+        report::write(context, "platform-million", &section)?;
     }
     if what == What::Nodes || what == What::All {
         report::write(context, "nodes", &nodes(context, &load)?)?;

@@ -8,7 +8,6 @@ mod task;
 mod walk;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -17,15 +16,11 @@ use self::shape::Shape;
 use self::stabbur::Client;
 use self::task::{STEPS, Step, Task};
 use crate::load::{Plan, Until, some};
-use crate::process::{Paused, folder_bytes, peak_bytes, reset_peak};
+use crate::process::{Paused, folder_bytes, peak_bytes, quiet, reset_peak};
 use crate::sample::{Sample, fact};
 
 /// Pieces in which the documents are loaded, by turns.
 const LOAD_SLICES: u64 = 10;
-
-/// How often and how long a store is watched until its folder doesn't change any more.
-const QUIET_SECONDS: u32 = 5;
-const QUIET_SECONDS_MAX: u32 = 180;
 
 /// Who is measured and where they are.
 pub struct Sides<'s> {
@@ -170,21 +165,6 @@ impl Turns<'_> {
         }
         Ok(())
     }
-}
-
-/// Waits until a folder's size stays the same.
-async fn quiet(folder: &Path) -> Result<()> {
-    let (mut bytes, mut same) = (0, 0);
-    for _ in 0..QUIET_SECONDS_MAX {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let now = folder_bytes(folder)?;
-        same = if now == bytes { same + 1 } else { 0 };
-        bytes = now;
-        if same == QUIET_SECONDS {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// As the command line gives them.

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::container::Container;
+use super::item::{Item, ItemText, StagedItem};
 pub(crate) use super::item_index::unique_hashes;
 use super::item_index::{
     composite_entries, stage_composite_difference, stage_index_difference, stage_unique_keys, terms_of,
@@ -29,17 +30,6 @@ use crate::rules::partition_key::PartitionKey;
 
 /// The kind of this service's item records in the log.
 pub const LOG_KIND_ITEM: u8 = 1;
-
-/// An item as its readers see it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Item {
-    /// The document, system properties included.
-    pub document: Value,
-    /// The etag, quotes included, as in `_etag`.
-    pub etag: String,
-    /// The commit that wrote it; 0 while it is only staged.
-    pub version: Sequence,
-}
 
 /// An item as it is before an operation.
 #[derive(Debug, Clone)]
@@ -60,13 +50,8 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    fn into_item(self) -> Result<Item, DocumentsError> {
-        let document = super::records::decode(&self.text, "a staged item")?;
-        Ok(Item {
-            document,
-            etag: self.etag,
-            version: 0,
-        })
+    fn into_item(self) -> StagedItem {
+        StagedItem::new(self.etag, self.text)
     }
 }
 
@@ -94,14 +79,26 @@ impl Documents {
         id: &str,
     ) -> Result<Option<Item>, DocumentsError> {
         let found = self
+            .read_item_text(snapshot, container, partition_key, id)
+            .await?;
+        found.map(ItemText::into_item).transpose()
+    }
+
+    /// As [`Documents::read_item`], not taken apart.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn read_item_text(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        partition_key: &PartitionKey,
+        id: &str,
+    ) -> Result<Option<ItemText>, DocumentsError> {
+        let found = self
             .find(&Transaction::new(), snapshot, container, partition_key, id)
             .await?;
-        let Some(current) = found else { return Ok(None) };
-        Ok(Some(Item {
-            document: current.record.parse()?,
-            etag: current.record.etag_text(),
-            version: current.version.unwrap_or(0),
-        }))
+        Ok(found.map(|current| ItemText::new(current.record, current.version.unwrap_or(0))))
     }
 
     /// Stages the creation of an item; its absence becomes a precondition.
@@ -114,11 +111,11 @@ impl Documents {
         tx: &mut Transaction,
         container: &Container,
         document: Value,
-    ) -> Result<Item, DocumentsError> {
+    ) -> Result<StagedItem, DocumentsError> {
         let container = self.latest(container).await?;
         let new = NewDocument::from_value(document)?;
         let key = container.partition_key.extract(new.value())?;
-        self.create_in(tx, &container, &new, &key).await?.into_item()
+        Ok(self.create_in(tx, &container, &new, &key).await?.into_item())
     }
 
     /// Stages the creation of an item, or the replacement of the one that is there.
@@ -131,14 +128,12 @@ impl Documents {
         snapshot: &dyn Snapshot,
         container: &Container,
         document: Value,
-    ) -> Result<Item, DocumentsError> {
+    ) -> Result<StagedItem, DocumentsError> {
         let container = self.latest(container).await?;
         let new = NewDocument::from_value(document)?;
         let key = container.partition_key.extract(new.value())?;
-        self.upsert_in(tx, snapshot, &container, &new, &key, None)
-            .await?
-            .0
-            .into_item()
+        let upserted = self.upsert_in(tx, snapshot, &container, &new, &key, None);
+        Ok(upserted.await?.0.into_item())
     }
 
     /// Stages the replacement of an item, whose present version becomes a precondition.
@@ -152,7 +147,7 @@ impl Documents {
         container: &Container,
         document: Value,
         expected_etag: Option<&str>,
-    ) -> Result<Item, DocumentsError> {
+    ) -> Result<StagedItem, DocumentsError> {
         let container = self.latest(container).await?;
         let new = NewDocument::from_value(document)?;
         let key = container.partition_key.extract(new.value())?;
@@ -161,9 +156,8 @@ impl Documents {
             .await?
             .ok_or_else(|| not_found(new.id()))?;
         check_etag(&current, expected_etag)?;
-        self.replace_in(tx, &container, &new, &key, &current)
-            .await?
-            .into_item()
+        let replaced = self.replace_in(tx, &container, &new, &key, &current);
+        Ok(replaced.await?.into_item())
     }
 
     /// Stages the removal of an item, whose present version becomes a precondition.

@@ -5,7 +5,7 @@ use ledger::limits::SCAN_PAGE_BYTES_MAX;
 use ledger::{Direction, KeyRange, ScanLimit, Snapshot};
 
 use super::container::Container;
-use super::items::Item;
+use super::item::{Item, ItemText};
 use super::keys;
 use super::records::ItemRecord;
 use crate::Documents;
@@ -28,6 +28,23 @@ impl Documents {
         partition_key: &PartitionKey,
         items_max: usize,
     ) -> Result<Vec<Item>, DocumentsError> {
+        let items = self
+            .read_partition_texts(snapshot, container, partition_key, items_max)
+            .await?;
+        items.into_iter().map(ItemText::into_item).collect()
+    }
+
+    /// As [`Documents::read_partition`], not taken apart.
+    ///
+    /// # Errors
+    /// As [`Documents::read_partition`].
+    pub async fn read_partition_texts(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        partition_key: &PartitionKey,
+        items_max: usize,
+    ) -> Result<Vec<ItemText>, DocumentsError> {
         let now = self.clock.now().as_second();
         let prefix = keys::partition(container.number, &container.place(partition_key));
         let mut rest = Some(KeyRange::prefix(&prefix));
@@ -61,11 +78,7 @@ impl Documents {
                         "The partition has more than {items_max} items."
                     )));
                 }
-                items.push(Item {
-                    document: record.parse()?,
-                    etag: record.etag_text(),
-                    version: found.version,
-                });
+                items.push(ItemText::new(record, found.version));
             }
             rest = page.rest;
         }

@@ -1,7 +1,7 @@
 //! Who is who and who holds which roles for whom: what Altinn's Register and Authorization know,
 //! from a file or, in development, built in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,14 +42,30 @@ pub struct User {
     pub roles: BTreeMap<i64, Vec<String>>,
 }
 
-/// Parties and users.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+/// Parties and users, as a file lists them.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Listed {
+    parties: Vec<Party>,
+    users: Vec<User>,
+}
+
+/// Parties and users. Each decision looks somebody up, so all are found by their numbers; of several of one number the
+/// first is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Listed")]
 pub struct Register {
-    /// Parties.
-    pub parties: Vec<Party>,
-    /// Users.
-    pub users: Vec<User>,
+    parties: Vec<Party>,
+    users: Vec<User>,
+    party_at: HashMap<i64, usize>,
+    party_by_number_at: HashMap<String, usize>,
+    user_at: HashMap<i64, usize>,
+}
+
+impl From<Listed> for Register {
+    fn from(listed: Listed) -> Self {
+        Self::new(listed.parties, listed.users)
+    }
 }
 
 /// Roles that a person holds for itself (Altinn's own codes: private person, and what it may do).
@@ -58,6 +74,32 @@ const OWN_ROLES: [&str; 6] = ["PRIV", "PRIUT", "UTINN", "LOPER", "SIGNE", "A0212
 const MANAGER_ROLES: [&str; 7] = ["DAGL", "REGNA", "UTINN", "LOPER", "SIGNE", "HADM", "A0212"];
 
 impl Register {
+    /// A register of these.
+    #[must_use]
+    pub fn new(parties: Vec<Party>, users: Vec<User>) -> Self {
+        let mut register = Self::default();
+        for (at, party) in parties.iter().enumerate() {
+            register.party_at.entry(party.party_id).or_insert(at);
+            for number in party.person_number.iter().chain(&party.organisation_number) {
+                register.party_by_number_at.entry(number.clone()).or_insert(at);
+            }
+        }
+        for (at, user) in users.iter().enumerate() {
+            register.user_at.entry(user.user_id).or_insert(at);
+        }
+        Self {
+            parties,
+            users,
+            ..register
+        }
+    }
+
+    /// All users.
+    #[must_use]
+    pub fn users(&self) -> &[User] {
+        &self.users
+    }
+
     /// The people of Altinn's local test environment that its examples are written with.
     #[must_use]
     pub fn development() -> Self {
@@ -77,8 +119,8 @@ impl Register {
         manager
             .roles
             .insert(500_000, MANAGER_ROLES.map(str::to_owned).to_vec());
-        Self {
-            parties: vec![
+        Self::new(
+            vec![
                 person(501_337, "Sophie Salt", "01039012345"),
                 person(512_345, "Ola Nordmann", "01899699552"),
                 Party {
@@ -88,29 +130,26 @@ impl Register {
                     organisation_number: Some("897069650".to_owned()),
                 },
             ],
-            users: vec![manager, user(12_345, 512_345, "OlaNordmann")],
-        }
+            vec![manager, user(12_345, 512_345, "OlaNordmann")],
+        )
     }
 
     /// The user of a number.
     #[must_use]
     pub fn user(&self, user_id: i64) -> Option<&User> {
-        self.users.iter().find(|user| user.user_id == user_id)
+        self.users.get(*self.user_at.get(&user_id)?)
     }
 
     /// The party of a number.
     #[must_use]
     pub fn party(&self, party_id: i64) -> Option<&Party> {
-        self.parties.iter().find(|party| party.party_id == party_id)
+        self.parties.get(*self.party_at.get(&party_id)?)
     }
 
     /// The party with an organisation's or a person's number.
     #[must_use]
     pub fn party_by_number(&self, number: &str) -> Option<&Party> {
-        self.parties.iter().find(|party| {
-            party.person_number.as_deref() == Some(number)
-                || party.organisation_number.as_deref() == Some(number)
-        })
+        self.parties.get(*self.party_by_number_at.get(number)?)
     }
 
     /// The roles that a user holds for a party.
@@ -219,6 +258,21 @@ mod tests {
             Some(501_337)
         );
         assert_eq!(register.party_by_number(""), None);
+    }
+
+    #[test]
+    fn of_several_of_one_number_the_first_is_found() {
+        let party = |name: &str| Party {
+            party_id: 7,
+            name: name.to_owned(),
+            organisation_number: Some("9".to_owned()),
+            ..Party::default()
+        };
+        let register = Register::new(vec![party("first"), party("second")], Vec::new());
+        for found in [register.party(7), register.party_by_number("9")] {
+            assert_eq!(found.map(|party| party.name.as_str()), Some("first"));
+        }
+        assert_eq!(register.party(8), None);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) async fn start(platform: &Platform, register: &Register) -> Result<Re
          <form action=\"/Home/LogInTestUser\" method=\"get\"><label>User <select name=\"userId\">",
     );
     // Writing to a string can't fail.
-    for user in &register.users {
+    for user in register.users() {
         let name = register
             .party(user.party_id)
             .map_or("", |party| party.name.as_str());

@@ -61,6 +61,7 @@ impl Platform {
     /// The ledger's; what was done by then stays done.
     pub async fn run_due_jobs(&self) -> Result<(), PlatformError> {
         self.forget_mutations().await?;
+        self.complete_lists().await?;
         let (instances, elements) = self.schedule.take_due(self.clock.now());
         if instances {
             let report = self.clean_up_instances().await?;

@@ -18,9 +18,7 @@ use crate::decision::Resource;
 use crate::error::PlatformError;
 use crate::limits::{DATA_BYTES_MAX, REPEATED_PARAMETERS_MAX};
 use crate::model::event::kind;
-use crate::model::{
-    Application, DataElement, DataType, DeleteStatus, FileScanResult, Instance, Moment, Reference,
-};
+use crate::model::{DataElement, DataType, DeleteStatus, FileScanResult, Instance, Moment, Reference};
 use crate::rules::read_status::{self, Change};
 use crate::rules::versions::Versions;
 use crate::rules::{content_disposition, content_version, multipart, names};
@@ -105,7 +103,7 @@ pub(super) async fn data_type(
     instance: &Instance,
     id: &str,
 ) -> Result<DataType, PlatformError> {
-    let app: Option<Application> = platform.application_of(view, &instance.app_id).await?;
+    let app = platform.application_of(view, &instance.app_id).await?;
     let app =
         app.ok_or_else(|| PlatformError::not_found(format!("There is no application {}.", instance.app_id)))?;
     app.data_type(id).cloned().ok_or_else(|| {

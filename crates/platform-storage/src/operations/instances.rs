@@ -89,7 +89,7 @@ pub(crate) async fn post(
     let no_app = || PlatformError::not_found(format!("There is no application {app_id}."));
     let app = AppId::parse(&app_id).ok_or_else(no_app)?;
     platform
-        .stored_application(&view, &app)
+        .application_of(&view, &app_id)
         .await?
         .ok_or_else(no_app)?;
     platform

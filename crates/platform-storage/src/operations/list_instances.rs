@@ -12,7 +12,7 @@ use crate::model::Instance;
 use crate::rules::list_query::ListQuery;
 use crate::rules::names::AppId;
 use crate::service::Call;
-use crate::store::keys::List;
+use crate::store::Candidates;
 use crate::wire::answer;
 
 /// Names the party by a person's or an organisation's number.
@@ -20,8 +20,7 @@ const IDENTIFIER_HEADER: &str = "x-ai-instanceowneridentifier";
 
 /// What a list is walked by, and whether each of its instances must be asked about.
 struct Walk {
-    list: List,
-    name: String,
+    lists: Candidates,
     /// The caller sees everything of its own org's instances.
     is_owner: bool,
     /// Each instance is asked about.
@@ -52,7 +51,7 @@ pub(crate) async fn list(platform: &Platform, call: &Call) -> Result<Response<Bo
         query.is_hard_deleted = Some(false);
     }
     let view = platform.view().await?;
-    let page = platform.list_page(&view, walk.list, &walk.name, &query).await?;
+    let page = platform.list_page(&view, &walk.lists, &query).await?;
     let readable = if walk.asks {
         let asked = page.instances.iter();
         let asked = asked.map(|instance| Question::new("read", Resource::instance(instance)));
@@ -114,8 +113,7 @@ fn identifier(call: &Call, query: &ListQuery) -> Result<Option<String>, Platform
 
 /// Who may list what.
 async fn walk(platform: &Platform, caller: &Caller, query: &ListQuery) -> Result<Walk, PlatformError> {
-    let by_party = || query.party.clone().map(|party| (List::Party, party));
-    let by_app = || query.app_id.clone().map(|app| (List::App, app));
+    let by_party = query.party.as_deref().map(Candidates::of_party);
     if let Some(own) = &caller.org {
         if !caller.has_scope(SCOPE_INSTANCES_READ) && !caller.has_scope(SCOPE_SYNC_ADAPTER) {
             return Err(PlatformError::Forbidden(format!(
@@ -145,27 +143,19 @@ async fn walk(platform: &Platform, caller: &Caller, query: &ListQuery) -> Result
                 .require(caller, "read", &Resource::app(&app.org, &app.app, None))
                 .await?;
         }
-        let unconfirmed = query.is_complete == Some(true) && query.wants_unconfirmed(&asked);
-        let (list, name) = if unconfirmed && query.party.is_none() {
-            (List::OrgUnconfirmed, asked)
-        } else {
-            by_party().or_else(by_app).unwrap_or((List::Org, asked))
-        };
         return Ok(Walk {
-            list,
-            name,
+            lists: by_party.unwrap_or_else(|| Candidates::of_org(&asked, query)),
             is_owner,
             // Another org may list an app's instances and still be refused some of them.
             asks: !is_owner,
         });
     }
     if caller.is_user() {
-        let (list, name) = by_party().ok_or_else(|| {
+        let lists = by_party.ok_or_else(|| {
             PlatformError::bad_request("instanceOwner.partyId, or X-Ai-InstanceOwnerIdentifier, is required.")
         })?;
         return Ok(Walk {
-            list,
-            name,
+            lists,
             is_owner: false,
             asks: true,
         });

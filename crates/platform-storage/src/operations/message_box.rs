@@ -1,6 +1,7 @@
 //! The message box: search, one item, an item's events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
@@ -154,7 +155,7 @@ impl Denied {
 struct Words(BTreeMap<String, AppWords>);
 
 struct AppWords {
-    metadata: Option<Application>,
+    metadata: Option<Arc<Application>>,
     texts: Option<TextResource>,
 }
 

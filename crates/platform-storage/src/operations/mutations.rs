@@ -4,6 +4,7 @@
 //! under the instance's version, decided anew if others were quicker.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
@@ -265,7 +266,7 @@ async fn decide(
     mutation: &Mutation,
     instance: &Instance,
     elements: &[StoredElement],
-) -> Result<Application, PlatformError> {
+) -> Result<Arc<Application>, PlatformError> {
     let app = platform.application_of(view, &instance.app_id).await?;
     let no_app = || PlatformError::not_found(format!("There is no application {}.", instance.app_id));
     let app = app.ok_or_else(no_app)?;

@@ -18,8 +18,7 @@ use crate::model::{DataElement, FileScanResult, Instance, Moment, PlatformUser, 
 use crate::rules::list_query::ListQuery;
 use crate::rules::names::AppId;
 use crate::service::Call;
-use crate::store::keys::List;
-use crate::store::{Attempts, Stored, View, log};
+use crate::store::{Attempts, Candidates, Stored, View, log};
 use crate::wire::answer;
 
 /// Why Studio's deletions are in an instance's events.
@@ -119,7 +118,7 @@ pub(crate) async fn list(
         query.size = STUDIO_SIZE_DEFAULT;
     }
     query.org = None;
-    query.app_id = None;
+    query.app_id = Some(app.to_string());
     // Studio sees no more than metadata, so it can't ask who has what filled in: the answers would tell.
     query.party = None;
     query.search = None;
@@ -127,9 +126,8 @@ pub(crate) async fn list(
     let reference = call.query.get("archiveReference").map(str::to_lowercase);
     query.reference = reference.filter(|text| !text.is_empty()).or(query.reference);
     let view = platform.view().await?;
-    let page = platform
-        .list_page(&view, List::App, &app.to_string(), &query)
-        .await?;
+    let lists = Candidates::of_org(&app.org, &query);
+    let page = platform.list_page(&view, &lists, &query).await?;
     let next = page.next.map(|at| crate::wire::query::encode(&at.write()));
     let instances: Vec<ThinInstance<'_>> = page
         .instances

@@ -1,13 +1,17 @@
 //! Applications' metadata: documents with the id `{org}-{app}`, known to readers as `{org}/{app}`.
 
+use std::sync::Arc;
+
 use documents::PartitionKey;
 use ledger::Transaction;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
 
 use super::View;
 use crate::Platform;
 use crate::error::PlatformError;
-use crate::limits::APPLICATIONS_MAX;
+use crate::limits::{APPLICATIONS_KNOWN_BYTES_MAX, APPLICATIONS_KNOWN_EXPECTED, APPLICATIONS_MAX};
 use crate::model::{Application, relaxed};
 use crate::rules::names::AppId;
 
@@ -45,6 +49,50 @@ fn document_id(app: &AppId) -> String {
     format!("{}-{}", app.org, app.app)
 }
 
+/// An application as it was when it had this etag.
+#[derive(Clone)]
+struct Known {
+    etag: String,
+    application: Arc<Application>,
+    text_bytes: u64,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<String, Known> for ByBytes {
+    fn weight(&self, _: &String, known: &Known) -> u64 {
+        known.text_bytes
+    }
+}
+
+/// Applications that were taken apart. Their documents are looked at all the same, so what is published counts at once.
+pub(crate) struct KnownApplications(Cache<String, Known, ByBytes>);
+
+impl Default for KnownApplications {
+    fn default() -> Self {
+        let cache = Cache::with_weighter(APPLICATIONS_KNOWN_EXPECTED, APPLICATIONS_KNOWN_BYTES_MAX, ByBytes);
+        Self(cache)
+    }
+}
+
+impl KnownApplications {
+    fn find(&self, app_id: &str, etag: &str) -> Option<Arc<Application>> {
+        let known = self.0.get(app_id)?;
+        (known.etag == etag).then_some(known.application)
+    }
+
+    fn keep(&self, app_id: &str, etag: String, application: Arc<Application>, text_bytes: usize) {
+        let known = Known {
+            etag,
+            application,
+            // Something, however short.
+            text_bytes: (text_bytes as u64).max(1),
+        };
+        self.0.insert(app_id.to_owned(), known);
+    }
+}
+
 impl Platform {
     /// An application; `None` if there is none.
     pub(crate) async fn stored_application(
@@ -65,17 +113,36 @@ impl Platform {
             .transpose()
     }
 
-    /// The application that an instance belongs to, as far as this server looks at it.
+    /// The application that an instance belongs to, as far as this server looks at it. Taken apart anew when it changes.
     pub(crate) async fn application_of(
         &self,
         view: &View,
         app_id: &str,
-    ) -> Result<Option<Application>, PlatformError> {
+    ) -> Result<Option<Arc<Application>>, PlatformError> {
         let Some(app) = AppId::parse(app_id) else {
             return Ok(None);
         };
-        let stored = self.stored_application(view, &app).await?;
-        stored.map(|stored| stored.parsed()).transpose()
+        let item = self
+            .documents
+            .read_item_text(
+                view.snapshot(),
+                &view.containers.applications,
+                &PartitionKey::string(&*app.org),
+                &document_id(&app),
+            )
+            .await?;
+        let Some(item) = item else { return Ok(None) };
+        if let Some(known) = self.applications.find(app_id, &item.etag) {
+            return Ok(Some(known));
+        }
+        let fault = |error| PlatformError::Internal(format!("the metadata of {app_id}: {error}"));
+        let document = serde_json::from_slice(&item.text).map_err(fault)?;
+        let stored = StoredApplication::read(document, item.etag)?;
+        let application = Arc::new(stored.parsed()?);
+        let text_bytes = item.text.len();
+        self.applications
+            .keep(app_id, stored.etag, application.clone(), text_bytes);
+        Ok(Some(application))
     }
 
     /// All applications, or those of an org, by id.

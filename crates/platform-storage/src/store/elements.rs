@@ -27,7 +27,7 @@ impl Platform {
     ) -> Result<Vec<StoredElement>, PlatformError> {
         let items = self
             .documents
-            .read_partition(
+            .read_partition_texts(
                 view.snapshot(),
                 &view.containers.data_elements,
                 &PartitionKey::string(instance.to_string()),
@@ -51,7 +51,7 @@ impl Platform {
     ) -> Result<Option<StoredElement>, PlatformError> {
         let item = self
             .documents
-            .read_item(
+            .read_item_text(
                 view.snapshot(),
                 &view.containers.data_elements,
                 &PartitionKey::string(instance.to_string()),

@@ -65,7 +65,7 @@ impl Platform {
     ) -> Result<Option<InstanceEvent>, PlatformError> {
         let item = self
             .documents
-            .read_item(
+            .read_item_text(
                 view.snapshot(),
                 &view.containers.instance_events,
                 &PartitionKey::string(instance_id),
@@ -86,7 +86,7 @@ impl Platform {
     ) -> Result<Vec<Stored<InstanceEvent>>, PlatformError> {
         let items = self
             .documents
-            .read_partition(
+            .read_partition_texts(
                 view.snapshot(),
                 &view.containers.instance_events,
                 &PartitionKey::string(instance_id),

@@ -23,20 +23,31 @@ pub(super) fn rows(instance: &Instance) -> Result<(Vec<Key>, Vec<u8>), PlatformE
     let changed = instance
         .last_changed
         .map_or(0, crate::model::Moment::microseconds);
-    let keys = List::ALL
+    let keys = List::FIRST
         .into_iter()
-        .filter(|list| *list != List::OrgUnconfirmed || (row.ended.is_some() && !row.is_confirmed()))
-        .map(|list| {
-            let name = match list {
-                List::App => &instance.app_id,
-                List::Party => instance.party(),
-                List::Org | List::OrgUnconfirmed => &instance.org,
-            };
-            keys::list_row(list, name, changed, &guid)
-        })
+        .chain(List::ADDED)
+        .filter_map(|list| row_key(list, &row, changed, &guid))
         .collect();
     let value = serde_json::to_vec(&row).map_err(|error| PlatformError::Internal(error.to_string()))?;
     Ok((keys, value))
+}
+
+/// The key of an instance's row in a kind of list, if it belongs there.
+pub(super) fn row_key(list: List, row: &Row, changed: i64, guid: &Uuid) -> Option<Key> {
+    let unconfirmed = || row.ended.is_some() && !row.is_confirmed();
+    let task;
+    let name: &str = match list {
+        List::Org => row.org(),
+        List::App => &row.app_id,
+        List::Party => &row.party,
+        List::OrgUnconfirmed => unconfirmed().then(|| row.org())?,
+        List::AppUnconfirmed => unconfirmed().then_some(&row.app_id)?,
+        List::AppTask => {
+            task = keys::task_name(&row.app_id, row.task.as_deref()?);
+            &task
+        }
+    };
+    Some(keys::list_row(list, name, changed, guid))
 }
 
 pub(super) fn guid_of(instance: &Instance) -> Result<Uuid, PlatformError> {
@@ -61,7 +72,7 @@ impl Platform {
     ) -> Result<Option<StoredInstance>, PlatformError> {
         let item = self
             .documents
-            .read_item(
+            .read_item_text(
                 view.snapshot(),
                 &view.containers.instances,
                 &PartitionKey::string(party),

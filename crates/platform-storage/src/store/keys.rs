@@ -17,6 +17,7 @@
 //! | 13 dead letter | when, the key it had | [`crate::rules::outbox::DeadLetter`] |
 //! | 14 imported instance | guid | [`super::imported::Record`] |
 //! | 15 import | source, app | the last change up to which it was read, text |
+//! | 16 added lists | | nothing; there once [`List::ADDED`] have rows of all instances |
 
 use ledger::{Key, KeyRange, KeyReader, KeyWriter, Keyspace};
 use uuid::Uuid;
@@ -38,6 +39,7 @@ const DEVELOPMENT_EVENT: u8 = 12;
 const DEAD_LETTER: u8 = 13;
 const IMPORTED: u8 = 14;
 const IMPORT: u8 = 15;
+const ADDED_LISTS: u8 = 16;
 
 /// Longest encoded name in a key: an org's, an app's, a party's.
 const NAME_BYTES_MAX: usize = 512;
@@ -55,10 +57,22 @@ pub(crate) enum List {
     Party = 3,
     /// An org's instances that have ended and that it hasn't confirmed.
     OrgUnconfirmed = 4,
+    /// The same of one app.
+    AppUnconfirmed = 5,
+    /// An app's instances in one task; named as [`task_name`] says.
+    AppTask = 6,
 }
 
 impl List {
-    pub(crate) const ALL: [Self; 4] = [Self::Org, Self::App, Self::Party, Self::OrgUnconfirmed];
+    /// Those that each ledger has.
+    pub(crate) const FIRST: [Self; 4] = [Self::Org, Self::App, Self::Party, Self::OrgUnconfirmed];
+    /// Those that came later: a ledger from before may lack rows of them ([`added_lists`]).
+    pub(crate) const ADDED: [Self; 2] = [Self::AppUnconfirmed, Self::AppTask];
+}
+
+/// What the list of an app's instances in a task is called. An app's id has no blank.
+pub(crate) fn task_name(app_id: &str, task: &str) -> String {
+    format!("{app_id} {task}")
 }
 
 pub(crate) fn instance(guid: &Uuid) -> Key {
@@ -77,8 +91,14 @@ pub(crate) fn list(list: List, name: &str) -> Key {
         .finish()
 }
 
-pub(crate) fn lists() -> KeyRange {
-    KeyRange::prefix(&tagged(LIST).finish())
+/// All rows of one kind of lists.
+pub(crate) fn lists(of: List) -> KeyRange {
+    KeyRange::prefix(&tagged(LIST).u8(of as u8).finish())
+}
+
+/// Where it says that the added lists are complete.
+pub(crate) fn added_lists() -> Key {
+    tagged(ADDED_LISTS).finish()
 }
 
 pub(crate) fn list_row(of: List, name: &str, last_changed: i64, guid: &Uuid) -> Key {

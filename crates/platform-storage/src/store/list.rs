@@ -19,6 +19,45 @@ pub(crate) struct ListPage {
     pub(crate) next: Option<Continuation>,
 }
 
+/// Lists that have all that a query can find, the narrowest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candidates(Vec<(List, String)>);
+
+impl Candidates {
+    /// A party's.
+    pub(crate) fn of_party(party: &str) -> Self {
+        Self(vec![(List::Party, party.to_owned())])
+    }
+
+    /// An org's, or one of its apps'.
+    pub(crate) fn of_org(org: &str, query: &ListQuery) -> Self {
+        let unconfirmed = query.is_complete == Some(true) && query.wants_unconfirmed(org);
+        let mut lists = Vec::new();
+        if let Some(app) = &query.app_id {
+            if unconfirmed {
+                lists.push((List::AppUnconfirmed, app.clone()));
+                lists.push((List::OrgUnconfirmed, org.to_owned()));
+            }
+            if let Some(task) = &query.task {
+                lists.push((List::AppTask, keys::task_name(app, task)));
+            }
+            lists.push((List::App, app.clone()));
+        } else if unconfirmed {
+            lists.push((List::OrgUnconfirmed, org.to_owned()));
+        }
+        lists.push((List::Org, org.to_owned()));
+        Self(lists)
+    }
+
+    /// The narrowest that has rows of all instances.
+    fn narrowest(&self, has_added: bool) -> Option<(List, &str)> {
+        let mut lists = self.0.iter();
+        lists
+            .find(|(list, _)| has_added || !List::ADDED.contains(list))
+            .map(|(list, name)| (*list, name.as_str()))
+    }
+}
+
 /// The range of an index that a query can find something in.
 fn range(list: List, name: &str, query: &ListQuery) -> KeyRange {
     let mut range = KeyRange::prefix(&keys::list(list, name));
@@ -40,14 +79,17 @@ fn range(list: List, name: &str, query: &ListQuery) -> KeyRange {
 }
 
 impl Platform {
-    /// A page of `list` of `name`.
+    /// A page of what `query` finds, by the narrowest of `candidates`.
     pub(crate) async fn list_page(
         &self,
         view: &View,
-        list: List,
-        name: &str,
+        candidates: &Candidates,
         query: &ListQuery,
     ) -> Result<ListPage, PlatformError> {
+        let has_added = self.has_added_lists(view).await?;
+        let narrowest = candidates.narrowest(has_added);
+        let (list, name) =
+            narrowest.ok_or_else(|| PlatformError::Internal("a query without a list".to_owned()))?;
         let direction = if query.descending {
             Direction::Backward
         } else {
@@ -100,5 +142,53 @@ impl Platform {
     ) -> Result<Instance, PlatformError> {
         let elements = self.stored_elements(view, &instances::guid_of(instance)?).await?;
         Ok(Self::with_elements(instance, elements, sees_deleted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_narrowest_list_that_is_complete_is_walked() {
+        let query = |app: bool, task: bool, confirmed: bool| ListQuery {
+            app_id: app.then(|| "ttd/a".to_owned()),
+            task: task.then(|| "Task_1".to_owned()),
+            is_complete: confirmed.then_some(true),
+            exclude_confirmed_by: confirmed.then(|| "ttd".to_owned()),
+            ..ListQuery::default()
+        };
+        for (asked, new, old) in [
+            (query(false, false, false), (List::Org, "ttd"), (List::Org, "ttd")),
+            (query(false, true, false), (List::Org, "ttd"), (List::Org, "ttd")),
+            (
+                query(true, false, false),
+                (List::App, "ttd/a"),
+                (List::App, "ttd/a"),
+            ),
+            (
+                query(true, true, false),
+                (List::AppTask, "ttd/a Task_1"),
+                (List::App, "ttd/a"),
+            ),
+            (
+                query(false, false, true),
+                (List::OrgUnconfirmed, "ttd"),
+                (List::OrgUnconfirmed, "ttd"),
+            ),
+            (
+                query(true, false, true),
+                (List::AppUnconfirmed, "ttd/a"),
+                (List::OrgUnconfirmed, "ttd"),
+            ),
+        ] {
+            let candidates = Candidates::of_org("ttd", &asked);
+            assert_eq!(candidates.narrowest(true), Some(new), "{asked:?}");
+            assert_eq!(candidates.narrowest(false), Some(old), "{asked:?}");
+        }
+        assert_eq!(
+            Candidates::of_party("1").narrowest(false),
+            Some((List::Party, "1"))
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! What lies in the ledger, and the transactions that change it.
 
+mod added_lists;
 mod applications;
 mod elements;
 mod events;
@@ -20,12 +21,14 @@ mod verify;
 use std::sync::Arc;
 use std::time::Duration;
 
-use documents::{Container, ContainerSpec, Item};
+use documents::{Container, ContainerSpec, ItemText};
 use ledger::{Keyspace, LedgerError, LogRecord, Snapshot, Transaction};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub(crate) use applications::KnownApplications;
 pub(crate) use elements::StoredElement;
+pub(crate) use list::Candidates;
 pub(crate) use message_box::BoxSearch;
 pub(crate) use mutations::Done;
 pub(crate) use outbox::{Due, Round};
@@ -96,8 +99,8 @@ pub(crate) struct Stored<T> {
 }
 
 impl<T: DeserializeOwned> Stored<T> {
-    fn read(item: Item) -> Result<Self, PlatformError> {
-        let value = serde_json::from_value(item.document)
+    fn read(item: ItemText) -> Result<Self, PlatformError> {
+        let value = serde_json::from_slice(&item.text)
             .map_err(|error| PlatformError::Internal(format!("a document of {DATABASE}: {error}")))?;
         Ok(Self {
             value,

@@ -100,8 +100,10 @@ impl Platform {
             return Ok(());
         }
         let app = self.application_of(view, &instance.app_id).await?;
-        let (Some(message), Some(guid)) = (ScanMessage::new(instance, element, app.as_ref()), element.guid())
-        else {
+        let (Some(message), Some(guid)) = (
+            ScanMessage::new(instance, element, app.as_deref()),
+            element.guid(),
+        ) else {
             return Err(PlatformError::Internal(format!(
                 "element {} waits for a scan and its content has no version",
                 element.id

@@ -69,6 +69,8 @@ impl Platform {
                 let mut tx = Transaction::new();
                 tx.require_absent(keys::place());
                 tx.put(keys::place(), text);
+                // No instance is older than this.
+                Self::stage_added_lists(&mut tx);
                 self.ledger.commit(tx).await?;
             }
         }

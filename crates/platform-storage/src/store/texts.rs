@@ -24,7 +24,7 @@ impl Platform {
     ) -> Result<Option<Stored<TextResource>>, PlatformError> {
         let item = self
             .documents
-            .read_item(
+            .read_item_text(
                 view.snapshot(),
                 &view.containers.texts,
                 &PartitionKey::string(&*app.org),

@@ -2,6 +2,7 @@
 
 use ledger::{Direction, KeyRange, LedgerError, Scan, Snapshot, VerifyReport};
 
+use super::keys::List;
 use super::{View, instances, keys};
 use crate::Platform;
 use crate::error::PlatformError;
@@ -44,13 +45,25 @@ impl Platform {
                 }
             }
         }
-        let found = count(view.snapshot(), keys::lists()).await?;
+        let mut found = 0;
+        for list in self.complete_kinds(&view).await? {
+            found += count(view.snapshot(), keys::lists(list)).await?;
+        }
         if found != wanted_rows {
             report.fault(format!(
                 "platform storage: the lists have {found} rows, the instances ask for {wanted_rows}"
             ));
         }
         Ok(())
+    }
+
+    /// The kinds of lists that have rows of all instances.
+    async fn complete_kinds(&self, view: &View) -> Result<Vec<List>, PlatformError> {
+        let mut kinds = List::FIRST.to_vec();
+        if self.has_added_lists(view).await? {
+            kinds.extend(List::ADDED);
+        }
+        Ok(kinds)
     }
 
     /// Whether the rows of an instance are there; how many it asks for.
@@ -60,7 +73,9 @@ impl Platform {
         instance: &Instance,
         report: &mut VerifyReport,
     ) -> Result<u64, PlatformError> {
-        let (keys, value) = instances::rows(instance)?;
+        let (mut keys, value) = instances::rows(instance)?;
+        let kinds = self.complete_kinds(view).await?;
+        keys.retain(|key| kinds.iter().any(|list| keys::lists(*list).contains(key)));
         for (key, found) in keys.iter().zip(view.snapshot.get_many(&keys).await?) {
             report.records += 1;
             if found.is_none_or(|found| found.value != value) {

@@ -42,6 +42,9 @@ impl Drop for Bench {
     }
 }
 
+/// Puts a ledger before another.
+pub type Before = Box<dyn FnOnce(Arc<dyn Ledger>) -> Arc<dyn Ledger>>;
+
 /// What a service may be set up with.
 #[derive(Default)]
 pub struct Options {
@@ -49,6 +52,8 @@ pub struct Options {
     pub refuse_infected: bool,
     pub portal_sync: bool,
     pub decision: Option<Arc<dyn DecisionPoint>>,
+    /// What stands before the ledger.
+    pub before_ledger: Option<Before>,
 }
 
 /// What came back.
@@ -88,6 +93,7 @@ impl Bench {
             refuse_infected,
             portal_sync,
             decision,
+            before_ledger,
         } = options;
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -96,6 +102,10 @@ impl Bench {
             jiff::Timestamp::from_second(1_800_000_000).unwrap(),
         ));
         let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone()));
+        let ledger = match before_ledger {
+            Some(before) => before(ledger),
+            None => ledger,
+        };
         let random = Arc::new(SeededRandom::new(number + 1));
         let (ids, now) = (AtomicU64::new(1), clock.clone());
         let content = Arc::new(MemoryContent::new(Arc::new(move || {
