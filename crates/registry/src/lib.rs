@@ -36,6 +36,7 @@ use uuid::Uuid;
 use auth::basic::Logins;
 pub use error::{ErrorCode, RegistryError};
 pub use settings::{Assignee, Assignment, Bearer, Password, Registry, Settings, User};
+use store::policies::Looks;
 pub use store::{CollectOutcome, ContentReferences};
 
 /// The registry service.
@@ -52,6 +53,8 @@ pub struct RegistryService {
     pub(crate) password_checks: Semaphore,
     /// Uploads that a request of this process writes to.
     pub(crate) writing: Mutex<HashSet<Uuid>>,
+    /// Where the looks at what policies make due are.
+    pub(crate) looks: Mutex<Looks>,
 }
 
 impl std::fmt::Debug for RegistryService {
@@ -111,6 +114,7 @@ impl RegistryService {
             logins,
             password_checks: Semaphore::new(limits::PASSWORD_CHECKS_MAX),
             writing: Mutex::default(),
+            looks: Mutex::default(),
         })
     }
 
@@ -122,6 +126,9 @@ impl RegistryService {
     {
         for _ in 0..limits::WRITE_ATTEMPTS_MAX {
             let (tx, value) = stage().await?;
+            if tx.is_empty() {
+                return Ok(value);
+            }
             match self.ledger.commit(tx).await {
                 Ok(_) => return Ok(value),
                 Err(LedgerError::Conflict(_)) => {}

@@ -9,8 +9,8 @@ use http_semantics::{Body, RequestContext, Service};
 use crate::auth::{Access, Realm};
 use crate::error::{ErrorCode, RegistryError};
 use crate::operations::{
-    acr_manifests, acr_repository, acr_tags, base, blob, catalog, exchange, manifest, referrers, tags, token,
-    upload,
+    acr_deleted, acr_manifests, acr_repository, acr_tags, base, blob, catalog, exchange, manifest, referrers,
+    tags, token, upload,
 };
 use crate::rules::digest::Digest;
 use crate::rules::grants::Action;
@@ -240,6 +240,12 @@ impl RegistryService {
                 "DELETE" => acr_manifests::delete(self, call, &name, &digest).await,
                 _ => Err(ErrorCode::Unsupported.into()),
             },
+            Route::DeletedCatalog if reads => acr_deleted::catalog(self, call).await,
+            Route::DeletedManifests(name) if reads => acr_deleted::manifests(self, call, &name).await,
+            Route::DeletedTags(name) if reads => acr_deleted::tags(self, call, &name).await,
+            Route::DeletedManifest(name, digest) if method == "POST" => {
+                acr_deleted::restore(self, call, (&name, &digest), body).await
+            }
             _ => Err(ErrorCode::Unsupported.into()),
         }
     }

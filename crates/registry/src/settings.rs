@@ -58,6 +58,10 @@ pub struct Registry {
     pub open: bool,
     /// Bytes that it may hold; `None`: as many as there is space for.
     pub quota_bytes: Option<u64>,
+    /// Days after which a manifest without a tag is deleted; `None`: never. Not beside `soft_delete_days`.
+    pub retention_days: Option<u32>,
+    /// Days that what is deleted can be restored; `None`: it can't.
+    pub soft_delete_days: Option<u32>,
     /// Who logs in with a password.
     pub users: Vec<User>,
     /// What principals of trusted issuers may.
@@ -74,6 +78,8 @@ impl Registry {
             anonymous_pull: false,
             open: false,
             quota_bytes: Some(crate::limits::QUOTA_BYTES_DEFAULT),
+            retention_days: None,
+            soft_delete_days: None,
             users: Vec::new(),
             assignments: Vec::new(),
         }
@@ -105,6 +111,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// A registry by its name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Registry> {
+        self.registries.iter().find(|registry| registry.name == name)
+    }
+
     /// The registry that a host names: lower case, without its port.
     pub(crate) fn named_by(&self, host: &str) -> Option<&Registry> {
         let own = |registry: &&Registry| {

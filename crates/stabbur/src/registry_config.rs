@@ -10,6 +10,7 @@ use gateway::ListenerLimits;
 use identity::{PasswordHash, TokenIssuer, Trust, TrustedIssuer};
 use ledger::SystemRandom;
 use platform_storage::development::storage;
+use registry::limits::{RETENTION_DAYS_MAX, SOFT_DELETE_DAYS_MAX};
 use registry::rules::grants::{Action, Grant, Pattern, Role};
 use registry::{Assignee, Assignment, Bearer, Front, Password, Registry, Settings, User};
 use serde::Deserialize;
@@ -49,6 +50,10 @@ struct OneConfig {
     anonymous_pull: bool,
     /// Most bytes that it holds; 100 GiB without it, 0: as many as there is space for.
     quota_bytes: Option<u64>,
+    /// Days after which a manifest without a tag is deleted; never without it.
+    retention_days: Option<u32>,
+    /// Days that what is deleted can be restored; it can't without it.
+    soft_delete_days: Option<u32>,
     #[serde(default)]
     users: Vec<UserConfig>,
     #[serde(default)]
@@ -148,6 +153,8 @@ impl OneConfig {
             Some(bytes) => Some(bytes),
             None => registry.quota_bytes,
         };
+        (registry.retention_days, registry.soft_delete_days) = (self.retention_days, self.soft_delete_days);
+        check_policies(&registry)?;
         let mut names = HashSet::new();
         for user in &self.users {
             // Only the first would be looked up.
@@ -169,6 +176,29 @@ impl OneConfig {
         }
         Ok(registry)
     }
+}
+
+/// Refuses policies that the original refuses as well.
+fn check_policies(registry: &Registry) -> Result<()> {
+    let Registry {
+        name,
+        retention_days,
+        soft_delete_days,
+        ..
+    } = registry;
+    ensure!(
+        retention_days.is_none() || soft_delete_days.is_none(),
+        "registry {name}: retention_days and soft_delete_days exclude each other"
+    );
+    ensure!(
+        retention_days.is_none_or(|days| days <= RETENTION_DAYS_MAX),
+        "registry {name}: retention_days is at most {RETENTION_DAYS_MAX}"
+    );
+    ensure!(
+        soft_delete_days.is_none_or(|days| (1..=SOFT_DELETE_DAYS_MAX).contains(&days)),
+        "registry {name}: soft_delete_days is 1 to {SOFT_DELETE_DAYS_MAX}"
+    );
+    Ok(())
 }
 
 impl UserConfig {
@@ -298,15 +328,23 @@ pub(crate) struct DevelopmentRegistry {
     pub(crate) needs_login: bool,
     pub(crate) anonymous_pull: bool,
     pub(crate) quota_bytes: Option<u64>,
+    pub(crate) retention_days: Option<u32>,
+    pub(crate) soft_delete_days: Option<u32>,
 }
 
 /// The registry of `dev`: open to this machine, unless a login is asked for; tokens of the development issuer are
 /// exchanged.
-pub(crate) fn development(stores: &Stores, wanted: &DevelopmentRegistry, keys: Arc<TokenIssuer>) -> Front {
+pub(crate) fn development(
+    stores: &Stores,
+    wanted: &DevelopmentRegistry,
+    keys: Arc<TokenIssuer>,
+) -> Result<Front> {
     let mut registry = Registry::new("dev");
     registry.open = !wanted.needs_login;
     registry.anonymous_pull = wanted.anonymous_pull;
     registry.quota_bytes = wanted.quota_bytes;
+    (registry.retention_days, registry.soft_delete_days) = (wanted.retention_days, wanted.soft_delete_days);
+    check_policies(&registry)?;
     registry.users = vec![User {
         name: DEVELOPMENT_USER.to_owned(),
         passwords: PasswordHash::parse(DEVELOPMENT_PASSWORD_HASH)
@@ -344,13 +382,13 @@ pub(crate) fn development(stores: &Stores, wanted: &DevelopmentRegistry, keys: A
             audiences: Vec::new(),
         }),
     };
-    Front::new(
+    Ok(Front::new(
         stores.ledger.clone(),
         stores.content.clone(),
         stores.clock.clone(),
         stores.random.clone(),
         settings,
-    )
+    ))
 }
 
 #[cfg(test)]
@@ -416,6 +454,12 @@ mod tests {
                 "host x",
             ),
             (twice, "is there twice"),
+            (
+                "[[registries]]\nname = \"a\"\nretention_days = 7\nsoft_delete_days = 7".to_owned(),
+                "exclude each other",
+            ),
+            ("[[registries]]\nname = \"a\"\nretention_days = 366".to_owned(), "at most 365"),
+            ("[[registries]]\nname = \"a\"\nsoft_delete_days = 0".to_owned(), "1 to 90"),
             (user("password_files = [], roles = []"), "0 files"),
             (plain, "hash-password"),
             (

@@ -46,7 +46,7 @@ pub(crate) async fn get(
     }
     accept_ranges(&mut response);
     if !call.is_head() {
-        *response.body_mut() = service.open_body(blob.body, range).await?;
+        *response.body_mut() = service.open_body(&digest, blob.body, range).await?;
     }
     Ok(response)
 }

@@ -78,6 +78,10 @@ pub(crate) async fn get(
     if !record.attributes.read {
         return Err(ErrorCode::OperationDisallowed.into());
     }
+    if call.is_head() && call.access.permits(repository, Action::Push) {
+        // Who may push asks for what he refers to next.
+        service.renew_untagged(place, &digest).await?;
+    }
     if let Some(response) = not_modified(call, &digest) {
         return Ok(response);
     }

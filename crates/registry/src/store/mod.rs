@@ -2,13 +2,17 @@
 
 pub(crate) mod bodies;
 pub(crate) mod collect;
+pub(crate) mod counts;
+pub(crate) mod deleted;
 pub(crate) mod keys;
 pub(crate) mod links;
 pub(crate) mod manifests;
+pub(crate) mod policies;
 pub(crate) mod records;
 mod references;
 pub(crate) mod removal;
 pub(crate) mod repositories;
+pub(crate) mod retention;
 pub(crate) mod tags;
 pub(crate) mod uploads;
 pub(crate) mod usage;
