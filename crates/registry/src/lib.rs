@@ -35,9 +35,10 @@ use uuid::Uuid;
 
 use auth::basic::Logins;
 pub use error::{ErrorCode, RegistryError};
-pub use settings::{Assignee, Assignment, Bearer, Password, Registry, Settings, User};
+pub use settings::{Assignee, Assignment, Bearer, Password, Registry, Settings, User, Webhook};
 use store::policies::Looks;
-pub use store::{CollectOutcome, ContentReferences};
+use store::webhooks::Pauses;
+pub use store::{CollectOutcome, ContentReferences, Receiver, Undelivered, WebhookReport};
 
 /// The registry service.
 pub struct RegistryService {
@@ -55,6 +56,8 @@ pub struct RegistryService {
     pub(crate) writing: Mutex<HashSet<Uuid>>,
     /// Where the looks at what policies make due are.
     pub(crate) looks: Mutex<Looks>,
+    /// Webhooks whose receiver is away.
+    pub(crate) pauses: Mutex<Pauses>,
 }
 
 impl std::fmt::Debug for RegistryService {
@@ -115,6 +118,7 @@ impl RegistryService {
             password_checks: Semaphore::new(limits::PASSWORD_CHECKS_MAX),
             writing: Mutex::default(),
             looks: Mutex::default(),
+            pauses: Mutex::default(),
         })
     }
 

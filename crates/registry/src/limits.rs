@@ -153,3 +153,27 @@ pub const POLICIES_ROWS_MAX: usize = 1_024;
 
 /// How long what is soft-deleted is kept where no setting says how long it is, and none was seen that did.
 pub const SOFT_DELETE_DAYS_DEFAULT: u32 = 7;
+
+/// Most webhooks of a registry (Azure Container Registry, service tiers: 500).
+pub const WEBHOOKS_MAX: usize = 100;
+
+/// Messages that one round gives a webhook's receiver.
+pub const WEBHOOK_ROUND_MESSAGES_MAX: usize = 64;
+
+/// Time after which no further message of the round is given to it.
+pub const WEBHOOK_ROUND_SECONDS_MAX: u64 = 15;
+
+/// Webhooks that are delivered to at once.
+pub const WEBHOOKS_AT_ONCE: usize = 8;
+
+/// How long a message waits that wasn't taken; doubled each time.
+pub const WEBHOOK_BACKOFF_SECONDS_MIN: i64 = 2;
+
+/// The longest that it waits.
+pub const WEBHOOK_BACKOFF_SECONDS_MAX: i64 = 10 * 60;
+
+/// Age at which a message that isn't taken is given up.
+pub const WEBHOOK_AGE_SECONDS_MAX: i64 = 7 * 24 * 3_600;
+
+/// How much of a client's name for itself webhooks are told.
+pub const USER_AGENT_CHARACTERS_MAX: usize = 256;

@@ -8,6 +8,7 @@ use http_semantics::{Body, RequestContext, Service};
 
 use crate::auth::{Access, Realm};
 use crate::error::{ErrorCode, RegistryError};
+use crate::limits::USER_AGENT_CHARACTERS_MAX;
 use crate::operations::{
     acr_deleted, acr_manifests, acr_repository, acr_tags, base, blob, catalog, exchange, manifest, referrers,
     tags, token, upload,
@@ -15,6 +16,7 @@ use crate::operations::{
 use crate::rules::digest::Digest;
 use crate::rules::grants::Action;
 use crate::rules::name;
+use crate::rules::webhook::Origin;
 use crate::settings::{Registry, host_name};
 use crate::store::keys::Place;
 use crate::wire::query::Query;
@@ -37,6 +39,18 @@ impl Call<'_> {
     /// A header as text.
     pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// What webhooks are told of the request.
+    pub(crate) fn origin(&self) -> Origin {
+        let context = self.parts.extensions.get::<RequestContext>();
+        let agent = self.header(http::header::USER_AGENT).unwrap_or_default();
+        Origin {
+            id: context.map(|context| context.request_id).unwrap_or_default(),
+            host: self.realm.host.clone(),
+            method: self.parts.method.to_string(),
+            user_agent: agent.chars().take(USER_AGENT_CHARACTERS_MAX).collect(),
+        }
     }
 
     pub(crate) fn is_head(&self) -> bool {

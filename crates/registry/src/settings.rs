@@ -1,9 +1,13 @@
 //! How the service is set up: registries, who may what in each, whose tokens are taken.
 
+use std::sync::Arc;
+
 use identity::{PasswordHash, Trust};
 use jiff::Timestamp;
 
 use crate::rules::grants::Grant;
+use crate::rules::webhook::{WebhookAction, WebhookScope};
+use crate::store::Receiver;
 
 /// A password of a user, as its hash.
 #[derive(Debug, Clone)]
@@ -45,6 +49,19 @@ pub struct Assignment {
     pub grant: Grant,
 }
 
+/// Who is told of what happens in a registry.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Its name, one of its own within the registry.
+    pub name: String,
+    /// What it is told of.
+    pub actions: Vec<WebhookAction>,
+    /// Of which repositories and tags.
+    pub scope: WebhookScope,
+    /// Who takes its messages.
+    pub receiver: Arc<dyn Receiver>,
+}
+
 /// A registry: an organisation's.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -62,6 +79,8 @@ pub struct Registry {
     pub retention_days: Option<u32>,
     /// Days that what is deleted can be restored; `None`: it can't.
     pub soft_delete_days: Option<u32>,
+    /// Who is told of what happens.
+    pub webhooks: Vec<Webhook>,
     /// Who logs in with a password.
     pub users: Vec<User>,
     /// What principals of trusted issuers may.
@@ -80,6 +99,7 @@ impl Registry {
             quota_bytes: Some(crate::limits::QUOTA_BYTES_DEFAULT),
             retention_days: None,
             soft_delete_days: None,
+            webhooks: Vec::new(),
             users: Vec::new(),
             assignments: Vec::new(),
         }

@@ -82,6 +82,9 @@ pub(crate) struct DevArguments {
     /// Let what is deleted from the registry be restored for so many days.
     #[arg(long, value_name = "DAYS")]
     registry_soft_delete_days: Option<u32>,
+    /// Post what happens in the registry there (an address of this machine's, or https).
+    #[arg(long, value_name = "URL")]
+    registry_webhook: Option<String>,
     /// Bytes that the registry may hold.
     #[arg(long, value_name = "BYTES")]
     registry_quota: Option<u64>,
@@ -141,6 +144,7 @@ impl DevArguments {
             quota_bytes: self.registry_quota,
             retention_days: self.registry_retention_days,
             soft_delete_days: self.registry_soft_delete_days,
+            webhook: self.registry_webhook.clone(),
         }
     }
 }

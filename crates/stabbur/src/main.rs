@@ -18,6 +18,7 @@ mod node;
 mod places;
 mod platform_config;
 mod registry_config;
+mod registry_webhooks;
 mod serve;
 mod vault_commands;
 mod vault_config;

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::config::TlsFiles;
 use crate::node::Stores;
+use crate::registry_webhooks::{self, WebhookConfig};
 
 /// User of the development registry; the password is the same.
 const DEVELOPMENT_USER: &str = "dev";
@@ -54,6 +55,9 @@ struct OneConfig {
     retention_days: Option<u32>,
     /// Days that what is deleted can be restored; it can't without it.
     soft_delete_days: Option<u32>,
+    /// Who is told of what happens.
+    #[serde(default)]
+    webhooks: Vec<WebhookConfig>,
     #[serde(default)]
     users: Vec<UserConfig>,
     #[serde(default)]
@@ -155,6 +159,8 @@ impl OneConfig {
         };
         (registry.retention_days, registry.soft_delete_days) = (self.retention_days, self.soft_delete_days);
         check_policies(&registry)?;
+        registry.webhooks =
+            registry_webhooks::webhooks(&self.webhooks).with_context(|| format!("registry {name}"))?;
         let mut names = HashSet::new();
         for user in &self.users {
             // Only the first would be looked up.
@@ -323,13 +329,15 @@ pub(crate) fn limits() -> ListenerLimits {
 }
 
 /// How the registry of `dev` is set up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct DevelopmentRegistry {
     pub(crate) needs_login: bool,
     pub(crate) anonymous_pull: bool,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) retention_days: Option<u32>,
     pub(crate) soft_delete_days: Option<u32>,
+    /// Where what happens is posted to.
+    pub(crate) webhook: Option<String>,
 }
 
 /// The registry of `dev`: open to this machine, unless a login is asked for; tokens of the development issuer are
@@ -345,6 +353,8 @@ pub(crate) fn development(
     registry.quota_bytes = wanted.quota_bytes;
     (registry.retention_days, registry.soft_delete_days) = (wanted.retention_days, wanted.soft_delete_days);
     check_policies(&registry)?;
+    let webhook = wanted.webhook.clone().map(WebhookConfig::plain);
+    registry.webhooks = registry_webhooks::webhooks(webhook.as_slice())?;
     registry.users = vec![User {
         name: DEVELOPMENT_USER.to_owned(),
         passwords: PasswordHash::parse(DEVELOPMENT_PASSWORD_HASH)
@@ -433,6 +443,11 @@ mod tests {
         std::fs::write(&file, "a plain password\n").unwrap();
         let user =
             |rest: &str| format!("[[registries]]\nname = \"a\"\nusers = [{{ name = \"ci\", {rest} }}]");
+        let webhook = |rest: &str| {
+            format!(
+                "[[registries]]\nname = \"a\"\nwebhooks = [{{ name = \"x\", url = \"https://h/\", {rest} }}]"
+            )
+        };
         let twice = format!(
             "[[registries]]\nname = \"a\"\nusers = [{0}, {0}]",
             format_args!("{{ name = \"ci\", password_files = [{sound:?}], roles = [] }}")
@@ -460,6 +475,19 @@ mod tests {
             ),
             ("[[registries]]\nname = \"a\"\nretention_days = 366".to_owned(), "at most 365"),
             ("[[registries]]\nname = \"a\"\nsoft_delete_days = 0".to_owned(), "1 to 90"),
+            (
+                webhook("scope = \"A\""),
+                "no scope",
+            ),
+            (webhook("actions = [\"ping\"]"), "neither push nor delete"),
+            (
+                webhook("headers = [{ name = \"a b\", value_file = \"x\" }]"),
+                "no name of a header",
+            ),
+            (
+                "[[registries]]\nname = \"a\"\nwebhooks = [{ name = \"x\", url = \"http://h/\" }]".to_owned(),
+                "only https",
+            ),
             (user("password_files = [], roles = []"), "0 files"),
             (plain, "hash-password"),
             (

@@ -173,6 +173,7 @@ pub(crate) async fn delete(
     named: &str,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Delete])?;
-    service.delete_manifest(place, &digest(named)?).await?;
+    let digest = digest(named)?;
+    service.delete_manifest(place, &digest, &call.origin()).await?;
     Ok(render::empty(StatusCode::ACCEPTED))
 }

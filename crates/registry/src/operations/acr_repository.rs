@@ -83,7 +83,7 @@ pub(crate) async fn delete(
     repository: &str,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Delete])?;
-    let removed = service.delete_repository(place).await?;
+    let removed = service.delete_repository(place, &call.origin()).await?;
     let digests: Vec<&str> = removed.manifests.iter().map(Digest::as_str).collect();
     let answer = json!({"manifestsDeleted": digests, "tagsDeleted": removed.tags});
     Ok(render::json(StatusCode::ACCEPTED, &answer))

@@ -151,6 +151,7 @@ pub(crate) async fn put(
             digest: &digest,
             bytes: &bytes,
             tags: &pushed_tags,
+            origin: &call.origin(),
         })
         .await?;
     let location = format!("/v2/{repository}/manifests/{digest}");
@@ -176,7 +177,7 @@ pub(crate) async fn delete(
     let place = call.place(repository, &[Action::Delete])?;
     match Reference::existing(reference)? {
         Reference::Tag(tag) => service.untag(place, &tag).await?,
-        Reference::Digest(digest) => service.delete_manifest(place, &digest).await?,
+        Reference::Digest(digest) => service.delete_manifest(place, &digest, &call.origin()).await?,
     }
     Ok(render::empty(StatusCode::ACCEPTED))
 }

@@ -9,3 +9,4 @@ pub mod range;
 pub mod scope;
 pub(crate) mod strict_json;
 pub mod upload;
+pub mod webhook;

@@ -36,6 +36,7 @@ const DELETED: u8 = 25;
 const DELETED_TAG: u8 = 26;
 const DELETED_TIME: u8 = 27;
 const POLICIES: u8 = 28;
+const WEBHOOK: u8 = 29;
 
 fn kind(tag: u8) -> KeyWriter {
     KeyWriter::new(Keyspace::Registry).u8(tag)
@@ -407,6 +408,51 @@ pub(crate) fn all_deleted() -> KeyRange {
 /// Since when a registry's policies are on.
 pub(crate) fn policies(registry: &str) -> Key {
     kind(POLICIES).str(registry).finish()
+}
+
+/// A webhook's message that is due at `at`.
+pub(crate) fn webhook(registry: &str, name: &str, at: Timestamp, id: Uuid) -> Key {
+    kind(WEBHOOK)
+        .str(registry)
+        .str(name)
+        .i64(at.as_microsecond())
+        .raw(id.as_bytes())
+        .finish()
+}
+
+/// A webhook's messages that are due at `now`.
+pub(crate) fn webhooks_until(registry: &str, name: &str, now: Timestamp) -> KeyRange {
+    let prefix = kind(WEBHOOK).str(registry).str(name).finish();
+    let end = kind(WEBHOOK)
+        .str(registry)
+        .str(name)
+        .i64(now.as_microsecond().saturating_add(1))
+        .finish();
+    KeyRange::between(prefix, end)
+}
+
+/// All messages of a registry's webhooks.
+pub(crate) fn webhooks(registry: &str) -> KeyRange {
+    KeyRange::prefix(&kind(WEBHOOK).str(registry).finish())
+}
+
+/// Name and time of a message.
+pub(crate) fn webhook_of(key: &Key) -> Option<(String, Timestamp)> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.str()?;
+    let name = reader.str()?;
+    Some((name, Timestamp::from_microsecond(reader.i64()?).ok()?))
+}
+
+/// The id of a message.
+pub(crate) fn webhook_id(key: &Key) -> Option<Uuid> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.str()?;
+    reader.str()?;
+    reader.i64()?;
+    Uuid::from_slice(reader.raw(16)?).ok()
 }
 
 /// The name behind the time in a list by time.

@@ -14,6 +14,7 @@ use crate::limits::{CONFIG_BYTES_MAX, LINK_LEASE_SECONDS};
 use crate::rules::attributes::Attributes;
 use crate::rules::digest::Digest;
 use crate::rules::manifest::{Kind, Manifest};
+use crate::rules::webhook::{Happening, Origin, WebhookAction};
 use crate::store::counts::{self, Counts};
 use crate::store::keys::{self, Place};
 use crate::store::records::{LinkRecord, ManifestRecord, RepositoryRecord, decode, encode};
@@ -175,6 +176,7 @@ pub(crate) struct Push<'a> {
     pub(crate) digest: &'a Digest,
     pub(crate) bytes: &'a Bytes,
     pub(crate) tags: &'a [String],
+    pub(crate) origin: &'a Origin,
 }
 
 impl RegistryService {
@@ -204,6 +206,7 @@ impl RegistryService {
             digest,
             bytes,
             tags: pushed_tags,
+            origin,
         } = push;
         let snapshot = self.ledger.snapshot().await?;
         let snapshot = snapshot.as_ref();
@@ -282,6 +285,15 @@ impl RegistryService {
         }
         counts::stage(&mut tx, place, came, now)?;
         tx.record(Event::push(place, digest, &record, pushed_tags).record());
+        let happening = Happening {
+            action: WebhookAction::Push,
+            repository: place.repository,
+            digest,
+            media_type: &record.media_type,
+            size,
+            tags: pushed_tags,
+        };
+        self.stage_webhooks(&mut tx, place.registry, &happening, origin)?;
         Ok(tx)
     }
 

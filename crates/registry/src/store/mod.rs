@@ -17,6 +17,8 @@ pub(crate) mod tags;
 pub(crate) mod uploads;
 pub(crate) mod usage;
 mod verify;
+pub(crate) mod webhooks;
 
 pub use collect::CollectOutcome;
 pub use references::ContentReferences;
+pub use webhooks::{Receiver, Undelivered, WebhookReport};

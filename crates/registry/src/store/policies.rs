@@ -95,6 +95,7 @@ impl RegistryService {
             }
             None => is_all &= self.drop_marks(registry).await?,
         }
+        self.drop_old_messages(registry).await?;
         Ok((rest, is_all))
     }
 

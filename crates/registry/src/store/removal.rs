@@ -8,6 +8,7 @@ use crate::error::{ErrorCode, RegistryError};
 use crate::limits::{DELETE_STEP_BYTES_MAX, DELETE_STEP_MANIFESTS_MAX};
 use crate::rules::digest::Digest;
 use crate::rules::manifest::Manifest;
+use crate::rules::webhook::{Happening, Origin, WebhookAction};
 use crate::store::counts::{self, Counts};
 use crate::store::keys::{self, Place};
 use crate::store::links::{self, stage_due};
@@ -37,7 +38,7 @@ impl RegistryService {
         tx: &mut Transaction,
         snapshot: &dyn Snapshot,
         place: Place<'_>,
-        digest: &Digest,
+        (digest, origin): (&Digest, &Origin),
         removed: &mut Removed,
     ) -> Result<(), RegistryError> {
         let found = manifests::find(snapshot, place, digest).await?;
@@ -47,6 +48,7 @@ impl RegistryService {
         }
         let now = self.clock.now();
         let is_kept = self.keeps_deleted(place.registry);
+        let mut removed_tags = Vec::new();
         for tag in tags::of(snapshot, place, digest).await? {
             if let Some((record, found)) = tags::find(snapshot, place, &tag).await? {
                 if !record.attributes.allow_delete() {
@@ -56,9 +58,19 @@ impl RegistryService {
                 if is_kept {
                     deleted::stage_keep_tag(tx, place, (&tag, digest), now);
                 }
-                removed.tags.push(tag);
+                removed_tags.push(tag);
             }
         }
+        let happening = Happening {
+            action: WebhookAction::Delete,
+            repository: place.repository,
+            digest,
+            media_type: &record.media_type,
+            size: record.size,
+            tags: &removed_tags,
+        };
+        self.stage_webhooks(tx, place.registry, &happening, origin)?;
+        removed.tags.append(&mut removed_tags);
         if let Some(subject) = &record.subject {
             tx.delete(place.referrer(subject, digest));
         }
@@ -89,6 +101,7 @@ impl RegistryService {
         &self,
         place: Place<'_>,
         digest: &Digest,
+        origin: &Origin,
     ) -> Result<(), RegistryError> {
         self.attempts(move || async move {
             let snapshot = self.ledger.snapshot().await?;
@@ -97,7 +110,7 @@ impl RegistryService {
             let repository = repository.ok_or(ErrorCode::ManifestUnknown)?;
             stage_unlocked(&mut tx, place, &repository)?;
             let mut removed = Removed::default();
-            self.stage_delete(&mut tx, snapshot.as_ref(), place, digest, &mut removed)
+            self.stage_delete(&mut tx, snapshot.as_ref(), place, (digest, origin), &mut removed)
                 .await?;
             let now = self.clock.now();
             repositories::stage_updated(&mut tx, place, now);
@@ -113,7 +126,11 @@ impl RegistryService {
     /// # Errors
     /// `NAME_UNKNOWN`; `REGISTRY_DISALLOWED_OPERATION` where a lock forbids it, before anything is deleted if the
     /// lock was there before.
-    pub(crate) async fn delete_repository(&self, place: Place<'_>) -> Result<Removed, RegistryError> {
+    pub(crate) async fn delete_repository(
+        &self,
+        place: Place<'_>,
+        origin: &Origin,
+    ) -> Result<Removed, RegistryError> {
         self.check_unlocked(place).await?;
         let mut all = Removed::default();
         loop {
@@ -141,7 +158,7 @@ impl RegistryService {
                         let digest = digest.ok_or_else(|| {
                             LedgerError::Corrupt("the key of a manifest can't be read".to_owned())
                         })?;
-                        self.stage_delete(&mut tx, snapshot, place, &digest, &mut removed)
+                        self.stage_delete(&mut tx, snapshot, place, (&digest, origin), &mut removed)
                             .await?;
                     }
                     let now = self.clock.now();

@@ -237,7 +237,8 @@ impl RegistryService {
             tx.require_version(place.untagged(digest), Some(found.version));
             stage_end(&mut tx, place, digest, record.since);
             let mut removed = Removed::default();
-            self.stage_delete(&mut tx, snapshot, place, digest, &mut removed)
+            let origin = self.own_origin(registry);
+            self.stage_delete(&mut tx, snapshot, place, (digest, &origin), &mut removed)
                 .await?;
             repositories::stage_updated(&mut tx, place, now);
             counts::stage(&mut tx, place, removed.counts(), now)?;
