@@ -24,7 +24,7 @@ pub mod store;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use content::ContentStore;
 use identity::TokenIssuer;
@@ -35,10 +35,14 @@ use uuid::Uuid;
 
 use auth::basic::Logins;
 pub use error::{ErrorCode, RegistryError};
-pub use settings::{Assignee, Assignment, Bearer, Password, Registry, Settings, User, Webhook};
+pub use settings::{Assignee, Assignment, Bearer, CacheRule, Password, Registry, Settings, User, Webhook};
+use store::cache::Fetches;
 use store::policies::Looks;
 use store::webhooks::Pauses;
-pub use store::{CollectOutcome, ContentReferences, Receiver, Undelivered, WebhookReport};
+pub use store::{
+    CollectOutcome, ContentReferences, Receiver, Undelivered, Upstream, UpstreamBlob, UpstreamError,
+    UpstreamManifest, WebhookReport,
+};
 
 /// The registry service.
 pub struct RegistryService {
@@ -58,6 +62,14 @@ pub struct RegistryService {
     pub(crate) looks: Mutex<Looks>,
     /// Webhooks whose receiver is away.
     pub(crate) pauses: Mutex<Pauses>,
+    /// Blobs that are being fetched from elsewhere.
+    pub(crate) fetches: Mutex<Fetches>,
+    /// How many may be at once.
+    pub(crate) fetching: Semaphore,
+    /// Images that may be stored in the background at once.
+    pub(crate) fills: Arc<Semaphore>,
+    /// The service itself, for what goes on in the background.
+    pub(crate) this: Weak<Self>,
 }
 
 impl std::fmt::Debug for RegistryService {
@@ -107,7 +119,7 @@ impl RegistryService {
         };
         let issuers = settings.registries.iter().map(issuer).collect();
         let logins = Logins::new(random.as_ref());
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             ledger,
             content,
             clock,
@@ -119,6 +131,10 @@ impl RegistryService {
             writing: Mutex::default(),
             looks: Mutex::default(),
             pauses: Mutex::default(),
+            fetches: Mutex::default(),
+            fetching: Semaphore::new(limits::CACHE_FETCHES_MAX),
+            fills: Arc::new(Semaphore::new(limits::CACHE_FILLS_MAX)),
+            this: this.clone(),
         })
     }
 

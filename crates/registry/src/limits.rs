@@ -177,3 +177,12 @@ pub const WEBHOOK_AGE_SECONDS_MAX: i64 = 7 * 24 * 3_600;
 
 /// How much of a client's name for itself webhooks are told.
 pub const USER_AGENT_CHARACTERS_MAX: usize = 256;
+
+/// Most rules of a registry that say what is fetched from elsewhere (Azure Container Registry: 1,000).
+pub const CACHE_RULES_MAX: usize = 1_000;
+
+/// Blobs that are fetched from elsewhere at once.
+pub const CACHE_FETCHES_MAX: usize = 16;
+
+/// Images that are stored in the background at once, while they are passed through.
+pub const CACHE_FILLS_MAX: usize = 32;

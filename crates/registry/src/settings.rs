@@ -5,9 +5,10 @@ use std::sync::Arc;
 use identity::{PasswordHash, Trust};
 use jiff::Timestamp;
 
+use crate::rules::cache::CacheNames;
 use crate::rules::grants::Grant;
 use crate::rules::webhook::{WebhookAction, WebhookScope};
-use crate::store::Receiver;
+use crate::store::{Receiver, Upstream};
 
 /// A password of a user, as its hash.
 #[derive(Debug, Clone)]
@@ -62,6 +63,15 @@ pub struct Webhook {
     pub receiver: Arc<dyn Receiver>,
 }
 
+/// Repositories that are fetched from elsewhere as they are pulled.
+#[derive(Debug, Clone)]
+pub struct CacheRule {
+    /// Which, and what they are called there.
+    pub names: CacheNames,
+    /// The registry that has them.
+    pub upstream: Arc<dyn Upstream>,
+}
+
 /// A registry: an organisation's.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -81,6 +91,8 @@ pub struct Registry {
     pub soft_delete_days: Option<u32>,
     /// Who is told of what happens.
     pub webhooks: Vec<Webhook>,
+    /// What is fetched from elsewhere; no two rules are about the same repository.
+    pub cache: Vec<CacheRule>,
     /// Who logs in with a password.
     pub users: Vec<User>,
     /// What principals of trusted issuers may.
@@ -100,6 +112,7 @@ impl Registry {
             retention_days: None,
             soft_delete_days: None,
             webhooks: Vec::new(),
+            cache: Vec::new(),
             users: Vec::new(),
             assignments: Vec::new(),
         }

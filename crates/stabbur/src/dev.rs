@@ -85,6 +85,10 @@ pub(crate) struct DevArguments {
     /// Post what happens in the registry there (an address of this machine's, or https).
     #[arg(long, value_name = "URL")]
     registry_webhook: Option<String>,
+    /// Fetch repositories of the registry from another one as they are pulled: `hub/*=HOST/library/*`. `http://` is for
+    /// this machine alone.
+    #[arg(long, value_name = "TARGET=SOURCE")]
+    registry_cache: Vec<String>,
     /// Bytes that the registry may hold.
     #[arg(long, value_name = "BYTES")]
     registry_quota: Option<u64>,
@@ -145,6 +149,7 @@ impl DevArguments {
             retention_days: self.registry_retention_days,
             soft_delete_days: self.registry_soft_delete_days,
             webhook: self.registry_webhook.clone(),
+            cache: self.registry_cache.clone(),
         }
     }
 }

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::config::TlsFiles;
 use crate::node::Stores;
+use crate::registry_remote::upstream::{self, CacheConfig};
 use crate::registry_webhooks::{self, WebhookConfig};
 
 /// User of the development registry; the password is the same.
@@ -55,6 +56,9 @@ struct OneConfig {
     retention_days: Option<u32>,
     /// Days that what is deleted can be restored; it can't without it.
     soft_delete_days: Option<u32>,
+    /// What is fetched from elsewhere as it is pulled.
+    #[serde(default)]
+    cache: Vec<CacheConfig>,
     /// Who is told of what happens.
     #[serde(default)]
     webhooks: Vec<WebhookConfig>,
@@ -161,6 +165,7 @@ impl OneConfig {
         check_policies(&registry)?;
         registry.webhooks =
             registry_webhooks::webhooks(&self.webhooks).with_context(|| format!("registry {name}"))?;
+        registry.cache = upstream::rules(&self.cache).with_context(|| format!("registry {name}"))?;
         let mut names = HashSet::new();
         for user in &self.users {
             // Only the first would be looked up.
@@ -338,6 +343,8 @@ pub(crate) struct DevelopmentRegistry {
     pub(crate) soft_delete_days: Option<u32>,
     /// Where what happens is posted to.
     pub(crate) webhook: Option<String>,
+    /// What is fetched from elsewhere: `TARGET=SOURCE`.
+    pub(crate) cache: Vec<String>,
 }
 
 /// The registry of `dev`: open to this machine, unless a login is asked for; tokens of the development issuer are
@@ -353,6 +360,8 @@ pub(crate) fn development(
     registry.quota_bytes = wanted.quota_bytes;
     (registry.retention_days, registry.soft_delete_days) = (wanted.retention_days, wanted.soft_delete_days);
     check_policies(&registry)?;
+    let cache = wanted.cache.iter().map(|text| CacheConfig::plain(text));
+    registry.cache = upstream::rules(&cache.collect::<Result<Vec<_>>>()?)?;
     let webhook = wanted.webhook.clone().map(WebhookConfig::plain);
     registry.webhooks = registry_webhooks::webhooks(webhook.as_slice())?;
     registry.users = vec![User {

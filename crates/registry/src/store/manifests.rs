@@ -177,6 +177,8 @@ pub(crate) struct Push<'a> {
     pub(crate) bytes: &'a Bytes,
     pub(crate) tags: &'a [String],
     pub(crate) origin: &'a Origin,
+    /// Whether manifests that an index refers to may be missing.
+    pub(crate) is_sparse: bool,
 }
 
 impl RegistryService {
@@ -207,6 +209,7 @@ impl RegistryService {
             bytes,
             tags: pushed_tags,
             origin,
+            is_sparse,
         } = push;
         let snapshot = self.ledger.snapshot().await?;
         let snapshot = snapshot.as_ref();
@@ -227,7 +230,7 @@ impl RegistryService {
             counts::stage_new(&mut tx, place);
         }
         repositories::stage_updated(&mut tx, place, now);
-        stage_references(&mut tx, snapshot, place, (manifest, digest, false), now).await?;
+        stage_references(&mut tx, snapshot, place, (manifest, digest, is_sparse), now).await?;
         let deleted = deleted::find(snapshot, place, digest).await?;
         match &deleted {
             // It is there again, with the bytes that were kept of it.

@@ -1,6 +1,7 @@
 //! What lies in the ledger, and the transactions that change it.
 
 pub(crate) mod bodies;
+pub(crate) mod cache;
 pub(crate) mod collect;
 pub(crate) mod counts;
 pub(crate) mod deleted;
@@ -19,6 +20,7 @@ pub(crate) mod usage;
 mod verify;
 pub(crate) mod webhooks;
 
+pub use cache::{Upstream, UpstreamBlob, UpstreamError, UpstreamManifest};
 pub use collect::CollectOutcome;
 pub use references::ContentReferences;
 pub use webhooks::{Receiver, Undelivered, WebhookReport};

@@ -7,6 +7,7 @@
 mod challenge;
 pub(crate) mod import;
 pub(crate) mod purge;
+pub(crate) mod upstream;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
