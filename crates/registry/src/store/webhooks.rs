@@ -134,18 +134,13 @@ impl RegistryService {
 
     /// One round: of each webhook some messages that are due, one after the other; several webhooks at once.
     pub async fn deliver_webhooks(&self) -> WebhookReport {
-        let all = self.settings.registries.iter();
-        let all = all.flat_map(|registry| registry.webhooks.iter().map(move |webhook| (registry, webhook)));
-        let mut rounds = stream::iter(all)
-            .map(|(registry, webhook)| async move {
-                let round = self.deliver_webhook(registry, webhook).await;
-                round.unwrap_or_else(|error| {
-                    tracing::warn!(registry = %registry.name, webhook = %webhook.name, %error,
-                        "a webhook's messages can't be read; it is tried again");
-                    WebhookReport::default()
-                })
-            })
-            .buffer_unordered(WEBHOOKS_AT_ONCE);
+        let mut all = Vec::new();
+        for registry in &self.settings.registries {
+            for webhook in &registry.webhooks {
+                all.push(self.webhook_round(registry, webhook));
+            }
+        }
+        let mut rounds = stream::iter(all).buffer_unordered(WEBHOOKS_AT_ONCE);
         let mut report = WebhookReport::default();
         while let Some(round) = rounds.next().await {
             report.delivered += round.delivered;
@@ -154,6 +149,15 @@ impl RegistryService {
             report.more |= round.more;
         }
         report
+    }
+
+    async fn webhook_round(&self, registry: &Registry, webhook: &Webhook) -> WebhookReport {
+        let round = self.deliver_webhook(registry, webhook).await;
+        round.unwrap_or_else(|error| {
+            tracing::warn!(registry = %registry.name, webhook = %webhook.name, %error,
+                "a webhook's messages can't be read; it is tried again");
+            WebhookReport::default()
+        })
     }
 
     async fn deliver_webhook(

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use registry::rules::digest::{Digest, Hasher};
-use registry::rules::manifest::{Descriptor, Kind, Manifest};
+use registry::rules::manifest::{Descriptor, Manifest};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;

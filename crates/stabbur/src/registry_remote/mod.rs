@@ -277,18 +277,19 @@ impl Remote {
             !key_fetch::is_here(&url) || key_fetch::is_here(&self.base),
             "the registry has tokens given out by this machine, and isn't here itself"
         );
-        let mut pairs = url.query_pairs_mut();
-        if let Some(service) = service {
-            pairs.append_pair("service", service);
-        }
         let scope = scope
             .as_deref()
             .filter(|scope| !scope.is_empty())
             .unwrap_or(wanted);
-        for scope in scope.split(' ').filter(|scope| !scope.is_empty()) {
-            pairs.append_pair("scope", scope);
+        {
+            let mut pairs = url.query_pairs_mut();
+            if let Some(service) = service {
+                pairs.append_pair("service", service);
+            }
+            for scope in scope.split(' ').filter(|scope| !scope.is_empty()) {
+                pairs.append_pair("scope", scope);
+            }
         }
-        drop(pairs);
         let sent = self
             .log_in(self.client.get(url))
             .send()
