@@ -167,7 +167,7 @@ def test_what_is_deleted_is_restored_after_a_restart_and_purged_in_the_end():
         requests.delete(f"{registry}/v2/{name}/manifests/{digest}", timeout=30)
         advance(server.endpoints, 8 * DAY)
         deleted = f"{registry}/acr/v1/_deleted/{name}/_manifests"
-        until(lambda: requests.get(deleted, timeout=30).json()["manifests"] == [])
+        until(lambda: requests.get(deleted, timeout=30).json()["manifests"] == [], 120)
 
 
 def test_webhooks_are_told_once_they_take_messages():
