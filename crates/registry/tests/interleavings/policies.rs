@@ -214,7 +214,8 @@ async fn a_push_beside_the_purge_of_the_same_is_whole_or_refused() {
             own.collect().await;
         });
         let taken = run(&[push, purge], &choices).await;
-        match told.lock().unwrap()[0] {
+        let status = told.lock().unwrap()[0];
+        match status {
             201 => check_pulled(&bench, "v1").await,
             status => assert_eq!(status, 400),
         }
