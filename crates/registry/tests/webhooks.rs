@@ -96,7 +96,7 @@ async fn a_push_and_a_deletion_are_told_as_the_original_tells_them() {
     );
     assert_eq!(
         (&message["action"], &message["timestamp"]),
-        (&json!("push"), &json!("2027-01-15T08:00:00Z"))
+        (&json!("push"), &json!("2027-01-15T08:00:00.000000042Z"))
     );
     assert!(uuid::Uuid::parse_str(message["id"].as_str().unwrap()).is_ok());
     assert_eq!(message["request"]["host"], "127.0.0.1:5000");

@@ -375,7 +375,9 @@ impl RegistryService {
                 return Ok((tx, false));
             }
             let found = find(snapshot, place, digest).await?;
-            let Some((record, found)) = found.filter(|(record, _)| record.deleted == timed.at) else {
+            let Some((record, found)) =
+                found.filter(|(record, _)| record.deleted.as_microsecond() == timed.at.as_microsecond())
+            else {
                 return Ok((tx, false));
             };
             stage_end(&mut tx, place, digest, (&record, &found));

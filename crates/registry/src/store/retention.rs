@@ -218,7 +218,9 @@ impl RegistryService {
             let now = self.clock.now();
             let mut tx = Transaction::new();
             let found = mark(snapshot, place, digest).await?;
-            let Some((record, found)) = found.filter(|(record, _)| record.since == timed.at) else {
+            let Some((record, found)) =
+                found.filter(|(record, _)| record.since.as_microsecond() == timed.at.as_microsecond())
+            else {
                 // Another mark was set since, and has a row of its own.
                 tx.delete(entry.key.clone());
                 return Ok((tx, false));
