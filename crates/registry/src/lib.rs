@@ -24,7 +24,7 @@ pub mod store;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use content::ContentStore;
 use identity::TokenIssuer;
@@ -35,8 +35,14 @@ use uuid::Uuid;
 
 use auth::basic::Logins;
 pub use error::{ErrorCode, RegistryError};
-pub use settings::{Assignee, Assignment, Bearer, Password, Registry, Settings, User};
-pub use store::{CollectOutcome, ContentReferences};
+pub use settings::{Assignee, Assignment, Bearer, CacheRule, Password, Registry, Settings, User, Webhook};
+use store::cache::Fetches;
+use store::policies::Looks;
+use store::webhooks::Pauses;
+pub use store::{
+    CollectOutcome, ContentReferences, Receiver, Undelivered, Upstream, UpstreamBlob, UpstreamError,
+    UpstreamManifest, WebhookReport,
+};
 
 /// The registry service.
 pub struct RegistryService {
@@ -52,6 +58,18 @@ pub struct RegistryService {
     pub(crate) password_checks: Semaphore,
     /// Uploads that a request of this process writes to.
     pub(crate) writing: Mutex<HashSet<Uuid>>,
+    /// Where the looks at what policies make due are.
+    pub(crate) looks: Mutex<Looks>,
+    /// Webhooks whose receiver is away.
+    pub(crate) pauses: Mutex<Pauses>,
+    /// Blobs that are being fetched from elsewhere.
+    pub(crate) fetches: Mutex<Fetches>,
+    /// How many may be at once.
+    pub(crate) fetching: Semaphore,
+    /// Images that may be stored in the background at once.
+    pub(crate) fills: Arc<Semaphore>,
+    /// The service itself, for what goes on in the background.
+    pub(crate) this: Weak<Self>,
 }
 
 impl std::fmt::Debug for RegistryService {
@@ -101,7 +119,7 @@ impl RegistryService {
         };
         let issuers = settings.registries.iter().map(issuer).collect();
         let logins = Logins::new(random.as_ref());
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             ledger,
             content,
             clock,
@@ -111,6 +129,12 @@ impl RegistryService {
             logins,
             password_checks: Semaphore::new(limits::PASSWORD_CHECKS_MAX),
             writing: Mutex::default(),
+            looks: Mutex::default(),
+            pauses: Mutex::default(),
+            fetches: Mutex::default(),
+            fetching: Semaphore::new(limits::CACHE_FETCHES_MAX),
+            fills: Arc::new(Semaphore::new(limits::CACHE_FILLS_MAX)),
+            this: this.clone(),
         })
     }
 
@@ -122,6 +146,9 @@ impl RegistryService {
     {
         for _ in 0..limits::WRITE_ATTEMPTS_MAX {
             let (tx, value) = stage().await?;
+            if tx.is_empty() {
+                return Ok(value);
+            }
             match self.ledger.commit(tx).await {
                 Ok(_) => return Ok(value),
                 Err(LedgerError::Conflict(_)) => {}

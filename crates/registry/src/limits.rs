@@ -125,3 +125,64 @@ pub const USAGE_ROWS_MAX: usize = 64;
 
 /// What a registry holds unless its settings say otherwise.
 pub const QUOTA_BYTES_DEFAULT: u64 = 100 * 1024 * 1024 * 1024;
+
+/// How long a repository's changes are counted one by one, before they are folded into one row.
+pub const COUNTS_FOLD_SECONDS: i64 = 60;
+
+/// Rows of such changes that one commit folds.
+pub const COUNTS_FOLD_ROWS_MAX: usize = 4_096;
+
+/// Most days that untagged manifests stay (Azure Container Registry, retention policy: 0 to 365).
+pub const RETENTION_DAYS_MAX: u32 = 365;
+
+/// Most days that what is deleted can be restored (Azure Container Registry, soft delete policy: 1 to 90).
+pub const SOFT_DELETE_DAYS_MAX: u32 = 90;
+
+/// How long a manifest stays without a tag, whatever the policy says, after its push, a HEAD by who may push, or the push
+/// of an index that refers to it: it is pushed before what refers to it.
+pub const UNTAGGED_LEASE_SECONDS: i64 = LINK_LEASE_SECONDS;
+
+/// Pause between two looks at what a registry's policies make due.
+pub const POLICIES_PAUSE_SECONDS: i64 = 10 * 60;
+
+/// The same for a registry without policies: whether one that it had has left anything.
+pub const POLICIES_LEFT_PAUSE_SECONDS: i64 = 24 * 3_600;
+
+/// Rows that one look at a registry's policies passes over.
+pub const POLICIES_ROWS_MAX: usize = 1_024;
+
+/// How long what is soft-deleted is kept where no setting says how long it is, and none was seen that did.
+pub const SOFT_DELETE_DAYS_DEFAULT: u32 = 7;
+
+/// Most webhooks of a registry (Azure Container Registry, service tiers: 500).
+pub const WEBHOOKS_MAX: usize = 100;
+
+/// Messages that one round gives a webhook's receiver.
+pub const WEBHOOK_ROUND_MESSAGES_MAX: usize = 64;
+
+/// Time after which no further message of the round is given to it.
+pub const WEBHOOK_ROUND_SECONDS_MAX: u64 = 15;
+
+/// Webhooks that are delivered to at once.
+pub const WEBHOOKS_AT_ONCE: usize = 8;
+
+/// How long a message waits that wasn't taken; doubled each time.
+pub const WEBHOOK_BACKOFF_SECONDS_MIN: i64 = 2;
+
+/// The longest that it waits.
+pub const WEBHOOK_BACKOFF_SECONDS_MAX: i64 = 10 * 60;
+
+/// Age at which a message that isn't taken is given up.
+pub const WEBHOOK_AGE_SECONDS_MAX: i64 = 7 * 24 * 3_600;
+
+/// How much of a client's name for itself webhooks are told.
+pub const USER_AGENT_CHARACTERS_MAX: usize = 256;
+
+/// Most rules of a registry that say what is fetched from elsewhere (Azure Container Registry: 1,000).
+pub const CACHE_RULES_MAX: usize = 1_000;
+
+/// Blobs that are fetched from elsewhere at once.
+pub const CACHE_FETCHES_MAX: usize = 16;
+
+/// Images that are stored in the background at once, while they are passed through.
+pub const CACHE_FILLS_MAX: usize = 32;

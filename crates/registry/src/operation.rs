@@ -173,13 +173,13 @@ pub const OPERATIONS: &[Operation] = &[
         "ACR",
         "Lists of what is soft-deleted",
         "GET /acr/v1/_deleted/_catalog, /acr/v1/_deleted/NAME/_manifests, _tags",
-        No,
+        Yes,
     ),
     row(
         "ACR",
         "Restore a manifest",
         "POST /acr/v1/_deleted/NAME/_manifests/DIGEST",
-        No,
+        Yes,
     ),
     row("ACR", "Query metadata", "POST /acr/v1/_metadata/_query", No),
     row("ACR", "Helm 2 charts", "/helm/v1/repo/..", No),
@@ -195,8 +195,9 @@ pub fn compat_markdown() -> String {
          came and served as what it is, whatever `Accept` says. Digests: sha256, sha512.\n\nAuthentication: bearer \
          tokens from `/oauth2/token`, by name and password, by a refresh token, or for nobody where anonymous pull is \
          on; refresh tokens from `/oauth2/exchange`; names and passwords straight as Basic, a token as the \
-         password of `00000000-0000-0000-0000-000000000000` (docs/operate/registry.md).\n\nNot served: webhooks, soft \
-         delete, retention of untagged manifests, quarantine, import, artifact cache, geo-replication, sparse \
+         password of `00000000-0000-0000-0000-000000000000` (docs/operate/registry.md).\n\nWebhooks: push and delete, with custom headers. Import: by \
+         `stabbur registry import`. Artifact cache: by setting. Not \
+         served: quarantine, geo-replication, sparse \
          indexes.\n\n| source | operation | request | served |\n| --- | --- | --- | --- |\n",
     );
     for operation in OPERATIONS {

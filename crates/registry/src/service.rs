@@ -8,13 +8,15 @@ use http_semantics::{Body, RequestContext, Service};
 
 use crate::auth::{Access, Realm};
 use crate::error::{ErrorCode, RegistryError};
+use crate::limits::USER_AGENT_CHARACTERS_MAX;
 use crate::operations::{
-    acr_manifests, acr_repository, acr_tags, base, blob, catalog, exchange, manifest, referrers, tags, token,
-    upload,
+    acr_deleted, acr_manifests, acr_repository, acr_tags, base, blob, catalog, exchange, manifest, referrers,
+    tags, token, upload,
 };
 use crate::rules::digest::Digest;
 use crate::rules::grants::Action;
 use crate::rules::name;
+use crate::rules::webhook::Origin;
 use crate::settings::{Registry, host_name};
 use crate::store::keys::Place;
 use crate::wire::query::Query;
@@ -37,6 +39,18 @@ impl Call<'_> {
     /// A header as text.
     pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// What webhooks are told of the request.
+    pub(crate) fn origin(&self) -> Origin {
+        let context = self.parts.extensions.get::<RequestContext>();
+        let agent = self.header(http::header::USER_AGENT).unwrap_or_default();
+        Origin {
+            id: context.map(|context| context.request_id).unwrap_or_default(),
+            host: self.realm.host.clone(),
+            method: self.parts.method.to_string(),
+            user_agent: agent.chars().take(USER_AGENT_CHARACTERS_MAX).collect(),
+        }
     }
 
     pub(crate) fn is_head(&self) -> bool {
@@ -240,6 +254,12 @@ impl RegistryService {
                 "DELETE" => acr_manifests::delete(self, call, &name, &digest).await,
                 _ => Err(ErrorCode::Unsupported.into()),
             },
+            Route::DeletedCatalog if reads => acr_deleted::catalog(self, call).await,
+            Route::DeletedManifests(name) if reads => acr_deleted::manifests(self, call, &name).await,
+            Route::DeletedTags(name) if reads => acr_deleted::tags(self, call, &name).await,
+            Route::DeletedManifest(name, digest) if method == "POST" => {
+                acr_deleted::restore(self, call, (&name, &digest), body).await
+            }
             _ => Err(ErrorCode::Unsupported.into()),
         }
     }

@@ -1,9 +1,14 @@
 //! How the service is set up: registries, who may what in each, whose tokens are taken.
 
+use std::sync::Arc;
+
 use identity::{PasswordHash, Trust};
 use jiff::Timestamp;
 
+use crate::rules::cache::CacheNames;
 use crate::rules::grants::Grant;
+use crate::rules::webhook::{WebhookAction, WebhookScope};
+use crate::store::{Receiver, Upstream};
 
 /// A password of a user, as its hash.
 #[derive(Debug, Clone)]
@@ -45,6 +50,28 @@ pub struct Assignment {
     pub grant: Grant,
 }
 
+/// Who is told of what happens in a registry.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Its name, one of its own within the registry.
+    pub name: String,
+    /// What it is told of.
+    pub actions: Vec<WebhookAction>,
+    /// Of which repositories and tags.
+    pub scope: WebhookScope,
+    /// Who takes its messages.
+    pub receiver: Arc<dyn Receiver>,
+}
+
+/// Repositories that are fetched from elsewhere as they are pulled.
+#[derive(Debug, Clone)]
+pub struct CacheRule {
+    /// Which, and what they are called there.
+    pub names: CacheNames,
+    /// The registry that has them.
+    pub upstream: Arc<dyn Upstream>,
+}
+
 /// A registry: an organisation's.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -58,6 +85,14 @@ pub struct Registry {
     pub open: bool,
     /// Bytes that it may hold; `None`: as many as there is space for.
     pub quota_bytes: Option<u64>,
+    /// Days after which a manifest without a tag is deleted; `None`: never. Not beside `soft_delete_days`.
+    pub retention_days: Option<u32>,
+    /// Days that what is deleted can be restored; `None`: it can't.
+    pub soft_delete_days: Option<u32>,
+    /// Who is told of what happens.
+    pub webhooks: Vec<Webhook>,
+    /// What is fetched from elsewhere; no two rules are about the same repository.
+    pub cache: Vec<CacheRule>,
     /// Who logs in with a password.
     pub users: Vec<User>,
     /// What principals of trusted issuers may.
@@ -74,6 +109,10 @@ impl Registry {
             anonymous_pull: false,
             open: false,
             quota_bytes: Some(crate::limits::QUOTA_BYTES_DEFAULT),
+            retention_days: None,
+            soft_delete_days: None,
+            webhooks: Vec::new(),
+            cache: Vec::new(),
             users: Vec::new(),
             assignments: Vec::new(),
         }
@@ -105,6 +144,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// A registry by its name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Registry> {
+        self.registries.iter().find(|registry| registry.name == name)
+    }
+
     /// The registry that a host names: lower case, without its port.
     pub(crate) fn named_by(&self, host: &str) -> Option<&Registry> {
         let own = |registry: &&Registry| {

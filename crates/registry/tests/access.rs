@@ -201,6 +201,26 @@ fn operations() -> Vec<(&'static str, String, &'static str)> {
             "repository:team/a:metadata_read",
         ),
         (
+            "GET",
+            "/acr/v1/_deleted/_catalog".to_owned(),
+            "registry:deleted_catalog:*",
+        ),
+        (
+            "GET",
+            "/acr/v1/_deleted/team/a/_manifests".to_owned(),
+            "repository:team/a:deleted_read",
+        ),
+        (
+            "GET",
+            "/acr/v1/_deleted/team/a/_tags".to_owned(),
+            "repository:team/a:deleted_read",
+        ),
+        (
+            "POST",
+            format!("/acr/v1/_deleted/team/a/_manifests/{digest}"),
+            "repository:team/a:deleted_restore",
+        ),
+        (
             "PATCH",
             format!("/acr/v1/team/a/_manifests/{digest}"),
             "repository:team/a:metadata_write",
@@ -254,6 +274,7 @@ async fn what_is_granted_is_what_is_permitted() {
             let permitted = match scope {
                 "" => true,
                 "registry:catalog:*" => user != "writer",
+                "registry:deleted_catalog:*" => user == "owner",
                 _ => needed.iter().all(|action| role.actions().contains(action)),
             };
             let answers = [

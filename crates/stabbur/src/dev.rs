@@ -78,6 +78,19 @@ pub(crate) struct DevArguments {
     /// Let clients of the registry pull without a login.
     #[arg(long, requires = "registry_login")]
     registry_anonymous_pull: bool,
+    /// Delete manifests of the registry that have had no tag for so many days.
+    #[arg(long, value_name = "DAYS", conflicts_with = "registry_soft_delete_days")]
+    registry_retention_days: Option<u32>,
+    /// Let what is deleted from the registry be restored for so many days.
+    #[arg(long, value_name = "DAYS")]
+    registry_soft_delete_days: Option<u32>,
+    /// Post what happens in the registry there (an address of this machine's, or https).
+    #[arg(long, value_name = "URL")]
+    registry_webhook: Option<String>,
+    /// Fetch repositories of the registry from another one as they are pulled: `hub/*=HOST/library/*`. `http://` is for
+    /// this machine alone.
+    #[arg(long, value_name = "TARGET=SOURCE")]
+    registry_cache: Vec<String>,
     /// Bytes that the registry may hold.
     #[arg(long, value_name = "BYTES")]
     registry_quota: Option<u64>,
@@ -144,6 +157,10 @@ impl DevArguments {
             needs_login: self.registry_login,
             anonymous_pull: self.registry_anonymous_pull,
             quota_bytes: self.registry_quota,
+            retention_days: self.registry_retention_days,
+            soft_delete_days: self.registry_soft_delete_days,
+            webhook: self.registry_webhook.clone(),
+            cache: self.registry_cache.clone(),
         }
     }
 }
@@ -235,7 +252,7 @@ pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
         stores.random.clone(),
         settings,
     );
-    let registry = registry_config::development(&stores, &arguments.registry(), issuer.clone());
+    let registry = registry_config::development(&stores, &arguments.registry(), issuer.clone())?;
     let sinks = arguments.platform.sinks()?;
     let (platform, development) = platform(&stores, &documents, &blobs, &arguments, &sinks, issuer.clone())?;
     node::prepare(&platform).await?;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use platform_storage::limits::DECISION_BYTES_MAX;
 use platform_storage::{Ask, Sink, Undelivered};
+use registry::Receiver;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 
@@ -24,7 +25,14 @@ const SUBSCRIPTION_KEY: HeaderName = HeaderName::from_static("ocp-apim-subscript
 pub(crate) struct HttpPost {
     client: Client,
     url: Url,
-    secret: Option<(HeaderName, HeaderValue)>,
+    /// What is shown there; values may be secret.
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl std::fmt::Debug for HttpPost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HttpPost(..)")
+    }
 }
 
 /// What a secret is shown as.
@@ -42,11 +50,20 @@ impl HttpPost {
         authorities: Option<&Path>,
     ) -> Result<Self> {
         let secret = secret.map(|(shown, path)| read_secret(shown, path)).transpose()?;
+        Self::with_headers(url, secret.into_iter().collect(), authorities)
+    }
+
+    /// Posts to `url` with these headers.
+    pub(crate) fn with_headers(
+        url: &str,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        authorities: Option<&Path>,
+    ) -> Result<Self> {
         let address = key_fetch::check(url)?;
         Ok(Self {
             client: key_fetch::client(authorities, key_fetch::is_here(&address))?,
             url: address,
-            secret,
+            headers,
         })
     }
 
@@ -57,7 +74,7 @@ impl HttpPost {
             .header(CONTENT_TYPE, "application/json")
             .header(reqwest::header::ACCEPT, "application/json")
             .body(message);
-        if let Some((name, value)) = &self.secret {
+        for (name, value) in &self.headers {
             request = request.header(name, value);
         }
         let mut response = request.send().await.map_err(Unanswered::broken)?;
@@ -141,6 +158,17 @@ impl Sink for HttpPost {
 }
 
 #[async_trait]
+impl Receiver for HttpPost {
+    async fn deliver(&self, message: Vec<u8>) -> Result<(), registry::Undelivered> {
+        match self.post(message, RECEIPT_BYTES_MAX).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_of_message() => Err(registry::Undelivered::Refused(error.to_string())),
+            Err(error) => Err(registry::Undelivered::Away(error.to_string())),
+        }
+    }
+}
+
+#[async_trait]
 impl Ask for HttpPost {
     async fn ask(&self, request: Vec<u8>) -> Result<Vec<u8>, String> {
         self.post(request, DECISION_BYTES_MAX)
@@ -168,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_isnt_in_what_is_said() {
         let post = HttpPost::new("http://127.0.0.1:1/hook?sig=s3cret", None, None).unwrap();
-        let error = post.deliver(Vec::new()).await.unwrap_err();
+        let error = Sink::deliver(&post, Vec::new()).await.unwrap_err();
         assert!(matches!(&error, Undelivered::Away(_)), "{error:?}");
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }

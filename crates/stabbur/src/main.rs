@@ -22,6 +22,8 @@ mod platform_engine;
 mod platform_import;
 mod platform_messages;
 mod registry_config;
+mod registry_remote;
+mod registry_webhooks;
 mod serve;
 mod vault_commands;
 mod vault_config;
@@ -80,7 +82,7 @@ enum Command {
         #[command(subcommand)]
         command: ContentCommand,
     },
-    /// Makes what a registry's configuration holds.
+    /// Works with registries: what their configuration holds, import, purge.
     Registry {
         #[command(subcommand)]
         command: RegistryCommand,
@@ -205,6 +207,11 @@ enum RegistryCommand {
     /// Reads a password from the first line of its input and prints the hash that a file of `password_files`
     /// holds.
     HashPassword,
+    /// Copies an image, or all tags of a repository, from another registry into a running one. Interrupted, the same
+    /// command goes on.
+    Import(Box<registry_remote::import::ImportArguments>),
+    /// Takes old tags away from a running registry; manifests without a tag go by its retention policy.
+    Purge(Box<registry_remote::purge::PurgeArguments>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -303,6 +310,12 @@ fn main() -> ExitCode {
             Command::Registry {
                 command: RegistryCommand::HashPassword,
             } => registry_config::hash_password(),
+            Command::Registry {
+                command: RegistryCommand::Import(arguments),
+            } => registry_remote::import::run(&arguments).await,
+            Command::Registry {
+                command: RegistryCommand::Purge(arguments),
+            } => registry_remote::purge::run(&arguments, ledger::Clock::now(&ledger::SystemClock)).await,
             Command::Vault {
                 command: VaultCommand::Rekey { data, keys },
             } => vault_commands::rekey(&data.data, &data.places()?, keys).await,

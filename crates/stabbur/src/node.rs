@@ -23,6 +23,7 @@ use vault::Vaults;
 
 use crate::places::{LedgerPlace, Places};
 use crate::platform_config::Sinks;
+use crate::registry_webhooks;
 
 /// How often the background work runs.
 const SWEEP_SECONDS: u64 = 5;
@@ -241,6 +242,7 @@ pub(crate) fn background(
     });
     let duty = stores.duty.clone();
     let deliveries = deliveries(stores, &services, stop.clone());
+    let webhooks = registry_webhooks::deliver(stores, services.registry.as_ref(), stop.clone());
     tokio::spawn(async move {
         let mut rounds: u64 = 0;
         loop {
@@ -279,10 +281,10 @@ pub(crate) fn background(
         {
             tracing::debug!(%error, "the lease of the background work ends by itself");
         }
-        if let Some(deliveries) = deliveries
-            && let Err(error) = deliveries.await
-        {
-            tracing::warn!(%error, "the deliveries ended badly");
+        for task in [deliveries, webhooks].into_iter().flatten() {
+            if let Err(error) = task.await {
+                tracing::warn!(%error, "the deliveries ended badly");
+            }
         }
     })
 }

@@ -10,12 +10,15 @@ use gateway::ListenerLimits;
 use identity::{PasswordHash, TokenIssuer, Trust, TrustedIssuer};
 use ledger::SystemRandom;
 use platform_storage::development::storage;
+use registry::limits::{RETENTION_DAYS_MAX, SOFT_DELETE_DAYS_MAX};
 use registry::rules::grants::{Action, Grant, Pattern, Role};
 use registry::{Assignee, Assignment, Bearer, Front, Password, Registry, Settings, User};
 use serde::Deserialize;
 
 use crate::config::TlsFiles;
 use crate::node::Stores;
+use crate::registry_remote::upstream::{self, CacheConfig};
+use crate::registry_webhooks::{self, WebhookConfig};
 
 /// User of the development registry; the password is the same.
 const DEVELOPMENT_USER: &str = "dev";
@@ -49,6 +52,16 @@ struct OneConfig {
     anonymous_pull: bool,
     /// Most bytes that it holds; 100 GiB without it, 0: as many as there is space for.
     quota_bytes: Option<u64>,
+    /// Days after which a manifest without a tag is deleted; never without it.
+    retention_days: Option<u32>,
+    /// Days that what is deleted can be restored; it can't without it.
+    soft_delete_days: Option<u32>,
+    /// What is fetched from elsewhere as it is pulled.
+    #[serde(default)]
+    cache: Vec<CacheConfig>,
+    /// Who is told of what happens.
+    #[serde(default)]
+    webhooks: Vec<WebhookConfig>,
     #[serde(default)]
     users: Vec<UserConfig>,
     #[serde(default)]
@@ -148,6 +161,11 @@ impl OneConfig {
             Some(bytes) => Some(bytes),
             None => registry.quota_bytes,
         };
+        (registry.retention_days, registry.soft_delete_days) = (self.retention_days, self.soft_delete_days);
+        check_policies(&registry)?;
+        registry.webhooks =
+            registry_webhooks::webhooks(&self.webhooks).with_context(|| format!("registry {name}"))?;
+        registry.cache = upstream::rules(&self.cache).with_context(|| format!("registry {name}"))?;
         let mut names = HashSet::new();
         for user in &self.users {
             // Only the first would be looked up.
@@ -169,6 +187,29 @@ impl OneConfig {
         }
         Ok(registry)
     }
+}
+
+/// Refuses policies that the original refuses as well.
+fn check_policies(registry: &Registry) -> Result<()> {
+    let Registry {
+        name,
+        retention_days,
+        soft_delete_days,
+        ..
+    } = registry;
+    ensure!(
+        retention_days.is_none() || soft_delete_days.is_none(),
+        "registry {name}: retention_days and soft_delete_days exclude each other"
+    );
+    ensure!(
+        retention_days.is_none_or(|days| days <= RETENTION_DAYS_MAX),
+        "registry {name}: retention_days is at most {RETENTION_DAYS_MAX}"
+    );
+    ensure!(
+        soft_delete_days.is_none_or(|days| (1..=SOFT_DELETE_DAYS_MAX).contains(&days)),
+        "registry {name}: soft_delete_days is 1 to {SOFT_DELETE_DAYS_MAX}"
+    );
+    Ok(())
 }
 
 impl UserConfig {
@@ -293,20 +334,36 @@ pub(crate) fn limits() -> ListenerLimits {
 }
 
 /// How the registry of `dev` is set up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct DevelopmentRegistry {
     pub(crate) needs_login: bool,
     pub(crate) anonymous_pull: bool,
     pub(crate) quota_bytes: Option<u64>,
+    pub(crate) retention_days: Option<u32>,
+    pub(crate) soft_delete_days: Option<u32>,
+    /// Where what happens is posted to.
+    pub(crate) webhook: Option<String>,
+    /// What is fetched from elsewhere: `TARGET=SOURCE`.
+    pub(crate) cache: Vec<String>,
 }
 
 /// The registry of `dev`: open to this machine, unless a login is asked for; tokens of the development issuer are
 /// exchanged.
-pub(crate) fn development(stores: &Stores, wanted: &DevelopmentRegistry, keys: Arc<TokenIssuer>) -> Front {
+pub(crate) fn development(
+    stores: &Stores,
+    wanted: &DevelopmentRegistry,
+    keys: Arc<TokenIssuer>,
+) -> Result<Front> {
     let mut registry = Registry::new("dev");
     registry.open = !wanted.needs_login;
     registry.anonymous_pull = wanted.anonymous_pull;
     registry.quota_bytes = wanted.quota_bytes;
+    (registry.retention_days, registry.soft_delete_days) = (wanted.retention_days, wanted.soft_delete_days);
+    check_policies(&registry)?;
+    let cache = wanted.cache.iter().map(|text| CacheConfig::plain(text));
+    registry.cache = upstream::rules(&cache.collect::<Result<Vec<_>>>()?)?;
+    let webhook = wanted.webhook.clone().map(WebhookConfig::plain);
+    registry.webhooks = registry_webhooks::webhooks(webhook.as_slice())?;
     registry.users = vec![User {
         name: DEVELOPMENT_USER.to_owned(),
         passwords: PasswordHash::parse(DEVELOPMENT_PASSWORD_HASH)
@@ -344,13 +401,13 @@ pub(crate) fn development(stores: &Stores, wanted: &DevelopmentRegistry, keys: A
             audiences: Vec::new(),
         }),
     };
-    Front::new(
+    Ok(Front::new(
         stores.ledger.clone(),
         stores.content.clone(),
         stores.clock.clone(),
         stores.random.clone(),
         settings,
-    )
+    ))
 }
 
 #[cfg(test)]
@@ -395,6 +452,11 @@ mod tests {
         std::fs::write(&file, "a plain password\n").unwrap();
         let user =
             |rest: &str| format!("[[registries]]\nname = \"a\"\nusers = [{{ name = \"ci\", {rest} }}]");
+        let webhook = |rest: &str| {
+            format!(
+                "[[registries]]\nname = \"a\"\nwebhooks = [{{ name = \"x\", url = \"https://h/\", {rest} }}]"
+            )
+        };
         let twice = format!(
             "[[registries]]\nname = \"a\"\nusers = [{0}, {0}]",
             format_args!("{{ name = \"ci\", password_files = [{sound:?}], roles = [] }}")
@@ -416,6 +478,25 @@ mod tests {
                 "host x",
             ),
             (twice, "is there twice"),
+            (
+                "[[registries]]\nname = \"a\"\nretention_days = 7\nsoft_delete_days = 7".to_owned(),
+                "exclude each other",
+            ),
+            ("[[registries]]\nname = \"a\"\nretention_days = 366".to_owned(), "at most 365"),
+            ("[[registries]]\nname = \"a\"\nsoft_delete_days = 0".to_owned(), "1 to 90"),
+            (
+                webhook("scope = \"A\""),
+                "no scope",
+            ),
+            (webhook("actions = [\"ping\"]"), "neither push nor delete"),
+            (
+                webhook("headers = [{ name = \"a b\", value_file = \"x\" }]"),
+                "no name of a header",
+            ),
+            (
+                "[[registries]]\nname = \"a\"\nwebhooks = [{ name = \"x\", url = \"http://h/\" }]".to_owned(),
+                "only https",
+            ),
             (user("password_files = [], roles = []"), "0 files"),
             (plain, "hash-password"),
             (

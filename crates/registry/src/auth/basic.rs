@@ -21,7 +21,7 @@ use crate::auth::tokens::{self, Use};
 use crate::auth::{Access, Shown};
 use crate::error::{ErrorCode, RegistryError};
 use crate::limits::{LOGINS_REMEMBERED_MAX, PASSWORD_WAIT_SECONDS_MAX};
-use crate::rules::grants::Grant;
+use crate::rules::grants::{Action, Grant};
 use crate::settings::{Password, Registry};
 
 /// The user whose password is a token (Azure Container Registry, "Authenticate with a token").
@@ -74,15 +74,16 @@ impl Identity {
 
 /// What somebody may who logged in.
 fn access(name: &str, grants: Vec<Grant>) -> Access {
-    let lists_catalog = grants.iter().any(|grant| {
-        !grant.actions.is_empty() && grant.permits_all(crate::rules::grants::Action::MetadataRead)
-    });
+    let everywhere = |action| grants.iter().any(|grant| grant.permits_all(action));
+    let lists_catalog = everywhere(Action::MetadataRead);
+    let lists_deleted = everywhere(Action::DeletedRead);
     Access {
         name: Some(name.to_owned()),
         grants,
         shown: Shown::Good,
         expires: None,
         lists_catalog,
+        lists_deleted,
     }
 }
 

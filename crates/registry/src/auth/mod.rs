@@ -37,6 +37,8 @@ pub(crate) struct Access {
     pub(crate) expires: Option<i64>,
     /// Whether lists of all repositories are open to it, as far as it may read each.
     pub(crate) lists_catalog: bool,
+    /// The same of repositories that have something soft-deleted.
+    pub(crate) lists_deleted: bool,
 }
 
 impl Access {
@@ -57,6 +59,7 @@ impl Access {
             shown: Shown::Nothing,
             expires: None,
             lists_catalog: registry.open,
+            lists_deleted: registry.open,
         }
     }
 
@@ -68,6 +71,7 @@ impl Access {
             shown: Shown::BadToken,
             expires: None,
             lists_catalog: false,
+            lists_deleted: false,
         }
     }
 
@@ -129,12 +133,12 @@ impl Realm {
         RegistryError::challenge(challenge, Value::Array(detail))
     }
 
-    /// 401 for who may not list all repositories.
-    pub(crate) fn refuse_catalog(&self, access: &Access) -> RegistryError {
-        let challenge = self.challenge(Some("registry:catalog:*"), access.shown);
+    /// 401 for who may not list all repositories: `name` is `catalog`, or `deleted_catalog`.
+    pub(crate) fn refuse_catalog(&self, access: &Access, name: &str) -> RegistryError {
+        let challenge = self.challenge(Some(&format!("registry:{name}:*")), access.shown);
         RegistryError::challenge(
             challenge,
-            json!([{"Type": "registry", "Name": "catalog", "Action": "*"}]),
+            json!([{"Type": "registry", "Name": name, "Action": "*"}]),
         )
     }
 

@@ -83,6 +83,7 @@ impl RegistryService {
             shown: Shown::Good,
             expires: claims.integer("exp"),
             lists_catalog: false,
+            lists_deleted: false,
         };
         let entries = claims.get("access").and_then(Value::as_array);
         for entry in entries.into_iter().flatten() {
@@ -91,6 +92,7 @@ impl RegistryService {
             let actions: Vec<&str> = actions.into_iter().flatten().filter_map(Value::as_str).collect();
             match (text("type"), text("name")) {
                 ("registry", "catalog") => access.lists_catalog |= actions.contains(&"*"),
+                ("registry", "deleted_catalog") => access.lists_deleted |= actions.contains(&"*"),
                 ("repository", name) => access.grants.push(Grant {
                     repositories: match name {
                         "*" => Pattern::All,

@@ -20,12 +20,8 @@ use crate::store::repositories;
 use crate::store::tags::{self, Order};
 use crate::wire::{query, render};
 
-async fn entry(
-    snapshot: &dyn Snapshot,
-    place: Place<'_>,
-    digest: &Digest,
-    record: &ManifestRecord,
-) -> Result<Map<String, Value>, RegistryError> {
+/// What a manifest's record says, as clients see it.
+pub(crate) fn fields(digest: &Digest, record: &ManifestRecord) -> Map<String, Value> {
     let mut fields = Map::new();
     let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     set("digest", json!(digest.as_str()));
@@ -42,11 +38,21 @@ async fn entry(
         }
     }
     set("mediaType", json!(record.media_type));
+    set("changeableAttributes", record.attributes.as_json());
+    fields
+}
+
+async fn entry(
+    snapshot: &dyn Snapshot,
+    place: Place<'_>,
+    digest: &Digest,
+    record: &ManifestRecord,
+) -> Result<Map<String, Value>, RegistryError> {
+    let mut fields = fields(digest, record);
     let tags = tags::of(snapshot, place, digest).await?;
     if !tags.is_empty() {
-        set("tags", json!(tags));
+        fields.insert("tags".to_owned(), json!(tags));
     }
-    set("changeableAttributes", record.attributes.as_json());
     Ok(fields)
 }
 
@@ -114,7 +120,7 @@ pub(crate) async fn list(
     Ok(response)
 }
 
-async fn render(
+pub(crate) async fn render(
     snapshot: &dyn Snapshot,
     call: &Call<'_>,
     place: Place<'_>,
@@ -167,6 +173,7 @@ pub(crate) async fn delete(
     named: &str,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Delete])?;
-    service.delete_manifest(place, &digest(named)?).await?;
+    let digest = digest(named)?;
+    service.delete_manifest(place, &digest, &call.origin()).await?;
     Ok(render::empty(StatusCode::ACCEPTED))
 }

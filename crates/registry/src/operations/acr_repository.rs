@@ -12,7 +12,7 @@ use crate::rules::digest::Digest;
 use crate::rules::grants::Action;
 use crate::service::Call;
 use crate::store::keys::Place;
-use crate::store::repositories;
+use crate::store::{counts, repositories};
 use crate::wire::render;
 
 /// As the original writes times: seven digits of a second.
@@ -39,6 +39,7 @@ async fn render(
     let snapshot = snapshot.as_ref();
     let found = repositories::existing(snapshot, place).await?;
     let updated = repositories::updated(snapshot, place).await?;
+    let counts = counts::read(snapshot, place).await?;
     Ok(render::json(
         StatusCode::OK,
         &json!({
@@ -46,8 +47,8 @@ async fn render(
             "imageName": place.repository,
             "createdTime": time(found.record.created),
             "lastUpdateTime": time(updated.unwrap_or(found.record.created)),
-            "manifestCount": repositories::count(snapshot, place.manifests()).await?,
-            "tagCount": repositories::count(snapshot, place.tags()).await?,
+            "manifestCount": counts.manifests,
+            "tagCount": counts.tags,
             "changeableAttributes": found.record.attributes.as_json(),
         }),
     ))
@@ -82,7 +83,7 @@ pub(crate) async fn delete(
     repository: &str,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Delete])?;
-    let removed = service.delete_repository(place).await?;
+    let removed = service.delete_repository(place, &call.origin()).await?;
     let digests: Vec<&str> = removed.manifests.iter().map(Digest::as_str).collect();
     let answer = json!({"manifestsDeleted": digests, "tagsDeleted": removed.tags});
     Ok(render::json(StatusCode::ACCEPTED, &answer))

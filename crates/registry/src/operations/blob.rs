@@ -22,6 +22,9 @@ pub(crate) async fn get(
     let digest = digest(named)?;
     let snapshot = service.ledger.snapshot().await?;
     repositories::check_readable(repositories::find(snapshot.as_ref(), place).await?.as_ref())?;
+    if let Some(source) = service.source_of(place) {
+        service.fetch_blob(place, &source, &digest).await?;
+    }
     // Who may push asks in order to leave a blob away that is there: it must stay until the manifest comes.
     let renews = call.is_head() && call.access.permits(repository, Action::Push);
     let blob = service.find_blob(place, &digest, renews).await?;
@@ -46,7 +49,7 @@ pub(crate) async fn get(
     }
     accept_ranges(&mut response);
     if !call.is_head() {
-        *response.body_mut() = service.open_body(blob.body, range).await?;
+        *response.body_mut() = service.open_body(&digest, blob.body, range).await?;
     }
     Ok(response)
 }

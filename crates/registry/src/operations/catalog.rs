@@ -13,7 +13,7 @@ use crate::wire::{query, render};
 pub(crate) async fn get(service: &RegistryService, call: &Call<'_>) -> Result<Response<Body>, RegistryError> {
     // Not open to those who don't log in, even where they may pull: they need to know a name.
     if !call.access.lists_catalog {
-        return Err(call.realm.refuse_catalog(&call.access));
+        return Err(call.realm.refuse_catalog(&call.access, "catalog"));
     }
     let page = Page {
         last: call.query.last(),

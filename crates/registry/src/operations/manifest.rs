@@ -1,5 +1,6 @@
 //! Manifests: read, pushed, deleted (distribution-spec, end-3, end-7, end-9).
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_semantics::{Body, BodyError};
@@ -13,6 +14,7 @@ use crate::rules::grants::Action;
 use crate::rules::manifest::Manifest;
 use crate::rules::name;
 use crate::service::{Call, digest, not_modified};
+use crate::store::cache::{Served, Wanted};
 use crate::store::keys::Place;
 use crate::store::manifests::{self, Push};
 use crate::store::{repositories, tags};
@@ -69,28 +71,59 @@ pub(crate) async fn get(
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Pull])?;
     let reference = Reference::existing(reference)?;
+    if let Some(source) = service.source_of(place) {
+        let snapshot = service.ledger.snapshot().await?;
+        repositories::check_readable(repositories::find(snapshot.as_ref(), place).await?.as_ref())?;
+        let wanted = match &reference {
+            Reference::Digest(digest) => Wanted::Digest(digest),
+            Reference::Tag(tag) => Wanted::Tag(tag),
+        };
+        let served = service.refresh(place, &source, wanted, &call.origin()).await?;
+        if let Served::Through {
+            digest,
+            media_type,
+            bytes,
+        } = served
+        {
+            let size = bytes.len() as u64;
+            return Ok(found(call, (&digest, &media_type, size), bytes));
+        }
+    }
     let snapshot = service.ledger.snapshot().await?;
     let snapshot = snapshot.as_ref();
     repositories::check_readable(repositories::find(snapshot, place).await?.as_ref())?;
     let digest = resolve(snapshot, place, reference).await?;
-    let found = manifests::find(snapshot, place, &digest).await?;
-    let (record, _) = found.ok_or(ErrorCode::ManifestUnknown)?;
+    let stored = manifests::find(snapshot, place, &digest).await?;
+    let (record, _) = stored.ok_or(ErrorCode::ManifestUnknown)?;
     if !record.attributes.read {
         return Err(ErrorCode::OperationDisallowed.into());
     }
-    if let Some(response) = not_modified(call, &digest) {
-        return Ok(response);
+    if call.is_head() && call.access.permits(repository, Action::Push) {
+        // Who may push asks for what he refers to next.
+        service.renew_untagged(place, &digest).await?;
+    }
+    let bytes = match call.is_head() {
+        true => Bytes::new(),
+        false => manifests::bytes(snapshot, place, &digest).await?,
+    };
+    Ok(found(call, (&digest, &record.media_type, record.size), bytes))
+}
+
+/// A manifest as an answer.
+fn found(call: &Call<'_>, (digest, media_type, size): (&Digest, &str, u64), bytes: Bytes) -> Response<Body> {
+    if let Some(response) = not_modified(call, digest) {
+        return response;
     }
     let mut response = render::empty(StatusCode::OK);
     let headers = response.headers_mut();
     // Whatever the client says it accepts: it asked for this one, and nothing is converted.
-    render::set(headers, CONTENT_TYPE, &record.media_type);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(record.size));
-    render::set_digest(headers, &digest);
+    render::set(headers, CONTENT_TYPE, media_type);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+    render::set_digest(headers, digest);
     if !call.is_head() {
-        *response.body_mut() = Body::full(manifests::bytes(snapshot, place, &digest).await?);
+        *response.body_mut() = Body::full(bytes);
     }
-    Ok(response)
+    response
 }
 
 pub(crate) async fn put(
@@ -147,6 +180,8 @@ pub(crate) async fn put(
             digest: &digest,
             bytes: &bytes,
             tags: &pushed_tags,
+            origin: &call.origin(),
+            is_sparse: false,
         })
         .await?;
     let location = format!("/v2/{repository}/manifests/{digest}");
@@ -172,7 +207,7 @@ pub(crate) async fn delete(
     let place = call.place(repository, &[Action::Delete])?;
     match Reference::existing(reference)? {
         Reference::Tag(tag) => service.untag(place, &tag).await?,
-        Reference::Digest(digest) => service.delete_manifest(place, &digest).await?,
+        Reference::Digest(digest) => service.delete_manifest(place, &digest, &call.origin()).await?,
     }
     Ok(render::empty(StatusCode::ACCEPTED))
 }

@@ -1,5 +1,6 @@
 //! The protocol's operations, a file each, named as the protocol names what they are about.
 
+pub(crate) mod acr_deleted;
 pub(crate) mod acr_manifests;
 pub(crate) mod acr_repository;
 pub(crate) mod acr_tags;

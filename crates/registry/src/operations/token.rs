@@ -42,7 +42,12 @@ pub(crate) async fn serve(
     let access = asked.access.unwrap_or_else(|| Access::anonymous(registry));
     let mut entries = Vec::new();
     for scope in &asked.scopes {
-        if scope.resource == Resource::Catalog && !access.lists_catalog {
+        let is_open = match scope.resource {
+            Resource::Catalog => access.lists_catalog,
+            Resource::DeletedCatalog => access.lists_deleted,
+            Resource::Repository(_) | Resource::Repositories | Resource::Other(..) => true,
+        };
+        if !is_open {
             continue;
         }
         let granted = scope.granted(&access.grants);

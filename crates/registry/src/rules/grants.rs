@@ -13,16 +13,22 @@ pub enum Action {
     MetadataRead,
     /// Change attributes.
     MetadataWrite,
+    /// Read lists of what is soft-deleted.
+    DeletedRead,
+    /// Restore it.
+    DeletedRestore,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Pull,
         Self::Push,
         Self::Delete,
         Self::MetadataRead,
         Self::MetadataWrite,
+        Self::DeletedRead,
+        Self::DeletedRestore,
     ];
 
     /// As scopes write it.
@@ -34,6 +40,8 @@ impl Action {
             Self::Delete => "delete",
             Self::MetadataRead => "metadata_read",
             Self::MetadataWrite => "metadata_write",
+            Self::DeletedRead => "deleted_read",
+            Self::DeletedRestore => "deleted_restore",
         }
     }
 
@@ -193,12 +201,12 @@ mod tests {
         assert_eq!(
             table,
             [
-                ("AcrPull", vec![yes, no, no, yes, no]),
-                ("AcrPush", vec![yes, yes, no, yes, yes]),
-                ("AcrDelete", vec![no, no, yes, no, no]),
-                ("Owner", vec![yes; 5]),
-                ("Contributor", vec![yes; 5]),
-                ("Reader", vec![yes, no, no, yes, no]),
+                ("AcrPull", vec![yes, no, no, yes, no, no, no]),
+                ("AcrPush", vec![yes, yes, no, yes, yes, no, no]),
+                ("AcrDelete", vec![no, no, yes, no, no, no, no]),
+                ("Owner", vec![yes; 7]),
+                ("Contributor", vec![yes; 7]),
+                ("Reader", vec![yes, no, no, yes, no, no, no]),
             ]
         );
         assert_eq!(Role::parse("acrpull"), None);

@@ -14,6 +14,8 @@ pub enum Resource {
     Repositories,
     /// `registry:catalog`.
     Catalog,
+    /// `registry:deleted_catalog`.
+    DeletedCatalog,
     /// Something that nothing is granted for.
     Other(String, String),
 }
@@ -42,6 +44,7 @@ impl Scope {
             ("repository", "*") => Resource::Repositories,
             ("repository", named) if name::is_repository(named, "") => Resource::Repository(named.to_owned()),
             ("registry", "catalog") => Resource::Catalog,
+            ("registry", "deleted_catalog") => Resource::DeletedCatalog,
             (kind, named) => Resource::Other(kind.to_owned(), named.to_owned()),
         };
         let actions = actions
@@ -65,6 +68,9 @@ impl Scope {
             Resource::Repositories | Resource::Catalog => {
                 grants.iter().any(|grant| grant.permits_all(action))
             }
+            Resource::DeletedCatalog => {
+                action == Action::DeletedRead && grants.iter().any(|grant| grant.permits_all(action))
+            }
             Resource::Other(..) => false,
         };
         Action::ALL
@@ -80,10 +86,12 @@ impl Scope {
             Resource::Repository(named) => ("repository", named.as_str()),
             Resource::Repositories => ("repository", "*"),
             Resource::Catalog => ("registry", "catalog"),
+            Resource::DeletedCatalog => ("registry", "deleted_catalog"),
             Resource::Other(kind, named) => (kind.as_str(), named.as_str()),
         };
         let mut actions: Vec<&str> = granted.iter().map(|action| action.name()).collect();
-        if self.resource == Resource::Catalog && !granted.is_empty() {
+        let is_catalog = matches!(self.resource, Resource::Catalog | Resource::DeletedCatalog);
+        if is_catalog && !granted.is_empty() {
             actions = vec!["*"];
         }
         json!({"type": kind, "name": resource, "actions": actions})

@@ -6,18 +6,18 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use content::{ContentReader, ContentStore, ContentWriter};
+use content::{ContentError, ContentReader, ContentStore, ContentWriter};
 use futures::stream;
 use http_semantics::{Body, BodyError};
-use ledger::{Direction, Key, KeyRange, Ledger, LedgerError, ScanLimit};
+use ledger::{Direction, Key, KeyRange, Ledger, LedgerError, ScanLimit, Transaction};
 use uuid::Uuid;
 
 use crate::RegistryService;
 use crate::error::RegistryError;
 use crate::limits::{INLINE_BYTES_MAX, PIECES_PAGE};
-use crate::rules::digest::{Algorithm, Hasher};
+use crate::rules::digest::{Algorithm, Digest, Hasher};
 use crate::store::keys;
-use crate::store::records::Piece;
+use crate::store::records::{BlobRecord, Piece, decode, encode};
 
 /// A piece on its way in: in memory while it is small, then in the content store.
 pub(crate) struct Filling {
@@ -76,6 +76,37 @@ impl Filling {
     }
 }
 
+/// Why a body can't be read.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Content(#[from] ContentError),
+}
+
+impl ReadError {
+    /// Whether the bytes are at fault, and not the moment: reading again gives the same.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::Ledger(error) => matches!(error, LedgerError::Corrupt(_)),
+            Self::Content(error) => matches!(
+                error,
+                ContentError::NotFound(_) | ContentError::Corrupt { .. } | ContentError::Io(_)
+            ),
+        }
+    }
+}
+
+impl From<ReadError> for RegistryError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Ledger(error) => error.into(),
+            ReadError::Content(error) => error.into(),
+        }
+    }
+}
+
 /// A body that is read.
 struct Reading {
     ledger: Arc<dyn Ledger>,
@@ -89,7 +120,7 @@ struct Reading {
 }
 
 impl Reading {
-    async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         loop {
             if self.rest.is_empty() {
                 return Ok(None);
@@ -124,7 +155,7 @@ impl Reading {
         }
     }
 
-    async fn next_piece(&mut self) -> Result<Option<(u64, Piece)>, RegistryError> {
+    async fn next_piece(&mut self) -> Result<Option<(u64, Piece)>, ReadError> {
         if self.pieces.is_empty()
             && let Some(rows) = self.rows.take()
         {
@@ -153,7 +184,7 @@ fn row(key: &Key, value: &Bytes) -> Result<(u64, Piece), LedgerError> {
 }
 
 impl RegistryService {
-    async fn reading(&self, body: Uuid, range: Range<u64>) -> Result<Reading, RegistryError> {
+    async fn reading(&self, body: Uuid, range: Range<u64>) -> Result<Reading, ReadError> {
         // The piece that the range begins in begins at it, or before.
         let snapshot = self.ledger.snapshot().await?;
         let before = KeyRange::between(keys::piece(body, 0), keys::piece(body, range.start).successor());
@@ -180,32 +211,65 @@ impl RegistryService {
         })
     }
 
-    /// `range` of a body. The first bytes are fetched now, so that what is missing, damaged or out of reach
-    /// has an answer of its own instead of a broken connection.
-    pub(crate) async fn open_body(&self, body: Uuid, range: Range<u64>) -> Result<Body, RegistryError> {
+    /// `range` of the body of a blob. The first bytes are fetched now, so that what is missing, damaged or out of reach
+    /// has an answer of its own instead of a broken connection. What is found to be damaged is noted: see
+    /// [`note_damage`].
+    pub(crate) async fn open_body(
+        &self,
+        digest: &Digest,
+        body: Uuid,
+        range: Range<u64>,
+    ) -> Result<Body, RegistryError> {
         let mut reading = self.reading(body, range).await?;
-        let Some(first) = reading.next().await? else {
-            return Ok(Body::empty());
+        let first = match reading.next().await {
+            Ok(Some(first)) => first,
+            Ok(None) => return Ok(Body::empty()),
+            Err(error) => {
+                note_damage(self.ledger.as_ref(), digest, body, &error).await;
+                return Err(error.into());
+            }
         };
         if reading.rest.is_empty() {
             return Ok(Body::full(first));
         }
-        let begun = (Some(first), reading);
+        let begun = (Some(first), reading, digest.clone());
         Ok(Body::stream(stream::try_unfold(
             begun,
-            move |(first, mut reading)| async move {
+            move |(first, mut reading, digest)| async move {
                 if let Some(first) = first {
-                    return Ok(Some((first, (None, reading))));
+                    return Ok(Some((first, (None, reading, digest))));
                 }
                 match reading.next().await {
-                    Ok(bytes) => Ok(bytes.map(|bytes| (bytes, (None, reading)))),
+                    Ok(bytes) => Ok(bytes.map(|bytes| (bytes, (None, reading, digest)))),
                     Err(error) => {
                         tracing::error!(%body, %error, "a blob can't be read to its end");
+                        note_damage(reading.ledger.as_ref(), &digest, body, &error).await;
                         Err(BodyError::Source(error.to_string()))
                     }
                 }
             },
         )))
+    }
+
+    async fn read_through(&self, body: Uuid, size: u64) -> Result<(), ReadError> {
+        let mut reading = self.reading(body, 0..size).await?;
+        while reading.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Whether a body can be read from end to end: each frame is compared with its checksum.
+    ///
+    /// # Errors
+    /// Where that can't be said for now.
+    pub(crate) async fn is_sound(&self, body: Uuid, size: u64) -> Result<bool, RegistryError> {
+        match self.read_through(body, size).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_damage() => {
+                tracing::warn!(%body, %error, "the stored copy of a blob is damaged");
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A small body, whole.
@@ -232,4 +296,38 @@ impl RegistryService {
         }
         Ok(hasher)
     }
+}
+
+/// Notes that a blob's body is damaged, if that is what an error says: who may push is told from then on that the blob
+/// isn't there, and pushes it again. If it can't be noted, the next reader does it.
+async fn note_damage(ledger: &dyn Ledger, digest: &Digest, body: Uuid, error: &ReadError) {
+    if !error.is_damage() {
+        return;
+    }
+    match commit_damage(ledger, digest, body).await {
+        Ok(true) => tracing::error!(%digest, "a blob is damaged; a push of it replaces it"),
+        Ok(false) => {}
+        Err(error) => tracing::debug!(%digest, %error, "it can't be noted that a blob is damaged"),
+    }
+}
+
+/// Notes it, unless that was done, or the blob has another body by now; whether it did.
+async fn commit_damage(ledger: &dyn Ledger, digest: &Digest, body: Uuid) -> Result<bool, LedgerError> {
+    let key = keys::blob(digest);
+    let Some(found) = ledger.snapshot().await?.get(&key).await? else {
+        return Ok(false);
+    };
+    let record: BlobRecord = decode(&found)?;
+    if record.body != body || record.damaged {
+        return Ok(false);
+    }
+    let damaged = BlobRecord {
+        damaged: true,
+        ..record
+    };
+    let mut tx = Transaction::new();
+    tx.require_version(key.clone(), Some(found.version));
+    tx.put(key, encode(&damaged)?);
+    ledger.commit(tx).await?;
+    Ok(true)
 }

@@ -15,6 +15,7 @@ use crate::limits::{
     TOMBSTONE_SECONDS, UPLOAD_AGE_SECONDS_MAX, UPLOAD_IDLE_SECONDS_MAX,
 };
 use crate::rules::digest::Digest;
+use crate::store::counts;
 use crate::store::keys::{self, Place};
 use crate::store::links::{is_in_use, later, link, stage_due, stage_unlink};
 use crate::store::records::{BlobRecord, Piece, Target, UploadRecord, decode, decode_number, encode};
@@ -31,6 +32,10 @@ pub struct CollectOutcome {
     pub uploads: u64,
     /// Contents that were removed.
     pub contents: u64,
+    /// Manifests without a tag that were deleted.
+    pub untagged: u64,
+    /// Soft-deleted manifests that were purged.
+    pub purged: u64,
 }
 
 impl RegistryService {
@@ -44,6 +49,7 @@ impl RegistryService {
             self.fold_usage(&registry.name).await?;
         }
         let mut outcome = CollectOutcome::default();
+        self.apply_policies(&mut outcome).await;
         let end = later(self.clock.now(), COLLECT_ROUND_SECONDS_MAX);
         for _ in 0..COLLECT_STEPS_MAX {
             let due = self.due().await?;
@@ -129,6 +135,9 @@ impl RegistryService {
             }
             Target::Upload { registry, id } => {
                 done.uploads = look_at_upload(&mut tx, snapshot, &registry, id, now).await?;
+            }
+            Target::Counts { registry, repository } => {
+                counts::stage_fold(&mut tx, snapshot, Place::new(&registry, &repository), now).await?;
             }
             Target::Body { id } => {
                 let (removed, rest) = self.remove_pieces(&mut tx, snapshot, id).await?;

@@ -28,6 +28,15 @@ const UPLOAD: u8 = 17;
 const USAGE: u8 = 18;
 const USAGE_DELTA: u8 = 19;
 const DUE: u8 = 20;
+const COUNTS: u8 = 21;
+const COUNTS_DELTA: u8 = 22;
+const UNTAGGED: u8 = 23;
+const UNTAGGED_TIME: u8 = 24;
+const DELETED: u8 = 25;
+const DELETED_TAG: u8 = 26;
+const DELETED_TIME: u8 = 27;
+const POLICIES: u8 = 28;
+const WEBHOOK: u8 = 29;
 
 fn kind(tag: u8) -> KeyWriter {
     KeyWriter::new(Keyspace::Registry).u8(tag)
@@ -86,6 +95,88 @@ impl<'a> Place<'a> {
 
     pub(crate) fn tags_by_time(self) -> KeyRange {
         KeyRange::prefix(&self.key(TAG_TIME).finish())
+    }
+
+    /// Tags of a manifest behind `last`.
+    pub(crate) fn tags_of_after(self, digest: &Digest, last: &str) -> KeyRange {
+        let prefix = self.key(TAG_OF).str(digest.as_str()).finish();
+        KeyRange::prefix_from(&prefix, self.tag_of(digest, last).successor())
+    }
+
+    /// How many manifests and tags there are, but for the deltas.
+    pub(crate) fn counts(self) -> Key {
+        self.key(COUNTS).finish()
+    }
+
+    /// Prefix of what came and went since.
+    pub(crate) fn counts_deltas(self) -> Key {
+        self.key(COUNTS_DELTA).finish()
+    }
+
+    /// Since when a manifest has no tag, as far as that is known.
+    pub(crate) fn untagged(self, digest: &Digest) -> Key {
+        self.key(UNTAGGED).str(digest.as_str()).finish()
+    }
+
+    /// The same by time, for a whole registry.
+    pub(crate) fn untagged_time(self, since: Timestamp, digest: &Digest) -> Key {
+        kind(UNTAGGED_TIME)
+            .str(self.registry)
+            .i64(since.as_microsecond())
+            .str(self.repository)
+            .str(digest.as_str())
+            .finish()
+    }
+
+    /// A manifest that is soft-deleted.
+    pub(crate) fn deleted(self, digest: &Digest) -> Key {
+        self.key(DELETED).str(digest.as_str()).finish()
+    }
+
+    /// Those behind `last`.
+    pub(crate) fn deleted_after(self, last: Option<&str>) -> KeyRange {
+        let prefix = self.key(DELETED).finish();
+        match last {
+            None => KeyRange::prefix(&prefix),
+            Some(last) => {
+                let start = self.key(DELETED).str(last).finish().successor();
+                KeyRange::prefix_from(&prefix, start)
+            }
+        }
+    }
+
+    /// A tag that was taken away, from which manifest, when.
+    pub(crate) fn deleted_tag(self, tag: &str, at: Timestamp, digest: &Digest) -> Key {
+        self.key(DELETED_TAG)
+            .str(tag)
+            .i64(at.as_microsecond())
+            .str(digest.as_str())
+            .finish()
+    }
+
+    /// All of them, behind one of them.
+    pub(crate) fn deleted_tags(self, last: Option<Key>) -> KeyRange {
+        let prefix = self.key(DELETED_TAG).finish();
+        match last {
+            None => KeyRange::prefix(&prefix),
+            Some(last) => KeyRange::prefix_from(&prefix, last.successor()),
+        }
+    }
+
+    /// Those of one name, the oldest first.
+    pub(crate) fn deleted_tags_of(self, tag: &str) -> KeyRange {
+        KeyRange::prefix(&self.key(DELETED_TAG).str(tag).finish())
+    }
+
+    /// What is soft-deleted, by time, for a whole registry: a manifest, or with a tag that tag.
+    pub(crate) fn deleted_time(self, at: Timestamp, digest: &Digest, tag: Option<&str>) -> Key {
+        kind(DELETED_TIME)
+            .str(self.registry)
+            .i64(at.as_microsecond())
+            .str(self.repository)
+            .str(digest.as_str())
+            .str(tag.unwrap_or_default())
+            .finish()
     }
 
     pub(crate) fn manifest(self, digest: &Digest) -> Key {
@@ -220,6 +311,148 @@ pub(crate) fn fourth(key: &Key) -> Option<String> {
         reader.str()?;
     }
     reader.str()
+}
+
+/// What a key by time is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Timed {
+    pub(crate) at: Timestamp,
+    pub(crate) repository: String,
+    pub(crate) digest: Digest,
+    pub(crate) tag: Option<String>,
+}
+
+fn timed(key: &Key) -> Option<(KeyReader<'_>, Timed)> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.str()?;
+    let at = Timestamp::from_microsecond(reader.i64()?).ok()?;
+    let repository = reader.str()?;
+    let digest = Digest::parse(&reader.str()?)?;
+    let timed = Timed {
+        at,
+        repository,
+        digest,
+        tag: None,
+    };
+    Some((reader, timed))
+}
+
+/// What has no tag, by time, between two times.
+pub(crate) fn untagged_between(registry: &str, from: Timestamp, until: Timestamp) -> KeyRange {
+    let at = |at: i64| kind(UNTAGGED_TIME).str(registry).i64(at).finish();
+    KeyRange::between(
+        at(from.as_microsecond()),
+        at(until.as_microsecond().saturating_add(1)),
+    )
+}
+
+/// What such a key is about.
+pub(crate) fn untagged_of(key: &Key) -> Option<Timed> {
+    timed(key).map(|(_, timed)| timed)
+}
+
+/// What was soft-deleted until then.
+pub(crate) fn deleted_until(registry: &str, until: Timestamp) -> KeyRange {
+    let prefix = kind(DELETED_TIME).str(registry).finish();
+    let end = kind(DELETED_TIME)
+        .str(registry)
+        .i64(until.as_microsecond().saturating_add(1))
+        .finish();
+    KeyRange::between(prefix, end)
+}
+
+/// What such a key is about.
+pub(crate) fn deleted_of(key: &Key) -> Option<Timed> {
+    let (mut reader, timed) = timed(key)?;
+    let tag = reader.str()?;
+    Some(Timed {
+        tag: Some(tag).filter(|tag| !tag.is_empty()),
+        ..timed
+    })
+}
+
+/// Tag, time and digest of the key of a tag that was taken away.
+pub(crate) fn deleted_tag_of(key: &Key) -> Option<(String, Timestamp, Digest)> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.str()?;
+    reader.str()?;
+    let tag = reader.str()?;
+    let at = Timestamp::from_microsecond(reader.i64()?).ok()?;
+    Some((tag, at, Digest::parse(&reader.str()?)?))
+}
+
+/// Repositories that have something soft-deleted: `tags` says whether tags or manifests. Behind all of `last`.
+pub(crate) fn deleted_repositories(registry: &str, tags: bool, last: Option<&str>) -> KeyRange {
+    let tag = if tags { DELETED_TAG } else { DELETED };
+    let prefix = kind(tag).str(registry).finish();
+    let all = KeyRange::prefix(&prefix);
+    match last {
+        None => all,
+        Some(last) => {
+            let own = KeyRange::prefix(&KeyWriter::after(&prefix).str(last).finish());
+            KeyRange {
+                start: own.end.unwrap_or(all.start),
+                end: all.end,
+            }
+        }
+    }
+}
+
+/// All that is soft-deleted of all registries.
+pub(crate) fn all_deleted() -> KeyRange {
+    KeyRange::prefix(&kind(DELETED).finish())
+}
+
+/// Since when a registry's policies are on.
+pub(crate) fn policies(registry: &str) -> Key {
+    kind(POLICIES).str(registry).finish()
+}
+
+/// A webhook's message that is due at `at`.
+pub(crate) fn webhook(registry: &str, name: &str, at: Timestamp, id: Uuid) -> Key {
+    kind(WEBHOOK)
+        .str(registry)
+        .str(name)
+        .i64(at.as_microsecond())
+        .raw(id.as_bytes())
+        .finish()
+}
+
+/// A webhook's messages that are due at `now`.
+pub(crate) fn webhooks_until(registry: &str, name: &str, now: Timestamp) -> KeyRange {
+    let prefix = kind(WEBHOOK).str(registry).str(name).finish();
+    let end = kind(WEBHOOK)
+        .str(registry)
+        .str(name)
+        .i64(now.as_microsecond().saturating_add(1))
+        .finish();
+    KeyRange::between(prefix, end)
+}
+
+/// All messages of a registry's webhooks.
+pub(crate) fn webhooks(registry: &str) -> KeyRange {
+    KeyRange::prefix(&kind(WEBHOOK).str(registry).finish())
+}
+
+/// Name and time of a message.
+pub(crate) fn webhook_of(key: &Key) -> Option<(String, Timestamp)> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.str()?;
+    let name = reader.str()?;
+    Some((name, Timestamp::from_microsecond(reader.i64()?).ok()?))
+}
+
+/// The id of a message.
+pub(crate) fn webhook_id(key: &Key) -> Option<Uuid> {
+    let mut reader = KeyReader::new(key, Keyspace::Registry)?;
+    reader.u8()?;
+    reader.str()?;
+    reader.str()?;
+    reader.i64()?;
+    Uuid::from_slice(reader.raw(16)?).ok()
 }
 
 /// The name behind the time in a list by time.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::RegistryService;
 use crate::error::{ErrorCode, RegistryError};
-use crate::limits::{LEASE_RENEWAL_SECONDS, LINK_LEASE_SECONDS, WRITE_ATTEMPTS_MAX};
+use crate::limits::{LEASE_RENEWAL_SECONDS, LINK_LEASE_SECONDS, TOMBSTONE_SECONDS, WRITE_ATTEMPTS_MAX};
 use crate::rules::digest::Digest;
 use crate::store::keys::{self, Place};
 use crate::store::records::{BlobRecord, LinkRecord, Target, decode, encode};
@@ -22,6 +22,8 @@ use crate::store::{repositories, usage};
 pub(crate) struct NewBody {
     pub(crate) id: Uuid,
     pub(crate) size: u64,
+    /// The body that the blob has already, if this one is to take its place.
+    pub(crate) replaces: Option<Uuid>,
 }
 
 /// `at` and some seconds.
@@ -37,8 +39,8 @@ pub(crate) fn stage_due(tx: &mut Transaction, at: Timestamp, target: &Target) ->
     Ok(())
 }
 
-/// Links a repository to a blob. With a body of its own that is what the blob becomes, unless there is one
-/// already; the caller's body is let go then. Whether the blob is there.
+/// Links a repository to a blob. With a body of its own that is what the blob becomes, unless there is another one
+/// already that isn't to be replaced; the caller's body is let go then. Whether the blob is there.
 pub(crate) async fn stage_link(
     tx: &mut Transaction,
     snapshot: &dyn Snapshot,
@@ -66,20 +68,52 @@ pub(crate) async fn stage_link(
         (None, Some(body)) => body.size,
         (None, None) => return Ok(false),
     };
-    if existing.is_some()
-        && let Some(body) = body
-    {
-        stage_due(tx, now, &Target::Body { id: body.id })?;
+    let replaces = existing
+        .as_ref()
+        .zip(body)
+        .is_some_and(|(existing, body)| body.replaces == Some(existing.body));
+    if let (Some(existing), Some(body)) = (&existing, body) {
+        if replaces {
+            // Who reads it may go on as long as with a blob that is collected.
+            stage_due(
+                tx,
+                later(now, TOMBSTONE_SECONDS),
+                &Target::Body { id: existing.body },
+            )?;
+        } else {
+            stage_due(tx, now, &Target::Body { id: body.id })?;
+        }
+    } else if existing.as_ref().is_some_and(|existing| existing.damaged) {
+        // A mount of what is damaged: its client is to push it.
+        return Ok(false);
+    }
+    let record = match (existing, body) {
+        (_, Some(body)) if replaces || found_blob.is_none() => BlobRecord {
+            size,
+            body: body.id,
+            tombstone: None,
+            damaged: false,
+        },
+        // A tombstone is lifted: its bytes are there until the row is gone.
+        (Some(existing), _) => BlobRecord {
+            tombstone: None,
+            ..existing
+        },
+        (None, _) => return Ok(false),
+    };
+    if replaces {
+        tx.require_version(blob.clone(), found_blob.as_ref().map(|found| found.version));
+        tx.put(blob.clone(), encode(&record)?);
     }
     let lease = later(now, LINK_LEASE_SECONDS);
-    let record = encode(&LinkRecord { size, lease })?;
+    let link_record = encode(&LinkRecord { size, lease })?;
     if found_link.is_some() {
         tx.require_present(link.clone());
-        tx.put(link, record);
+        tx.put(link, link_record);
         return Ok(true);
     }
     tx.require_absent(link.clone());
-    tx.put(link, record);
+    tx.put(link, link_record);
     tx.put(place.link_of(digest), Vec::new());
     let target = Target::Link {
         registry: place.registry.to_owned(),
@@ -97,19 +131,6 @@ pub(crate) async fn stage_link(
     tx.put(holding, length);
     usage::stage(tx, place.registry, i64::try_from(size).unwrap_or(i64::MAX));
     tx.require_version(blob.clone(), found_blob.as_ref().map(|found| found.version));
-    let record = match (existing, body) {
-        // A tombstone is lifted: its bytes are there until the row is gone.
-        (Some(existing), _) => BlobRecord {
-            tombstone: None,
-            ..existing
-        },
-        (None, Some(body)) => BlobRecord {
-            size,
-            body: body.id,
-            tombstone: None,
-        },
-        (None, None) => return Ok(false),
-    };
     tx.put(blob, encode(&record)?);
     Ok(true)
 }
@@ -183,6 +204,10 @@ impl RegistryService {
                 );
             };
             let blob: BlobRecord = decode(&blob)?;
+            if renews && blob.damaged {
+                // Who is told that it is there leaves it away, and nobody could ever mend it.
+                return Err(ErrorCode::BlobUnknown.into());
+            }
             let now = self.clock.now();
             let lease = later(now, LINK_LEASE_SECONDS);
             if renews && record.lease < later(lease, -LEASE_RENEWAL_SECONDS) {

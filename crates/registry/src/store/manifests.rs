@@ -14,10 +14,12 @@ use crate::limits::{CONFIG_BYTES_MAX, LINK_LEASE_SECONDS};
 use crate::rules::attributes::Attributes;
 use crate::rules::digest::Digest;
 use crate::rules::manifest::{Kind, Manifest};
+use crate::rules::webhook::{Happening, Origin, WebhookAction};
+use crate::store::counts::{self, Counts};
 use crate::store::keys::{self, Place};
 use crate::store::records::{LinkRecord, ManifestRecord, RepositoryRecord, decode, encode};
 use crate::store::tags::{self, Order};
-use crate::store::{links, repositories, usage};
+use crate::store::{deleted, links, repositories, retention, usage};
 
 /// The kind of the registry's log records.
 const EVENT: u8 = 1;
@@ -57,6 +59,14 @@ impl Event {
 
     pub(crate) fn delete(place: Place<'_>, digest: &Digest) -> Self {
         Self(Self::fields("delete", place, digest))
+    }
+
+    pub(crate) fn restore(place: Place<'_>, digest: &Digest, tag: Option<&str>) -> Self {
+        let mut event = Self::fields("restore", place, digest);
+        if let (Value::Object(fields), Some(tag)) = (&mut event, tag) {
+            fields.insert("tag".to_owned(), json!(tag));
+        }
+        Self(event)
     }
 
     pub(crate) fn record(&self) -> LogRecord {
@@ -166,6 +176,9 @@ pub(crate) struct Push<'a> {
     pub(crate) digest: &'a Digest,
     pub(crate) bytes: &'a Bytes,
     pub(crate) tags: &'a [String],
+    pub(crate) origin: &'a Origin,
+    /// Whether manifests that an index refers to may be missing.
+    pub(crate) is_sparse: bool,
 }
 
 impl RegistryService {
@@ -195,6 +208,8 @@ impl RegistryService {
             digest,
             bytes,
             tags: pushed_tags,
+            origin,
+            is_sparse,
         } = push;
         let snapshot = self.ledger.snapshot().await?;
         let snapshot = snapshot.as_ref();
@@ -212,9 +227,16 @@ impl RegistryService {
                 attributes: Attributes::default(),
             };
             tx.put(place.repository(), encode(&record)?);
+            counts::stage_new(&mut tx, place);
         }
         repositories::stage_updated(&mut tx, place, now);
-        stage_references(&mut tx, snapshot, place, (manifest, digest), now).await?;
+        stage_references(&mut tx, snapshot, place, (manifest, digest, is_sparse), now).await?;
+        let deleted = deleted::find(snapshot, place, digest).await?;
+        match &deleted {
+            // It is there again, with the bytes that were kept of it.
+            Some((record, found)) => deleted::stage_end(&mut tx, place, digest, (record, found)),
+            None => tx.require_absent(place.deleted(digest)),
+        }
         let size = bytes.len() as u64;
         let found = find(snapshot, place, digest).await?;
         let key = place.manifest(digest);
@@ -235,9 +257,15 @@ impl RegistryService {
                 .as_ref()
                 .map_or_else(Attributes::default, |before| before.attributes),
         };
+        let mut came = Counts::default();
         match before {
             Some(before) => tx.delete(place.manifest_time(before.updated, digest)),
-            None => usage::stage(&mut tx, place.registry, i64::try_from(size).unwrap_or(i64::MAX)),
+            None => {
+                if deleted.is_none() {
+                    usage::stage(&mut tx, place.registry, i64::try_from(size).unwrap_or(i64::MAX));
+                }
+                came.manifests = 1;
+            }
         }
         tx.put(key, encode(&record)?);
         tx.put(place.manifest_bytes(digest), bytes.clone());
@@ -247,9 +275,28 @@ impl RegistryService {
             tx.put(place.referrer(subject, digest), referrer);
         }
         for tag in pushed_tags {
-            tags::stage_set(&mut tx, snapshot, place, (tag, digest), now).await?;
+            self.stage_tag(&mut tx, snapshot, place, (tag, digest), &mut came)
+                .await?;
         }
+        if self.retains(place.registry) {
+            if pushed_tags.is_empty() {
+                retention::stage_lease(&mut tx, snapshot, place, (digest, true), now).await?;
+            }
+            for child in &manifest.manifests {
+                retention::stage_lease(&mut tx, snapshot, place, (&child.digest, false), now).await?;
+            }
+        }
+        counts::stage(&mut tx, place, came, now)?;
         tx.record(Event::push(place, digest, &record, pushed_tags).record());
+        let happening = Happening {
+            action: WebhookAction::Push,
+            repository: place.repository,
+            digest,
+            media_type: &record.media_type,
+            size,
+            tags: pushed_tags,
+        };
+        self.stage_webhooks(&mut tx, place.registry, &happening, origin)?;
         Ok(tx)
     }
 
@@ -297,12 +344,12 @@ impl RegistryService {
     }
 }
 
-/// Demands all that a manifest refers to, and notes that it does.
-async fn stage_references(
+/// Demands all that a manifest refers to, and notes that it does. Of a sparse index children may be missing.
+pub(crate) async fn stage_references(
     tx: &mut Transaction,
     snapshot: &dyn Snapshot,
     place: Place<'_>,
-    (manifest, digest): (&Manifest, &Digest),
+    (manifest, digest, is_sparse): (&Manifest, &Digest, bool),
     now: Timestamp,
 ) -> Result<(), RegistryError> {
     // Not less than a lease that somebody else is given meanwhile.
@@ -343,6 +390,9 @@ async fn stage_references(
         }
         // BuildKit's cache is an index whose entries are layers and a configuration.
         let link = links::link(snapshot, place, &descriptor.digest).await?;
+        if link.is_none() && is_sparse {
+            continue;
+        }
         let (record, _) = link.ok_or_else(|| unknown(&descriptor.digest))?;
         let key = place.link(&descriptor.digest);
         tx.require_present(key.clone());

@@ -70,6 +70,41 @@ pub(crate) struct BlobRecord {
     /// Since when no registry has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tombstone: Option<Timestamp>,
+    /// Whether a reader found that its bytes are damaged.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) damaged: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// A manifest that has no tag.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct UntaggedRecord {
+    pub(crate) since: Timestamp,
+    /// Until when it stays whatever the policy says: somebody may be about to refer to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lease: Option<Timestamp>,
+}
+
+/// A manifest that is soft-deleted: its bytes and its references are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DeletedRecord {
+    pub(crate) manifest: ManifestRecord,
+    pub(crate) deleted: Timestamp,
+}
+
+/// Since when a registry's policies are on, and how long they keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PoliciesRecord {
+    /// Since when untagged manifests are deleted: those untagged before stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retention_since: Option<Timestamp>,
+    /// How many days what is deleted was kept, when it last was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) soft_delete_days: Option<u32>,
 }
 
 /// An upload under way. Its id is its body's.
@@ -147,6 +182,8 @@ pub(crate) enum Target {
         #[serde(with = "id_text")]
         id: Uuid,
     },
+    /// A repository's rows of what came and went.
+    Counts { registry: String, repository: String },
     /// An upload: whether it still goes on.
     Upload {
         registry: String,

@@ -1,5 +1,6 @@
 //! Deletion of manifests, and of whole repositories step by step.
 
+use jiff::Timestamp;
 use ledger::{Direction, LedgerError, Scan, Snapshot, Transaction};
 
 use crate::RegistryService;
@@ -7,13 +8,14 @@ use crate::error::{ErrorCode, RegistryError};
 use crate::limits::{DELETE_STEP_BYTES_MAX, DELETE_STEP_MANIFESTS_MAX};
 use crate::rules::digest::Digest;
 use crate::rules::manifest::Manifest;
+use crate::rules::webhook::{Happening, Origin, WebhookAction};
+use crate::store::counts::{self, Counts};
 use crate::store::keys::{self, Place};
 use crate::store::links::{self, stage_due};
 use crate::store::manifests::{self, Event};
 use crate::store::records::{ManifestRecord, TagRecord, Target, decode};
 use crate::store::repositories::{self, Repository};
-use crate::store::tags;
-use crate::store::usage;
+use crate::store::{deleted, tags, usage};
 
 /// What was deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,14 +24,21 @@ pub(crate) struct Removed {
     pub(crate) tags: Vec<String>,
 }
 
+impl Removed {
+    /// What is to be counted of it.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts::gone(self.manifests.len(), self.tags.len())
+    }
+}
+
 impl RegistryService {
-    /// Stages the deletion of a manifest and of all its tags; whether it was there.
-    async fn stage_delete(
+    /// Stages the deletion of a manifest and of all its tags.
+    pub(crate) async fn stage_delete(
         &self,
         tx: &mut Transaction,
         snapshot: &dyn Snapshot,
         place: Place<'_>,
-        digest: &Digest,
+        (digest, origin): (&Digest, &Origin),
         removed: &mut Removed,
     ) -> Result<(), RegistryError> {
         let found = manifests::find(snapshot, place, digest).await?;
@@ -38,47 +47,47 @@ impl RegistryService {
             return Err(ErrorCode::OperationDisallowed.into());
         }
         let now = self.clock.now();
+        let is_kept = self.keeps_deleted(place.registry);
+        let mut removed_tags = Vec::new();
         for tag in tags::of(snapshot, place, digest).await? {
             if let Some((record, found)) = tags::find(snapshot, place, &tag).await? {
                 if !record.attributes.allow_delete() {
                     return Err(ErrorCode::OperationDisallowed.into());
                 }
                 tags::stage_remove(tx, place, &tag, &record, &found);
-                removed.tags.push(tag);
-            }
-        }
-        let bytes = manifests::bytes(snapshot, place, digest).await?;
-        let manifest = Manifest::parse(Some(&record.media_type), &bytes);
-        // It was read when it was pushed; what can't be read has left edges, which keep more than they need to.
-        if let Ok(manifest) = manifest {
-            let blobs = manifest.blobs.iter().chain(&manifest.foreign);
-            // What an index refers to may be a blob as well, and may have been one when it was pushed first.
-            for child in blobs.chain(&manifest.manifests) {
-                tx.delete(place.edge(&child.digest, digest));
-                if links::link(snapshot, place, &child.digest).await?.is_none() {
-                    continue;
+                if is_kept {
+                    deleted::stage_keep_tag(tx, place, (&tag, digest), now);
                 }
-                let target = Target::Link {
-                    registry: place.registry.to_owned(),
-                    repository: place.repository.to_owned(),
-                    digest: child.digest.clone(),
-                };
-                stage_due(tx, now, &target)?;
+                removed_tags.push(tag);
             }
         }
+        let happening = Happening {
+            action: WebhookAction::Delete,
+            repository: place.repository,
+            digest,
+            media_type: &record.media_type,
+            size: record.size,
+            tags: &removed_tags,
+        };
+        self.stage_webhooks(tx, place.registry, &happening, origin)?;
+        removed.tags.append(&mut removed_tags);
         if let Some(subject) = &record.subject {
             tx.delete(place.referrer(subject, digest));
         }
         let key = place.manifest(digest);
         tx.require_version(key.clone(), Some(found.version));
         tx.delete(key);
-        tx.delete(place.manifest_bytes(digest));
-        usage::stage(
-            tx,
-            place.registry,
-            -i64::try_from(record.size).unwrap_or(i64::MAX),
-        );
         tx.delete(place.manifest_time(record.updated, digest));
+        if is_kept {
+            // Its bytes and its edges stay, and with them its blobs.
+            deleted::stage_keep(tx, place, digest, record, now)?;
+        } else {
+            let bytes = manifests::bytes(snapshot, place, digest).await?;
+            stage_release(tx, snapshot, place, (digest, &record, &bytes), now).await?;
+            tx.delete(place.manifest_bytes(digest));
+            let size = i64::try_from(record.size).unwrap_or(i64::MAX);
+            usage::stage(tx, place.registry, -size);
+        }
         tx.record(Event::delete(place, digest).record());
         removed.manifests.push(digest.clone());
         Ok(())
@@ -92,6 +101,7 @@ impl RegistryService {
         &self,
         place: Place<'_>,
         digest: &Digest,
+        origin: &Origin,
     ) -> Result<(), RegistryError> {
         self.attempts(move || async move {
             let snapshot = self.ledger.snapshot().await?;
@@ -100,9 +110,11 @@ impl RegistryService {
             let repository = repository.ok_or(ErrorCode::ManifestUnknown)?;
             stage_unlocked(&mut tx, place, &repository)?;
             let mut removed = Removed::default();
-            self.stage_delete(&mut tx, snapshot.as_ref(), place, digest, &mut removed)
+            self.stage_delete(&mut tx, snapshot.as_ref(), place, (digest, origin), &mut removed)
                 .await?;
-            repositories::stage_updated(&mut tx, place, self.clock.now());
+            let now = self.clock.now();
+            repositories::stage_updated(&mut tx, place, now);
+            counts::stage(&mut tx, place, removed.counts(), now)?;
             Ok((tx, ()))
         })
         .await
@@ -114,7 +126,11 @@ impl RegistryService {
     /// # Errors
     /// `NAME_UNKNOWN`; `REGISTRY_DISALLOWED_OPERATION` where a lock forbids it, before anything is deleted if the
     /// lock was there before.
-    pub(crate) async fn delete_repository(&self, place: Place<'_>) -> Result<Removed, RegistryError> {
+    pub(crate) async fn delete_repository(
+        &self,
+        place: Place<'_>,
+        origin: &Origin,
+    ) -> Result<Removed, RegistryError> {
         self.check_unlocked(place).await?;
         let mut all = Removed::default();
         loop {
@@ -142,14 +158,21 @@ impl RegistryService {
                         let digest = digest.ok_or_else(|| {
                             LedgerError::Corrupt("the key of a manifest can't be read".to_owned())
                         })?;
-                        self.stage_delete(&mut tx, snapshot, place, &digest, &mut removed)
+                        self.stage_delete(&mut tx, snapshot, place, (&digest, origin), &mut removed)
                             .await?;
                     }
+                    let now = self.clock.now();
+                    if !more {
+                        // Nothing comes between that would have to be counted: see above.
+                        more = counts::stage_fold(&mut tx, snapshot, place, now).await?;
+                    }
                     if more {
-                        repositories::stage_updated(&mut tx, place, self.clock.now());
+                        repositories::stage_updated(&mut tx, place, now);
+                        counts::stage(&mut tx, place, removed.counts(), now)?;
                     } else {
                         tx.delete(place.repository());
                         tx.delete(place.updated());
+                        tx.delete(place.counts());
                     }
                     Ok((tx, (removed, !more)))
                 })
@@ -181,6 +204,35 @@ impl RegistryService {
         }
         Ok(())
     }
+}
+
+/// Has the collection look at what only a manifest referred to that goes for good.
+pub(crate) async fn stage_release(
+    tx: &mut Transaction,
+    snapshot: &dyn Snapshot,
+    place: Place<'_>,
+    (digest, record, bytes): (&Digest, &ManifestRecord, &[u8]),
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    // It was read when it was pushed; what can't be read has left edges, which keep more than they need to.
+    let Ok(manifest) = Manifest::parse(Some(&record.media_type), bytes) else {
+        return Ok(());
+    };
+    let blobs = manifest.blobs.iter().chain(&manifest.foreign);
+    // What an index refers to may be a blob as well, and may have been one when it was pushed first.
+    for child in blobs.chain(&manifest.manifests) {
+        tx.delete(place.edge(&child.digest, digest));
+        if links::link(snapshot, place, &child.digest).await?.is_none() {
+            continue;
+        }
+        let target = Target::Link {
+            registry: place.registry.to_owned(),
+            repository: place.repository.to_owned(),
+            digest: child.digest.clone(),
+        };
+        stage_due(tx, now, &target)?;
+    }
+    Ok(())
 }
 
 /// Demands that the repository stays without a lock against deletion.

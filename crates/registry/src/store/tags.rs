@@ -1,5 +1,7 @@
 //! Tags: names that point to manifests and may be moved, each by comparing and setting.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use ledger::{Direction, KeyRange, LedgerError, Scan, Snapshot, Transaction, Versioned};
 
@@ -7,10 +9,11 @@ use crate::RegistryService;
 use crate::error::{ErrorCode, RegistryError};
 use crate::rules::attributes::Attributes;
 use crate::rules::digest::Digest;
+use crate::store::counts::{self, Counts};
 use crate::store::keys::{self, Place};
 use crate::store::manifests::Event;
 use crate::store::records::{TagRecord, decode, encode};
-use crate::store::repositories;
+use crate::store::{deleted, repositories, retention};
 
 /// A tag, if it is there.
 pub(crate) async fn find(
@@ -24,6 +27,14 @@ pub(crate) async fn find(
     Ok(Some((decode(&found)?, found)))
 }
 
+/// What came of pointing a tag to a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Set {
+    pub(crate) is_new: bool,
+    /// What it pointed to before, if that is another one.
+    pub(crate) moved_from: Option<Digest>,
+}
+
 /// Points a tag to a manifest.
 pub(crate) async fn stage_set(
     tx: &mut Transaction,
@@ -31,8 +42,10 @@ pub(crate) async fn stage_set(
     place: Place<'_>,
     (tag, digest): (&str, &Digest),
     now: Timestamp,
-) -> Result<(), RegistryError> {
+) -> Result<Set, RegistryError> {
     let found = find(snapshot, place, tag).await?;
+    let is_new = found.is_none();
+    let mut moved_from = None;
     let key = place.tag(tag);
     tx.require_version(key.clone(), found.as_ref().map(|(_, found)| found.version));
     let mut record = TagRecord {
@@ -47,6 +60,7 @@ pub(crate) async fn stage_set(
                 return Err(ErrorCode::OperationDisallowed.into());
             }
             tx.delete(place.tag_of(&before.digest, tag));
+            moved_from = Some(before.digest);
         }
         tx.delete(place.tag_time(before.updated, tag));
         record.created = before.created;
@@ -55,7 +69,7 @@ pub(crate) async fn stage_set(
     tx.put(key, encode(&record)?);
     tx.put(place.tag_of(digest, tag), Vec::new());
     tx.put(place.tag_time(now, tag), Vec::new());
-    Ok(())
+    Ok(Set { is_new, moved_from })
 }
 
 /// Takes a tag away that was found as it is.
@@ -85,6 +99,16 @@ pub(crate) async fn of(
         tags.extend(keys::fourth(&entry.key));
     }
     Ok(tags)
+}
+
+/// Whether a manifest has a tag.
+pub(crate) async fn is_tagged(
+    snapshot: &dyn Snapshot,
+    place: Place<'_>,
+    digest: &Digest,
+) -> Result<bool, LedgerError> {
+    let mut scan = Scan::new(snapshot, place.tags_of(digest), Direction::Forward);
+    Ok(scan.next().await?.is_some())
 }
 
 /// In which order a list is.
@@ -157,12 +181,32 @@ pub(crate) struct Wanted<'a> {
     pub(crate) digest: Option<&'a Digest>,
 }
 
+/// Where a list by time goes on.
+async fn time_of_last(
+    snapshot: &dyn Snapshot,
+    place: Place<'_>,
+    last: Option<&str>,
+) -> Result<Option<(Timestamp, String)>, RegistryError> {
+    match last.map(|last| (last, parse_time_cursor(last))) {
+        None => Ok(None),
+        Some((_, Some((at, name)))) => Ok(Some((at, name.to_owned()))),
+        Some((name, None)) => {
+            let found = find(snapshot, place, name).await?;
+            let (record, _) = found.ok_or_else(no_place)?;
+            Ok(Some((record.updated, name.to_owned())))
+        }
+    }
+}
+
 /// A page of tags, and whether more follow.
 pub(crate) async fn page(
     snapshot: &dyn Snapshot,
     place: Place<'_>,
     wanted: Wanted<'_>,
 ) -> Result<(Vec<(String, TagRecord)>, bool), RegistryError> {
+    if let Some(digest) = wanted.digest {
+        return page_of_manifest(snapshot, place, wanted, digest).await;
+    }
     let mut out = Vec::new();
     let by_name = wanted.order == Order::Name;
     let (range, direction) = if by_name {
@@ -171,15 +215,8 @@ pub(crate) async fn page(
             .map_or_else(|| place.tags(), |last| place.tags_after(last));
         (range, Direction::Forward)
     } else {
-        let last = match wanted.last.map(|last| (last, parse_time_cursor(last))) {
-            None => None,
-            Some((_, Some((at, name)))) => Some(place.tag_time(at, name)),
-            Some((name, None)) => {
-                let found = find(snapshot, place, name).await?;
-                let (record, _) = found.ok_or_else(no_place)?;
-                Some(place.tag_time(record.updated, name))
-            }
-        };
+        let last = time_of_last(snapshot, place, wanted.last).await?;
+        let last = last.map(|(at, name)| place.tag_time(at, &name));
         wanted.order.by_time(place.tags_by_time(), last)
     };
     let mut scan = Scan::new(snapshot, range, direction);
@@ -199,7 +236,7 @@ pub(crate) async fn page(
             (name, record)
         };
         let record: TagRecord = record;
-        if !record.attributes.list || wanted.digest.is_some_and(|digest| *digest != record.digest) {
+        if !record.attributes.list {
             continue;
         }
         if out.len() == wanted.entries {
@@ -210,7 +247,88 @@ pub(crate) async fn page(
     Ok((out, false))
 }
 
+/// The same of one manifest's tags, of which no others are read. By time all of them are read, and no more kept than
+/// the page has.
+async fn page_of_manifest(
+    snapshot: &dyn Snapshot,
+    place: Place<'_>,
+    wanted: Wanted<'_>,
+    digest: &Digest,
+) -> Result<(Vec<(String, TagRecord)>, bool), RegistryError> {
+    let by_name = wanted.order == Order::Name;
+    let range = match wanted.last.filter(|_| by_name) {
+        Some(last) => place.tags_of_after(digest, last),
+        None => place.tags_of(digest),
+    };
+    let last = match by_name {
+        true => None,
+        false => time_of_last(snapshot, place, wanted.last).await?,
+    };
+    let mut kept = BTreeMap::new();
+    let mut more = false;
+    let mut scan = Scan::new(snapshot, range, Direction::Forward);
+    while let Some(entry) = scan.next().await? {
+        let Some(name) = keys::fourth(&entry.key) else {
+            continue;
+        };
+        let Some((record, _)) = find(snapshot, place, &name).await? else {
+            continue;
+        };
+        if !record.attributes.list || record.digest != *digest {
+            continue;
+        }
+        let at = match by_name {
+            true => (Timestamp::UNIX_EPOCH, name.clone()),
+            false => (record.updated, name.clone()),
+        };
+        let is_behind = last.as_ref().is_none_or(|last| match wanted.order {
+            Order::Newest => at < *last,
+            Order::Name | Order::Oldest => at > *last,
+        });
+        if !is_behind {
+            continue;
+        }
+        kept.insert(at, (name, record));
+        if kept.len() > wanted.entries {
+            more = true;
+            match wanted.order {
+                Order::Newest => kept.pop_first(),
+                Order::Name | Order::Oldest => kept.pop_last(),
+            };
+            if by_name {
+                break;
+            }
+        }
+    }
+    let mut out: Vec<_> = kept.into_values().collect();
+    if wanted.order == Order::Newest {
+        out.reverse();
+    }
+    Ok((out, more))
+}
+
 impl RegistryService {
+    /// Points a tag to a manifest, and marks what has no tag now where the registry deletes that in time.
+    pub(crate) async fn stage_tag(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        place: Place<'_>,
+        (tag, digest): (&str, &Digest),
+        came: &mut Counts,
+    ) -> Result<(), RegistryError> {
+        let now = self.clock.now();
+        let set = stage_set(tx, snapshot, place, (tag, digest), now).await?;
+        came.tags += i64::from(set.is_new);
+        if self.retains(place.registry) {
+            if let Some(before) = &set.moved_from {
+                retention::stage_untagged(tx, snapshot, place, before, now).await?;
+            }
+            retention::stage_tagged(tx, snapshot, place, digest).await?;
+        }
+        Ok(())
+    }
+
     /// Takes a tag away; its manifest stays.
     pub(crate) async fn untag(&self, place: Place<'_>, tag: &str) -> Result<(), RegistryError> {
         self.attempts(move || async move {
@@ -231,6 +349,13 @@ impl RegistryService {
             }
             stage_remove(&mut tx, place, tag, &record, &found);
             repositories::stage_updated(&mut tx, place, now);
+            counts::stage(&mut tx, place, Counts::gone(0, 1), now)?;
+            if self.retains(place.registry) {
+                retention::stage_untagged(&mut tx, snapshot.as_ref(), place, &record.digest, now).await?;
+            }
+            if self.keeps_deleted(place.registry) {
+                deleted::stage_keep_tag(&mut tx, place, (tag, &record.digest), now);
+            }
             tx.record(Event::untag(place, &record.digest, tag).record());
             Ok((tx, ()))
         })

@@ -22,7 +22,7 @@ use crate::settings::Registry;
 use crate::store::bodies::Filling;
 use crate::store::keys::{self, Place};
 use crate::store::links::{NewBody, later, stage_due, stage_link};
-use crate::store::records::{Piece, Target, UploadRecord, decode, encode};
+use crate::store::records::{BlobRecord, Piece, Target, UploadRecord, decode, encode};
 use crate::store::usage;
 
 /// An upload in a request's hands.
@@ -325,6 +325,8 @@ impl RegistryService {
             return Err(RegistryError::from(ErrorCode::DigestInvalid).into());
         }
         let (pending, record) = (session.pending.clone(), session.record.clone());
+        // A body of the blob's that was found sound: it isn't read again where a commit is tried again.
+        let mut sound = None;
         for _ in 0..WRITE_ATTEMPTS_MAX {
             session.pending.clone_from(&pending);
             session.record.clone_from(&record);
@@ -336,9 +338,13 @@ impl RegistryService {
                 tx.delete(session.key());
             }
             session.stage_pending(&mut tx);
+            let replaces = self
+                .replaced(snapshot.as_ref(), place, digest, &mut sound)
+                .await?;
             let body = NewBody {
                 id: session.id,
                 size: session.record.offset,
+                replaces,
             };
             stage_link(&mut tx, snapshot.as_ref(), place, digest, Some(body), now).await?;
             match self.ledger.commit(tx).await {
@@ -352,5 +358,33 @@ impl RegistryService {
             }
         }
         Err(RegistryError::from(ErrorCode::Unavailable).into())
+    }
+
+    /// Which body of a blob makes way for the one that was pushed: one that is damaged, so that a push mends what is
+    /// stored. What the registry doesn't hold yet makes way without being looked at: who pushes what only others have
+    /// must not wait any longer than for what nobody has.
+    async fn replaced(
+        &self,
+        snapshot: &dyn Snapshot,
+        place: Place<'_>,
+        digest: &Digest,
+        sound: &mut Option<Uuid>,
+    ) -> Result<Option<Uuid>, RegistryError> {
+        let Some(existing) = snapshot.get(&keys::blob(digest)).await? else {
+            return Ok(None);
+        };
+        let existing: BlobRecord = decode(&existing)?;
+        let held = snapshot
+            .get(&keys::holding(digest, place.registry))
+            .await?
+            .is_some();
+        if existing.damaged || !held {
+            return Ok(Some(existing.body));
+        }
+        if *sound == Some(existing.body) || self.is_sound(existing.body, existing.size).await? {
+            *sound = Some(existing.body);
+            return Ok(None);
+        }
+        Ok(Some(existing.body))
     }
 }

@@ -14,9 +14,11 @@ use crate::store::records::{UploadRecord, decode, decode_number};
 /// Notes that `bytes` came, or went if it is negative.
 pub(crate) fn stage(tx: &mut Transaction, registry: &str, bytes: i64) {
     if bytes != 0 {
+        // A commit may have several: each has a key of its own.
+        let number = u32::try_from(tx.sequenced().len()).unwrap_or(u32::MAX);
         tx.put_sequenced(
             keys::usage_deltas(registry),
-            Vec::new(),
+            number.to_be_bytes().to_vec(),
             bytes.to_be_bytes().to_vec(),
         );
     }

@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use crate::rules::digest::Digest;
 use crate::rules::manifest::Manifest;
+use crate::store::counts;
 use crate::store::keys::{self, Place};
 use crate::store::manifests::EDGE_BLOB;
-use crate::store::records::{BlobRecord, LinkRecord, ManifestRecord, Piece, TagRecord, decode};
+use crate::store::records::{
+    BlobRecord, DeletedRecord, LinkRecord, ManifestRecord, Piece, TagRecord, decode,
+};
 use crate::store::references::ContentReferences;
 
 impl ContentReferences {
@@ -49,6 +52,40 @@ impl ContentReferences {
             }
             known = place;
         }
+        let mut deleted = Scan::new(snapshot, keys::all_deleted(), Direction::Forward);
+        while let Some(entry) = deleted.next().await? {
+            let digest = keys::third(&entry.key);
+            let (Some((registry, repository)), Some(digest)) = (
+                keys::place_of(&entry.key),
+                digest.as_deref().and_then(Digest::parse),
+            ) else {
+                report.fault("registry: the key of a soft-deleted manifest can't be read");
+                continue;
+            };
+            let place = Place::new(&registry, &repository);
+            let record: DeletedRecord = decode(&entry.versioned)?;
+            let named = format!("registry {registry}: {repository}: soft-deleted manifest {digest}");
+            if snapshot.get(&place.manifest(&digest)).await?.is_some() {
+                report.fault(format!("{named}: is there as well"));
+            }
+            if snapshot
+                .get(&place.deleted_time(record.deleted, &digest, None))
+                .await?
+                .is_none()
+            {
+                report.fault(format!("{named}: won't be purged"));
+            }
+            verify_manifest(
+                snapshot,
+                place,
+                &digest,
+                &record.manifest,
+                (&named, false),
+                report,
+            )
+            .await?;
+            report.records += 1;
+        }
         let mut links = Scan::new(snapshot, keys::all_links(), Direction::Forward);
         while let Some(entry) = links.next().await? {
             let digest = keys::third(&entry.key);
@@ -86,6 +123,13 @@ async fn verify_repository(
     report: &mut VerifyReport,
 ) -> Result<(), LedgerError> {
     let named = format!("registry {}: {}", place.registry, place.repository);
+    let (kept, found) = (
+        counts::read(snapshot, place).await?,
+        counts::counted(snapshot, place).await?,
+    );
+    if kept != found {
+        report.fault(format!("{named}: has {found:?}, and says {kept:?}"));
+    }
     let mut tags = Scan::new(snapshot, place.tags(), Direction::Forward);
     while let Some(entry) = tags.next().await? {
         let record: TagRecord = decode(&entry.versioned)?;
@@ -110,38 +154,51 @@ async fn verify_repository(
             report.fault(format!("{named}: is no digest"));
             continue;
         };
-        let Some(bytes) = snapshot.get(&place.manifest_bytes(&digest)).await? else {
-            report.fault(format!("{named}: its bytes are missing"));
-            continue;
-        };
-        if Digest::of(digest.algorithm(), &bytes.value) != digest {
-            report.fault(format!("{named}: its bytes are others"));
+        verify_manifest(snapshot, place, &digest, &record, (&named, true), report).await?;
+    }
+    Ok(())
+}
+
+/// A manifest that is there (`is_live`), or is soft-deleted: its bytes, and what it refers to.
+async fn verify_manifest(
+    snapshot: &dyn Snapshot,
+    place: Place<'_>,
+    digest: &Digest,
+    record: &ManifestRecord,
+    (named, is_live): (&str, bool),
+    report: &mut VerifyReport,
+) -> Result<(), LedgerError> {
+    let Some(bytes) = snapshot.get(&place.manifest_bytes(digest)).await? else {
+        report.fault(format!("{named}: its bytes are missing"));
+        return Ok(());
+    };
+    if Digest::of(digest.algorithm(), &bytes.value) != *digest {
+        report.fault(format!("{named}: its bytes are others"));
+    }
+    let Ok(manifest) = Manifest::parse(Some(&record.media_type), &bytes.value) else {
+        report.fault(format!("{named}: can't be read"));
+        return Ok(());
+    };
+    for blob in &manifest.blobs {
+        if snapshot.get(&place.link(&blob.digest)).await?.is_none() {
+            report.fault(format!("{named}: blob {} is missing", blob.digest));
         }
-        let Ok(manifest) = Manifest::parse(Some(&record.media_type), &bytes.value) else {
-            report.fault(format!("{named}: can't be read"));
-            continue;
-        };
-        for blob in &manifest.blobs {
-            if snapshot.get(&place.link(&blob.digest)).await?.is_none() {
-                report.fault(format!("{named}: blob {} is missing", blob.digest));
-            }
-            if snapshot.get(&place.edge(&blob.digest, &digest)).await?.is_none() {
-                report.fault(format!("{named}: blob {} doesn't know it", blob.digest));
-            }
+        if snapshot.get(&place.edge(&blob.digest, digest)).await?.is_none() {
+            report.fault(format!("{named}: blob {} doesn't know it", blob.digest));
         }
-        for child in &manifest.manifests {
-            // A manifest may be deleted though an index refers to it; a blob may not.
-            let edge = snapshot.get(&place.edge(&child.digest, &digest)).await?;
-            let is_blob = edge.is_some_and(|edge| edge.value.as_ref() == [EDGE_BLOB]);
-            if is_blob && snapshot.get(&place.link(&child.digest)).await?.is_none() {
-                report.fault(format!("{named}: blob {} is missing", child.digest));
-            }
+    }
+    for child in &manifest.manifests {
+        // A manifest may be deleted though an index refers to it; a blob may not.
+        let edge = snapshot.get(&place.edge(&child.digest, digest)).await?;
+        let is_blob = edge.is_some_and(|edge| edge.value.as_ref() == [EDGE_BLOB]);
+        if is_blob && snapshot.get(&place.link(&child.digest)).await?.is_none() {
+            report.fault(format!("{named}: blob {} is missing", child.digest));
         }
-        if let Some(subject) = &manifest.subject
-            && snapshot.get(&place.referrer(subject, &digest)).await?.is_none()
-        {
-            report.fault(format!("{named}: is missing among its subject's referrers"));
-        }
+    }
+    if let Some(subject) = manifest.subject.as_ref().filter(|_| is_live)
+        && snapshot.get(&place.referrer(subject, digest)).await?.is_none()
+    {
+        report.fault(format!("{named}: is missing among its subject's referrers"));
     }
     Ok(())
 }

@@ -40,6 +40,14 @@ pub(crate) enum Route {
     AcrManifests(String),
     /// `/acr/v1/NAME/_manifests/DIGEST`
     AcrManifest(String, String),
+    /// `/acr/v1/_deleted/_catalog`
+    DeletedCatalog,
+    /// `/acr/v1/_deleted/NAME/_manifests`
+    DeletedManifests(String),
+    /// `/acr/v1/_deleted/NAME/_manifests/DIGEST`
+    DeletedManifest(String, String),
+    /// `/acr/v1/_deleted/NAME/_tags`
+    DeletedTags(String),
     /// What the original serves and this doesn't.
     Unserved,
 }
@@ -59,6 +67,7 @@ impl Route {
             "/oauth2/token" => return Ok(Self::Token),
             "/oauth2/exchange" => return Ok(Self::Exchange),
             "/acr/v1/_catalog" => return Ok(Self::AcrCatalog),
+            "/acr/v1/_deleted/_catalog" => return Ok(Self::DeletedCatalog),
             _ => {}
         }
         if let Some(rest) = path.strip_prefix("/v2/") {
@@ -96,8 +105,16 @@ impl Route {
     }
 
     fn acr(rest: &str) -> Self {
-        if rest.starts_with("_deleted/") || rest.starts_with("_metadata/") {
+        if rest.starts_with("_metadata/") {
             return Self::Unserved;
+        }
+        if let Some(rest) = rest.strip_prefix("_deleted/") {
+            return match Self::acr(rest) {
+                Self::AcrManifests(name) => Self::DeletedManifests(name),
+                Self::AcrManifest(name, digest) => Self::DeletedManifest(name, digest),
+                Self::AcrTags(name) => Self::DeletedTags(name),
+                _ => Self::Unserved,
+            };
         }
         let last = ["/_tags", "/_manifests"]
             .into_iter()
@@ -171,7 +188,19 @@ mod tests {
                 "/acr/v1/a/_manifests/sha256:ab",
                 Route::AcrManifest(s("a"), s("sha256:ab")),
             ),
-            ("/acr/v1/_deleted/_catalog", Route::Unserved),
+            ("/acr/v1/_deleted/_catalog", Route::DeletedCatalog),
+            ("/acr/v1/_deleted/a/b/_tags", Route::DeletedTags(s("a/b"))),
+            (
+                "/acr/v1/_deleted/a%2Fb/_manifests",
+                Route::DeletedManifests(s("a/b")),
+            ),
+            (
+                "/acr/v1/_deleted/a/_manifests/sha256:ab",
+                Route::DeletedManifest(s("a"), s("sha256:ab")),
+            ),
+            ("/acr/v1/_deleted/a", Route::Unserved),
+            ("/acr/v1/_deleted/_deleted/a/_tags", Route::Unserved),
+            ("/acr/v1/_metadata/_query", Route::Unserved),
             ("/helm/v1/repo/x", Route::Unserved),
         ] {
             assert_eq!(Route::parse(path).unwrap(), expected, "{path}");

@@ -74,7 +74,8 @@ pub fn memory_content(clock: &Arc<AdjustableClock>) -> Arc<dyn ContentStore> {
 }
 
 pub fn clock() -> Arc<AdjustableClock> {
-    let start = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    // Keys have microseconds; real clocks have more.
+    let start = jiff::Timestamp::new(1_800_000_000, 42).unwrap();
     Arc::new(AdjustableClock::standing_at(start))
 }
 

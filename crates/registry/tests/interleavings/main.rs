@@ -12,7 +12,9 @@
     reason = "test code"
 )]
 
+#[path = "../bench/mod.rs"]
 mod bench;
+mod policies;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +25,7 @@ use ledger::{
     Committed, Health, Ledger, LedgerError, LedgerStats, LogPage, Sequence, Snapshot, Transaction,
     VerifyReport,
 };
+use registry::Settings;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -79,8 +82,28 @@ impl Ledger for Stepwise {
     }
 }
 
+/// What policies a scenario's registry has.
+fn policies(settings: &mut Settings, (retention, soft_delete): (Option<u32>, Option<u32>)) {
+    settings.registries.truncate(1);
+    settings.registries[0].quota_bytes = None;
+    settings.registries[0].retention_days = retention;
+    settings.registries[0].soft_delete_days = soft_delete;
+}
+
+const RETAINING: (Option<u32>, Option<u32>) = (Some(0), None);
+const KEEPING: (Option<u32>, Option<u32>) = (None, Some(1));
+
 /// The service over the same stores, step by step.
 fn stepwise(bench: &Bench, seed: u64) -> (Bench, Arc<Gate>) {
+    stepwise_with(bench, seed, (None, None), open_settings())
+}
+
+fn stepwise_with(
+    bench: &Bench,
+    seed: u64,
+    wanted: (Option<u32>, Option<u32>),
+    mut settings: Settings,
+) -> (Bench, Arc<Gate>) {
     let gate = Arc::new(Gate {
         let_through: Semaphore::new(0),
         arrived: AtomicUsize::new(0),
@@ -89,8 +112,10 @@ fn stepwise(bench: &Bench, seed: u64) -> (Bench, Arc<Gate>) {
         ledger: bench.ledger.clone(),
         gate: gate.clone(),
     });
-    let mut settings = open_settings();
     settings.registries[0].quota_bytes = None;
+    if wanted != (None, None) {
+        policies(&mut settings, wanted);
+    }
     let own = bench::over(ledger, bench.content.clone(), bench.clock.clone(), settings, seed);
     (own, gate)
 }
