@@ -38,6 +38,7 @@ pub use error::{ErrorCode, RegistryError};
 pub use settings::{Assignee, Assignment, Bearer, CacheRule, Password, Registry, Settings, User, Webhook};
 use store::cache::Fetches;
 use store::policies::Looks;
+use store::upload_room::UploadRooms;
 use store::webhooks::Pauses;
 pub use store::{
     CollectOutcome, ContentReferences, Receiver, Undelivered, Upstream, UpstreamBlob, UpstreamError,
@@ -58,6 +59,8 @@ pub struct RegistryService {
     pub(crate) password_checks: Semaphore,
     /// Uploads that a request of this process writes to.
     pub(crate) writing: Mutex<HashSet<Uuid>>,
+    /// How many more may be opened without counting them.
+    pub(crate) upload_rooms: UploadRooms,
     /// Where the looks at what policies make due are.
     pub(crate) looks: Mutex<Looks>,
     /// Webhooks whose receiver is away.
@@ -129,6 +132,7 @@ impl RegistryService {
             logins,
             password_checks: Semaphore::new(limits::PASSWORD_CHECKS_MAX),
             writing: Mutex::default(),
+            upload_rooms: UploadRooms::default(),
             looks: Mutex::default(),
             pauses: Mutex::default(),
             fetches: Mutex::default(),

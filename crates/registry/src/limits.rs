@@ -61,6 +61,12 @@ pub const UPLOAD_REPLACED_SECONDS_MIN: i64 = 5 * 60;
 /// Most open uploads of a registry.
 pub const UPLOADS_MAX: usize = 1_024;
 
+/// How long a count of the open uploads is good for, in seconds.
+pub const UPLOAD_ROOM_SECONDS_MAX: i64 = 10;
+
+/// Most callers of whom such a count is remembered.
+pub const UPLOAD_ROOMS_MAX: usize = 1_024;
+
 /// What `Retry-After` says when there are too many uploads.
 pub const RETRY_AFTER_SECONDS: u32 = 60;
 

@@ -15,6 +15,7 @@ pub(crate) mod removal;
 pub(crate) mod repositories;
 pub(crate) mod retention;
 pub(crate) mod tags;
+pub(crate) mod upload_room;
 pub(crate) mod uploads;
 pub(crate) mod usage;
 mod verify;

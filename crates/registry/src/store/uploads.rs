@@ -107,10 +107,20 @@ impl RegistryService {
         caller: Option<&str>,
     ) -> Result<(), RegistryError> {
         let own_name = caller.unwrap_or_default();
+        if self.upload_rooms.take(&registry.name, own_name, self.clock.now()) {
+            return Ok(());
+        }
         for _ in 0..WRITE_ATTEMPTS_MAX {
             let snapshot = self.ledger.snapshot().await?;
             let (_, all, own) = usage::open_uploads(snapshot.as_ref(), &registry.name, own_name).await?;
-            if all < UPLOADS_MAX && (caller.is_none() || own < UPLOADS_PER_CALLER_MAX) {
+            let left_of_own = match caller {
+                Some(_) => UPLOADS_PER_CALLER_MAX.saturating_sub(own),
+                None => UPLOADS_MAX,
+            };
+            let left = UPLOADS_MAX.saturating_sub(all).min(left_of_own);
+            if left > 0 {
+                let now = self.clock.now();
+                self.upload_rooms.counted(&registry.name, own_name, left - 1, now);
                 return Ok(());
             }
             let Some((id, version)) = self.idle_upload(snapshot.as_ref(), registry, own_name).await? else {
