@@ -93,8 +93,11 @@ pub const TAG_KEY_CHARACTERS_MAX: usize = 128;
 /// Longest value of a tag (Set Blob Tags, "Remarks").
 pub const TAG_VALUE_CHARACTERS_MAX: usize = 256;
 
-/// Most comparisons of a condition on tags.
-pub const TAG_TERMS_MAX: usize = 32;
+/// Most comparisons of a condition on tags; the original's own bound isn't documented.
+pub const TAG_TERMS_MAX: usize = 1_000;
+
+/// Most tags that a search compares: as many as a blob can have.
+pub const FIND_TAGS_MAX: usize = 10;
 
 /// Entries of the index that one page of Find Blobs by Tags looks at; a page may be short.
 pub const FIND_ENTRIES_MAX: usize = 10_000;
