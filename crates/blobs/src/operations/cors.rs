@@ -16,8 +16,14 @@ impl Blobs {
         account: &str,
         sent: &HeaderMap,
     ) -> Result<Response<Body>, BlobsError> {
-        let origin = headers::required(sent, "origin")?;
-        let method = headers::required(sent, "access-control-request-method")?;
+        let required = |name| {
+            headers::text(sent, name).ok_or_else(|| {
+                let text = "A required CORS header is not present.";
+                BlobsError::with(ErrorCode::InvalidHeaderValue, text)
+            })
+        };
+        let origin = required("origin")?;
+        let method = required("access-control-request-method")?;
         let names = headers::text(sent, "access-control-request-headers").unwrap_or("");
         let asked: Vec<&str> = names
             .split(',')

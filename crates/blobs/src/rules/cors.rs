@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// One rule; the first one that matches counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorsRule {
-    /// Origins, `*`, or `scheme://*.domain`.
+    /// Origins, `*`, `scheme://*.domain`, or `*.domain` with any scheme.
     pub origins: Vec<String>,
     /// Methods.
     pub methods: Vec<String>,
@@ -54,12 +54,18 @@ fn matches_origin(allowed: &str, origin: &str) -> bool {
     if allowed == "*" {
         return true;
     }
+    let is_below = |host: &str, domain: &str| {
+        host.strip_suffix(domain)
+            .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+    };
+    if let Some(domain) = allowed.strip_prefix("*.") {
+        return is_below(origin, domain);
+    }
     match allowed.split_once("://*.") {
         Some((scheme, domain)) => origin
             .strip_prefix(scheme)
             .and_then(|rest| rest.strip_prefix("://"))
-            .and_then(|host| host.strip_suffix(domain))
-            .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+            .is_some_and(|host| is_below(host, domain)),
         None => allowed == origin,
     }
 }
@@ -103,8 +109,16 @@ mod tests {
             rule(&["https://a.example"], &["GET"], &["x-ms-meta-*"]),
             rule(&["https://*.example"], &["PUT", "GET"], &["x-ms-date", "X-Own"]),
             rule(&["*"], &["HEAD"], &["*"]),
+            rule(&["*.example.net"], &["GET"], &[]),
         ];
-        let table: [(&str, &str, &[&str], Option<usize>); 10] = [
+        let table: [(&str, &str, &[&str], Option<usize>); 16] = [
+            ("https://a.b.example", "PUT", &[], Some(1)),
+            ("https://a.example.net", "GET", &[], Some(3)),
+            ("http://a.b.example.net", "GET", &[], Some(3)),
+            ("https://example.net", "GET", &[], None),
+            ("https://notexample.net", "GET", &[], None),
+            // "An exact case-sensitive match" (AllowedOrigins).
+            ("https://a.EXAMPLE.net", "GET", &[], None),
             ("https://a.example", "GET", &["x-ms-meta-a"], Some(0)),
             ("https://a.example", "GET", &["x-own"], Some(1)),
             ("https://a.example", "PUT", &[], Some(1)),
