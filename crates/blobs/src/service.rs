@@ -93,6 +93,14 @@ impl Call {
         blobs.ledger.commit(tx).await
     }
 
+    /// The version that its answer names.
+    pub(crate) fn version(&self) -> HeaderValue {
+        self.headers
+            .get("x-ms-version")
+            .cloned()
+            .unwrap_or(VERSION_DEFAULT)
+    }
+
     /// The body; empty when it was taken before.
     pub(crate) fn take_body(&self) -> Body {
         std::mem::take(&mut *self.body.lock())
@@ -297,7 +305,8 @@ impl Blobs {
             ("GET" | "HEAD", "account", "properties", _) => account::information(&call),
             ("GET", "", "list", false) => list::containers(self, call).await,
             ("GET", "", "blobs", false) | ("GET", "container", "blobs", true) => tags::find(self, call).await,
-            ("POST", "", "batch", false) | ("POST", "container", "batch", true) => {
+            // A client for JavaScript says `container` of an account that stands in the path.
+            ("POST", "" | "container", "batch", false) | ("POST", "container", "batch", true) => {
                 batch::batch(self, call).await
             }
             ("POST", "service", "userdelegationkey", false) => delegation_key::get(self, call).await,

@@ -11,11 +11,47 @@ use crate::error::{BlobsError, ErrorCode};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_PARALLEL_MAX, BATCH_REQUESTS_MAX};
 use crate::service::{BatchVersion, Call, parse_query};
 use crate::wire::multipart::{self, Part};
+use crate::wire::render::Common;
 use crate::wire::target::Target;
 use crate::wire::{headers, render};
 
+/// Blob Batch. One that can't be read, or holds what it may not, is answered as the original does: with a batch of
+/// one answer, which names no request (azure-sdk-for-net, issue 20196).
 pub(crate) async fn batch(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
-    let content_type = headers::text(&call.headers, "content-type").unwrap_or("");
+    let content_type = headers::required(&call.headers, "content-type")?;
+    let answers = match answers(blobs, &call, content_type).await {
+        Ok(answers) => answers,
+        Err(error) => {
+            let common = Common {
+                request_id: call.context.request_id,
+                client_request_id: None,
+                version: call.version(),
+                now: blobs.clock.now(),
+                head: false,
+                challenge: blobs.challenge.clone(),
+            };
+            vec![(None, render::finish(Err(error), &common))]
+        }
+    };
+    let boundary = format!("batchresponse_{}", blobs.random.uuid());
+    let mut out = Vec::new();
+    for (content_id, answer) in answers {
+        multipart::write(&mut out, &boundary, content_id.as_deref(), answer).await?;
+    }
+    out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    let mut response = Response::new(Body::full(out));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let content_type = format!("multipart/mixed; boundary={boundary}");
+    render::set(response.headers_mut(), "content-type", content_type);
+    Ok(response)
+}
+
+/// The answers of a batch's requests, each with the id that its request has.
+async fn answers(
+    blobs: &Blobs,
+    call: &Call,
+    content_type: &str,
+) -> Result<Vec<(Option<String>, Response<Body>)>, BlobsError> {
     let boundary = multipart::boundary(content_type).ok_or_else(|| {
         let text = "Content-Type is multipart/mixed with a boundary.";
         BlobsError::with(ErrorCode::InvalidHeaderValue, text)
@@ -28,7 +64,7 @@ pub(crate) async fn batch(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
     }
     let mut requests = Vec::with_capacity(parts.len());
     for part in parts {
-        requests.push((part.content_id.clone(), request(blobs, &call, part)?));
+        requests.push((part.content_id.clone(), request(blobs, call, part)?));
     }
     let deletes = |request: &Request<Body>| request.method() == http::Method::DELETE;
     let first_deletes = requests.first().is_some_and(|(_, request)| deletes(request));
@@ -39,22 +75,11 @@ pub(crate) async fn batch(blobs: &Blobs, call: Call) -> Result<Response<Body>, B
         let text = "A batch has requests of one kind: Delete Blob or Set Blob Tier.";
         return Err(BlobsError::with(ErrorCode::InvalidInput, text));
     }
-    let answers: Vec<_> = stream::iter(requests)
+    Ok(stream::iter(requests)
         .map(|(content_id, request)| async move { (content_id, blobs.call(request).await) })
         .buffered(BATCH_PARALLEL_MAX)
         .collect()
-        .await;
-    let boundary = format!("batchresponse_{}", blobs.random.uuid());
-    let mut out = Vec::new();
-    for (content_id, answer) in answers {
-        multipart::write(&mut out, &boundary, content_id.as_deref(), answer).await?;
-    }
-    out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
-    let mut response = Response::new(Body::full(out));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    let content_type = format!("multipart/mixed; boundary={boundary}");
-    render::set(response.headers_mut(), "content-type", content_type);
-    Ok(response)
+        .await)
 }
 
 /// The request in a part. Only what a batch may hold becomes one, so batches don't nest.

@@ -20,10 +20,10 @@ pub(crate) fn boundary(content_type: &str) -> Option<&str> {
         return None;
     }
     let found = parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.trim().split_once('=')?;
-        name.eq_ignore_ascii_case("boundary").then_some(value)
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then_some(value)
     })?;
-    let boundary = found.trim_matches('"');
+    let boundary = found.trim().trim_matches('"');
     (!boundary.is_empty()).then_some(boundary)
 }
 
@@ -126,6 +126,8 @@ mod tests {
         let table = [
             ("multipart/mixed; boundary=batch_1", Some("batch_1")),
             ("Multipart/Mixed; charset=x; Boundary=\"b\"", Some("b")),
+            ("multipart/mixed; boundary= b", Some("b")),
+            ("multipart/mixed; boundary=batch_1==", Some("batch_1==")),
             ("multipart/form-data; boundary=b", None),
             ("multipart/mixed; boundary=", None),
             ("multipart/mixed", None),
