@@ -95,6 +95,10 @@ pub(crate) async fn stage_from(
     let mut given = Given::parse(call, blobs.clock.now())?;
     let copies_tags = headers::text(&call.headers, "x-ms-copy-source-tag-option")
         .is_some_and(|option| option.eq_ignore_ascii_case("COPY"));
+    if copies_tags && !given.tags.is_empty() {
+        let text = "x-ms-tags goes with x-ms-copy-source-tag-option REPLACE alone.";
+        return Err(BlobsError::with(ErrorCode::InvalidHeaderValue, text));
+    }
     if copies_tags {
         source.permit_tags()?;
         call.permit_action('o', "t", Action::TagsWrite)?;

@@ -42,7 +42,7 @@ pub(crate) struct Source {
     access: Access,
     /// What the request says of its encryption.
     encryption: KeyAsked,
-    /// The address without its query, which may hold a signature.
+    /// The address as it is kept: of its query, which may hold a signature, what names a state of the blob alone.
     pub(crate) stripped: String,
 }
 
@@ -79,13 +79,17 @@ fn bearer_alone(evidence: &Evidence<'_>) -> Result<(), BlobsError> {
     }
 }
 
-/// An error of the source's as the copy's caller is told: with its status, not its text.
+/// An error of the source's as the copy's caller is told: with its status and its code's text, not what exactly it
+/// was.
 fn as_source(error: &BlobsError) -> BlobsError {
     let status = error.status().as_u16();
     if status >= 500 {
         return error.clone();
     }
-    unverified(Some(status))
+    BlobsError {
+        detail: Some(error.code.text().to_owned()),
+        ..unverified(Some(status))
+    }
 }
 
 impl Source {
@@ -95,14 +99,17 @@ impl Source {
     /// `CannotVerifyCopySource`, with the status that reading it would have.
     pub(crate) async fn parse(blobs: &Blobs, call: &Call) -> Result<Self, BlobsError> {
         let url = headers::text(&call.headers, "x-ms-copy-source").ok_or(ErrorCode::MissingRequiredHeader)?;
-        let uri: Uri = url.parse().map_err(|_| {
-            BlobsError::with(
-                ErrorCode::InvalidHeaderValue,
-                "x-ms-copy-source is not an address.",
-            )
-        })?;
+        let not_an_address = || {
+            let text = "x-ms-copy-source is not an address.";
+            BlobsError::with(ErrorCode::InvalidHeaderValue, text)
+        };
+        let uri: Uri = url.parse().map_err(|_| not_an_address())?;
         let query = parse_query(uri.query().unwrap_or_default())?;
-        let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let authority = uri
+            .authority()
+            .filter(|_| matches!(uri.scheme_str(), Some("http" | "https")))
+            .map(ToString::to_string)
+            .ok_or_else(not_an_address)?;
         if !is_ours(&authority, &uri, call, &blobs.settings.host_suffixes) {
             let text = "The copy source is not of this service; other sources are not fetched.";
             return Err(BlobsError::with(ErrorCode::CannotVerifyCopySource, text));
@@ -152,7 +159,7 @@ impl Source {
             which,
             access,
             encryption: call.source_encryption(blobs)?,
-            stripped: url.split('?').next().unwrap_or(url).to_owned(),
+            stripped: stripped(url),
         };
         if call.headers.contains_key("x-ms-source-if-tags") {
             source.permit_tags()?;
@@ -193,7 +200,7 @@ impl Source {
             Read::Proceed => {}
             Read::NotModified => return Err(ErrorCode::SourceConditionNotMet.into()),
         }
-        if blob.record.is_archived() {
+        if blob.record.is_archived() && !rehydrates(call) {
             return Err(ErrorCode::BlobArchived.into());
         }
         let opened = blobs.opens(&self.account, &blob.record, &self.encryption);
@@ -355,6 +362,29 @@ impl Original {
         let md5 = md5.finalize().into();
         announced.check(Some(md5), crc64.finalize())?;
         Ok(Some(md5))
+    }
+}
+
+/// Whether a copy takes its source out of the archive: one that isn't waited for does, into a tier that is online
+/// ("Copy Blob", "Copying archived blobs"; "Copy Blob From URL" doesn't).
+fn rehydrates(call: &Call) -> bool {
+    let is_copy = call.parameter("comp").is_none() && !call.headers.contains_key("x-ms-blob-type");
+    let online = headers::text(&call.headers, "x-ms-access-tier")
+        .is_some_and(|tier| !tier.eq_ignore_ascii_case("archive"));
+    is_copy && online && !headers::flag(&call.headers, "x-ms-requires-sync")
+}
+
+/// A source's address without its query, save what names a snapshot or a version.
+fn stripped(url: &str) -> String {
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    let names_a_state = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        name.eq_ignore_ascii_case("snapshot") || name.eq_ignore_ascii_case("versionid")
+    };
+    let kept: Vec<&str> = query.split('&').filter(names_a_state).collect();
+    match kept.is_empty() {
+        true => address.to_owned(),
+        false => format!("{address}?{}", kept.join("&")),
     }
 }
 
