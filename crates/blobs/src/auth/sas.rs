@@ -125,6 +125,9 @@ pub(crate) fn verify(
         return Err(failed("sv is mandatory and is a version such as 2021-12-02."));
     }
     refuse_control_characters(&get)?;
+    if evidence.query.iter().filter(|(name, _)| name == "sig").count() > 1 {
+        return Err(failed("There is more than one sig."));
+    }
     let of_account = !get("ss").is_empty() && delegated.is_none();
     let signed = match &delegated {
         Some(_) => {

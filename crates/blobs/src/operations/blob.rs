@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_semantics::Body;
 use http_semantics::range::ByteRange;
 use jiff::Timestamp;
@@ -49,7 +49,7 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
         }
     };
     let asked = call.encryption(blobs, KeyUse::Writes)?;
-    let transfer = Transfer::parse(&call.headers)?;
+    let mut transfer = Transfer::parse(&call.headers)?;
     let length = transfer.length;
     if length > PUT_BLOB_BYTES_MAX {
         return Err(ErrorCode::RequestBodyTooLarge.into());
@@ -62,6 +62,15 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let mut properties = headers::blob_headers(&call.headers)?;
     let metadata = headers::metadata(&call.headers)?;
     let given = Given::parse(&call, blobs.clock.now())?;
+    // A block blob's own MD5 is what its content is held against, whatever Content-MD5 says; the other kinds take
+    // it as it is (Put Blob, x-ms-blob-content-md5).
+    let own_md5 = match kind {
+        BlobKind::Block => headers::md5(&call.headers, "x-ms-blob-content-md5")?,
+        BlobKind::Append | BlobKind::Page => None,
+    };
+    if own_md5.is_some() {
+        transfer.forget_md5();
+    }
     if properties.content_type.is_none() {
         properties.content_type = headers::text(&call.headers, "content-type").map(str::to_owned);
     }
@@ -76,6 +85,9 @@ pub(crate) async fn put(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     let staged = blobs
         .take_in(chosen.key.clone(), call.take_body(), expected)
         .await?;
+    if own_md5.is_some_and(|own| staged.md5 != Some(own)) {
+        return Err(ErrorCode::Md5Mismatch.into());
+    }
     if properties.content_md5.is_none() && kind == BlobKind::Block {
         properties.content_md5 = staged.md5.map(|md5| STANDARD.encode(md5));
     }
@@ -219,10 +231,10 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
     }
     pages::refuse_incremental(record)?;
     let part = headers::text(&call.headers, "x-ms-range").or_else(|| headers::text(&call.headers, "range"));
-    let (status, range) = match part {
+    // What isn't a range is passed over, as HTTP has it (RFC 9110, 14.2) and the original does.
+    let (status, range) = match part.and_then(ByteRange::parse) {
         None => (StatusCode::OK, 0..record.length),
-        Some(text) => {
-            let range = ByteRange::parse(text).ok_or(ErrorCode::InvalidHeaderValue)?;
+        Some(range) => {
             let range = range.within(record.length).ok_or(BlobsError {
                 length_bytes: Some(record.length),
                 ..ErrorCode::InvalidRange.into()
@@ -271,14 +283,19 @@ pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, Blo
             render::set(out, header, digest);
         }
     }
+    override_headers(&call, out);
+    *response.body_mut() = body;
+    blobs.note_access(&container, &blob).await;
+    Ok(response)
+}
+
+/// Says of the content what the caller's signature wants said of it.
+fn override_headers(call: &Call, out: &mut HeaderMap) {
     if let Access::Sas(grant) = &call.access {
         for (header, value) in &grant.overrides {
             render::set(out, header, value);
         }
     }
-    *response.body_mut() = body;
-    blobs.note_access(&container, &blob).await;
-    Ok(response)
 }
 
 pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
@@ -295,6 +312,7 @@ pub(crate) async fn properties(blobs: &Blobs, call: Call) -> Result<Response<Bod
     render::set_blob(out, &blob.record, shown(blobs, &call), blobs.clock.now());
     if call.parameter("comp").is_none() {
         render::set(out, "content-length", blob.record.length.to_string());
+        override_headers(&call, out);
     } else {
         out.remove("content-type");
         out.remove("content-md5");
@@ -365,7 +383,9 @@ pub(crate) async fn set_properties(blobs: &Blobs, call: Call) -> Result<Response
     {
         return pages::set_properties(blobs, call).await;
     }
-    let properties = headers::blob_headers(&call.headers)?;
+    let mut properties = headers::blob_headers(&call.headers)?;
+    // A property that isn't named is cleared; a type that was never given is another thing.
+    properties.content_type.get_or_insert_default();
     change(blobs, &call, ("setProperties", false), None, |record| {
         record.headers = properties.clone();
     })

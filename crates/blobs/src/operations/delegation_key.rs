@@ -21,7 +21,7 @@ const SERVICE: &str = "b";
 
 pub(crate) async fn get(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     let Access::Bearer(principal, rights) = &call.access else {
-        let text = "Only authentication scheme Bearer is supported.";
+        let text = "Only authentication scheme Bearer is supported";
         return Err(BlobsError::with(ErrorCode::AuthenticationFailed, text));
     };
     if !rights.allow(Action::DelegationKey) {

@@ -135,8 +135,10 @@ impl Demands {
 fn if_tags(headers: &HeaderMap, name: &'static str) -> Result<Option<TagCondition>, BlobsError> {
     headers::text(headers, name)
         .map(|text| {
-            TagCondition::parse(text)
-                .map_err(|cause| BlobsError::with(ErrorCode::InvalidHeaderValue, format!("{name}: {cause}.")))
+            TagCondition::parse(text).map_err(|cause| {
+                let code = ErrorCode::InvalidHeaderValue;
+                BlobsError::with(code, format!("{} {name}: {cause}.", code.text()))
+            })
         })
         .transpose()
 }
@@ -171,12 +173,12 @@ pub(crate) fn blob_state(record: &BlobRecord) -> Current<'_> {
     }
 }
 
-/// A lease's id from a header; every form of a UUID that clients write is one.
+/// A lease's id from a header, in the one form that ids are compared in.
 pub(crate) fn lease_id(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, BlobsError> {
     headers::text(headers, name)
-        .map(|text| match Uuid::try_parse(text) {
-            Ok(id) => Ok(id.to_string()),
-            Err(_) => Err(BlobsError::with(
+        .map(|text| match guid(text) {
+            Some(id) => Ok(id.to_string()),
+            None => Err(BlobsError::with(
                 ErrorCode::InvalidHeaderValue,
                 format!("{name} is not a UUID."),
             )),
@@ -184,8 +186,53 @@ pub(crate) fn lease_id(headers: &HeaderMap, name: &'static str) -> Result<Option
         .transpose()
 }
 
+/// A UUID in a form that the original takes: digits alone, or with hyphens, and these in braces or parentheses
+/// ("Lease Blob" names the forms of .NET's `Guid` constructor; the one in groups of hexadecimal numbers no client
+/// writes).
+fn guid(text: &str) -> Option<Uuid> {
+    let within = |open, close| text.strip_prefix(open)?.strip_suffix(close);
+    let bare = match within('{', '}').or_else(|| within('(', ')')) {
+        Some(inner) => Some(inner).filter(|inner| inner.len() == 36)?,
+        None => text,
+    };
+    // The lengths of the two forms without anything around them.
+    Some(bare)
+        .filter(|bare| matches!(bare.len(), 32 | 36))
+        .and_then(|bare| Uuid::try_parse(bare).ok())
+}
+
 /// A write that somebody else's overtook: it is decided anew on what is there now, a bounded number
 /// of times.
 pub(crate) fn overtaken(error: &LedgerError, attempt: usize) -> bool {
     matches!(error, LedgerError::Conflict(_)) && attempt < WRITE_ATTEMPTS_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Source: "Lease Blob", x-ms-proposed-lease-id, and the forms N, D, B and P of .NET's `Guid`.
+    #[test]
+    fn lease_ids_have_the_forms_of_a_guid() {
+        let id = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
+        for same in [
+            "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+            "6F9619FF-8B86-D011-B42D-00C04FC964FF",
+            "6f9619ff8b86d011b42d00c04fc964ff",
+            "{6f9619ff-8b86-d011-b42d-00c04fc964ff}",
+            "(6f9619ff-8b86-d011-b42d-00c04fc964ff)",
+        ] {
+            assert_eq!(guid(same).unwrap().to_string(), id, "{same}");
+        }
+        for bad in [
+            "",
+            "abcdefg",
+            "urn:uuid:6f9619ff-8b86-d011-b42d-00c04fc964ff",
+            "{6f9619ff8b86d011b42d00c04fc964ff}",
+            "{6f9619ff-8b86-d011-b42d-00c04fc964ff)",
+            "6f9619ff-8b86-d011-b42d-00c04fc964f",
+        ] {
+            assert_eq!(guid(bad), None, "{bad}");
+        }
+    }
 }

@@ -104,8 +104,11 @@ fn tail(next: Option<&From>) -> String {
 }
 
 fn includes(call: &Call, what: &str) -> bool {
-    call.parameter("include")
-        .is_some_and(|include| include.split(',').any(|part| part.trim() == what))
+    call.parameter("include").is_some_and(|include| {
+        include
+            .split(',')
+            .any(|part| part.trim().eq_ignore_ascii_case(what))
+    })
 }
 
 fn metadata_element(metadata: &std::collections::BTreeMap<String, String>) -> String {

@@ -41,7 +41,8 @@ pub(crate) struct ContainerRecord {
 /// Properties of a blob that a client sets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobHeaders {
-    /// `x-ms-blob-content-type`.
+    /// `x-ms-blob-content-type`. `None` if none was ever given, which is shown as `application/octet-stream`; empty
+    /// if it was cleared, which isn't shown.
     pub content_type: Option<String>,
     /// `x-ms-blob-content-encoding`.
     pub content_encoding: Option<String>,

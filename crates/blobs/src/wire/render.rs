@@ -135,14 +135,13 @@ pub(crate) fn set_blob(headers: &mut HeaderMap, record: &BlobRecord, shown: Show
     set_policy(headers, &record.protection);
     set_hold(headers, &record.protection);
     let properties = &record.headers;
-    set(
-        headers,
-        "content-type",
-        properties
-            .content_type
-            .as_deref()
-            .unwrap_or("application/octet-stream"),
-    );
+    let content_type = properties
+        .content_type
+        .as_deref()
+        .unwrap_or("application/octet-stream");
+    if !content_type.is_empty() {
+        set(headers, "content-type", content_type);
+    }
     for (name, value) in [
         ("content-encoding", &properties.content_encoding),
         ("content-language", &properties.content_language),

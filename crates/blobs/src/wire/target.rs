@@ -51,6 +51,8 @@ impl Target {
         let (container, blob) = rest.split_once('/').unwrap_or((rest, ""));
         let container = (!container.is_empty()).then(|| decode(container)).transpose()?;
         let blob = (!blob.is_empty()).then(|| decode(blob)).transpose()?;
+        // The original takes one for the other in names of blobs.
+        let blob = blob.map(|blob| blob.replace('\\', "/"));
         if let Some(container) = &container {
             check_container(container)?;
         }
@@ -90,7 +92,8 @@ fn check_container(name: &str) -> Result<(), BlobsError> {
         return Err(ErrorCode::InvalidResourceName.into());
     }
     if !(3..=63).contains(&name.len()) {
-        return Err(ErrorCode::OutOfRangeInput.into());
+        let text = "The specified resource name length is not within the permissible limits.";
+        return Err(BlobsError::with(ErrorCode::OutOfRangeInput, text));
     }
     Ok(())
 }
@@ -120,6 +123,8 @@ mod tests {
         );
         assert_eq!(parse("127.0.0.1", "/dev/ab/x"), Err(ErrorCode::OutOfRangeInput));
         assert_eq!(parse("127.0.0.1", "/"), Err(ErrorCode::InvalidUri));
+        let slashed = parse("127.0.0.1", "/dev/box/a%5Cb\\c").unwrap();
+        assert_eq!(slashed.blob.as_deref(), Some("a/b/c"));
         let long = format!("/dev/box/{}", "x".repeat(1_025));
         assert_eq!(parse("127.0.0.1", &long), Err(ErrorCode::OutOfRangeInput));
     }
