@@ -44,7 +44,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         },
         copy: Some(CopyRecord {
             id: id.clone(),
-            source: source.stripped.clone(),
+            source: source.shown.clone(),
             completed: now,
         }),
         ..from.clone()

@@ -86,7 +86,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
             tags: replaced.map(|before| before.tags.clone()).unwrap_or_default(),
             copy: Some(CopyRecord {
                 id: id.clone(),
-                source: source.stripped.clone(),
+                source: source.shown.clone(),
                 completed: now,
             }),
             incremental: Some(incremental.clone()),

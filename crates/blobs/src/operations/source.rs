@@ -42,8 +42,10 @@ pub(crate) struct Source {
     access: Access,
     /// What the request says of its encryption.
     encryption: KeyAsked,
-    /// The address as it is kept: of its query, which may hold a signature, what names a state of the blob alone.
+    /// The blob's address, without a query: it may hold a signature.
     pub(crate) stripped: String,
+    /// The same with what names a state of the blob.
+    pub(crate) shown: String,
 }
 
 /// A source as it was read.
@@ -159,7 +161,8 @@ impl Source {
             which,
             access,
             encryption: call.source_encryption(blobs)?,
-            stripped: stripped(url),
+            stripped: url.split('?').next().unwrap_or(url).to_owned(),
+            shown: shown(url),
         };
         if call.headers.contains_key("x-ms-source-if-tags") {
             source.permit_tags()?;
@@ -195,7 +198,7 @@ impl Source {
         let blob = blobs
             .blob_at(snapshot, &container, &self.blob, self.which)
             .await?
-            .ok_or_else(|| unverified(None))?;
+            .ok_or_else(|| as_source(&ErrorCode::BlobNotFound.into()))?;
         match source_state(&call.headers, &blob.record, blobs.clock.now())? {
             Read::Proceed => {}
             Read::NotModified => return Err(ErrorCode::SourceConditionNotMet.into()),
@@ -375,7 +378,7 @@ fn rehydrates(call: &Call) -> bool {
 }
 
 /// A source's address without its query, save what names a snapshot or a version.
-fn stripped(url: &str) -> String {
+fn shown(url: &str) -> String {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
     let names_a_state = |pair: &&str| {
         let name = pair.split('=').next().unwrap_or_default();
