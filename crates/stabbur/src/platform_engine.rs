@@ -120,6 +120,7 @@ impl PlatformPlace {
     async fn over(&self, mut stores: Stores, settings: Settings) -> Result<Opened> {
         let account = AccountGeneration {
             account: settings.blobs_account.clone(),
+            scope: None,
             generation: 0,
         };
         let keyring = open_keyring(&mut stores, &self.encryption_key, &[account]).await?;
