@@ -57,7 +57,7 @@ enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Everything in one folder, on loopback, with the emulators' well-known keys.
-    Dev(dev::DevArguments),
+    Dev(Box<dev::DevArguments>),
     /// For everything else: accounts, keys and TLS from a file.
     Serve {
         /// The configuration (TOML); docs/operate/running.md lists what it holds.
@@ -275,7 +275,7 @@ fn main() -> ExitCode {
         match arguments.command {
             // Done before there was a runtime.
             Command::ScriptWorker => Ok(()),
-            Command::Dev(arguments) => dev::run(arguments).await,
+            Command::Dev(arguments) => dev::run(*arguments).await,
             Command::Serve { config } => serve::run(&config).await,
             Command::Documents {
                 command: DocumentsCommand::Export(arguments),
