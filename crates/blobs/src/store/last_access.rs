@@ -77,7 +77,7 @@ impl Blobs {
                     tracing::debug!(%error, "when a blob was read isn't noted; the next read tries again");
                 }
                 Err(_) => {
-                    tracing::debug!("when a blob was read isn't noted in time; the next read tries again")
+                    tracing::debug!("when a blob was read isn't noted in time; the next read tries again");
                 }
             }
         });
