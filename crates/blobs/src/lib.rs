@@ -30,6 +30,7 @@ use encryption::Keyring;
 use identity::{KeptSecret, SharedKey};
 use ledger::{Clock, Ledger, Random};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 pub use auth::bearer::Bearer;
 use counters::Counters;
@@ -159,6 +160,8 @@ pub struct Blobs {
     pub(crate) delegation_secrets: HashMap<String, KeptSecret>,
     /// When feeds were written last, by account, on the monotonic clock.
     pub(crate) feeds_written: Mutex<HashMap<String, Duration>>,
+    /// What bounds the notes of reads that are under way.
+    pub(crate) access_notes: Arc<Semaphore>,
     pub(crate) counters: Counters,
     /// What strangers are told.
     pub(crate) challenge: http::HeaderValue,
@@ -203,6 +206,7 @@ impl Blobs {
             page_queues: store::pages::Queues::default(),
             delegation_secrets,
             feeds_written: Mutex::default(),
+            access_notes: Arc::new(Semaphore::new(limits::LAST_ACCESS_NOTES_MAX)),
             counters: Counters::default(),
             challenge,
         })

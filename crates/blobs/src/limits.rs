@@ -251,5 +251,14 @@ pub const LIFECYCLE_PARALLEL_MAX: usize = 16;
 /// How exactly the time of the last read is kept ("Optionally enable access time tracking": once in 24 hours).
 pub const LAST_ACCESS_SECONDS: i64 = 24 * 3_600;
 
+/// How long a read waits, in milliseconds, until it is noted; the note itself may take longer.
+pub const LAST_ACCESS_WAIT_MILLISECONDS: u64 = 250;
+
+/// How long a note of a read may take, in seconds, before it is given up.
+pub const LAST_ACCESS_COMMIT_SECONDS: u64 = 30;
+
+/// Notes of reads that are under way at once.
+pub const LAST_ACCESS_NOTES_MAX: usize = 64;
+
 /// How long after the begin of a lifecycle run the next one begins ("once per day").
 pub const LIFECYCLE_RUN_SECONDS: i64 = 24 * 3_600;

@@ -190,6 +190,29 @@ impl Blobs {
         Ok((target, host))
     }
 
+    /// Takes a blob's name as it was sent if there is a blob of that name: releases of before took backslashes for
+    /// themselves, and what they wrote must stay in reach. Otherwise what stands for the slash is one.
+    ///
+    /// # Errors
+    /// As the ledger.
+    pub(crate) async fn take_literally(&self, target: &mut Target) -> Result<(), BlobsError> {
+        let (Some(name), Some(container)) = (&target.literal, &target.container) else {
+            return Ok(());
+        };
+        let snapshot = self.ledger.snapshot().await?;
+        let container = match self
+            .container(snapshot.as_ref(), &target.account, container)
+            .await
+        {
+            Err(error) if error.code == ErrorCode::ContainerNotFound => return Ok(()),
+            other => other?,
+        };
+        if self.has_state(snapshot.as_ref(), &container, name).await? {
+            target.blob = target.literal.take();
+        }
+        Ok(())
+    }
+
     async fn serve(
         &self,
         request: Request<Body>,
@@ -231,7 +254,8 @@ impl Blobs {
         context: &RequestContext,
     ) -> Result<Response<Body>, BlobsError> {
         check_version(&parts.headers)?;
-        let (target, host) = self.target(&parts.uri, &parts.headers)?;
+        let (mut target, host) = self.target(&parts.uri, &parts.headers)?;
+        self.take_literally(&mut target).await?;
         let query = parse_query(parts.uri.query().unwrap_or_default())?;
         let evidence = Evidence {
             method: parts.method.as_str(),

@@ -449,6 +449,36 @@ async fn what_was_read_before_it_was_kept_is_given_time() {
 }
 
 #[tokio::test]
+async fn what_was_read_while_it_was_not_kept_is_given_time() {
+    for policy_meanwhile in [None, Some(DELETE_UNREAD)] {
+        let on = tracking(None, true, Some(DELETE_UNREAD));
+        with_blobs(&on, "box", &["a"]).await;
+        on.blobs.lifecycle_once().await;
+        on.clock.advance_seconds(2 * DAY);
+        // Noted once, so that there is a time that gets old.
+        ok(&on, "GET", "/box/a", &[], b"").await;
+        on.blobs.lifecycle_once().await;
+        // The run of this day is over when it is turned off, so that no other one is due.
+        let off = tracking(Some(&on), false, policy_meanwhile);
+        off.clock.advance_seconds(60);
+        off.blobs.lifecycle_once().await;
+        off.clock.advance_seconds(100 * DAY);
+        ok(&off, "GET", "/box/a", &[], b"").await;
+        let again = tracking(Some(&off), true, Some(DELETE_UNREAD));
+        for _ in 0..2 {
+            again.blobs.lifecycle_once().await;
+            assert_eq!(names(&again, "box", "").await, ["a"], "{policy_meanwhile:?}");
+            again.clock.advance_seconds(2 * DAY + DAY / 2 - 1);
+        }
+        again.blobs.lifecycle_once().await;
+        assert_eq!(names(&again, "box", "").await, ["a"]);
+        again.clock.advance_seconds(2 * DAY);
+        again.blobs.lifecycle_once().await;
+        assert!(names(&again, "box", "").await.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_read_behind_a_decision_is_noticed() {
     let bench = tracking(None, true, Some(DELETE_UNREAD));
     with_blobs(&bench, "box", &["a"]).await;
@@ -462,4 +492,29 @@ async fn a_read_behind_a_decision_is_noticed() {
     *bench.overtaking.first.lock().unwrap() = Some(tx);
     bench.blobs.lifecycle_once().await;
     assert_eq!(names(&bench, "box", "").await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_read_does_not_wait_long_until_it_is_noted() {
+    let bench = tracking(None, true, None);
+    with_blobs(&bench, "box", &["a"]).await;
+    let made = accessed(&bench, "/box/a").await;
+    bench.clock.advance_seconds(2 * DAY);
+    let takes = std::time::Duration::from_secs(2);
+    let milliseconds = u64::try_from(takes.as_millis()).unwrap();
+    bench
+        .overtaking
+        .takes
+        .store(milliseconds, std::sync::atomic::Ordering::Relaxed);
+    let read = tokio::time::timeout(takes, ok(&bench, "GET", "/box/a", &[], b""));
+    read.await.expect("the read waits for its note");
+    assert_eq!(accessed(&bench, "/box/a").await, made);
+    // It is noted all the same.
+    for _ in 0..100 {
+        tokio::time::sleep(takes / 20).await;
+        if accessed(&bench, "/box/a").await != made {
+            return;
+        }
+    }
+    panic!("the read isn't noted");
 }

@@ -138,3 +138,57 @@ async fn one_page_may_stand_for_all_folders() {
     }
     assert_eq!(browse(&bench, "GET", "/any", &[]).await.status, 404);
 }
+
+#[tokio::test]
+async fn a_page_for_what_is_not_there_that_cannot_be_read_is_none() {
+    let bench = bench_with(false);
+    set(
+        &bench,
+        "<Enabled>true</Enabled><ErrorDocument404Path>404.html</ErrorDocument404Path>",
+    )
+    .await;
+    // Under a customer's key, which no browser brings.
+    let mut headers = PLANTED[0].headers();
+    headers.push(("x-ms-blob-type", "BlockBlob"));
+    let made = bench.ask("PUT", "/$web/404.html", &headers, b"lost").await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let gone = browse(&bench, "GET", "/none", &[]).await;
+    assert_eq!((gone.status.as_u16(), gone.code()), (404, "WebContentNotFound"));
+}
+
+#[tokio::test]
+async fn backslashes_are_slashes_there_too() {
+    let bench = bench_with(false);
+    set(
+        &bench,
+        "<Enabled>true</Enabled><IndexDocument>index.html</IndexDocument>",
+    )
+    .await;
+    put(&bench, "/$web/docs/index.html", "text/html", b"docs").await;
+    for path in ["/docs%5Cindex.html", "/docs%5C", "/docs/"] {
+        let got = browse(&bench, "GET", path, &[]).await;
+        assert_eq!(
+            (got.status.as_u16(), &got.body[..]),
+            (200, &b"docs"[..]),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn hosts_of_the_protocol_below_the_websites_suffix_are_the_protocols() {
+    let bench = bench::bench_with_clock(
+        std::sync::Arc::new(ledger::AdjustableClock::standing_at(
+            jiff::Timestamp::from_second(1_700_000_000).unwrap(),
+        )),
+        |settings| {
+            settings.host_suffixes = vec!["blob.web.localhost".to_owned()];
+        },
+    );
+    let request = http::Request::builder()
+        .uri("/?comp=list")
+        .header("host", format!("{ACCOUNT}.blob.web.localhost:8080"))
+        .header("x-ms-version", "2024-11-04");
+    let answer = bench.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.code(), "NoAuthenticationInformation", "{}", answer.text());
+}

@@ -28,7 +28,14 @@ use crate::platform_config::{Sinks, platform_tokens};
 use crate::registry_config;
 use crate::vault_config::{VaultsState, open_seal};
 
-/// The suffixes of websites' hosts. One that is the protocol's as well would hide it.
+/// Whether hosts below one suffix are below another one, too. Both in lower case.
+fn is_below(suffix: &str, parent: &str) -> bool {
+    suffix
+        .strip_suffix(parent)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// The suffixes of websites' hosts. One that is the protocol's as well, or that the protocol's is below, would hide it.
 fn web_host_suffixes(blobs: &crate::config::Service) -> Result<Vec<String>> {
     let suffixes: Vec<String> = blobs
         .web_host_suffixes
@@ -40,8 +47,9 @@ fn web_host_suffixes(blobs: &crate::config::Service) -> Result<Vec<String>> {
             !blobs
                 .host_suffixes
                 .iter()
-                .any(|other| other.eq_ignore_ascii_case(suffix)),
-            "[blobs]: {suffix} is in host_suffixes and in web_host_suffixes; websites have a suffix of their own"
+                .any(|other| is_below(&other.to_ascii_lowercase(), suffix)),
+            "[blobs]: {suffix} of web_host_suffixes is one of host_suffixes, or one of them is below it; websites \
+             have a suffix of their own"
         );
     }
     Ok(suffixes)
@@ -324,4 +332,22 @@ fn listener(
         service,
         limits: ListenerLimits::default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_below;
+
+    #[test]
+    fn suffixes_of_websites_hide_what_is_below_them() {
+        for (suffix, parent, hidden) in [
+            ("blob.acme.no", "acme.no", true),
+            ("blob.acme.no", "blob.acme.no", true),
+            ("blob.acme.no", "web.acme.no", false),
+            ("acme.no", "web.acme.no", false),
+            ("blobacme.no", "acme.no", false),
+        ] {
+            assert_eq!(is_below(suffix, parent), hidden, "{suffix} below {parent}");
+        }
+    }
 }

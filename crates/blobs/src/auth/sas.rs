@@ -3,6 +3,7 @@
 //! Source: "Create an account SAS", "Create a service SAS". Which fields are signed depends on
 //! `sv`.
 
+use identity::SharedKey;
 use jiff::Timestamp;
 
 use crate::Account;
@@ -129,20 +130,29 @@ pub(crate) fn verify(
         return Err(failed("There is more than one sig."));
     }
     let of_account = !get("ss").is_empty() && delegated.is_none();
-    let signed = match &delegated {
+    let signed_of = |target: &Target| match &delegated {
         Some(_) => {
             let (resource, time) = resource(target, &get)?;
-            delegation::fields((&resource, time), version, evidence)?
+            delegation::fields((&resource, time), version, evidence)
         }
-        None if of_account => account_fields(&account.name, version, &get),
-        None => service_fields(target, version, &get)?,
+        None if of_account => Ok(account_fields(&account.name, version, &get)),
+        None => service_fields(target, version, &get),
     };
+    let mut signed = vec![signed_of(target)?];
+    if target.literal.is_some() {
+        // Some clients sign the name that they send, some the one that it is taken for.
+        signed.push(signed_of(&Target {
+            blob: target.literal.clone(),
+            ..target.clone()
+        })?);
+    }
     let keys = match &delegated {
         Some(delegated) => std::slice::from_ref(&delegated.key),
         None => account.keys.as_slice(),
     };
     let signature = get("sig");
-    if !keys.iter().any(|key| key.verify(&signed, signature)) {
+    let holds = |key: &SharedKey| signed.iter().any(|signed| key.verify(signed, signature));
+    if !keys.iter().any(holds) {
         return Err(failed("Signature did not match."));
     }
     let terms = Terms {

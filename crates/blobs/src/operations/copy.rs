@@ -1,6 +1,8 @@
 //! Copy Blob: shares content by reference and finishes at once. Abort Copy Blob. What Put Blob from URL
 //! shares with it.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{Response, StatusCode};
@@ -10,7 +12,7 @@ use ledger::Transaction;
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
-use crate::limits::WRITE_ATTEMPTS_MAX;
+use crate::limits::{SWEEP_GRACE_SECONDS, WRITE_ATTEMPTS_MAX};
 use crate::operations::blob::{Given, look_up, look_up_in, permit_write};
 use crate::operations::demands::{Demands, overtaken};
 use crate::operations::encryption::{Chosen, KeyAsked, KeyUse};
@@ -20,7 +22,7 @@ use crate::rules::roles::Action;
 use crate::service::Call;
 use crate::store::keys;
 use crate::store::page_maps::CopiedPages;
-use crate::store::records::{BlobKind, BlobRecord, CopyRecord};
+use crate::store::records::{BlobEncryption, BlobKind, BlobRecord, CopyRecord};
 use crate::store::staging::StagedContent;
 use crate::wire::{headers, render};
 
@@ -73,6 +75,23 @@ pub(crate) enum Becomes {
     BlockBlob,
 }
 
+/// What content that was written anew is of: the source's ETag, and what it was encrypted under. A container whose
+/// policy changes meanwhile, or that another one replaced, wants another key.
+type Basis = (String, Option<BlobEncryption>);
+
+/// Refuses content that was written so long ago that a sweep might take it before it is referred to; it is left to
+/// the sweep.
+///
+/// # Errors
+/// `ServerBusy`.
+fn refuse_old(blobs: &Blobs, began: Duration) -> Result<(), BlobsError> {
+    let age = blobs.clock.monotonic().saturating_sub(began);
+    match age.as_secs() < SWEEP_GRACE_SECONDS / 2 {
+        true => Ok(()),
+        false => Err(ErrorCode::ServerBusy.into()),
+    }
+}
+
 /// Makes the blob that a request is about of its source, whose content it shares; what was there
 /// before goes, with the blocks that were staged for it. `check` refuses a source for what may be
 /// there already. `make` makes the record of the source's, of the content's MD5 if that was announced
@@ -103,15 +122,16 @@ pub(crate) async fn stage_from(
         source.permit_tags()?;
         call.permit_action('o', "t", Action::TagsWrite)?;
     }
+    let began = blobs.clock.monotonic();
     // The source's content is read once, however often the write is overtaken: as long as its ETag is the
     // same, so is its content.
     let mut hashed: Option<(String, Option<[u8; 16]>)> = None;
     // So are its pages copied.
     let mut copied: Option<(String, CopiedPages)> = None;
-    // Or written anew, block by block.
-    let mut rewritten: Option<(String, Rewritten)> = None;
+    // Or written anew, block by block, under the key that was chosen for it.
+    let mut rewritten: Option<(Basis, Rewritten)> = None;
     // Or taken in.
-    let mut taken: Option<(String, StagedContent)> = None;
+    let mut taken: Option<(Basis, StagedContent)> = None;
     for attempt in 1..=WRITE_ATTEMPTS_MAX {
         let snapshot = blobs.ledger.snapshot().await?;
         let original = source.read(blobs, snapshot.as_ref(), call).await?;
@@ -126,22 +146,23 @@ pub(crate) async fn stage_from(
         given.check(blobs, &container, is_block)?;
         let chosen = blobs.choose(&container, asked)?;
         // Content under another key is written anew, as pages are that become a block blob.
-        let is_other = from.encryption != chosen.kept;
+        let is_other = original.is_under_another(&container, &chosen);
+        let basis: Basis = (from.etag.clone(), chosen.kept.clone());
         let takes_in = becomes == Becomes::BlockBlob && (from.pages.is_some() || is_other);
         if is_other && !takes_in && from.pages.is_some() {
             let text = "A page blob isn't copied into another encryption scope; write its pages there.";
             return Err(BlobsError::with(ErrorCode::InvalidOperation, text));
         }
-        if is_other && !takes_in && rewritten.as_ref().is_none_or(|(etag, _)| *etag != from.etag) {
+        if is_other && !takes_in && rewritten.as_ref().is_none_or(|(of, _)| *of != basis) {
             match original.rewrite(blobs, snapshot.as_ref(), &chosen).await {
-                Ok(written) => rewritten = Some((from.etag.clone(), written)),
+                Ok(written) => rewritten = Some((basis.clone(), written)),
                 Err(_) if original.is_changed(blobs).await? => continue,
                 Err(error) => return Err(error),
             }
         }
-        if takes_in && taken.as_ref().is_none_or(|(etag, _)| *etag != from.etag) {
+        if takes_in && taken.as_ref().is_none_or(|(of, _)| *of != basis) {
             match original.take_in(blobs, snapshot.as_ref(), call, &chosen).await {
-                Ok(content) => taken = Some((from.etag.clone(), content)),
+                Ok(content) => taken = Some((basis, content)),
                 Err(_) if original.is_changed(blobs).await? => continue,
                 Err(error) => return Err(error),
             }
@@ -203,6 +224,9 @@ pub(crate) async fn stage_from(
                 snapshot.get(&key).await?.map(|stored| stored.value)
             }
         };
+        if takes_in || is_other {
+            refuse_old(blobs, began)?;
+        }
         let mut tx = Transaction::new();
         original.require(&mut tx);
         if let Some(own) = &own {

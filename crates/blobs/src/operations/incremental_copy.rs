@@ -9,6 +9,7 @@ use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
 use crate::operations::blob::{look_up_in, permit_write};
 use crate::operations::demands::{Demands, overtaken};
+use crate::operations::encryption::KeyUse;
 use crate::operations::source::Source;
 use crate::rules::immutability::Protection;
 use crate::rules::lease;
@@ -36,6 +37,7 @@ fn check(before: &BlobRecord, next: &IncrementalRecord) -> Result<(), ErrorCode>
 pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, BlobsError> {
     call.permit('o', "cw")?;
     call.refuse_keys()?;
+    let asked = call.encryption(blobs, KeyUse::Writes)?;
     let source = Source::parse(blobs, &call).await?;
     let Which::Snapshot(source_snapshot) = source.which else {
         return Err(ErrorCode::IncrementalCopySourceMustBeSnapshot.into());
@@ -54,6 +56,12 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
         let replaced = before.as_ref().map(|before| &before.record);
         demands.write(replaced, now)?;
         permit_write(&call, before.is_some())?;
+        // It shares its source's pages, so it can be under no other key.
+        let chosen = blobs.choose(&container, &asked)?;
+        if original.is_under_another(&container, &chosen) {
+            let text = "A page blob isn't copied into another encryption scope; write its pages there.";
+            return Err(BlobsError::with(ErrorCode::InvalidOperation, text));
+        }
         let name = call.blob()?;
         // It makes no versions: its snapshots are what it was before.
         let version = replaced.and_then(|before| before.version);
@@ -91,6 +99,7 @@ pub(crate) async fn copy(blobs: &Blobs, call: Call) -> Result<Response<Body>, Bl
             }),
             incremental: Some(incremental.clone()),
             protection: Protection::default(),
+            encryption: chosen.kept.clone(),
             ..from.clone()
         };
         let taken = BlobRecord {

@@ -108,6 +108,11 @@ impl Blobs {
     /// account is logged, and the next round goes on.
     pub async fn lifecycle_once(&self) {
         for account in &self.settings.accounts {
+            // Also without a policy: the next one must not take what was noted before for all there was.
+            if let Err(error) = self.keep_tracking(&account.name).await {
+                tracing::warn!(account = account.name, %error, "since when the account keeps when blobs are read isn't kept; the next round tries again");
+                continue;
+            }
             let Some(lifecycle) = &account.lifecycle else {
                 continue;
             };
@@ -164,6 +169,32 @@ impl Blobs {
             tracing::info!(account, %began, seen, deleted, tiered, refused, dry_run, "a lifecycle run is over");
         }
         Ok(Some(done))
+    }
+
+    /// Keeps since when the account keeps when its blobs are read. Turned off and on again, it begins anew: nobody
+    /// knows what was read meanwhile.
+    async fn keep_tracking(&self, account: &str) -> Result<(), BlobsError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let key = keys::lifecycle(account);
+        let Some(stored) = snapshot.get(&key).await? else {
+            return Ok(());
+        };
+        let mut record: RunRecord = decode(&stored)?;
+        let since = self
+            .tracks_access(account)
+            .then(|| record.tracking_since.unwrap_or_else(|| self.clock.now()));
+        if record.tracking_since == since {
+            return Ok(());
+        }
+        record.tracking_since = since;
+        let mut tx = Transaction::new();
+        tx.require_version(key.clone(), Some(stored.version));
+        tx.put(key, encode(&record)?);
+        match self.ledger.commit(tx).await {
+            // Another node was quicker; the next round looks again.
+            Ok(_) | Err(LedgerError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The run that is under way, or one that is due now.
@@ -312,8 +343,8 @@ impl Blobs {
                 (false, None) => (State::Base, record.created),
             };
             let last_known = accessed(&record);
-            // Before the account kept it, it may have been read at any time.
-            let since = tracking_since.filter(|_| record.last_access.is_none());
+            // Before the account kept it, it may have been read at any time, whatever was noted in a time before
+            // that.
             let facts = Facts {
                 state,
                 is_block: record.kind == BlobKind::Block,
@@ -322,7 +353,7 @@ impl Blobs {
                 name: &record.name,
                 created,
                 modified: record.last_modified,
-                accessed: since.map_or(last_known, |since| since.max(last_known)),
+                accessed: tracking_since.map_or(last_known, |since| since.max(last_known)),
                 tier: record.tier.as_ref().map(|given| given.tier).unwrap_or_default(),
                 tier_changed: record.tier.as_ref().map(|given| given.changed),
                 tags: &record.tags,
@@ -417,6 +448,7 @@ impl Blobs {
                 account: container.account.clone(),
                 container: Some(container.record.name.clone()),
                 blob: Some(record.name.clone()),
+                literal: None,
                 secondary: false,
                 base: String::new(),
             },

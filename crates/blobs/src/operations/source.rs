@@ -25,7 +25,7 @@ use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::contents::Small;
 use crate::store::keys;
-use crate::store::records::{Extent, StoredId};
+use crate::store::records::{BlobEncryption, Extent, StoredId};
 use crate::store::staging::{Expected, StagedContent};
 use crate::store::states::Which;
 use crate::wire::headers;
@@ -116,8 +116,9 @@ impl Source {
             let text = "The copy source is not of this service; other sources are not fetched.";
             return Err(BlobsError::with(ErrorCode::CannotVerifyCopySource, text));
         }
-        let target = Target::parse(&authority, uri.path(), &blobs.settings.host_suffixes)
+        let mut target = Target::parse(&authority, uri.path(), &blobs.settings.host_suffixes)
             .map_err(|_| unverified(None))?;
+        blobs.take_literally(&mut target).await?;
         let mut own_headers = HeaderMap::new();
         if let Some(authorization) = call.headers.get("x-ms-copy-source-authorization") {
             own_headers.insert("authorization", authorization.clone());
@@ -230,6 +231,14 @@ impl Original {
     /// The key of its record.
     pub(crate) fn key(&self) -> Key {
         keys::state(&self.container.record.generation, &self.blob.record)
+    }
+
+    /// Whether its content is under another key than was `chosen` for a blob of `container`. Scopes are an account's:
+    /// two of one name have a key each.
+    pub(crate) fn is_under_another(&self, container: &Container, chosen: &Chosen) -> bool {
+        let has = self.blob.record.encryption.as_ref();
+        let is_scope = matches!(has, Some(BlobEncryption::Scope(_)));
+        has != chosen.kept.as_ref() || (is_scope && self.container.account != container.account)
     }
 
     /// The part that `x-ms-source-range` names, or all of it, and its length.

@@ -21,7 +21,7 @@ use crate::rules::access_policy::PublicAccess;
 use crate::service::Call;
 use crate::store::account::WebsiteRecord;
 use crate::wire::render::{self, Common};
-use crate::wire::target::Target;
+use crate::wire::target::{Name, Target};
 use crate::wire::xml;
 
 /// The container whose blobs a website is.
@@ -61,16 +61,18 @@ pub(crate) fn account_of(host: &str, suffixes: &[String]) -> Option<String> {
     let name = name.to_ascii_lowercase();
     suffixes
         .iter()
-        .find_map(|suffix| name.strip_suffix(suffix.as_str())?.strip_suffix('.'))
+        .filter_map(|suffix| name.strip_suffix(suffix.as_str())?.strip_suffix('.'))
+        // No account's name has one: such a host is below another suffix, such as the protocol's.
+        .find(|account| !account.contains('.'))
         .map(str::to_owned)
 }
 
-/// The blob that a path means.
+/// The blob that a path means; its name as it was sent.
 fn blob_at(path: &str, website: &WebsiteRecord) -> Option<String> {
     let path = percent_decode_str(path.strip_prefix('/').unwrap_or(path))
         .decode_utf8()
         .ok()?;
-    let is_folder = path.is_empty() || path.ends_with('/');
+    let is_folder = path.is_empty() || path.ends_with(['/', '\\']);
     let name = match (&website.index_document, &website.default_index_path) {
         _ if !is_folder => path.into_owned(),
         (Some(index), _) => format!("{path}{index}"),
@@ -110,14 +112,16 @@ pub(crate) async fn serve(
             asked.insert(HeaderName::from_static(name), value.clone());
         }
     }
-    let read = |name: String, headers: HeaderMap| Call {
-        target: Target {
-            account: account.to_owned(),
-            container: Some(CONTAINER.to_owned()),
-            blob: Some(name),
-            secondary: false,
-            base: String::new(),
-        },
+    let target = |name: Name| Target {
+        account: account.to_owned(),
+        container: Some(CONTAINER.to_owned()),
+        blob: Some(name.taken),
+        literal: name.literal,
+        secondary: false,
+        base: String::new(),
+    };
+    let read = |target: Target, headers: HeaderMap| Call {
+        target,
         query: Vec::new(),
         headers,
         body: Mutex::new(Body::empty()),
@@ -128,15 +132,27 @@ pub(crate) async fn serve(
         context: context.clone(),
     };
     let found = match blob_at(parts.uri.path(), &website) {
-        Some(name) => answer(blobs, read(name, asked)).await,
+        Some(name) => {
+            let mut target = target(Name::of(name));
+            blobs.take_literally(&mut target).await?;
+            answer(blobs, read(target, asked)).await
+        }
         None => Err(ErrorCode::WebContentNotFound.into()),
     };
     match (found, website.error_document) {
         (Err(error), Some(document)) if is_absent(&error) => {
             // It is another page than the one that the conditions are about.
-            let mut response = answer(blobs, read(document, HeaderMap::new())).await?;
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            Ok(response)
+            let mut target = target(Name::of(document));
+            blobs.take_literally(&mut target).await?;
+            match answer(blobs, read(target, HeaderMap::new())).await {
+                Ok(mut response) => {
+                    *response.status_mut() = StatusCode::NOT_FOUND;
+                    Ok(response)
+                }
+                Err(of_document) if of_document.status().is_server_error() => Err(of_document),
+                // What is wrong with that page says nothing of the one that was asked for.
+                Err(_) => Err(error),
+            }
         }
         (found, _) => found,
     }
@@ -215,6 +231,7 @@ mod tests {
             ("web.localhost", None),
             ("acmeweb.localhost", None),
             ("127.0.0.1:10000", None),
+            ("acme.blob.web.localhost", None),
         ] {
             assert_eq!(account_of(host, &suffixes).as_deref(), account, "{host}");
         }
@@ -237,6 +254,7 @@ mod tests {
             ("/docs", Some("docs"), Some("docs")),
             ("/a%20b.html", Some("a b.html"), Some("a b.html")),
             ("/%2Fa", Some("/a"), Some("/a")),
+            ("/docs%5C", Some("docs\\index.html"), Some("app/start.html")),
             ("/%FF", None, None),
             ("/a%00", None, None),
         ] {

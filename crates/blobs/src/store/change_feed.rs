@@ -25,7 +25,7 @@ use crate::limits::{
 };
 use crate::rules::avro;
 use crate::rules::change_event::{self, Event, hour_of};
-use crate::store::containers::Container;
+use crate::store::containers::{Container, stage_creation};
 use crate::store::keys;
 use crate::store::records::{BlobHeaders, BlobKind, BlobRecord, Extent, decode, encode};
 use crate::store::staging::{Expected, Place};
@@ -159,13 +159,21 @@ impl Blobs {
         if stored.is_some() && snapshot.get(&position).await?.is_some() {
             return Ok(());
         }
-        if stored.is_none() {
-            self.refuse_foreign(snapshot.as_ref(), account).await?;
-        }
-        self.ensure_container(account, CONTAINER).await?;
-        let snapshot = self.ledger.snapshot().await?;
-        let container = self.container(snapshot.as_ref(), account, CONTAINER).await?;
         let mut tx = Transaction::new();
+        // All in one commit, so that no container is left behind that isn't the feed's.
+        let container = match self.container(snapshot.as_ref(), account, CONTAINER).await {
+            Err(error) if error.code == ErrorCode::ContainerNotFound => {
+                stage_creation(&mut tx, account, self.plain_container(CONTAINER))?
+            }
+            Err(error) => return Err(error),
+            Ok(container) => {
+                if stored.is_none() {
+                    self.refuse_foreign(snapshot.as_ref(), &container).await?;
+                }
+                container.require(&mut tx);
+                container
+            }
+        };
         tx.require_version(key.clone(), stored.as_ref().map(|stored| stored.version));
         tx.require_absent(position.clone());
         tx.put(position, snapshot.sequence().to_be_bytes().to_vec());
@@ -191,19 +199,17 @@ impl Blobs {
     }
 
     /// Refuses a container of the feed's name that a client made when there was no feed: readers would take its
-    /// blobs for the feed's, and whom its client let in would read the feed.
-    async fn refuse_foreign(&self, snapshot: &dyn Snapshot, account: &str) -> Result<(), BlobsError> {
-        match self.container(snapshot, account, CONTAINER).await {
-            Err(error) if error.code == ErrorCode::ContainerNotFound => Ok(()),
-            Err(error) => Err(error),
-            Ok(_) => {
-                let text = format!(
-                    "a client made the container {CONTAINER} when the account had no change feed; delete it (Delete \
-                     Container), and the feed begins"
-                );
-                Err(BlobsError::with(ErrorCode::InvalidOperation, text))
-            }
+    /// blobs for the feed's, and whom its client let in would read the feed. One that has nothing and lets nobody in
+    /// is taken over: releases of before made it in a commit of its own, which may have been their last.
+    async fn refuse_foreign(&self, snapshot: &dyn Snapshot, container: &Container) -> Result<(), BlobsError> {
+        if self.is_untouched(snapshot, container).await? {
+            return Ok(());
         }
+        let text = format!(
+            "a client made the container {CONTAINER} when the account had no change feed; delete it (Delete \
+             Container), and the feed begins"
+        );
+        Err(BlobsError::with(ErrorCode::InvalidOperation, text))
     }
 
     /// Whether the container of the feed's name is the feed's: one that a client made before isn't.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{Committed, LedgerError, LogRecord, Sequence, Snapshot, Transaction};
+use ledger::{Committed, Direction, LedgerError, LogRecord, Scan, Sequence, Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
@@ -15,16 +15,14 @@ use crate::store::records::{ContainerRecord, EncryptionPolicy, decode, encode};
 pub(crate) struct Container {
     pub(crate) account: String,
     pub(crate) record: ContainerRecord,
-    pub(crate) version: Sequence,
+    /// `None`: it isn't there before the commit that makes it.
+    pub(crate) version: Option<Sequence>,
 }
 
 impl Container {
     /// Demands that the container is still as it was read.
     pub(crate) fn require(&self, tx: &mut Transaction) {
-        tx.require_version(
-            keys::container(&self.account, &self.record.name),
-            Some(self.version),
-        );
+        tx.require_version(keys::container(&self.account, &self.record.name), self.version);
     }
 }
 
@@ -39,6 +37,24 @@ pub(crate) fn log_record(op: &str, account: &str, container: &str, blob: Option<
         kind: 1,
         payload: payload.to_string().into(),
     }
+}
+
+/// Stages a container that isn't there yet.
+pub(crate) fn stage_creation(
+    tx: &mut Transaction,
+    account: &str,
+    record: ContainerRecord,
+) -> Result<Container, BlobsError> {
+    let container = Container {
+        account: account.to_owned(),
+        record,
+        version: None,
+    };
+    let name = &container.record.name;
+    container.require(tx);
+    tx.put(keys::container(account, name), encode(&container.record)?);
+    tx.record(log_record("createContainer", account, name, None));
+    Ok(container)
 }
 
 impl Blobs {
@@ -60,7 +76,7 @@ impl Blobs {
         Ok(Container {
             account: account.to_owned(),
             record: decode(&found)?,
-            version: found.version,
+            version: Some(found.version),
         })
     }
 
@@ -73,25 +89,62 @@ impl Blobs {
         encryption: Option<EncryptionPolicy>,
     ) -> Result<ContainerRecord, BlobsError> {
         let record = ContainerRecord {
+            metadata,
+            public_access,
+            encryption,
+            ..self.plain_container(name)
+        };
+        let mut tx = Transaction::new();
+        let made = stage_creation(&mut tx, account, record)?;
+        match self.ledger.commit(tx).await {
+            Err(LedgerError::Conflict(_)) => Err(ErrorCode::ContainerAlreadyExists.into()),
+            other => other.map(|_| made.record).map_err(BlobsError::from),
+        }
+    }
+
+    /// A container of nobody's settings.
+    pub(crate) fn plain_container(&self, name: &str) -> ContainerRecord {
+        ContainerRecord {
             name: name.to_owned(),
             generation: *self.random.uuid().as_bytes(),
             etag: self.new_etag(),
             last_modified: self.clock.now(),
-            metadata,
+            metadata: BTreeMap::new(),
             lease: None,
-            public_access,
+            public_access: None,
             policies: Vec::new(),
-            encryption,
-        };
-        let key = keys::container(account, name);
-        let mut tx = Transaction::new();
-        tx.require_absent(key.clone());
-        tx.put(key, encode(&record)?);
-        tx.record(log_record("createContainer", account, name, None));
-        match self.ledger.commit(tx).await {
-            Err(LedgerError::Conflict(_)) => Err(ErrorCode::ContainerAlreadyExists.into()),
-            other => other.map(|_| record).map_err(BlobsError::from),
+            encryption: None,
         }
+    }
+
+    /// Whether a container is as it was made, without settings, and has nothing.
+    ///
+    /// # Errors
+    /// As the ledger.
+    pub(crate) async fn is_untouched(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+    ) -> Result<bool, BlobsError> {
+        let record = &container.record;
+        let is_plain = record.metadata.is_empty()
+            && record.lease.is_none()
+            && record.public_access.is_none()
+            && record.policies.is_empty()
+            && record.encryption.is_none();
+        if !is_plain {
+            return Ok(false);
+        }
+        for range in keys::generation(&record.generation) {
+            if Scan::new(snapshot, range, Direction::Forward)
+                .next()
+                .await?
+                .is_some()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Makes a container if it isn't there.

@@ -6,11 +6,13 @@
 //!
 //! Source: "Optionally enable access time tracking".
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use ledger::{LedgerError, Transaction};
 
 use crate::Blobs;
-use crate::limits::LAST_ACCESS_SECONDS;
+use crate::limits::{LAST_ACCESS_COMMIT_SECONDS, LAST_ACCESS_SECONDS, LAST_ACCESS_WAIT_MILLISECONDS};
 use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::keys;
@@ -29,7 +31,8 @@ impl Blobs {
             .is_some_and(|account| account.last_access_time_tracking)
     }
 
-    /// Notes that a blob is read, if its account keeps it and the last time is a day ago.
+    /// Notes that a blob is read, if its account keeps it and the last time is a day ago. The read waits a moment for
+    /// it, not longer.
     pub(crate) async fn note_access(&self, container: &Container, blob: &Blob) {
         let now = self.clock.now();
         let recently = SignedDuration::from_secs(LAST_ACCESS_SECONDS);
@@ -47,19 +50,39 @@ impl Blobs {
         let key = keys::blob(&container.record.generation, &record.name);
         let mut tx = Transaction::new();
         tx.require_version(key.clone(), Some(blob.version));
-        let outcome = match encode(&record) {
-            Ok(encoded) => {
-                tx.put(key, encoded);
-                self.ledger.commit(tx).await.map(|_| ())
-            }
-            Err(error) => Err(error),
+        match encode(&record) {
+            Ok(encoded) => tx.put(key, encoded),
+            Err(error) => return tracing::debug!(%error, "when a blob was read isn't noted"),
+        }
+        let wait = Duration::from_millis(LAST_ACCESS_WAIT_MILLISECONDS);
+        if tokio::time::timeout(wait, self.commit_note(tx)).await.is_err() {
+            tracing::debug!("a read doesn't wait any more until it is noted");
+        }
+    }
+
+    /// Commits a note in a task of its own, which goes on when nobody waits for it any more: were it cut off, a ledger
+    /// that is always slow would let blobs get old that are read.
+    async fn commit_note(&self, tx: Transaction) {
+        let Ok(permit) = self.access_notes.clone().acquire_owned().await else {
+            return;
         };
-        match outcome {
-            // Somebody else wrote, or noted the same.
-            Ok(()) | Err(LedgerError::Conflict(_)) => {}
-            Err(error) => {
-                tracing::debug!(%error, "when a blob was read isn't noted; the next read tries again");
+        let ledger = self.ledger.clone();
+        let task = tokio::spawn(async move {
+            let _permit = permit;
+            let longest = Duration::from_secs(LAST_ACCESS_COMMIT_SECONDS);
+            match tokio::time::timeout(longest, ledger.commit(tx)).await {
+                // Somebody else wrote, or noted the same.
+                Ok(Ok(_) | Err(LedgerError::Conflict(_))) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "when a blob was read isn't noted; the next read tries again");
+                }
+                Err(_) => {
+                    tracing::debug!("when a blob was read isn't noted in time; the next read tries again");
+                }
             }
+        });
+        if let Err(error) = task.await {
+            tracing::debug!(%error, "when a blob was read isn't noted");
         }
     }
 }

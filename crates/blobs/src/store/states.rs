@@ -200,6 +200,22 @@ impl Blobs {
         Ok(None)
     }
 
+    /// Whether a name has anything: a blob, or a state of one below it, be it deleted or not.
+    pub(crate) async fn has_state(
+        &self,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        name: &str,
+    ) -> Result<bool, BlobsError> {
+        let key = keys::blob(&container.record.generation, name);
+        if snapshot.get(&key).await?.is_some() {
+            return Ok(true);
+        }
+        let from = (name, Direction::Forward);
+        let found = self.first_state(snapshot, container, from, |_| true).await?;
+        Ok(found.is_some())
+    }
+
     /// Whether a blob has a snapshot.
     pub(crate) async fn has_snapshot(
         &self,

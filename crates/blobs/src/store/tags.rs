@@ -81,7 +81,7 @@ impl Blobs {
             };
             let container = Container {
                 account: account.to_owned(),
-                version: 0,
+                version: None,
                 record,
             };
             let mut scan = Scan::new(snapshot, range, Direction::Forward);

@@ -1,6 +1,6 @@
 //! What a request is about: account, container, blob, by host or by path.
 //!
-//! Names are never normalised: `//`, dots and `%2F` in a blob's name are just its name.
+//! Names are hardly normalised: `//`, dots and `%2F` in a blob's name are just its name. A backslash is a slash.
 
 use percent_encoding::percent_decode_str;
 
@@ -13,10 +13,36 @@ pub(crate) struct Target {
     pub(crate) account: String,
     pub(crate) container: Option<String>,
     pub(crate) blob: Option<String>,
+    /// The blob's name as it was sent, where it isn't the one that it is taken for.
+    pub(crate) literal: Option<String>,
     /// Whether the secondary host was named: reads only.
     pub(crate) secondary: bool,
     /// The endpoint's path: `/account` in path style, empty in host style.
     pub(crate) base: String,
+}
+
+/// A blob's name.
+pub(crate) struct Name {
+    /// As it is taken.
+    pub(crate) taken: String,
+    /// As it was sent, where that is another one.
+    pub(crate) literal: Option<String>,
+}
+
+impl Name {
+    /// The original takes a backslash for a slash in names of blobs.
+    pub(crate) fn of(sent: String) -> Self {
+        match sent.contains('\\') {
+            false => Self {
+                taken: sent,
+                literal: None,
+            },
+            true => Self {
+                taken: sent.replace('\\', "/"),
+                literal: Some(sent),
+            },
+        }
+    }
 }
 
 impl Target {
@@ -51,8 +77,9 @@ impl Target {
         let (container, blob) = rest.split_once('/').unwrap_or((rest, ""));
         let container = (!container.is_empty()).then(|| decode(container)).transpose()?;
         let blob = (!blob.is_empty()).then(|| decode(blob)).transpose()?;
-        // The original takes one for the other in names of blobs.
-        let blob = blob.map(|blob| blob.replace('\\', "/"));
+        let (blob, literal) = blob
+            .map(Name::of)
+            .map_or((None, None), |name| (Some(name.taken), name.literal));
         if let Some(container) = &container {
             check_container(container)?;
         }
@@ -69,6 +96,7 @@ impl Target {
             account,
             container,
             blob,
+            literal,
             secondary,
             base,
         })
@@ -125,6 +153,7 @@ mod tests {
         assert_eq!(parse("127.0.0.1", "/"), Err(ErrorCode::InvalidUri));
         let slashed = parse("127.0.0.1", "/dev/box/a%5Cb\\c").unwrap();
         assert_eq!(slashed.blob.as_deref(), Some("a/b/c"));
+        assert_eq!(slashed.literal.as_deref(), Some("a\\b\\c"));
         let long = format!("/dev/box/{}", "x".repeat(1_025));
         assert_eq!(parse("127.0.0.1", &long), Err(ErrorCode::OutOfRangeInput));
     }

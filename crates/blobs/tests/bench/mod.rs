@@ -175,6 +175,7 @@ pub(crate) fn bench_over(
         each: Mutex::new(None),
         left: AtomicU64::new(u64::MAX),
         writes: AtomicU64::new(0),
+        takes: AtomicU64::new(0),
     });
     let random = Arc::new(SeededRandom::new(seed));
     let blobs = Blobs::new(
@@ -202,6 +203,8 @@ pub(crate) struct Overtaking {
     pub(crate) left: AtomicU64,
     /// Writes of the newest commit.
     pub(crate) writes: AtomicU64,
+    /// How long a commit takes, in milliseconds.
+    pub(crate) takes: AtomicU64,
 }
 
 #[async_trait]
@@ -217,6 +220,10 @@ impl Ledger for Overtaking {
         self.left.store(left - 1, Ordering::Relaxed);
         self.writes
             .store(transaction.writes().len() as u64, Ordering::Relaxed);
+        let takes = self.takes.load(Ordering::Relaxed);
+        if takes > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(takes)).await;
+        }
         let first = self.first.lock().unwrap().take();
         let each = self.each.lock().unwrap().clone();
         for before in first.into_iter().chain(each) {
