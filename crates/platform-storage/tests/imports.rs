@@ -11,9 +11,13 @@
 
 mod bench;
 
+use std::sync::Arc;
+
 use bench::{Bench, ORG, Options, PARTY};
 use http_semantics::Body;
+use ledger::fault::{CommitFault, FaultLedger};
 use ledger::{Direction, KeyRange, KeyWriter, Keyspace, Scan, Transaction};
+use parking_lot::Mutex;
 use platform_storage::import::{Incoming, Standing};
 use platform_storage::model::{DataElement, FileScanResult, Instance, InstanceEvent, relaxed};
 use serde_json::{Value, json};
@@ -252,34 +256,44 @@ fn record() -> ledger::Key {
         .finish()
 }
 
-/// Waits until a part of the instance is written.
-async fn begun(bench: &Bench) {
-    let mut head = bench.ledger.head();
-    loop {
+/// Imports over a ledger that takes nothing more behind the first part.
+async fn interrupted(bench: &Bench, ledger: &FaultLedger, incoming: &Incoming) {
+    for commits in 1..100 {
+        ledger.fail_commits(commits, 1_000, CommitFault::BeforeApplied);
+        let outcome = bench.platform.import_instance("there", incoming).await;
+        ledger.heal();
+        assert!(outcome.is_err(), "it was through");
         let snapshot = bench.ledger.snapshot().await.unwrap();
         let found = snapshot.get(&record()).await.unwrap();
         if found.is_some_and(|found| String::from_utf8_lossy(&found.value).contains(r#""stamp":"""#)) {
             return;
         }
-        head.changed().await.unwrap();
     }
+    panic!("no part was written");
 }
 
-/// Imports, and is dropped behind the first commit.
-async fn interrupted(bench: &Bench, incoming: &Incoming) {
-    tokio::select! {
-        biased;
-        () = begun(bench) => {}
-        _ = import(bench, incoming) => panic!("it was through"),
-    }
-    // The commit that was under way, if one was.
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+/// As [`ready`], over a ledger that can fail.
+async fn ready_to_fail() -> (Bench, FaultLedger, String, String) {
+    let made: Arc<Mutex<Option<FaultLedger>>> = Arc::default();
+    let kept = made.clone();
+    let bench = Bench::with(Options {
+        before_ledger: Some(Box::new(move |inner| {
+            let ledger = FaultLedger::over(inner);
+            *kept.lock() = Some(ledger.clone());
+            Arc::new(ledger)
+        })),
+        ..Options::default()
+    });
+    bench.publish("a", json!({})).await;
+    let user = bench.user(1337).await;
+    let ledger = made.lock().take().unwrap();
+    (bench, ledger, user, format!("/instances/{PARTY}/{GUID}"))
 }
 
 #[tokio::test]
 async fn a_replacement_that_was_interrupted_goes_on_unless_somebody_changed_it_meanwhile() {
     for is_changed in [false, true] {
-        let (bench, user, path) = ready().await;
+        let (bench, ledger, user, path) = ready_to_fail().await;
         let coming = incoming(
             &bench,
             instance(&json!({})),
@@ -291,7 +305,7 @@ async fn a_replacement_that_was_interrupted_goes_on_unless_somebody_changed_it_m
         assert_eq!(import(&bench, &coming).await, Standing::New);
         let more = instance(&json!({"dataValues": {"k": "w"}}));
         let other = incoming(&bench, more, &[(FIRST, b"<more/>")], EVENTS, "t").await;
-        interrupted(&bench, &other).await;
+        interrupted(&bench, &ledger, &other).await;
         let seen = bench.call("GET", &path, &user, Value::Null).await.json();
         assert_eq!(seen["dataValues"], json!({"k": "v"}), "it was through");
         assert_eq!(seen["data"].as_array().unwrap().len(), 1, "nothing was written");
@@ -314,10 +328,10 @@ async fn a_replacement_that_was_interrupted_goes_on_unless_somebody_changed_it_m
 
 #[tokio::test]
 async fn a_first_import_that_was_interrupted_leaves_nothing_behind_when_it_goes_on() {
-    let (bench, user, path) = ready().await;
+    let (bench, ledger, user, path) = ready_to_fail().await;
     let both: &[(&str, &'static [u8])] = &[(FIRST, b"<one/>"), (SECOND, b"<two/>")];
     let coming = incoming(&bench, instance(&json!({})), both, EVENTS, "s").await;
-    interrupted(&bench, &coming).await;
+    interrupted(&bench, &ledger, &coming).await;
     assert_eq!(bench.call("GET", &path, &user, Value::Null).await.status, 404);
     assert_eq!(
         faults(&bench).await,
@@ -333,9 +347,9 @@ async fn a_first_import_that_was_interrupted_leaves_nothing_behind_when_it_goes_
 
 #[tokio::test]
 async fn elements_and_records_without_their_instance_are_faults() {
-    let (bench, ..) = ready().await;
+    let (bench, ledger, ..) = ready_to_fail().await;
     let coming = incoming(&bench, instance(&json!({})), &[(FIRST, b"<one/>")], EVENTS, "s").await;
-    interrupted(&bench, &coming).await;
+    interrupted(&bench, &ledger, &coming).await;
     let mut tx = Transaction::new();
     tx.delete(record());
     bench.ledger.commit(tx).await.unwrap();
