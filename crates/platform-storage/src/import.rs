@@ -32,6 +32,8 @@ pub enum Standing {
     Changed,
     /// It came, and was changed here since.
     ChangedHere,
+    /// It came, and was removed here since.
+    RemovedHere,
     /// It is here, and didn't come from this source.
     NotFromThere,
 }

@@ -28,12 +28,12 @@ mod store;
 pub mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 
 use blobs::Blobs;
 use documents::{ContainerSpec, Documents};
 use identity::TokenVerifier;
-use ledger::{Clock, Key, Ledger, Random};
+use ledger::{Clock, Ledger, Random};
 use parking_lot::Mutex;
 
 pub use auth::{Caller, PlatformTokens, SystemUser};
@@ -45,7 +45,7 @@ pub use error::PlatformError;
 pub use jobs::{DeliveryReport, Sink, Undelivered};
 pub use rules::outbox::Outbox;
 pub use service::{InternalService, PlatformService};
-pub use store::{DATABASE, LOG_KIND_OPERATION, PendingScans, PutAside};
+pub use store::{Completion, DATABASE, LOG_KIND_OPERATION, PendingScans, PutAside};
 
 /// How the service is set up.
 #[derive(Debug, Clone)]
@@ -106,9 +106,10 @@ pub struct Platform {
     pub(crate) container_specs: [ContainerSpec; 6],
     pub(crate) schedule: jobs::Schedule,
     pub(crate) applications: store::KnownApplications,
-    /// Whether lists that a later release added are known to be complete, and until where they are being completed.
-    pub(crate) has_added_lists: AtomicBool,
-    pub(crate) added_until: Mutex<Option<Key>>,
+    /// The commit since which lists that a later release added are known to be complete (the largest number if they
+    /// aren't), and how far their completion is.
+    pub(crate) added_since: AtomicU64,
+    pub(crate) adding: Mutex<store::Adding>,
 }
 
 impl std::fmt::Debug for Platform {
@@ -137,8 +138,8 @@ impl Platform {
         Arc::new(Self {
             schedule: jobs::Schedule::starting(clock.now()),
             applications: Default::default(),
-            has_added_lists: AtomicBool::new(false),
-            added_until: Mutex::default(),
+            added_since: AtomicU64::new(u64::MAX),
+            adding: Mutex::default(),
             ledger,
             documents,
             blobs,

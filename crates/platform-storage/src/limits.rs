@@ -196,3 +196,6 @@ pub const ADDED_ROWS_PER_COMMIT_MAX: usize = 200;
 
 /// Longest time that one round completes added lists for.
 pub const ADDING_SECONDS_MAX: u64 = 5;
+
+/// Elements that waited for nobody and are helped in one commit.
+pub const SETTLED_ELEMENTS_PER_COMMIT_MAX: usize = 100;

@@ -11,16 +11,24 @@
 
 mod bench;
 
+use std::sync::Arc;
+
 use bench::{Bench, ORG, Options, PARTY};
 use http_semantics::Body;
+use ledger::fault::{CommitFault, FaultLedger};
+use ledger::{Direction, KeyRange, KeyWriter, Keyspace, Scan, Transaction};
+use parking_lot::Mutex;
 use platform_storage::import::{Incoming, Standing};
-use platform_storage::model::{DataElement, Instance, InstanceEvent, relaxed};
+use platform_storage::model::{DataElement, FileScanResult, Instance, InstanceEvent, relaxed};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 const GUID: &str = "11111111-2222-4333-8444-555555555555";
 const FIRST: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 const SECOND: &str = "aaaaaaaa-0000-4000-8000-000000000002";
+
+/// Events that take several commits.
+const EVENTS: u128 = 6_000;
 
 fn instance(more: &Value) -> Instance {
     let mut said = json!({"id": format!("{PARTY}/{GUID}"), "instanceOwner": {"partyId": PARTY}, "appId": format!("{ORG}/a"),
@@ -222,10 +230,221 @@ async fn what_comes_deleted_is_cleaned_up_in_its_time() {
     assert_eq!(bench.call("GET", &path, &owner, Value::Null).await.status, 200);
     assert_eq!(bench.platform.clean_up_instances().await.unwrap().instances, 1);
     assert_eq!(bench.call("GET", &path, &owner, Value::Null).await.status, 404);
-    // Nothing is known of it any longer: it would come again.
+    // That it was here stays known: it doesn't come again, whoever names it.
     let guid = Uuid::parse_str(GUID).unwrap();
-    let standing = bench.platform.standing("there", &guid, "s").await.unwrap();
-    assert_eq!(standing, Standing::New);
+    for (source, stamp) in [("there", "s"), ("there", "t"), ("elsewhere", "s")] {
+        let standing = bench.platform.standing(source, &guid, stamp).await.unwrap();
+        assert_eq!(standing, Standing::RemovedHere);
+    }
+    assert_eq!(import(&bench, &coming).await, Standing::RemovedHere);
+    assert_eq!(bench.call("GET", &path, &owner, Value::Null).await.status, 404);
+    assert_eq!(faults(&bench).await, Vec::<String>::new());
+}
+
+async fn faults(bench: &Bench) -> Vec<String> {
+    let mut report = ledger::VerifyReport::default();
+    bench.platform.verify(&mut report).await.unwrap();
+    report.faults
+}
+
+/// The key of the record of its import.
+fn record() -> ledger::Key {
+    let guid = Uuid::parse_str(GUID).unwrap();
+    KeyWriter::new(Keyspace::Platform)
+        .u8(14)
+        .raw(guid.as_bytes())
+        .finish()
+}
+
+/// Imports over a ledger that takes nothing more behind the first part.
+async fn interrupted(bench: &Bench, ledger: &FaultLedger, incoming: &Incoming) {
+    for commits in 1..100 {
+        ledger.fail_commits(commits, 1_000, CommitFault::BeforeApplied);
+        let outcome = bench.platform.import_instance("there", incoming).await;
+        ledger.heal();
+        assert!(outcome.is_err(), "it was through");
+        let snapshot = bench.ledger.snapshot().await.unwrap();
+        let found = snapshot.get(&record()).await.unwrap();
+        if found.is_some_and(|found| String::from_utf8_lossy(&found.value).contains(r#""stamp":"""#)) {
+            return;
+        }
+    }
+    panic!("no part was written");
+}
+
+/// As [`ready`], over a ledger that can fail.
+async fn ready_to_fail() -> (Bench, FaultLedger, String, String) {
+    let made: Arc<Mutex<Option<FaultLedger>>> = Arc::default();
+    let kept = made.clone();
+    let bench = Bench::with(Options {
+        before_ledger: Some(Box::new(move |inner| {
+            let ledger = FaultLedger::over(inner);
+            *kept.lock() = Some(ledger.clone());
+            Arc::new(ledger)
+        })),
+        ..Options::default()
+    });
+    bench.publish("a", json!({})).await;
+    let user = bench.user(1337).await;
+    let ledger = made.lock().take().unwrap();
+    (bench, ledger, user, format!("/instances/{PARTY}/{GUID}"))
+}
+
+#[tokio::test]
+async fn a_replacement_that_was_interrupted_goes_on_unless_somebody_changed_it_meanwhile() {
+    for is_changed in [false, true] {
+        let (bench, ledger, user, path) = ready_to_fail().await;
+        let coming = incoming(
+            &bench,
+            instance(&json!({})),
+            &[(FIRST, b"<one/>"), (SECOND, b"")],
+            1,
+            "s",
+        )
+        .await;
+        assert_eq!(import(&bench, &coming).await, Standing::New);
+        let more = instance(&json!({"dataValues": {"k": "w"}}));
+        let other = incoming(&bench, more, &[(FIRST, b"<more/>")], EVENTS, "t").await;
+        interrupted(&bench, &ledger, &other).await;
+        let seen = bench.call("GET", &path, &user, Value::Null).await.json();
+        assert_eq!(seen["dataValues"], json!({"k": "v"}), "it was through");
+        assert_eq!(seen["data"].as_array().unwrap().len(), 1, "nothing was written");
+        if is_changed {
+            let values = json!({"values": {"k": "mine"}});
+            let put = bench
+                .call("PUT", &format!("{path}/datavalues"), &user, values)
+                .await;
+            assert_eq!(put.status, 200);
+            assert_eq!(import(&bench, &other).await, Standing::ChangedHere);
+            let seen = bench.call("GET", &path, &user, Value::Null).await.json();
+            assert_eq!(seen["dataValues"], json!({"k": "mine"}));
+        } else {
+            assert_eq!(import(&bench, &other).await, Standing::Changed);
+            assert_eq!(import(&bench, &other).await, Standing::Known);
+        }
+        assert_eq!(faults(&bench).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_first_import_that_was_interrupted_leaves_nothing_behind_when_it_goes_on() {
+    let (bench, ledger, user, path) = ready_to_fail().await;
+    let both: &[(&str, &'static [u8])] = &[(FIRST, b"<one/>"), (SECOND, b"<two/>")];
+    let coming = incoming(&bench, instance(&json!({})), both, EVENTS, "s").await;
+    interrupted(&bench, &ledger, &coming).await;
+    assert_eq!(bench.call("GET", &path, &user, Value::Null).await.status, 404);
+    assert_eq!(
+        faults(&bench).await,
+        Vec::<String>::new(),
+        "it is known to be unfinished"
+    );
+    let fewer = incoming(&bench, instance(&json!({})), &[(FIRST, b"<one/>")], 1, "t").await;
+    assert_eq!(import(&bench, &fewer).await, Standing::New);
+    let seen = bench.call("GET", &path, &user, Value::Null).await.json();
+    assert_eq!(seen["data"].as_array().unwrap().len(), 1);
+    assert_eq!(faults(&bench).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn elements_and_records_without_their_instance_are_faults() {
+    let (bench, ledger, ..) = ready_to_fail().await;
+    let coming = incoming(&bench, instance(&json!({})), &[(FIRST, b"<one/>")], EVENTS, "s").await;
+    interrupted(&bench, &ledger, &coming).await;
+    let mut tx = Transaction::new();
+    tx.delete(record());
+    bench.ledger.commit(tx).await.unwrap();
+    let found = faults(&bench).await;
+    assert!(
+        found.len() == 1 && found[0].contains("which isn't here"),
+        "{found:?}"
+    );
+    let mut tx = Transaction::new();
+    let text = r#"{"source":"there","stamp":"s","here":"x"}"#;
+    tx.put(record(), text.as_bytes().to_vec());
+    bench.ledger.commit(tx).await.unwrap();
+    let found = faults(&bench).await;
+    assert!(
+        found.iter().any(|fault| fault.contains("says otherwise")),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_this_server_does_by_itself_is_no_change() {
+    let (bench, _, _) = ready().await;
+    let content = bench.platform.take_content(Body::full("x")).await.unwrap();
+    let waiting = DataElement {
+        file_scan_result: FileScanResult::Pending,
+        ..element(FIRST, "a")
+    };
+    let deleted: DataElement = relaxed::from_value(json!({"id": SECOND, "instanceGuid": GUID, "dataType": "model",
+        "created": "2025-01-02T00:00:00Z", "deleteStatus": {"isHardDeleted": true, "hardDeleted": "2025-01-03T00:00:00Z"}}))
+    .unwrap();
+    let confirmed =
+        json!({"completeConfirmations": [{"stakeholderId": ORG, "confirmedOn": "2025-01-05T00:00:00Z"}]});
+    let build = |stamp: &str| {
+        let elements = vec![
+            (waiting.clone(), content.clone()),
+            (deleted.clone(), content.clone()),
+        ];
+        Incoming::new(
+            &bench.platform,
+            instance(&confirmed),
+            elements,
+            Vec::new(),
+            stamp.to_owned(),
+        )
+        .unwrap()
+    };
+    assert_eq!(import(&bench, &build("s")).await, Standing::New);
+    let waived = bench.platform.settle_pending(true, &|_| ()).await.unwrap();
+    assert_eq!(waived.helped, 1);
+    assert_eq!(bench.platform.clean_up_elements().await.unwrap().elements, 1);
+    assert_eq!(import(&bench, &build("t")).await, Standing::Changed);
+}
+
+#[tokio::test]
+async fn many_that_wait_for_nobody_are_helped_in_several_commits() {
+    const WAITING: u128 = 250;
+    let (bench, _, _) = ready().await;
+    let content = bench.platform.take_content(Body::full("x")).await.unwrap();
+    let elements = (1..=WAITING).map(|number| {
+        let waiting = DataElement {
+            file_scan_result: FileScanResult::Pending,
+            ..element(&Uuid::from_u128(number).to_string(), "a")
+        };
+        (waiting, content.clone())
+    });
+    let all = Incoming::new(
+        &bench.platform,
+        instance(&json!({})),
+        elements.collect(),
+        Vec::new(),
+        "s".to_owned(),
+    );
+    assert_eq!(import(&bench, &all.unwrap()).await, Standing::New);
+    let settle = |waive| {
+        let platform = bench.platform.clone();
+        async move {
+            let report = platform.settle_pending(waive, &|_| ()).await.unwrap();
+            (report.helped, report.asked_before)
+        }
+    };
+    assert_eq!(settle(false).await, (0, 250));
+    let messages = KeyRange::prefix(&KeyWriter::new(Keyspace::Platform).u8(9).finish());
+    let snapshot = bench.ledger.snapshot().await.unwrap();
+    let mut scan = Scan::new(snapshot.as_ref(), messages, Direction::Forward);
+    let mut tx = Transaction::new();
+    while let Some(entry) = scan.next().await.unwrap() {
+        tx.delete(entry.key);
+    }
+    bench.ledger.commit(tx).await.unwrap();
+    let before = *bench.ledger.head().borrow();
+    assert_eq!(settle(false).await, (250, 0));
+    assert_eq!(*bench.ledger.head().borrow(), before + 3, "commits");
+    assert_eq!(settle(false).await, (0, 250));
+    assert_eq!(settle(true).await, (250, 0));
+    assert_eq!(settle(false).await, (0, 0));
 }
 
 #[tokio::test]

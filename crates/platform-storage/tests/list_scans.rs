@@ -22,6 +22,7 @@ use ledger::{
     LogPage, ScanLimit, ScanPage, Sequence, Snapshot, Transaction, VerifyReport, Versioned,
 };
 use parking_lot::Mutex;
+use platform_storage::Completion;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -429,4 +430,52 @@ async fn lists_that_were_added_are_completed_before_they_are_used() {
     let mut report = VerifyReport::default();
     old.bench.platform.verify(&mut report).await.unwrap();
     assert_eq!(report.faults, Vec::<String>::new());
+}
+
+/// Behind a release that didn't write them, added rows are missing or too many, and it says that they are complete.
+#[tokio::test]
+async fn lists_are_made_anew_behind_a_release_that_did_not_know_them() {
+    let store = Store::filled().await;
+    let snapshot = store.bench.ledger.snapshot().await.unwrap();
+    let mut tx = Transaction::new();
+    for kind in [BY_APP_UNCONFIRMED, BY_APP_AND_TASK] {
+        let all = KeyRange::prefix(&KeyWriter::new(Keyspace::Platform).u8(2).u8(kind).finish());
+        let mut scan = ledger::Scan::new(snapshot.as_ref(), all, Direction::Forward);
+        let first = scan.next().await.unwrap().unwrap();
+        tx.delete(first.key);
+        let second = scan.next().await.unwrap().unwrap();
+        // Under another last change, as before the instance was changed.
+        let mut stale = second.key.as_bytes().to_vec();
+        let at = stale.len() - 20;
+        stale[at] ^= 1;
+        tx.put(ledger::Key::from_encoded(stale.into()), second.versioned.value);
+    }
+    store.bench.ledger.commit(tx).await.unwrap();
+    let mut report = VerifyReport::default();
+    store.bench.platform.verify(&mut report).await.unwrap();
+    assert_ne!(report.faults, Vec::<String>::new());
+    store.bench.platform.begin_lists_anew().await.unwrap();
+    let completion = store.bench.platform.complete_lists().await.unwrap();
+    assert_eq!(completion, Completion::Complete);
+    let mut report = VerifyReport::default();
+    store.bench.platform.verify(&mut report).await.unwrap();
+    assert_eq!(report.faults, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_malformed_row_stops_no_job_and_no_list_is_called_complete() {
+    let store = Store::filled().await;
+    let snapshot = store.bench.ledger.snapshot().await.unwrap();
+    let all = KeyRange::prefix(&KeyWriter::new(Keyspace::Platform).u8(2).u8(BY_APP).finish());
+    let mut scan = ledger::Scan::new(snapshot.as_ref(), all, Direction::Forward);
+    let first = scan.next().await.unwrap().unwrap();
+    let mut tx = Transaction::new();
+    tx.put(first.key, b"{".to_vec());
+    store.bench.ledger.commit(tx).await.unwrap();
+    store.bench.platform.begin_lists_anew().await.unwrap();
+    for _ in 0..2 {
+        store.bench.platform.run_due_jobs().await.unwrap();
+        let completion = store.bench.platform.complete_lists().await.unwrap();
+        assert_eq!(completion, Completion::Damaged(1));
+    }
 }

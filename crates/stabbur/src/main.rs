@@ -20,6 +20,7 @@ mod places;
 mod platform_config;
 mod platform_engine;
 mod platform_import;
+mod platform_lists;
 mod platform_messages;
 mod registry_config;
 mod registry_remote;
@@ -192,6 +193,11 @@ enum PlatformCommand {
         #[command(subcommand)]
         command: platform_messages::ScansCommand,
     },
+    /// Looks after the lists that instances are found by.
+    Lists {
+        #[command(subcommand)]
+        command: platform_lists::ListsCommand,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -300,13 +306,16 @@ fn main() -> ExitCode {
                     PlatformCommand::Import {
                         source: ImportSource::Storage(arguments),
                     },
-            } => platform_import::storage(*arguments).await,
+            } => Box::pin(platform_import::storage(*arguments)).await,
             Command::Platform {
                 command: PlatformCommand::Messages { command },
             } => platform_messages::messages(command).await,
             Command::Platform {
                 command: PlatformCommand::Scans { command },
             } => platform_messages::scans(command).await,
+            Command::Platform {
+                command: PlatformCommand::Lists { command },
+            } => platform_lists::lists(command).await,
             Command::Registry {
                 command: RegistryCommand::HashPassword,
             } => registry_config::hash_password(),

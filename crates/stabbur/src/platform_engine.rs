@@ -15,6 +15,7 @@ use platform_storage::{
 };
 
 use crate::DataArgument;
+use crate::config::Config;
 use crate::dev;
 use crate::documents_transfer::engine;
 use crate::encryption_config::open_keyring;
@@ -28,6 +29,10 @@ pub(crate) struct PlatformPlace {
     /// A file with a key-encryption key, if content is encrypted. Given again, older keys.
     #[arg(long, value_name = "FILE")]
     encryption_key: Vec<PathBuf>,
+    /// The server's configuration: what is written keeps to what it says of the account of blobs (versioning, change
+    /// feed). Needed where the account has either.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The account of documents, where Platform Storage was never used here; else it is known. As the other two,
     /// that of `dev` if it isn't given.
     #[arg(long, value_name = "NAME")]
@@ -44,6 +49,7 @@ pub(crate) struct PlatformPlace {
 pub(crate) struct Opened {
     pub(crate) stores: Stores,
     pub(crate) platform: Arc<Platform>,
+    blobs: Arc<Blobs>,
 }
 
 /// What the engine stands on. Nobody is let in: there are no keys, and no policies.
@@ -89,7 +95,17 @@ impl PlatformPlace {
             refuse_infected: false,
             portal_sync: false,
         });
+        let account = settings.blobs_account.clone();
         let opened = self.over(stores, settings).await?;
+        if self.config.is_none() {
+            let signs = opened.blobs.signs_of_settings(&account).await?;
+            ensure!(
+                signs.is_none(),
+                "the account {account} of blobs has {}: name the server's configuration with --config, so that what is \
+                 written here keeps to it",
+                signs.unwrap_or_default()
+            );
+        }
         opened.platform.prepare().await?;
         Ok(opened)
     }
@@ -130,12 +146,36 @@ impl PlatformPlace {
             stores.clock.clone(),
             stores.random.clone(),
             blobs::Settings {
+                accounts: self.accounts(&settings)?,
                 keyring,
                 ..blobs::Settings::default()
             },
         );
         let documents = engine(&stores);
-        let platform = Platform::new(foundation(&stores, documents, blobs), settings);
-        Ok(Opened { stores, platform })
+        let platform = Platform::new(foundation(&stores, documents, blobs.clone()), settings);
+        Ok(Opened {
+            stores,
+            platform,
+            blobs,
+        })
+    }
+
+    /// The account of blobs as the server's configuration has it, if that is named.
+    fn accounts(&self, settings: &Settings) -> Result<Vec<blobs::Account>> {
+        let Some(path) = &self.config else {
+            return Ok(Vec::new());
+        };
+        let config = Config::read(path)?;
+        let mut accounts = config.blobs.accounts.iter();
+        let account = accounts
+            .find(|account| account.name == settings.blobs_account)
+            .with_context(|| {
+                format!(
+                    "--config {}: has no account {} in [blobs]",
+                    path.display(),
+                    settings.blobs_account
+                )
+            })?;
+        Ok(vec![account.of_blobs()?])
     }
 }

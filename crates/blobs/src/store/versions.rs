@@ -7,7 +7,7 @@
 //! versions of a name are of one kind.
 
 use jiff::Timestamp;
-use ledger::{Snapshot, Transaction};
+use ledger::{Direction, Scan, Snapshot, Transaction};
 
 use crate::Blobs;
 use crate::error::{BlobsError, ErrorCode};
@@ -15,13 +15,46 @@ use crate::store::blobs::Blob;
 use crate::store::containers::Container;
 use crate::store::immutability;
 use crate::store::keys;
-use crate::store::records::{BlobRecord, encode};
+use crate::store::records::{BlobRecord, ContainerRecord, decode, encode};
 use crate::store::states::whole_ticks;
+
+/// Blobs of a container that are looked at for signs of versioning.
+const SIGNS_BLOBS_MAX: usize = 1_000;
 
 impl Blobs {
     /// Whether writes to an account's blobs make versions.
     pub(crate) fn makes_versions(&self, account: &str) -> bool {
         self.account(account).is_some_and(|account| account.versioning)
+    }
+
+    /// Whether the ledger shows that an account has a change feed or versioning, which whoever writes without its
+    /// settings would pass over: what shows it. Of a container's blobs the first [`SIGNS_BLOBS_MAX`] are looked at.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn signs_of_settings(&self, account: &str) -> Result<Option<&'static str>, BlobsError> {
+        let snapshot = self.ledger.snapshot().await?;
+        if snapshot.get(&keys::change_feed(account)).await?.is_some() {
+            return Ok(Some("a change feed"));
+        }
+        let mut containers = Scan::new(
+            snapshot.as_ref(),
+            keys::containers(account, ""),
+            Direction::Forward,
+        );
+        while let Some(entry) = containers.next().await? {
+            let container: ContainerRecord = decode(&entry.versioned)?;
+            let range = keys::blobs(&container.generation, "");
+            let mut blobs = Scan::new(snapshot.as_ref(), range, Direction::Forward);
+            for _ in 0..SIGNS_BLOBS_MAX {
+                let Some(entry) = blobs.next().await? else { break };
+                let blob: BlobRecord = decode(&entry.versioned)?;
+                if blob.version.is_some() {
+                    return Ok(Some("versions"));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Gives the state that a write makes its version, if it is to be one, and stages the state that it

@@ -183,6 +183,32 @@ impl Documents {
         Ok(())
     }
 
+    /// Makes it a precondition that an item stays as it is, without writing it.
+    ///
+    /// # Errors
+    /// As [`Documents::stage_replace`].
+    pub async fn stage_unchanged(
+        &self,
+        tx: &mut Transaction,
+        snapshot: &dyn Snapshot,
+        container: &Container,
+        partition_key: &PartitionKey,
+        id: &str,
+        expected_etag: &str,
+    ) -> Result<(), DocumentsError> {
+        let container = self.latest(container).await?;
+        let current = self
+            .find(tx, snapshot, &container, partition_key, id)
+            .await?
+            .ok_or_else(|| not_found(id))?;
+        check_etag(&current, Some(expected_etag))?;
+        require_container(tx, &container);
+        if let Some(version) = current.version {
+            tx.require_version(keys::item(container.number, current.number), Some(version));
+        }
+        Ok(())
+    }
+
     /// The item as `tx` and `snapshot` have it; `None` also if its time to live is over.
     pub(crate) async fn find(
         &self,

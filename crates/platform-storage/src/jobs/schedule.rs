@@ -61,7 +61,10 @@ impl Platform {
     /// The ledger's; what was done by then stays done.
     pub async fn run_due_jobs(&self) -> Result<(), PlatformError> {
         self.forget_mutations().await?;
-        self.complete_lists().await?;
+        // Lists that aren't complete make calls slower; nothing else has to wait for them.
+        if let Err(error) = self.complete_lists().await {
+            tracing::warn!(%error, "the lists that this release added couldn't be completed; it is tried again");
+        }
         let (instances, elements) = self.schedule.take_due(self.clock.now());
         if instances {
             let report = self.clean_up_instances().await?;

@@ -138,7 +138,8 @@ impl Platform {
         Ok(())
     }
 
-    /// Stages the removal of an instance; its elements and events are the caller's to remove.
+    /// Stages the removal of an instance; its elements and events are the caller's to remove. That it came from elsewhere
+    /// stays known, so that it doesn't come again.
     pub(crate) async fn stage_instance_removal(
         &self,
         tx: &mut Transaction,
@@ -163,7 +164,26 @@ impl Platform {
         tx.delete(keys::instance(&guid));
         tx.delete(keys::lock(&guid));
         tx.delete(keys::deleted(&guid));
-        tx.delete(keys::imported(&guid));
+        self.stage_removed_import(tx, view, &guid).await
+    }
+
+    /// Makes it a precondition that an instance stays as it was `before`, without writing it.
+    pub(super) async fn stage_instance_stays(
+        &self,
+        tx: &mut Transaction,
+        view: &View,
+        before: &StoredInstance,
+    ) -> Result<(), PlatformError> {
+        self.documents
+            .stage_unchanged(
+                tx,
+                view.snapshot(),
+                &view.containers.instances,
+                &PartitionKey::string(before.value.party()),
+                &guid_of(&before.value)?.to_string(),
+                &before.etag,
+            )
+            .await?;
         Ok(())
     }
 

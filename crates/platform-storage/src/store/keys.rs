@@ -227,6 +227,10 @@ pub(crate) fn imported(instance: &Uuid) -> Key {
     tagged(IMPORTED).raw(instance.as_bytes()).finish()
 }
 
+pub(crate) fn all_imported() -> KeyRange {
+    KeyRange::prefix(&tagged(IMPORTED).finish())
+}
+
 pub(crate) fn import(source: &str, app: &str) -> Key {
     tagged(IMPORT)
         .str_bounded(source, NAME_BYTES_MAX)

@@ -26,6 +26,8 @@ use ledger::{Keyspace, LedgerError, LogRecord, Snapshot, Transaction};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub(crate) use added_lists::Adding;
+pub use added_lists::Completion;
 pub(crate) use applications::KnownApplications;
 pub(crate) use elements::StoredElement;
 pub(crate) use list::Candidates;

@@ -122,16 +122,17 @@ fn configs(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
+    let text = read_text(path).map_err(|error| format!("{error:#}"))?;
+    serde_json::from_slice(&text).map_err(|error| format!("can't be read: {error}"))
+}
+
 async fn from_config(import: &mut Import<'_>, config: &Path) -> Result<()> {
     let path = config.join("applicationmetadata.json");
     let shown = path.display().to_string();
-    let object: Map<String, Value> = match serde_json::from_slice(&read_text(&path)?) {
+    let object: Map<String, Value> = match read_json(&path) {
         Ok(object) => object,
-        Err(error) => {
-            return import
-                .report
-                .leave_out(&shown, &format!("can't be read: {error}"));
-        }
+        Err(why) => return import.report.leave_out(&shown, &why),
     };
     let id = object
         .iter()
@@ -164,11 +165,9 @@ async fn from_config(import: &mut Import<'_>, config: &Path) -> Result<()> {
             continue;
         };
         let what = file.display().to_string();
-        match serde_json::from_slice(&read_text(&file)?) {
+        match read_json(&file) {
             Ok(value) => keep_text(import, &app, &language, &what, value).await?,
-            Err(error) => import
-                .report
-                .leave_out(&what, &format!("can't be read: {error}"))?,
+            Err(why) => import.report.leave_out(&what, &why)?,
         }
     }
     Ok(())

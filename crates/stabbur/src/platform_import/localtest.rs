@@ -12,7 +12,7 @@
 //! Locks (`instancelocks`) have ended, cloud events (`events`) are not Storage's: neither comes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -24,7 +24,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Import, Stamp, is_of_one, pieces};
+use super::pieces::{self, BrokeOff};
+use super::{Import, Stamp, is_of_one};
 
 /// What records call this source.
 const SOURCE: &str = "localtest";
@@ -39,9 +40,13 @@ const APPS_NAMED_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    /// Where that is, without links.
+    real_root: PathBuf,
     instances: Vec<PathBuf>,
     /// File names of events by instance.
     events: BTreeMap<Uuid, Vec<PathBuf>>,
+    /// Folders of elements by instance: more than one if their names differ in case.
+    elements: BTreeMap<Uuid, Vec<PathBuf>>,
     /// Names that say no instance.
     odd: Vec<PathBuf>,
 }
@@ -77,29 +82,70 @@ pub(super) fn read_text(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// Reads a document; the error is for people.
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Read<T>, String> {
-    let text = read_text(path).map_err(|error| format!("{error:#}"))?;
-    let value = relaxed::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(Read { value, text })
-}
-
-/// The JSON files of a folder, sorted; none if it isn't there.
+/// The files of a folder that are named as JSON, sorted; none if it isn't there.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).with_context(|| format!("{}", folder.display())),
     };
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.with_context(|| format!("{}", folder.display()))?.path();
-        if path.extension().is_some_and(|end| end == "json") && path.is_file() {
+        let is_json = path
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("json"));
+        if is_json && !path.is_dir() {
             files.push(path);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// The folders in a folder, sorted; none if it isn't there.
+fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("{}", folder.display())),
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("{}", folder.display()))?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+/// Why a file can't be read.
+#[derive(Debug)]
+enum FileFault {
+    /// It isn't there.
+    Absent,
+    /// For people.
+    Other(String),
+}
+
+impl FileFault {
+    fn about(self, what: &str) -> Self {
+        match self {
+            Self::Absent => Self::Absent,
+            Self::Other(why) => Self::Other(format!("{what}: {why}")),
+        }
+    }
+}
+
+impl std::fmt::Display for FileFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absent => f.write_str("isn't there"),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
 }
 
 impl Folder {
@@ -124,16 +170,55 @@ impl Folder {
                 None => odd.push(file),
             }
         }
+        let mut elements: BTreeMap<Uuid, Vec<PathBuf>> = BTreeMap::new();
+        for path in folders(&documents.join("data"))? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            match name.and_then(|name| Uuid::parse_str(name).ok()) {
+                Some(guid) => elements.entry(guid).or_default().push(path),
+                None if files(&path).is_ok_and(|files| files.is_empty()) => {}
+                None => odd.push(path),
+            }
+        }
         Ok(Self {
             instances: files(&documents.join("instances"))?,
             root: root.to_owned(),
+            real_root: root
+                .canonicalize()
+                .with_context(|| format!("--from {}", root.display()))?,
             events,
+            elements,
             odd,
         })
     }
 
-    fn data(&self) -> PathBuf {
-        self.root.join("documentdb").join("data")
+    /// Whether a path leads to a regular file in the folder, links followed; if not, why.
+    fn check_file(&self, path: &Path) -> Result<(), FileFault> {
+        let real = path.canonicalize().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => FileFault::Absent,
+            _ => FileFault::Other(error.to_string()),
+        })?;
+        if !real.starts_with(&self.real_root) {
+            return Err(FileFault::Other("leads out of the folder".to_owned()));
+        }
+        if !real.is_file() {
+            return Err(FileFault::Other("is no file".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Reads a text in the folder.
+    fn text(&self, path: &Path) -> Result<Vec<u8>, FileFault> {
+        self.check_file(path)
+            .map_err(|fault| fault.about(&path.display().to_string()))?;
+        read_text(path).map_err(|error| FileFault::Other(format!("{error:#}")))
+    }
+
+    /// Reads a document in the folder.
+    fn read<T: serde::de::DeserializeOwned>(&self, path: &Path) -> Result<Read<T>, FileFault> {
+        let text = self.text(path)?;
+        let value = relaxed::from_slice(&text)
+            .map_err(|error| FileFault::Other(format!("{}: {error}", path.display())))?;
+        Ok(Read { value, text })
     }
 
     /// The file of a content; `None` if the name leads out of the folder.
@@ -160,7 +245,7 @@ pub(super) async fn import(import: &mut Import<'_>, folder: &Folder) -> Result<(
             .unwrap_or_default()
             .replacen('_', "/", 1);
         let what = format!("instance {what}");
-        match read::<Instance>(path) {
+        match folder.read::<Instance>(path) {
             Ok(read) => match check_instance(&read.value) {
                 Ok(guid) => {
                     met.insert(guid);
@@ -169,7 +254,7 @@ pub(super) async fn import(import: &mut Import<'_>, folder: &Folder) -> Result<(
                 }
                 Err(error) => import.report.leave_out(&what, &error.to_string())?,
             },
-            Err(error) => import.report.leave_out(&what, &error)?,
+            Err(error) => import.report.leave_out(&what, &error.to_string())?,
         }
         import.report.show(&import.bar);
     }
@@ -179,18 +264,25 @@ pub(super) async fn import(import: &mut Import<'_>, folder: &Folder) -> Result<(
 
 /// Metadata that somebody has changed in the environment.
 async fn applications(import: &mut Import<'_>, folder: &Folder) -> Result<()> {
-    let Ok(orgs) = std::fs::read_dir(folder.root.join("documentdb").join("applications")) else {
-        return Ok(());
-    };
-    for org in orgs {
-        for path in files(&org?.path())? {
+    for org in folders(&folder.root.join("documentdb").join("applications"))? {
+        let paths = match files(&org) {
+            Ok(paths) => paths,
+            Err(error) => {
+                let what = org.display().to_string();
+                import.report.leave_out(&what, &format!("{error:#}"))?;
+                continue;
+            }
+        };
+        for path in paths {
             let what = path.display().to_string();
-            let object: Map<String, Value> = match serde_json::from_slice(&read_text(&path)?) {
+            let text = folder.text(&path).map_err(|fault| fault.to_string());
+            let object = text.and_then(|text| {
+                serde_json::from_slice(&text).map_err(|error| format!("can't be read: {error}"))
+            });
+            let object: Map<String, Value> = match object {
                 Ok(object) => object,
-                Err(error) => {
-                    import
-                        .report
-                        .leave_out(&what, &format!("can't be read: {error}"))?;
+                Err(why) => {
+                    import.report.leave_out(&what, &why)?;
                     continue;
                 }
             };
@@ -215,42 +307,65 @@ async fn instance(
     let mut stamp = Stamp::default();
     stamp.add(&read_instance.text);
     let mut instance = read_instance.value;
-    let own = folder.data().join(guid.to_string());
-    let versions = own.join(".instanceversions").join("versions.json");
-    if let Ok(versions) = read::<StoredVersions>(&versions) {
-        stamp.add(&versions.text);
-        instance.instance_version = versions.value.instance_version.filter(|version| *version > 0);
-        instance.process_state_version = versions
-            .value
-            .process_state_version
-            .filter(|version| *version > 0);
-    }
     let mut is_whole = true;
     let mut elements = Vec::new();
-    for path in files(&own)? {
-        match read::<DataElement>(&path) {
-            Ok(read) => {
-                stamp.add(&read.text);
-                elements.push(read.value);
+    for own in folder.elements.get(&guid).into_iter().flatten() {
+        let versions = own.join(".instanceversions").join("versions.json");
+        match folder.read::<StoredVersions>(&versions) {
+            Ok(versions) => {
+                stamp.add(&versions.text);
+                instance.instance_version = versions.value.instance_version.filter(|version| *version > 0);
+                instance.process_state_version = versions
+                    .value
+                    .process_state_version
+                    .filter(|version| *version > 0);
             }
+            // The environment didn't keep them before.
+            Err(FileFault::Absent) => {}
+            Err(fault) => {
+                is_whole = false;
+                import
+                    .report
+                    .leave_out(&format!("the versions of {what}"), &fault.to_string())?;
+            }
+        }
+        let paths = match files(own) {
+            Ok(paths) => paths,
             Err(error) => {
                 is_whole = false;
                 import
                     .report
-                    .leave_out(&format!("an element of {what}"), &error)?;
+                    .leave_out(&format!("elements of {what}"), &format!("{error:#}"))?;
+                continue;
+            }
+        };
+        for path in paths {
+            match folder.read::<DataElement>(&path) {
+                Ok(read) => {
+                    stamp.add(&read.text);
+                    elements.push(read.value);
+                }
+                Err(fault) => {
+                    is_whole = false;
+                    import
+                        .report
+                        .leave_out(&format!("an element of {what}"), &fault.to_string())?;
+                }
             }
         }
     }
     let mut events = Vec::new();
     for path in folder.events.get(&guid).into_iter().flatten() {
-        match read::<InstanceEvent>(path) {
+        match folder.read::<InstanceEvent>(path) {
             Ok(read) => {
                 stamp.add(&read.text);
                 events.push(read.value);
             }
-            Err(error) => {
+            Err(fault) => {
                 is_whole = false;
-                import.report.leave_out(&format!("an event of {what}"), &error)?;
+                import
+                    .report
+                    .leave_out(&format!("an event of {what}"), &fault.to_string())?;
             }
         }
     }
@@ -320,18 +435,21 @@ async fn content(
     let Some(path) = folder.content(named) else {
         return Ok(Err(format!("its content's name {named:?} is none")));
     };
-    let body = match pieces::file(&path).await {
+    let unread = |why: String| Ok(Err(format!("its content blobs/{named} {why}")));
+    if let Err(fault) = folder.check_file(&path) {
+        return unread(fault.to_string());
+    }
+    let broke_off = BrokeOff::default();
+    let body = match pieces::file(&path, &broke_off).await {
         Ok(body) => body,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Err(format!("its content blobs/{named} isn't there")));
-        }
-        Err(error) => return Err(error).with_context(|| format!("{}", path.display())),
+        Err(error) => return unread(format!("can't be read: {error}")),
     };
     match import.platform.take_content(body).await {
         Ok(content) => {
             import.report.bytes(content.length_bytes);
             Ok(Ok(content))
         }
+        Err(error) if broke_off.is_so() => unread(format!("can't be read: {error}")),
         Err(error) if is_of_one(&error) => Ok(Err(error.to_string())),
         Err(error) => Err(error).with_context(|| format!("{}", path.display())),
     }
@@ -347,20 +465,15 @@ fn strays(import: &mut Import<'_>, folder: &Folder, met: &BTreeSet<Uuid>) -> Res
         let what = format!("{} events of instance {guid}", events.len());
         import.report.leave_out(&what, "there is no such instance")?;
     }
-    let Ok(entries) = std::fs::read_dir(folder.data()) else {
-        return Ok(());
-    };
-    for entry in entries {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        let is_met = Uuid::parse_str(name).is_ok_and(|guid| met.contains(&guid));
-        let elements = if is_met { 0 } else { files(&path)?.len() };
-        if elements > 0 {
-            let what = format!("{elements} elements of instance {name}");
-            import.report.leave_out(&what, "there is no such instance")?;
+    for (guid, own) in folder.elements.iter().filter(|(guid, _)| !met.contains(guid)) {
+        for path in own {
+            let (count, why) = match files(path) {
+                Ok(files) if files.is_empty() => continue,
+                Ok(files) => (files.len().to_string(), "there is no such instance".to_owned()),
+                Err(error) => ("some".to_owned(), format!("{error:#}")),
+            };
+            let what = format!("{count} elements of instance {guid}");
+            import.report.leave_out(&what, &why)?;
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use indicatif::ProgressBar;
+use jiff::Timestamp;
 use platform_storage::{Platform, PlatformError};
 use sha2::{Digest as _, Sha256};
 
@@ -81,6 +82,8 @@ struct Import<'a> {
     platform: &'a Platform,
     report: Report,
     bar: ProgressBar,
+    /// When it began.
+    began: Timestamp,
 }
 
 /// Imports what the local test environment left.
@@ -92,6 +95,7 @@ pub(crate) async fn localtest(arguments: LocaltestArguments) -> Result<()> {
         platform: &opened.platform,
         report,
         bar: bar()?,
+        began: opened.stores.clock.now(),
     };
     let outcome = async {
         apps::from_folders(&mut import, &arguments.app_folder).await?;
@@ -122,6 +126,7 @@ pub(crate) async fn storage(arguments: StorageArguments) -> Result<()> {
         platform: &opened.platform,
         report,
         bar: bar()?,
+        began: opened.stores.clock.now(),
     };
     let outcome: Result<()> = async {
         for (app, object) in names.iter().zip(metadata) {

@@ -11,18 +11,25 @@ use tokio::io::AsyncReadExt as _;
 
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A file as a body.
-pub(super) async fn file(path: &Path) -> std::io::Result<Body> {
+/// A file as a body; `broke_off` tells that it wasn't our store that failed.
+pub(super) async fn file(path: &Path, broke_off: &BrokeOff) -> std::io::Result<Body> {
     let file = tokio::fs::File::open(path).await?;
-    Ok(Body::stream(stream::try_unfold(file, |mut file| async move {
-        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-        let read = file.read_buf(&mut piece).await;
-        match read {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some((piece.freeze(), file))),
-            Err(error) => Err(BodyError::Source(error.to_string())),
-        }
-    })))
+    let broke_off = broke_off.clone();
+    Ok(Body::stream(stream::try_unfold(
+        (file, broke_off),
+        |(mut file, broke_off)| async move {
+            let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+            let read = file.read_buf(&mut piece).await;
+            match read {
+                Ok(0) => Ok(None),
+                Ok(_) => Ok(Some((piece.freeze(), (file, broke_off)))),
+                Err(error) => {
+                    broke_off.0.store(true, Ordering::SeqCst);
+                    Err(BodyError::Source(error.to_string()))
+                }
+            }
+        },
+    )))
 }
 
 /// Whether the source of a body broke off.

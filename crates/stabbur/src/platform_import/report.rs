@@ -24,6 +24,10 @@ pub(super) struct Report {
     events: u64,
     bytes: u64,
     left_out: u64,
+    /// Of these, those that are left out because of what is here.
+    settled: u64,
+    /// Instances that were removed here; no fault.
+    removed: u64,
     shown: Vec<String>,
     notes: Vec<String>,
     file: Option<File>,
@@ -47,6 +51,8 @@ impl Report {
             events: 0,
             bytes: 0,
             left_out: 0,
+            settled: 0,
+            removed: 0,
             shown: Vec::new(),
             notes: Vec::new(),
             file: file.transpose()?,
@@ -88,16 +94,29 @@ impl Report {
                 self.known += 1;
                 Ok(())
             }
-            Standing::ChangedHere => {
-                self.leave_out(what, "was changed here since it came, and is left as it is")
+            Standing::ChangedHere => self.stay(what, "was changed here since it came, and is left as it is"),
+            Standing::NotFromThere => self.stay(what, "is here already and didn't come from there"),
+            Standing::RemovedHere => {
+                self.removed += 1;
+                self.name(what, "was removed here since it came, and doesn't come again")
             }
-            Standing::NotFromThere => self.leave_out(what, "is here already and didn't come from there"),
         }
+    }
+
+    /// Notes what is left out because of what is here: reading it again wouldn't change that.
+    fn stay(&mut self, what: &str, why: &str) -> Result<()> {
+        self.leave_out(what, why)?;
+        self.settled += 1;
+        Ok(())
     }
 
     /// Notes what was left out, and why.
     pub(super) fn leave_out(&mut self, what: &str, why: &str) -> Result<()> {
         self.left_out += 1;
+        self.name(what, why)
+    }
+
+    fn name(&mut self, what: &str, why: &str) -> Result<()> {
         tracing::debug!(what, why, "left out");
         if self.shown.len() < SHOWN_MAX {
             self.shown.push(format!("{what}: {why}"));
@@ -108,9 +127,9 @@ impl Report {
         Ok(())
     }
 
-    /// Whether anything was left out so far.
+    /// Whether nothing was left out so far that another run may bring.
     pub(super) fn is_complete(&self) -> bool {
-        self.left_out == 0
+        self.left_out == self.settled
     }
 
     /// Something that people should know, and that isn't wrong.
@@ -153,7 +172,8 @@ impl Report {
             println!("left out: {line}");
         }
         if self.left_out > 0 {
-            let more = self.left_out.saturating_sub(self.shown.len() as u64);
+            let named = self.left_out + self.removed;
+            let more = named.saturating_sub(self.shown.len() as u64);
             let more = if more > 0 {
                 format!(", {more} of them only in the file that --report names")
             } else {

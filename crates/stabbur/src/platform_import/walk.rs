@@ -5,8 +5,9 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use blobs::StagedContent;
+use jiff::{SignedDuration, Timestamp};
 use platform_storage::import::{Incoming, check_instance};
-use platform_storage::model::{DataElement, Instance, InstanceEvent, relaxed};
+use platform_storage::model::{DataElement, Instance, InstanceEvent, Moment, relaxed};
 use platform_storage::rules::names::AppId;
 use serde_json::Value;
 use uuid::Uuid;
@@ -20,6 +21,10 @@ const PAGE_INSTANCES: &str = "100";
 
 /// Times that an instance is read anew because it changed while it was read.
 const READINGS_MAX: u32 = 5;
+
+/// How far before the last change that was reached the next run begins: instances that it meets again are known by
+/// their records, and only read.
+const OVERLAP: SignedDuration = SignedDuration::from_mins(15);
 
 /// An instance with its events as the source says them.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +65,7 @@ pub(super) async fn app(import: &mut Import<'_>, source: &Source, app: &AppId, a
     } else {
         import.platform.import_position(source.name(), &id).await?
     };
+    let before = position.as_deref().and_then(Moment::parse);
     let from = position.map(|position| format!("gte:{position}"));
     let mut token: Option<String> = None;
     loop {
@@ -82,10 +88,10 @@ pub(super) async fn app(import: &mut Import<'_>, source: &Source, app: &AppId, a
                 reached = entry.get("lastChanged").and_then(Value::as_str).or(reached);
             }
         }
-        if let Some(reached) = reached {
+        if let Some(position) = reached.and_then(|reached| place_behind(reached, import.began, before)) {
             import
                 .platform
-                .keep_import_position(source.name(), &id, reached)
+                .keep_import_position(source.name(), &id, &position)
                 .await?;
         }
         let Some(next) = page.get("next").and_then(Value::as_str) else {
@@ -98,6 +104,16 @@ pub(super) async fn app(import: &mut Import<'_>, source: &Source, app: &AppId, a
         );
         token = new;
     }
+}
+
+/// The place to keep behind an instance that changed last at `reached`, in a run that began at `began`: some time before
+/// both. A last change is stamped before it is seen, and by clocks that differ. Never one before the place that was kept;
+/// `None` if there is none to keep.
+fn place_behind(reached: &str, began: Timestamp, kept: Option<Moment>) -> Option<String> {
+    let reached = Moment::parse(reached)?.timestamp().min(began);
+    let position = reached.checked_sub(OVERLAP).ok()?;
+    let position = kept.map_or(position, |kept| position.max(kept.timestamp()));
+    Some(position.to_string())
 }
 
 /// The token in a link to the next page. The link itself isn't followed: it may lead elsewhere.
@@ -307,6 +323,25 @@ mod tests {
         assert_eq!(continuation(next).as_deref(), Some("638;guid"));
         assert_eq!(continuation("https://h/instances?size=1"), None);
         assert_eq!(continuation("nonsense"), None);
+    }
+
+    #[test]
+    fn the_next_run_begins_before_what_was_reached_and_before_this_one_began() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let began = at("2026-01-02T12:00:00Z");
+        let kept = |reached: &str, before: Option<&str>| {
+            place_behind(reached, began, before.and_then(Moment::parse)).map(|place| at(&place))
+        };
+        let early = Some(at("2026-01-02T10:45:00Z"));
+        assert_eq!(kept("2026-01-02T11:00:00.0000000Z", None), early);
+        // Of a clock that goes ahead, or changed while it was read.
+        let late = Some(at("2026-01-02T11:45:00Z"));
+        assert_eq!(kept("2026-01-02T12:30:00Z", None), late);
+        assert_eq!(
+            kept("2026-01-02T11:00:00Z", Some("2026-01-02T10:50:00Z")),
+            Some(at("2026-01-02T10:50:00Z"))
+        );
+        assert_eq!(kept("nonsense", None), None);
     }
 
     #[test]

@@ -270,3 +270,59 @@ async fn killed_in_its_midst_it_goes_on() {
         assert_eq!(events["instanceEvents"].as_array().unwrap().len(), 1);
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn one_odd_file_stops_nothing_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = Environment::new(folder.path());
+    for number in 1..=4 {
+        environment.instance(number, &json!({}));
+    }
+    environment.element(1, 101, "a.pdf", Some(b"a"));
+    environment.write(
+        &format!("documentdb/data/{}/.instanceversions/versions.json", guid(1)),
+        b"{",
+    );
+    // A content that is a link out of the folder, and one that is a folder.
+    environment.element(2, 102, "b.pdf", None);
+    environment.element(2, 103, "c.pdf", None);
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, b"s3cret").unwrap();
+    let contents = environment.0.join(format!("blobs/{ORG}/skjema/{}/data", guid(2)));
+    std::fs::create_dir_all(contents.join(guid(103))).unwrap();
+    std::os::unix::fs::symlink(&secret, contents.join(guid(102))).unwrap();
+    // Elements in a folder whose name is written otherwise.
+    let instance = "abcdef00-0000-4000-8000-000000000005";
+    let document = json!({"id": instance, "instanceOwner": {"partyId": PARTY}, "appId": format!("{ORG}/skjema"), "org": ORG});
+    environment.write(
+        &format!("documentdb/instances/{PARTY}_{instance}.json"),
+        document.to_string().as_bytes(),
+    );
+    let element =
+        json!({"id": guid(104), "instanceGuid": instance, "dataType": "model", "blobStoragePath": "x/y"});
+    environment.write(
+        &format!("documentdb/data/{}/{}.json", instance.to_uppercase(), guid(104)),
+        element.to_string().as_bytes(),
+    );
+    environment.write("blobs/x/y", b"d");
+    // Files where folders are.
+    environment.write("documentdb/data/.DS_Store", b"x");
+    environment.write("documentdb/applications/.DS_Store", b"x");
+    environment.write(&format!("documentdb/data/{}", guid(3)), b"x");
+    environment.write(&format!("documentdb/applications/{ORG}/broken.json"), b"{");
+    let target = Target::new(folder.path());
+    let said = target.refused(&environment.arguments(&[]));
+    for line in [
+        "5 instances came",
+        "2 elements (2 bytes)",
+        "the versions of instance",
+        "leads out of the folder",
+        "is no file",
+        "broken.json: can't be read",
+        "4 left out",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    target.is_sound();
+}
