@@ -34,7 +34,7 @@ use tokio::task::JoinHandle;
 const SCHEDULES_MAX: usize = 60_000;
 
 /// How often an actor that could go on has to wait for another one, unless all orders are tried.
-const PREEMPTIONS_MAX: usize = 2;
+const PREEMPTIONS_MAX: usize = 4;
 
 fn preemptions_max() -> usize {
     match std::env::var_os("STABBUR_LONG") {
