@@ -18,11 +18,12 @@ pub(crate) mod upstream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use identity::Secret;
+use ledger::{Clock as _, SystemClock};
 use registry::rules::digest::{Algorithm, Digest};
 use registry::rules::manifest;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -229,7 +230,7 @@ impl Remote {
             return Ok(response);
         };
         if let Ok(mut known) = self.shown.lock() {
-            known.put(ask.scope, shown, Instant::now());
+            known.put(ask.scope, shown, SystemClock.monotonic());
         }
         self.send_shown(ask).await
     }
@@ -240,7 +241,7 @@ impl Remote {
             .shown
             .lock()
             .ok()
-            .and_then(|known| known.get(ask.scope, Instant::now()));
+            .and_then(|known| known.get(ask.scope, SystemClock.monotonic()));
         let mut request = self
             .client
             .request(ask.method.clone(), url)
@@ -319,7 +320,7 @@ impl Remote {
             .context("the token can't be in a header")?;
         value.set_sensitive(true);
         let expires_in = answer.get("expires_in").and_then(Value::as_u64);
-        Ok(Some(Shown::token(value, expires_in, Instant::now())))
+        Ok(Some(Shown::token(value, expires_in, SystemClock.monotonic())))
     }
 
     /// A manifest by a tag or a digest; `None` if there is none. Its bytes are those of its digest.

@@ -1,7 +1,7 @@
 //! What a registry was shown last, by scope: bounded, and no longer than it is good.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 
@@ -14,16 +14,16 @@ const SECONDS_MAX: u64 = 3_600;
 /// So much earlier another one is asked for.
 const EARLIER_SECONDS: u64 = 5;
 
-/// What is shown.
+/// What is shown. Times are a monotonic clock's.
 #[derive(Debug, Clone)]
 pub(super) enum Shown {
     Login,
-    Token { value: HeaderValue, until: Instant },
+    Token { value: HeaderValue, until: Duration },
 }
 
 impl Shown {
     /// A token that is good for `expires_in` seconds from `now` on.
-    pub(super) fn token(value: HeaderValue, expires_in: Option<u64>, now: Instant) -> Self {
+    pub(super) fn token(value: HeaderValue, expires_in: Option<u64>, now: Duration) -> Self {
         let seconds = expires_in.unwrap_or(SECONDS_DEFAULT).min(SECONDS_MAX);
         Self::Token {
             value,
@@ -31,7 +31,7 @@ impl Shown {
         }
     }
 
-    fn is_good(&self, now: Instant) -> bool {
+    fn is_good(&self, now: Duration) -> bool {
         match self {
             Self::Login => true,
             Self::Token { until, .. } => *until > now,
@@ -44,11 +44,11 @@ impl Shown {
 pub(super) struct Known(HashMap<String, Shown>);
 
 impl Known {
-    pub(super) fn get(&self, scope: &str, now: Instant) -> Option<Shown> {
+    pub(super) fn get(&self, scope: &str, now: Duration) -> Option<Shown> {
         self.0.get(scope).filter(|shown| shown.is_good(now)).cloned()
     }
 
-    pub(super) fn put(&mut self, scope: &str, shown: Shown, now: Instant) {
+    pub(super) fn put(&mut self, scope: &str, shown: Shown, now: Duration) {
         if self.0.len() >= SCOPES_MAX && !self.0.contains_key(scope) {
             self.0.retain(|_, shown| shown.is_good(now));
         }
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn tokens_end_and_are_bounded() {
-        let now = Instant::now();
+        let now = Duration::from_secs(1_000);
         let token = |expires_in| Shown::token(HeaderValue::from_static("Bearer x"), expires_in, now);
         let mut known = Known::default();
         known.put("a", token(Some(300)), now);
