@@ -171,6 +171,11 @@ pub(crate) fn time_cursor(at: Timestamp, name: &str) -> String {
     format!("{}~{name}", at.as_microsecond())
 }
 
+/// A time as cursors and keys have it: clocks have more.
+fn in_microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
 /// Reads that. `None`: a plain name. Neither a tag nor a digest has a `~`.
 pub(crate) fn parse_time_cursor(text: &str) -> Option<(Timestamp, &str)> {
     let (at, name) = text.split_once('~')?;
@@ -205,7 +210,7 @@ async fn time_of_last(
         Some((name, None)) => {
             let found = find(snapshot, place, name).await?;
             let (record, _) = found.ok_or_else(no_place)?;
-            Ok(Some((record.updated, name.to_owned())))
+            Ok(Some((in_microseconds(record.updated), name.to_owned())))
         }
     }
 }
@@ -291,7 +296,7 @@ async fn page_of_manifest(
         }
         let at = match by_name {
             true => (Timestamp::UNIX_EPOCH, name.clone()),
-            false => (record.updated, name.clone()),
+            false => (in_microseconds(record.updated), name.clone()),
         };
         let is_behind = last.as_ref().is_none_or(|last| match wanted.order {
             Order::Newest => at < *last,
