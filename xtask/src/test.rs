@@ -46,6 +46,7 @@ const SERVER: Phase = ("building the server", |context, _| server::build(context
 
 const LONG: &[Phase] = &[
     ("queries with and without an index, long", agreement),
+    ("registries: interleavings and isolation, long", registries),
     ("kill -9 in mid-load, long", |context, tally| {
         let kills = KILLS_LONG.to_string();
         crash(context, tally, &["--kills", &kills, "--seed", "1000"])
@@ -206,6 +207,20 @@ fn agreement(context: &Context, tally: &mut Tally) -> Result<()> {
         |line| !(line.trim().is_empty() || line.starts_with("running ")),
     )?;
     tally.check("queries with and without an index", finished.success);
+    Ok(())
+}
+
+/// All that the registry's tests of these names can try.
+fn registries(context: &Context, tally: &mut Tally) -> Result<()> {
+    let finished = run::filtered(
+        context
+            .cargo()
+            .env("STABBUR_LONG", "1")
+            .args(["test", "--package", "registry", "--no-fail-fast"])
+            .args(["--test", "interleavings", "--test", "isolation"]),
+        |line| !(line.trim().is_empty() || line.starts_with("running ")),
+    )?;
+    tally.check("registries: interleavings and isolation", finished.success);
     Ok(())
 }
 

@@ -36,7 +36,7 @@ use uuid::Uuid;
 use auth::basic::Logins;
 pub use error::{ErrorCode, RegistryError};
 pub use settings::{Assignee, Assignment, Bearer, CacheRule, Password, Registry, Settings, User, Webhook};
-use store::cache::Fetches;
+use store::cache::{CacheRoom, Fetches};
 use store::policies::Looks;
 use store::upload_room::UploadRooms;
 use store::webhooks::Pauses;
@@ -63,14 +63,14 @@ pub struct RegistryService {
     pub(crate) upload_rooms: UploadRooms,
     /// Where the looks at what policies make due are.
     pub(crate) looks: Mutex<Looks>,
+    /// Where the looks at the messages of webhooks that are no longer set up ended, by registry.
+    pub(crate) left_messages: Mutex<HashMap<String, ledger::Key>>,
     /// Webhooks whose receiver is away.
     pub(crate) pauses: Mutex<Pauses>,
     /// Blobs that are being fetched from elsewhere.
     pub(crate) fetches: Mutex<Fetches>,
-    /// How many may be at once.
-    pub(crate) fetching: Semaphore,
-    /// Images that may be stored in the background at once.
-    pub(crate) fills: Arc<Semaphore>,
+    /// How much of that may be at once, of each registry.
+    pub(crate) cache_rooms: HashMap<String, CacheRoom>,
     /// The service itself, for what goes on in the background.
     pub(crate) this: Weak<Self>,
 }
@@ -121,6 +121,8 @@ impl RegistryService {
             (registry.name.clone(), Arc::new(issuer))
         };
         let issuers = settings.registries.iter().map(issuer).collect();
+        let room = |registry: &Registry| (registry.name.clone(), CacheRoom::default());
+        let cache_rooms = settings.registries.iter().map(room).collect();
         let logins = Logins::new(random.as_ref());
         Arc::new_cyclic(|this| Self {
             ledger,
@@ -134,10 +136,10 @@ impl RegistryService {
             writing: Mutex::default(),
             upload_rooms: UploadRooms::default(),
             looks: Mutex::default(),
+            left_messages: Mutex::default(),
             pauses: Mutex::default(),
             fetches: Mutex::default(),
-            fetching: Semaphore::new(limits::CACHE_FETCHES_MAX),
-            fills: Arc::new(Semaphore::new(limits::CACHE_FILLS_MAX)),
+            cache_rooms,
             this: this.clone(),
         })
     }

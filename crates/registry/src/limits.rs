@@ -95,6 +95,9 @@ pub const COLLECT_RETRY_SECONDS: i64 = 10 * 60;
 /// Manifests that one commit of a repository's deletion removes.
 pub const DELETE_STEP_MANIFESTS_MAX: usize = 64;
 
+/// Tags of one manifest that one commit removes: each of a hundred webhooks may be told of each of them.
+pub const DELETE_STEP_TAGS_MAX: usize = 16;
+
 /// Bytes of a commit after which a repository's deletion takes no further manifest into it. The largest manifest's own
 /// deletion, of 10,000 descriptors with the longest names, has 12 MB; the ledger takes 24 MiB.
 pub const DELETE_STEP_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -187,8 +190,11 @@ pub const USER_AGENT_CHARACTERS_MAX: usize = 256;
 /// Most rules of a registry that say what is fetched from elsewhere (Azure Container Registry: 1,000).
 pub const CACHE_RULES_MAX: usize = 1_000;
 
-/// Blobs that are fetched from elsewhere at once.
+/// Blobs of a registry that are fetched from elsewhere at once.
 pub const CACHE_FETCHES_MAX: usize = 16;
 
-/// Images that are stored in the background at once, while they are passed through.
+/// How long the fetch of one may take: the largest blob, at 30 MB/s.
+pub const CACHE_FETCH_SECONDS_MAX: u64 = 2 * 3_600;
+
+/// Images of a registry that are stored in the background at once, while they are passed through.
 pub const CACHE_FILLS_MAX: usize = 32;

@@ -291,3 +291,30 @@ async fn a_lock_against_reading_has_no_way_around() {
     assert_eq!(patch(&bench, "/acr/v1/a", readable(true)).await.status, 200);
     assert_eq!(bench.ask("POST", &named, &[], b"").await.status, 201);
 }
+
+#[tokio::test]
+async fn a_tag_goes_only_as_it_was_seen_if_that_is_asked_for() {
+    let bench = bench();
+    bench.image("a", "v1", b"one").await;
+    let path = "/acr/v1/a/_tags/v1";
+    let seen = bench.get(path).await;
+    let entity_tag = seen.header("etag").to_owned();
+    let tag = &seen.json()["tag"];
+    let at: jiff::Timestamp = tag["lastUpdateTime"].as_str().unwrap().parse().unwrap();
+    let listed = format!("\"{}@{}\"", tag["digest"].as_str().unwrap(), at.as_microsecond());
+    assert_eq!(entity_tag, listed);
+    // The same again, and another one.
+    for bytes in [&b"one"[..], b"two"] {
+        bench.clock.advance_seconds(1);
+        bench.image("a", "v1", bytes).await;
+        let headers = [("if-match", entity_tag.as_str())];
+        let refused = bench.ask("DELETE", path, &headers, b"").await;
+        assert_eq!(
+            refused.failure(),
+            (412, "REGISTRY_DISALLOWED_OPERATION".to_owned())
+        );
+    }
+    let entity_tag = bench.get(path).await.header("etag").to_owned();
+    let headers = [("if-match", entity_tag.as_str())];
+    assert_eq!(bench.ask("DELETE", path, &headers, b"").await.status, 202);
+}

@@ -25,6 +25,9 @@ use content::{
 use http_semantics::{Body, Service};
 use ledger::memory::MemoryLedger;
 use parking_lot::Mutex;
+use registry::rules::cache::CacheNames;
+use registry::rules::digest::Digest;
+use registry::{CacheRule, Upstream, UpstreamBlob, UpstreamError, UpstreamManifest};
 
 /// Bytes of a content that come before its damage.
 const SOUND_BYTES: usize = 65_536;
@@ -201,6 +204,51 @@ async fn what_only_another_registry_has_isn_t_looked_at_by_a_push() {
     );
     // And it is mended for the one that had it.
     assert_eq!(read(&bench, "a", &content).await.unwrap(), content);
+    bench.clock.advance_seconds(2 * 3_600 + 1);
+    bench.collect().await;
+    assert_eq!(bench.verify().await, 1);
+}
+
+/// A registry that has one blob.
+#[derive(Debug)]
+struct OneBlob(Vec<u8>);
+
+#[async_trait]
+impl Upstream for OneBlob {
+    async fn digest_of(&self, _: &str, _: &str) -> Result<Option<Digest>, UpstreamError> {
+        Ok(None)
+    }
+    async fn manifest(&self, _: &str, _: &Digest) -> Result<Option<UpstreamManifest>, UpstreamError> {
+        Ok(None)
+    }
+    async fn blob(&self, _: &str, digest: &Digest) -> Result<Option<UpstreamBlob>, UpstreamError> {
+        Ok((*digest == sha256(&self.0)).then(|| UpstreamBlob {
+            body: Body::full(self.0.clone()),
+            length: Some(self.0.len() as u64),
+        }))
+    }
+}
+
+#[tokio::test]
+async fn a_cache_fetches_again_what_was_seen_to_be_damaged() {
+    let (bench, worn) = worn_bench();
+    let content = content();
+    let mut settings = open_settings();
+    settings.registries[0].cache = vec![CacheRule {
+        names: CacheNames::parse("hub/*", "library/*").unwrap(),
+        upstream: Arc::new(OneBlob(content.clone())),
+    }];
+    let bench = bench::over(
+        bench.ledger.clone(),
+        worn.clone(),
+        bench.clock.clone(),
+        settings,
+        8,
+    );
+    assert_eq!(read(&bench, "hub/a", &content).await.unwrap(), content);
+    worn.wear().await;
+    assert_eq!(read(&bench, "hub/a", &content).await, None);
+    assert_eq!(read(&bench, "hub/a", &content).await.unwrap(), content);
     bench.clock.advance_seconds(2 * 3_600 + 1);
     bench.collect().await;
     assert_eq!(bench.verify().await, 1);

@@ -228,3 +228,88 @@ async fn what_a_policy_deletes_is_told_as_well() {
         (&json!("delete"), &json!("dev.cr.test"))
     );
 }
+
+/// An image with so many tags: their names.
+async fn tagged(bench: &Bench, bytes: &[u8], count: usize) -> (String, Vec<String>) {
+    let config = bench.blob("a", b"{}").await;
+    let layer = bench.blob("a", bytes).await;
+    let image = bench::image_of(&config, &layer).to_string();
+    let digest = bench::sha256(image.as_bytes()).to_string();
+    let tags: Vec<String> = (0..count).map(|number| format!("t{number:03}")).collect();
+    let query: Vec<String> = tags.iter().map(|tag| format!("tag={tag}")).collect();
+    let path = format!("/v2/a/manifests/{digest}?{}", query.join("&"));
+    let headers = [("content-type", registry::rules::manifest::OCI_MANIFEST)];
+    assert_eq!(
+        bench.ask("PUT", &path, &headers, image.as_bytes()).await.status,
+        201
+    );
+    (digest, tags)
+}
+
+#[tokio::test]
+async fn a_deletion_of_many_tags_goes_in_steps_and_tells_each_once() {
+    for whole in [false, true] {
+        let recorder = Arc::new(Recorder::default());
+        let bench = bench_with(settings(&[("all", "", &recorder)]));
+        let (digest, tags) = tagged(&bench, b"layer", 40).await;
+        while deliver(&bench).await.more {}
+        recorder.take();
+        let before = bench.ledger.head().borrow().to_owned();
+        let path = match whole {
+            true => "/acr/v1/a".to_owned(),
+            false => format!("/v2/a/manifests/{digest}"),
+        };
+        assert_eq!(bench.delete(&path).await.status, 202);
+        let after = bench.ledger.head().borrow().to_owned();
+        assert!(after - before >= 3, "in steps");
+        while deliver(&bench).await.more {}
+        let mut found = recorder.take();
+        found.sort();
+        let expected: Vec<_> = tags.iter().map(|tag| told("delete", tag)).collect();
+        assert_eq!(found, expected);
+        assert_eq!(bench.get(&format!("/v2/a/manifests/{digest}")).await.status, 404);
+        bench.verify().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lock_on_any_of_many_tags_keeps_them_all() {
+    let bench = bench_with(settings(&[]));
+    let (digest, tags) = tagged(&bench, b"layer", 40).await;
+    let lock = bench
+        .ask("PATCH", "/acr/v1/a/_tags/t039", &[], b"{\"deleteEnabled\":false}")
+        .await;
+    assert_eq!(lock.status, 200);
+    let path = format!("/v2/a/manifests/{digest}");
+    assert_eq!(bench.delete(&path).await.code(), "REGISTRY_DISALLOWED_OPERATION");
+    assert_eq!(bench.get("/v2/a/tags/list").await.json()["tags"], json!(tags));
+}
+
+#[tokio::test]
+async fn old_messages_of_a_webhook_that_went_go_behind_many_others() {
+    let (own, left) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
+    let both = settings(&[("a", "", &own), ("z", "", &left)]);
+    let bench = bench_with(both.clone());
+    for number in 0..18_u8 {
+        tagged(&bench, &[number], 60).await;
+    }
+    bench.clock.advance_seconds(8 * 86_400);
+    let again = |settings| {
+        bench::over(
+            bench.ledger.clone(),
+            bench.content.clone(),
+            bench.clock.clone(),
+            settings,
+            9,
+        )
+    };
+    let without = again(settings(&[("a", "", &own)]));
+    for _ in 0..4 {
+        without.collect().await;
+        bench.clock.advance_seconds(25 * 3_600);
+    }
+    let with = again(both);
+    while deliver(&with).await.more {}
+    assert_eq!(own.take().len(), 18 * 60);
+    assert_eq!(left.take(), []);
+}

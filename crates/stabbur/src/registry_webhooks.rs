@@ -124,6 +124,20 @@ pub(crate) fn webhooks(configs: &[WebhookConfig]) -> Result<Vec<Webhook>> {
     configs.iter().map(webhook).collect()
 }
 
+/// Holds the lease on while a round is under way; ends when it is another's, or can't be had.
+async fn keep(lease: Option<&Lease>, held: &mut Option<Duration>) {
+    let Some(lease) = lease else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(Duration::from_secs(LEASE_SECONDS / 4)).await;
+        *held = matches!(lease.hold().await, Ok(true)).then(|| SystemClock.monotonic());
+        if held.is_none() {
+            return;
+        }
+    }
+}
+
 /// Delivers messages until `stop`, apart from the other work: who takes them may be slow. Of several nodes one does it. A
 /// delivery that is cut off is made again.
 pub(crate) fn deliver(
@@ -161,13 +175,19 @@ pub(crate) fn deliver(
                     continue;
                 }
             }
+            let round = async {
+                let report = registry.deliver_webhooks().await;
+                report.more && report.failed == 0
+            };
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                report = registry.deliver_webhooks() => {
-                    if report.more && report.failed == 0 {
+                has_more = round => {
+                    if has_more {
                         pause = Duration::ZERO;
                     }
                 }
+                // A round with many webhooks takes longer than the lease does; who loses it meanwhile stops.
+                () = keep(lease.as_ref(), &mut held) => {}
             }
         }
         if let Some(lease) = &lease

@@ -2,6 +2,7 @@
 
 use http::{Response, StatusCode};
 use http_semantics::Body;
+use http_semantics::etag::TagList;
 use ledger::Snapshot;
 use serde_json::{Value, json};
 
@@ -88,7 +89,10 @@ async fn render(
     let answer = json!({
         "registry": call.realm.host, "imageName": place.repository, "tag": entry(tag, &record),
     });
-    Ok(render::json(StatusCode::OK, &answer))
+    let mut response = render::json(StatusCode::OK, &answer);
+    let entity_tag = format!("\"{}\"", tags::entity_tag(&record));
+    render::set(response.headers_mut(), http::header::ETAG, &entity_tag);
+    Ok(response)
 }
 
 pub(crate) async fn get(
@@ -124,8 +128,9 @@ pub(crate) async fn delete(
     tag: &str,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Delete])?;
+    let if_match = call.header(http::header::IF_MATCH).map(TagList::parse);
     service
-        .untag(place, tag)
+        .untag(place, tag, if_match.as_ref())
         .await
         .map_err(|error| match error.code {
             ErrorCode::ManifestUnknown => ErrorCode::TagUnknown.into(),

@@ -17,6 +17,7 @@ use crate::service::{Call, digest, not_modified};
 use crate::store::cache::{Served, Wanted};
 use crate::store::keys::Place;
 use crate::store::manifests::{self, Push};
+use crate::store::records::SetBy;
 use crate::store::{repositories, tags};
 use crate::wire::render;
 
@@ -133,6 +134,7 @@ pub(crate) async fn put(
     body: Body,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Pull, Action::Push])?;
+    service.check_pushable(place)?;
     let reference = Reference::parse(reference)?;
     let mut pushed_tags: Vec<String> = call.query.all("tag").map(str::to_owned).collect();
     if pushed_tags.len() > PUSH_TAGS_MAX {
@@ -181,7 +183,7 @@ pub(crate) async fn put(
             bytes: &bytes,
             tags: &pushed_tags,
             origin: &call.origin(),
-            is_sparse: false,
+            set_by: SetBy::Client,
         })
         .await?;
     let location = format!("/v2/{repository}/manifests/{digest}");
@@ -206,7 +208,7 @@ pub(crate) async fn delete(
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Delete])?;
     match Reference::existing(reference)? {
-        Reference::Tag(tag) => service.untag(place, &tag).await?,
+        Reference::Tag(tag) => service.untag(place, &tag, None).await?,
         Reference::Digest(digest) => service.delete_manifest(place, &digest, &call.origin()).await?,
     }
     Ok(render::empty(StatusCode::ACCEPTED))

@@ -60,6 +60,7 @@ fn announced(call: &Call<'_>) -> Result<Option<u64>, RegistryError> {
 }
 
 async fn check_lock(service: &RegistryService, place: Place<'_>) -> Result<(), RegistryError> {
+    service.check_pushable(place)?;
     let snapshot = service.ledger.snapshot().await?;
     let repository = repositories::find(snapshot.as_ref(), place).await?;
     repositories::check_writable(repository.as_ref())
@@ -215,6 +216,7 @@ pub(crate) async fn append(
     body: Body,
 ) -> Result<Response<Body>, RegistryError> {
     let place = call.place(repository, &[Action::Pull, Action::Push])?;
+    service.check_pushable(place)?;
     let id = parse_id(id)?;
     let mut session = service.session(place, call.access.caller(), id).await?;
     let Some(_writing) = Writing::begin(service, id) else {

@@ -2,26 +2,33 @@
 //!
 //! Invariants: what is stored or given has the digest that it was asked for by. A manifest is stored when its blobs are;
 //! until then it is passed through, so what is stored is whole. Of the same blob one fetch is under way at a time, and
-//! so many of all.
+//! so many of a registry's; a fetch goes on though nobody waits for it any longer, to its end. What was acknowledged to
+//! somebody who pushed it is never moved: nobody pushes to such a repository, and a tag from before stays.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use http_semantics::Body;
-use tokio::sync::Mutex as AsyncMutex;
+use ledger::Snapshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::RegistryService;
 use crate::error::{ErrorCode, RegistryError};
+use crate::limits::{CACHE_FETCH_SECONDS_MAX, CACHE_FETCHES_MAX, CACHE_FILLS_MAX};
 use crate::rules::digest::Digest;
 use crate::rules::manifest::{Kind, Manifest};
 use crate::rules::webhook::Origin;
 use crate::settings::{CacheRule, Registry};
-use crate::store::keys::Place;
+use crate::store::keys::{self, Place};
 use crate::store::manifests::{self, Push};
-use crate::store::uploads::Stopped;
-use crate::store::{links, tags};
+use crate::store::records::{BlobRecord, SetBy, decode};
+use crate::store::uploads::{Session, Stopped};
+use crate::store::{links, repositories, tags};
 
 /// Whose uploads fetches are: no user has a colon in the name.
 const CALLER: &str = "cache:";
@@ -75,9 +82,37 @@ pub trait Upstream: std::fmt::Debug + Send + Sync + 'static {
     async fn blob(&self, repository: &str, digest: &Digest) -> Result<Option<UpstreamBlob>, UpstreamError>;
 }
 
+/// A fetch that is under way, for all who wait for it: whether the blob is there then.
+type Fetch = Shared<BoxFuture<'static, Result<bool, RegistryError>>>;
+
 /// Blobs that are being fetched.
 #[derive(Debug, Default)]
-pub(crate) struct Fetches(HashMap<String, Arc<AsyncMutex<()>>>);
+pub(crate) struct Fetches(HashMap<String, Fetch>);
+
+/// A fetch's place among them, to the end of its task, however that ends.
+struct Fetching(Arc<RegistryService>, String);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.fetches.lock().0.remove(&self.1);
+    }
+}
+
+/// How much of a registry may be under way at once: another one's isn't in its way.
+#[derive(Debug)]
+pub(crate) struct CacheRoom {
+    fetches: Arc<Semaphore>,
+    fills: Arc<Semaphore>,
+}
+
+impl Default for CacheRoom {
+    fn default() -> Self {
+        Self {
+            fetches: Arc::new(Semaphore::new(CACHE_FETCHES_MAX)),
+            fills: Arc::new(Semaphore::new(CACHE_FILLS_MAX)),
+        }
+    }
+}
 
 /// A repository's source.
 #[derive(Debug, Clone)]
@@ -107,9 +142,28 @@ pub(crate) enum Served {
     },
 }
 
-fn unavailable(error: &UpstreamError) -> RegistryError {
-    let text = format!("the registry that this repository is fetched from: {error}");
+/// What a client is told. What exactly is wrong elsewhere is for the log: it may name what is nobody's business.
+fn unavailable(place: Place<'_>, error: &dyn std::fmt::Display) -> RegistryError {
+    // Who may pull causes it, as often as they like: no warning.
+    tracing::info!(registry = place.registry, repository = place.repository, %error,
+        "the registry that a repository is fetched from gives nothing");
+    let text = "the registry that this repository is fetched from doesn't give this now; the log says why";
     RegistryError::with(ErrorCode::Unavailable, text)
+}
+
+/// Whether a repository has a blob that isn't known to be damaged: one that is, is fetched again, which mends it.
+async fn has_sound(
+    snapshot: &dyn Snapshot,
+    place: Place<'_>,
+    digest: &Digest,
+) -> Result<bool, RegistryError> {
+    if links::link(snapshot, place, digest).await?.is_none() {
+        return Ok(false);
+    }
+    match snapshot.get(&keys::blob(digest)).await? {
+        Some(found) => Ok(!decode::<BlobRecord>(&found)?.damaged),
+        None => Ok(false),
+    }
 }
 
 impl RegistryService {
@@ -126,10 +180,27 @@ impl RegistryService {
         })
     }
 
-    /// Has what is stored of a manifest be what its source has, or gives that.
+    /// Refuses a push to a repository that is fetched from elsewhere: what was acknowledged would make way for what is
+    /// there.
     ///
     /// # Errors
-    /// `UNAVAILABLE` where the source gives nothing and nothing is stored.
+    /// `DENIED`.
+    pub(crate) fn check_pushable(&self, place: Place<'_>) -> Result<(), RegistryError> {
+        match self.source_of(place) {
+            None => Ok(()),
+            Some(_) => {
+                let text =
+                    "this repository is a cache of another registry's; push to that, or to another name here";
+                Err(RegistryError::with(ErrorCode::Denied, text))
+            }
+        }
+    }
+
+    /// Has what is stored of a manifest be what its source has, or gives that. Locks hold before the source is asked.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` where the source gives nothing and nothing is stored; `REGISTRY_DISALLOWED_OPERATION` where a lock
+    /// forbids to read.
     pub(crate) async fn refresh(
         &self,
         place: Place<'_>,
@@ -139,10 +210,23 @@ impl RegistryService {
     ) -> Result<Served, RegistryError> {
         let snapshot = self.ledger.snapshot().await?;
         let upstream = source.rule.upstream.as_ref();
+        let repository = repositories::find(snapshot.as_ref(), place).await?;
+        repositories::check_readable(repository.as_ref())?;
+        if repositories::check_writable(repository.as_ref()).is_err() {
+            return Ok(Served::Stored);
+        }
         let (digest, tag) = match wanted {
             Wanted::Digest(digest) => (digest.clone(), None),
             Wanted::Tag(tag) => {
                 let stored = tags::find(snapshot.as_ref(), place, tag).await?;
+                if let Some((record, _)) = &stored {
+                    if !record.attributes.read {
+                        return Err(ErrorCode::OperationDisallowed.into());
+                    }
+                    if !record.attributes.write || record.set_by != SetBy::Cache {
+                        return Ok(Served::Stored);
+                    }
+                }
                 match upstream.digest_of(&source.repository, tag).await {
                     Ok(Some(digest)) => {
                         if stored.is_some_and(|(record, _)| record.digest == digest) {
@@ -156,12 +240,15 @@ impl RegistryService {
                             "what is stored is served, as its source gives nothing");
                         return Ok(Served::Stored);
                     }
-                    Err(error) => return Err(unavailable(&error)),
+                    Err(error) => return Err(unavailable(place, &error)),
                 }
             }
         };
         let tags: Vec<String> = tag.into_iter().collect();
         let found = match manifests::find(snapshot.as_ref(), place, &digest).await? {
+            Some((record, _)) if !record.attributes.read => {
+                return Err(ErrorCode::OperationDisallowed.into());
+            }
             Some(_) if tags.is_empty() => return Ok(Served::Stored),
             Some((record, _)) => UpstreamManifest {
                 media_type: record.media_type,
@@ -169,7 +256,7 @@ impl RegistryService {
             },
             None => {
                 let fetched = upstream.manifest(&source.repository, &digest).await;
-                match fetched.map_err(|error| unavailable(&error))? {
+                match fetched.map_err(|error| unavailable(place, &error))? {
                     Some(found) => found,
                     None => return Ok(Served::Stored),
                 }
@@ -177,11 +264,10 @@ impl RegistryService {
         };
         drop(snapshot);
         if Digest::of(digest.algorithm(), &found.bytes) != digest {
-            let error = UpstreamError("the bytes that came are others".to_owned());
-            return Err(unavailable(&error));
+            return Err(unavailable(place, &"the bytes that came are others"));
         }
         let manifest = Manifest::parse(Some(&found.media_type), &found.bytes)
-            .map_err(|malformed| RegistryError::with(ErrorCode::ManifestInvalid, malformed.to_string()))?;
+            .map_err(|malformed| unavailable(place, &malformed))?;
         if manifest.kind == Kind::Index || self.has_all(place, &manifest).await? {
             let size = found.bytes.len() as u64;
             let stored = match self.check_quota(source.registry, size).await {
@@ -227,8 +313,7 @@ impl RegistryService {
             bytes,
             tags,
             origin,
-            // A client takes of an index what is for its platform.
-            is_sparse: true,
+            set_by: SetBy::Cache,
         })
         .await
     }
@@ -237,10 +322,7 @@ impl RegistryService {
     async fn has_all(&self, place: Place<'_>, manifest: &Manifest) -> Result<bool, RegistryError> {
         let snapshot = self.ledger.snapshot().await?;
         for blob in &manifest.blobs {
-            if links::link(snapshot.as_ref(), place, &blob.digest)
-                .await?
-                .is_none()
-            {
+            if !has_sound(snapshot.as_ref(), place, &blob.digest).await? {
                 return Ok(false);
             }
         }
@@ -256,8 +338,9 @@ impl RegistryService {
         tags: Vec<String>,
         origin: &Origin,
     ) {
-        let (Some(service), Ok(permit)) = (self.this.upgrade(), self.fills.clone().try_acquire_owned())
-        else {
+        let room = self.cache_rooms.get(place.registry);
+        let permit = room.and_then(|room| room.fills.clone().try_acquire_owned().ok());
+        let (Some(service), Some(permit)) = (self.this.upgrade(), permit) else {
             return;
         };
         let (registry, repository) = (place.registry.to_owned(), place.repository.to_owned());
@@ -286,7 +369,7 @@ impl RegistryService {
         !self.fetches.lock().0.is_empty()
     }
 
-    /// Fetches a blob, unless it is there; whether it is there then.
+    /// Fetches a blob, unless it is there; whether it is there then. Whoever stops waiting stops nobody else's fetch.
     ///
     /// # Errors
     /// `UNAVAILABLE` where the source gives nothing; `DENIED` where it doesn't fit.
@@ -296,54 +379,114 @@ impl RegistryService {
         source: &Source<'_>,
         digest: &Digest,
     ) -> Result<bool, RegistryError> {
-        let name = format!("{} {} {digest}", place.registry, place.repository);
-        let own = self.fetches.lock().0.entry(name.clone()).or_default().clone();
-        let fetched = {
-            let _alone = own.lock().await;
-            self.fetch_blob_alone(place, source, digest).await
-        };
-        let mut fetches = self.fetches.lock();
-        // The map and this.
-        if Arc::strong_count(&own) <= 2 {
-            fetches.0.remove(&name);
+        {
+            let snapshot = self.ledger.snapshot().await?;
+            if has_sound(snapshot.as_ref(), place, digest).await? {
+                return Ok(true);
+            }
+            let repository = repositories::find(snapshot.as_ref(), place).await?;
+            if repositories::check_writable(repository.as_ref()).is_err() {
+                // Nothing is to come into it.
+                return Ok(links::link(snapshot.as_ref(), place, digest).await?.is_some());
+            }
         }
-        fetched
+        let name = format!("{} {} {digest}", place.registry, place.repository);
+        let known = self.fetches.lock().0.get(&name).cloned();
+        let fetch = match known {
+            Some(fetch) => fetch,
+            None => {
+                // So many tasks at most, whatever becomes of who waits.
+                let room = self.cache_rooms.get(place.registry);
+                let room = room.ok_or(ErrorCode::Unavailable)?.fetches.clone();
+                let permit = room.acquire_owned().await.map_err(|_| ErrorCode::Unavailable)?;
+                self.begin_fetch(place, source, digest, (name, permit))?
+            }
+        };
+        fetch.await
+    }
+
+    /// The fetch of a blob that is under way, or else a new one.
+    fn begin_fetch(
+        &self,
+        place: Place<'_>,
+        source: &Source<'_>,
+        digest: &Digest,
+        (name, permit): (String, OwnedSemaphorePermit),
+    ) -> Result<Fetch, RegistryError> {
+        let service = self.this.upgrade().ok_or(ErrorCode::Unavailable)?;
+        let (registry, repository) = (place.registry.to_owned(), place.repository.to_owned());
+        let (upstream, from, digest) = (
+            source.rule.upstream.clone(),
+            source.repository.clone(),
+            digest.clone(),
+        );
+        let mut fetches = self.fetches.lock();
+        if let Some(known) = fetches.0.get(&name) {
+            return Ok(known.clone());
+        }
+        let own_name = name.clone();
+        let task = tokio::spawn(async move {
+            let fetching = Fetching(service, own_name);
+            let _permit = permit;
+            let place = Place::new(&registry, &repository);
+            fetching
+                .0
+                .fetch_blob_alone(place, (upstream.as_ref(), &from), &digest)
+                .await
+        });
+        let fetch = async move { task.await.unwrap_or_else(|_| Err(ErrorCode::Unavailable.into())) };
+        let fetch = fetch.boxed().shared();
+        fetches.0.insert(name, fetch.clone());
+        Ok(fetch)
     }
 
     async fn fetch_blob_alone(
         &self,
         place: Place<'_>,
-        source: &Source<'_>,
+        (upstream, from): (&dyn Upstream, &str),
         digest: &Digest,
     ) -> Result<bool, RegistryError> {
         let snapshot = self.ledger.snapshot().await?;
-        if links::link(snapshot.as_ref(), place, digest).await?.is_some() {
+        if has_sound(snapshot.as_ref(), place, digest).await? {
             return Ok(true);
         }
         drop(snapshot);
-        let _place = self
-            .fetching
-            .acquire()
-            .await
-            .map_err(|_| ErrorCode::Unavailable)?;
-        let found = source.rule.upstream.blob(&source.repository, digest).await;
-        let Some(UpstreamBlob { body, length }) = found.map_err(|error| unavailable(&error))? else {
+        let mut session = self.new_session(place, CALLER, digest.algorithm());
+        let fetched = self.take_from(place, (upstream, from), digest, &mut session);
+        let fetched = tokio::time::timeout(Duration::from_secs(CACHE_FETCH_SECONDS_MAX), fetched).await;
+        let fetched =
+            fetched.unwrap_or_else(|_| Err(unavailable(place, &"a blob comes for too long").into()));
+        let stopped = match fetched {
+            Ok(is_there) => return Ok(is_there),
+            Err(stopped) => stopped,
+        };
+        // Nobody goes on with it. Where it was completed nevertheless, it is as it was no longer, and this does nothing.
+        let _ = self.abandon(&session).await;
+        match stopped {
+            Stopped::Failed(error) if matches!(error.code, ErrorCode::Denied | ErrorCode::Unavailable) => {
+                Err(error)
+            }
+            Stopped::Failed(error) => Err(unavailable(place, &error)),
+            Stopped::Overtaken => Err(ErrorCode::Unavailable.into()),
+        }
+    }
+
+    /// Takes a blob in; whether its source has it.
+    async fn take_from(
+        &self,
+        place: Place<'_>,
+        (upstream, from): (&dyn Upstream, &str),
+        digest: &Digest,
+        session: &mut Session,
+    ) -> Result<bool, Stopped> {
+        let registry = self.settings.by_name(place.registry);
+        let registry = registry.ok_or(RegistryError::from(ErrorCode::NameUnknown))?;
+        let found = upstream.blob(from, digest).await;
+        let Some(UpstreamBlob { body, length }) = found.map_err(|error| unavailable(place, &error))? else {
             return Ok(false);
         };
-        let mut session = self.new_session(place, CALLER, digest.algorithm());
-        let taken = match self.take_in(source.registry, &mut session, body, length).await {
-            Ok(()) => self.complete(place, &mut session, digest).await,
-            Err(stopped) => {
-                // Nobody goes on with it.
-                let _ = self.abandon(&session).await;
-                Err(stopped)
-            }
-        };
-        match taken {
-            Ok(()) => Ok(true),
-            Err(Stopped::Failed(error)) if error.code == ErrorCode::Denied => Err(error),
-            Err(Stopped::Failed(error)) => Err(unavailable(&UpstreamError(error.to_string()))),
-            Err(Stopped::Overtaken) => Err(ErrorCode::Unavailable.into()),
-        }
+        self.take_in(registry, session, body, length).await?;
+        self.complete(place, session, digest).await?;
+        Ok(true)
     }
 }

@@ -18,7 +18,7 @@ use crate::settings::Registry;
 use crate::store::counts::{self, Counts};
 use crate::store::keys::{self, Place, Timed};
 use crate::store::manifests::{self, Event};
-use crate::store::records::{DeletedRecord, ManifestRecord, RepositoryRecord, decode, encode};
+use crate::store::records::{DeletedRecord, ManifestRecord, RepositoryRecord, SetBy, decode, encode};
 use crate::store::removal::stage_release;
 use crate::store::repositories::{self, Page};
 use crate::store::{retention, tags, usage};
@@ -260,6 +260,10 @@ impl RegistryService {
         } else if kept_tags.is_empty() {
             return Err(ErrorCode::ManifestUnknown.into());
         }
+        if let Some((_, found)) = live {
+            // Written again, so that of this and a deletion, which doesn't see the tag yet, one is tried again.
+            tx.put(place.manifest(digest), found.value);
+        }
         if let Some(tag) = tag {
             if let Some((record, _)) = tags::find(snapshot, place, tag).await?
                 && record.digest != *digest
@@ -273,7 +277,7 @@ impl RegistryService {
                     stage_keep_tag(&mut tx, place, (tag, &record.digest), now);
                 }
             }
-            self.stage_tag(&mut tx, snapshot, place, (tag, digest), &mut came)
+            self.stage_tag(&mut tx, snapshot, place, (tag, digest, SetBy::Client), &mut came)
                 .await?;
         }
         for (key, at) in kept_tags {

@@ -17,7 +17,7 @@ use crate::rules::manifest::{Kind, Manifest};
 use crate::rules::webhook::{Happening, Origin, WebhookAction};
 use crate::store::counts::{self, Counts};
 use crate::store::keys::{self, Place};
-use crate::store::records::{LinkRecord, ManifestRecord, RepositoryRecord, decode, encode};
+use crate::store::records::{LinkRecord, ManifestRecord, RepositoryRecord, SetBy, decode, encode};
 use crate::store::tags::{self, Order};
 use crate::store::{deleted, links, repositories, retention, usage};
 
@@ -177,8 +177,9 @@ pub(crate) struct Push<'a> {
     pub(crate) bytes: &'a Bytes,
     pub(crate) tags: &'a [String],
     pub(crate) origin: &'a Origin,
-    /// Whether manifests that an index refers to may be missing.
-    pub(crate) is_sparse: bool,
+    /// Who pushes. A cache's clients take of an index what is for their platform, so there manifests that it refers to
+    /// may be missing.
+    pub(crate) set_by: SetBy,
 }
 
 impl RegistryService {
@@ -209,8 +210,9 @@ impl RegistryService {
             bytes,
             tags: pushed_tags,
             origin,
-            is_sparse,
+            set_by,
         } = push;
+        let is_sparse = set_by == SetBy::Cache;
         let snapshot = self.ledger.snapshot().await?;
         let snapshot = snapshot.as_ref();
         let now = self.clock.now();
@@ -275,7 +277,7 @@ impl RegistryService {
             tx.put(place.referrer(subject, digest), referrer);
         }
         for tag in pushed_tags {
-            self.stage_tag(&mut tx, snapshot, place, (tag, digest), &mut came)
+            self.stage_tag(&mut tx, snapshot, place, (tag, digest, set_by), &mut came)
                 .await?;
         }
         if self.retains(place.registry) {
@@ -391,6 +393,8 @@ pub(crate) async fn stage_references(
         // BuildKit's cache is an index whose entries are layers and a configuration.
         let link = links::link(snapshot, place, &descriptor.digest).await?;
         if link.is_none() && is_sparse {
+            // When it comes, it is referred to.
+            tx.put(place.edge(&descriptor.digest, digest), vec![EDGE_MANIFEST]);
             continue;
         }
         let (record, _) = link.ok_or_else(|| unknown(&descriptor.digest))?;

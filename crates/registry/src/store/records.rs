@@ -28,6 +28,25 @@ pub(crate) struct TagRecord {
     pub(crate) updated: Timestamp,
     #[serde(default, skip_serializing_if = "Attributes::are_default")]
     pub(crate) attributes: Attributes,
+    #[serde(default, skip_serializing_if = "SetBy::is_client")]
+    pub(crate) set_by: SetBy,
+}
+
+/// Who pointed a tag to its manifest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SetBy {
+    /// Who pushed or restored it: it was acknowledged, and moves when he says so.
+    #[default]
+    Client,
+    /// A cache, as its source had it; it moves as it moves there.
+    Cache,
+}
+
+impl SetBy {
+    fn is_client(&self) -> bool {
+        *self == Self::Client
+    }
 }
 
 /// A manifest, without its bytes.

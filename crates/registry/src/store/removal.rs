@@ -5,7 +5,7 @@ use ledger::{Direction, LedgerError, Scan, Snapshot, Transaction};
 
 use crate::RegistryService;
 use crate::error::{ErrorCode, RegistryError};
-use crate::limits::{DELETE_STEP_BYTES_MAX, DELETE_STEP_MANIFESTS_MAX};
+use crate::limits::{DELETE_STEP_BYTES_MAX, DELETE_STEP_MANIFESTS_MAX, DELETE_STEP_TAGS_MAX};
 use crate::rules::digest::Digest;
 use crate::rules::manifest::Manifest;
 use crate::rules::webhook::{Happening, Origin, WebhookAction};
@@ -32,7 +32,8 @@ impl Removed {
 }
 
 impl RegistryService {
-    /// Stages the deletion of a manifest and of all its tags.
+    /// Stages the deletion of a manifest and of all its tags; whether that was all. Where there are too many tags for one
+    /// commit, with what webhooks are told of each, only some of them go, and the manifest stays for the next.
     pub(crate) async fn stage_delete(
         &self,
         tx: &mut Transaction,
@@ -40,7 +41,7 @@ impl RegistryService {
         place: Place<'_>,
         (digest, origin): (&Digest, &Origin),
         removed: &mut Removed,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<bool, RegistryError> {
         let found = manifests::find(snapshot, place, digest).await?;
         let (record, found) = found.ok_or(ErrorCode::ManifestUnknown)?;
         if !record.attributes.allow_delete() {
@@ -49,7 +50,10 @@ impl RegistryService {
         let now = self.clock.now();
         let is_kept = self.keeps_deleted(place.registry);
         let mut removed_tags = Vec::new();
-        for tag in tags::of(snapshot, place, digest).await? {
+        let mut all_tags = tags::of(snapshot, place, digest).await?;
+        let is_all = all_tags.len() <= DELETE_STEP_TAGS_MAX;
+        all_tags.truncate(DELETE_STEP_TAGS_MAX);
+        for tag in all_tags {
             if let Some((record, found)) = tags::find(snapshot, place, &tag).await? {
                 if !record.attributes.allow_delete() {
                     return Err(ErrorCode::OperationDisallowed.into());
@@ -70,7 +74,15 @@ impl RegistryService {
             tags: &removed_tags,
         };
         self.stage_webhooks(tx, place.registry, &happening, origin)?;
+        if !is_all {
+            for tag in &removed_tags {
+                tx.record(Event::untag(place, digest, tag).record());
+            }
+        }
         removed.tags.append(&mut removed_tags);
+        if !is_all {
+            return Ok(false);
+        }
         if let Some(subject) = &record.subject {
             tx.delete(place.referrer(subject, digest));
         }
@@ -90,7 +102,7 @@ impl RegistryService {
         }
         tx.record(Event::delete(place, digest).record());
         removed.manifests.push(digest.clone());
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes a manifest and all its tags.
@@ -103,21 +115,47 @@ impl RegistryService {
         digest: &Digest,
         origin: &Origin,
     ) -> Result<(), RegistryError> {
-        self.attempts(move || async move {
-            let snapshot = self.ledger.snapshot().await?;
-            let mut tx = Transaction::new();
-            let repository = repositories::find(snapshot.as_ref(), place).await?;
-            let repository = repository.ok_or(ErrorCode::ManifestUnknown)?;
-            stage_unlocked(&mut tx, place, &repository)?;
-            let mut removed = Removed::default();
-            self.stage_delete(&mut tx, snapshot.as_ref(), place, (digest, origin), &mut removed)
+        self.check_tags_unlocked(place, digest).await?;
+        loop {
+            let is_complete = self
+                .attempts(move || async move {
+                    let snapshot = self.ledger.snapshot().await?;
+                    let mut tx = Transaction::new();
+                    let repository = repositories::find(snapshot.as_ref(), place).await?;
+                    let repository = repository.ok_or(ErrorCode::ManifestUnknown)?;
+                    stage_unlocked(&mut tx, place, &repository)?;
+                    let mut removed = Removed::default();
+                    let is_complete = self
+                        .stage_delete(&mut tx, snapshot.as_ref(), place, (digest, origin), &mut removed)
+                        .await?;
+                    let now = self.clock.now();
+                    repositories::stage_updated(&mut tx, place, now);
+                    counts::stage(&mut tx, place, removed.counts(), now)?;
+                    Ok((tx, is_complete))
+                })
                 .await?;
-            let now = self.clock.now();
-            repositories::stage_updated(&mut tx, place, now);
-            counts::stage(&mut tx, place, removed.counts(), now)?;
-            Ok((tx, ()))
-        })
-        .await
+            if is_complete {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Refuses a deletion that a lock on one of a manifest's tags forbids, before any of them goes.
+    async fn check_tags_unlocked(&self, place: Place<'_>, digest: &Digest) -> Result<(), RegistryError> {
+        let snapshot = self.ledger.snapshot().await?;
+        let all_tags = tags::of(snapshot.as_ref(), place, digest).await?;
+        if all_tags.len() <= DELETE_STEP_TAGS_MAX {
+            // They go in one commit, or none does.
+            return Ok(());
+        }
+        for tag in all_tags {
+            if let Some((record, _)) = tags::find(snapshot.as_ref(), place, &tag).await?
+                && !record.attributes.allow_delete()
+            {
+                return Err(ErrorCode::OperationDisallowed.into());
+            }
+        }
+        Ok(())
     }
 
     /// Deletes a repository: its manifests in steps, and with the last of them itself. Blobs go when the
@@ -158,8 +196,13 @@ impl RegistryService {
                         let digest = digest.ok_or_else(|| {
                             LedgerError::Corrupt("the key of a manifest can't be read".to_owned())
                         })?;
-                        self.stage_delete(&mut tx, snapshot, place, (&digest, origin), &mut removed)
+                        let is_gone = self
+                            .stage_delete(&mut tx, snapshot, place, (&digest, origin), &mut removed)
                             .await?;
+                        if !is_gone {
+                            more = true;
+                            break;
+                        }
                     }
                     let now = self.clock.now();
                     if !more {

@@ -240,8 +240,13 @@ impl RegistryService {
             stage_end(&mut tx, place, digest, record.since);
             let mut removed = Removed::default();
             let origin = self.own_origin(registry);
-            self.stage_delete(&mut tx, snapshot, place, (digest, &origin), &mut removed)
+            let is_gone = self
+                .stage_delete(&mut tx, snapshot, place, (digest, &origin), &mut removed)
                 .await?;
+            if !is_gone {
+                // It has tags after all.
+                return Ok((Transaction::new(), false));
+            }
             repositories::stage_updated(&mut tx, place, now);
             counts::stage(&mut tx, place, removed.counts(), now)?;
             Ok((tx, true))

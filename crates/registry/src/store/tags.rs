@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use http_semantics::etag::TagList;
 use jiff::Timestamp;
 use ledger::{Direction, KeyRange, LedgerError, Scan, Snapshot, Transaction, Versioned};
 
@@ -12,7 +13,7 @@ use crate::rules::digest::Digest;
 use crate::store::counts::{self, Counts};
 use crate::store::keys::{self, Place};
 use crate::store::manifests::Event;
-use crate::store::records::{TagRecord, decode, encode};
+use crate::store::records::{SetBy, TagRecord, decode, encode};
 use crate::store::{deleted, repositories, retention};
 
 /// A tag, if it is there.
@@ -25,6 +26,11 @@ pub(crate) async fn find(
         return Ok(None);
     };
     Ok(Some((decode(&found)?, found)))
+}
+
+/// The entity tag of a tag, without quotes: its digest, and when it was set last.
+pub(crate) fn entity_tag(record: &TagRecord) -> String {
+    format!("{}@{}", record.digest, record.updated.as_microsecond())
 }
 
 /// What came of pointing a tag to a manifest.
@@ -40,7 +46,7 @@ pub(crate) async fn stage_set(
     tx: &mut Transaction,
     snapshot: &dyn Snapshot,
     place: Place<'_>,
-    (tag, digest): (&str, &Digest),
+    (tag, digest, set_by): (&str, &Digest, SetBy),
     now: Timestamp,
 ) -> Result<Set, RegistryError> {
     let found = find(snapshot, place, tag).await?;
@@ -53,8 +59,14 @@ pub(crate) async fn stage_set(
         created: now,
         updated: now,
         attributes: Attributes::default(),
+        set_by,
     };
     if let Some((before, _)) = found {
+        if set_by == SetBy::Cache && before.set_by != SetBy::Cache {
+            // It was acknowledged to somebody.
+            let text = "the tag was pushed here; a cache doesn't move it";
+            return Err(RegistryError::with(ErrorCode::OperationDisallowed, text));
+        }
         if before.digest != *digest {
             if !before.attributes.write {
                 return Err(ErrorCode::OperationDisallowed.into());
@@ -159,6 +171,11 @@ pub(crate) fn time_cursor(at: Timestamp, name: &str) -> String {
     format!("{}~{name}", at.as_microsecond())
 }
 
+/// A time as cursors and keys have it: clocks have more.
+fn in_microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
 /// Reads that. `None`: a plain name. Neither a tag nor a digest has a `~`.
 pub(crate) fn parse_time_cursor(text: &str) -> Option<(Timestamp, &str)> {
     let (at, name) = text.split_once('~')?;
@@ -193,7 +210,7 @@ async fn time_of_last(
         Some((name, None)) => {
             let found = find(snapshot, place, name).await?;
             let (record, _) = found.ok_or_else(no_place)?;
-            Ok(Some((record.updated, name.to_owned())))
+            Ok(Some((in_microseconds(record.updated), name.to_owned())))
         }
     }
 }
@@ -279,7 +296,7 @@ async fn page_of_manifest(
         }
         let at = match by_name {
             true => (Timestamp::UNIX_EPOCH, name.clone()),
-            false => (record.updated, name.clone()),
+            false => (in_microseconds(record.updated), name.clone()),
         };
         let is_behind = last.as_ref().is_none_or(|last| match wanted.order {
             Order::Newest => at < *last,
@@ -314,11 +331,11 @@ impl RegistryService {
         tx: &mut Transaction,
         snapshot: &dyn Snapshot,
         place: Place<'_>,
-        (tag, digest): (&str, &Digest),
+        (tag, digest, set_by): (&str, &Digest, SetBy),
         came: &mut Counts,
     ) -> Result<(), RegistryError> {
         let now = self.clock.now();
-        let set = stage_set(tx, snapshot, place, (tag, digest), now).await?;
+        let set = stage_set(tx, snapshot, place, (tag, digest, set_by), now).await?;
         came.tags += i64::from(set.is_new);
         if self.retains(place.registry) {
             if let Some(before) = &set.moved_from {
@@ -329,13 +346,26 @@ impl RegistryService {
         Ok(())
     }
 
-    /// Takes a tag away; its manifest stays.
-    pub(crate) async fn untag(&self, place: Place<'_>, tag: &str) -> Result<(), RegistryError> {
+    /// Takes a tag away; its manifest stays. With `if_match` only while the tag is as one of its entity tags says.
+    ///
+    /// # Errors
+    /// `MANIFEST_UNKNOWN`; `REGISTRY_DISALLOWED_OPERATION` where a lock forbids it, or, with 412, as the tag is another.
+    pub(crate) async fn untag(
+        &self,
+        place: Place<'_>,
+        tag: &str,
+        if_match: Option<&TagList>,
+    ) -> Result<(), RegistryError> {
         self.attempts(move || async move {
             let snapshot = self.ledger.snapshot().await?;
             let repository = repositories::find(snapshot.as_ref(), place).await?;
             let found = find(snapshot.as_ref(), place, tag).await?;
             let (record, found) = found.ok_or(ErrorCode::ManifestUnknown)?;
+            if if_match.is_some_and(|wanted| !wanted.matches(&entity_tag(&record))) {
+                let text = "the tag was moved or set again since";
+                let error = RegistryError::with(ErrorCode::OperationDisallowed, text);
+                return Err(error.status(http::StatusCode::PRECONDITION_FAILED));
+            }
             let locked = repository
                 .as_ref()
                 .is_some_and(|repository| !repository.record.attributes.allow_delete());

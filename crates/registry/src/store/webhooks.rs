@@ -251,14 +251,16 @@ impl RegistryService {
         Ok(matches!(error, Undelivered::Away(_)).then_some(again))
     }
 
-    /// Removes old messages of webhooks that are no longer set up.
+    /// Removes old messages of webhooks that are no longer set up, some rows at a time, from where the last look ended.
     pub(crate) async fn drop_old_messages(&self, registry: &Registry) -> Result<(), LedgerError> {
         let snapshot = self.ledger.snapshot().await?;
-        let mut scan = Scan::new(
-            snapshot.as_ref(),
-            keys::webhooks(&registry.name),
-            Direction::Forward,
-        );
+        let mut range = keys::webhooks(&registry.name);
+        let after = self.left_messages.lock().remove(&registry.name);
+        if let Some(after) = after.filter(|after| *after > range.start) {
+            range.start = after.successor();
+        }
+        let mut scan = Scan::new(snapshot.as_ref(), range, Direction::Forward);
+        let mut last = None;
         let old = later(self.clock.now(), -WEBHOOK_AGE_SECONDS_MAX);
         let mut tx = Transaction::new();
         let mut rows = 0;
@@ -266,6 +268,7 @@ impl RegistryService {
             && let Some(entry) = scan.next().await?
         {
             rows += 1;
+            last = Some(entry.key.clone());
             let is_left = keys::webhook_of(&entry.key).is_none_or(|(name, at)| {
                 at < old && !registry.webhooks.iter().any(|webhook| webhook.name == name)
             });
@@ -275,6 +278,9 @@ impl RegistryService {
         }
         if !tx.is_empty() {
             self.ledger.commit(tx).await?;
+        }
+        if let Some(last) = last.filter(|_| rows == POLICIES_ROWS_MAX) {
+            self.left_messages.lock().insert(registry.name.clone(), last);
         }
         Ok(())
     }

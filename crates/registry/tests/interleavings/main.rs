@@ -2,7 +2,8 @@
 //!
 //! A step is a read or a commit of the ledger. Each actor has the service over a ledger that waits before each
 //! step until it is let through; a schedule says who goes next, and the next schedule differs in its last choice
-//! that could have been another one.
+//! that could have been another one. Ordinarily only those orders are tried in which an actor that could go on has to
+//! wait for another one a few times; with STABBUR_LONG=1 all of them.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -31,6 +32,16 @@ use tokio::task::JoinHandle;
 
 /// Most schedules of one scenario: more would mean that it grew past what is tried in a test.
 const SCHEDULES_MAX: usize = 60_000;
+
+/// How often an actor that could go on has to wait for another one, unless all orders are tried.
+const PREEMPTIONS_MAX: usize = 4;
+
+fn preemptions_max() -> usize {
+    match std::env::var_os("STABBUR_LONG") {
+        Some(_) => usize::MAX,
+        None => PREEMPTIONS_MAX,
+    }
+}
 
 struct Gate {
     let_through: Semaphore,
@@ -120,11 +131,12 @@ fn stepwise_with(
     (own, gate)
 }
 
-/// Runs the actors; at each step `choices` says which of those that aren't done goes on, the first behind its end.
-/// Gives what was chosen from how many.
+/// Runs the actors; at each step `choices` says which of those that aren't done goes on: the first is who went last, and
+/// goes on behind their end. Gives what was chosen from how many.
 async fn run(actors: &[(JoinHandle<()>, Arc<Gate>)], choices: &[usize]) -> Vec<(usize, usize)> {
     let mut taken = Vec::new();
     let mut seen = vec![0; actors.len()];
+    let (mut last, mut preemptions) = (0, preemptions_max());
     let settle = async |seen: &mut Vec<usize>, which: usize| {
         let (task, gate) = &actors[which];
         for _ in 0..10_000 {
@@ -140,21 +152,29 @@ async fn run(actors: &[(JoinHandle<()>, Arc<Gate>)], choices: &[usize]) -> Vec<(
         settle(&mut seen, which).await;
     }
     loop {
-        let waiting: Vec<usize> = (0..actors.len())
+        let mut waiting: Vec<usize> = (0..actors.len())
+            .map(|at| (last + at) % actors.len())
             .filter(|which| !actors[*which].0.is_finished())
             .collect();
         if waiting.is_empty() {
             return taken;
         }
+        // Whoever begins, and whoever comes behind one that is done, keeps nobody waiting.
+        let preempts = !taken.is_empty() && waiting[0] == last;
+        if preempts && preemptions == 0 {
+            waiting.truncate(1);
+        }
         let choice = choices.get(taken.len()).copied().unwrap_or(0);
+        preemptions -= usize::from(preempts && choice > 0);
         taken.push((choice, waiting.len()));
         let which = waiting[choice];
+        last = which;
         actors[which].1.let_through.add_permits(1);
         settle(&mut seen, which).await;
     }
 }
 
-/// Tries every schedule of `scenario`, which sets up afresh, starts its actors, and looks at what came of it.
+/// Tries every schedule (see above) of `scenario`, which sets up afresh, starts its actors, and looks at what came of it.
 async fn every_schedule<S, F>(scenario: S) -> usize
 where
     S: Fn(Vec<usize>) -> F,

@@ -251,3 +251,32 @@ async fn a_deletion_beside_a_restore_leaves_one_of_both() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_deletion_beside_a_tag_s_restore_leaves_no_tag_alone() {
+    every_schedule(|choices| async move {
+        let bench = bench_of(KEEPING);
+        let digest = bench.image("a", "v1", &bytes(LAYER)).await;
+        bench.image("a", "v2", &bytes(LAYER)).await;
+        assert_eq!(bench.delete("/v2/a/manifests/v2").await.status, 202);
+        let path = format!("/v2/a/manifests/{digest}");
+        let (asked, deleted) = (digest.clone(), path.clone());
+        let restore = asking(&bench, 2_000, KEEPING, |own| async move {
+            let path = format!("/acr/v1/_deleted/a/_manifests/{asked}");
+            let status = own.ask("POST", &path, &[], b"{\"tag\":\"v2\"}").await.status;
+            assert_eq!(status, 200);
+        });
+        let deletion = asking(&bench, 3_000, KEEPING, |own| async move {
+            assert_eq!(own.delete(&deleted).await.status, 202);
+        });
+        let taken = run(&[restore, deletion], &choices).await;
+        bench.verify().await;
+        let (tag, manifest) = (
+            bench.get("/v2/a/manifests/v2").await.status,
+            bench.get(&path).await.status,
+        );
+        assert_eq!(tag, manifest);
+        taken
+    })
+    .await;
+}

@@ -10,11 +10,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use registry::rules::digest::{Digest, Hasher};
 use registry::rules::manifest::{Descriptor, Manifest};
+use registry::rules::name::is_tag;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::{ANSWER_BYTES_MAX, Ask, Fetched, Login, LoginArguments, Place, Remote, bounded, said};
+use super::lists::list;
+use super::{Ask, Fetched, Login, LoginArguments, Place, Remote, said};
 
 /// Bytes of a blob that are in memory, and go in one request.
 const PIECE_BYTES: usize = 8 * 1024 * 1024;
@@ -108,29 +110,10 @@ impl Import {
     /// All tags of the source.
     async fn tags(&self) -> Result<Vec<String>> {
         let scope = format!("repository:{}:pull", self.from);
-        let mut at = format!("/v2/{}/tags/list?n=100", self.from);
-        let mut tags = Vec::new();
-        loop {
-            let response = self.source.send(&Ask::get(&at, &scope)).await?;
-            ensure!(
-                response.status().is_success(),
-                "the tags of {}: {}",
-                self.from,
-                said(response).await
-            );
-            let next = response.headers().get("link").and_then(|link| link.to_str().ok());
-            let next =
-                next.and_then(|link| Some(link.trim().strip_prefix('<')?.split_once('>')?.0.to_owned()));
-            let page: Value = serde_json::from_slice(&bounded(response, ANSWER_BYTES_MAX).await?)
-                .context("a page of tags")?;
-            let page = page.get("tags").and_then(Value::as_array);
-            let page = page.into_iter().flatten().filter_map(Value::as_str);
-            tags.extend(page.map(str::to_owned));
-            match next {
-                Some(next) if next != at => at = next,
-                _ => return Ok(tags),
-            }
-        }
+        let at = format!("/v2/{}/tags/list?n=100", self.from);
+        let found = list(&self.source, &at, &scope, "tags").await?;
+        let found = found.with_context(|| format!("{}: there is no such repository", self.from))?;
+        tags_of(&found)
     }
 
     /// Imports a manifest with all that it refers to, under a name: its digest.
@@ -333,6 +316,15 @@ impl Import {
     }
 }
 
+/// Tags as a source lists them; each goes into an address, there and here.
+fn tags_of(found: &[Value]) -> Result<Vec<String>> {
+    let tags = found.iter().map(|tag| match tag.as_str() {
+        Some(tag) if is_tag(tag) => Ok(tag.to_owned()),
+        _ => bail!("the source lists {tag}, which is no tag"),
+    });
+    tags.collect()
+}
+
 fn length(piece: &[u8]) -> u64 {
     u64::try_from(piece.len()).unwrap_or(u64::MAX)
 }
@@ -342,4 +334,26 @@ fn location(response: &reqwest::Response) -> Result<String> {
     location
         .map(str::to_owned)
         .context("the answer doesn't say where the upload is")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_source_lists_is_tags() {
+        assert_eq!(tags_of(&[json!("v1"), json!("V_2.x")]).unwrap(), ["v1", "V_2.x"]);
+        for bad in [
+            json!("../.."),
+            json!("a/b"),
+            json!(""),
+            json!("v1?x"),
+            json!("a\n"),
+            json!(7),
+        ] {
+            assert!(tags_of(&[json!("v1"), bad.clone()]).is_err(), "{bad}");
+        }
+    }
 }

@@ -1,22 +1,29 @@
 //! Other registries, spoken to as a client: to import from, to purge, to fetch for a cache.
 //!
-//! Invariants: TLS, or this very machine, wherever a redirection or a challenge leads; a password is shown to the
-//! registry and to where it has tokens given out, and is in no error and no log; answers are bounded, and a registry
-//! that falls silent is given up.
+//! Invariants: TLS, or this very machine, wherever a redirection or a challenge leads, and never inside a network where the
+//! registry isn't itself; a password is shown to the registry and to where it has tokens given out, and is in no error
+//! and no log; answers, lists and what is remembered are bounded, and a registry that falls silent is given up. Nothing
+//! is asked for under an address that means another one than it says.
 
 mod challenge;
 pub(crate) mod import;
+mod inside;
+mod lists;
 pub(crate) mod purge;
+#[cfg(test)]
+mod redirect_tests;
+mod shown;
 pub(crate) mod upstream;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use identity::Secret;
+use ledger::{Clock as _, SystemClock};
 use registry::rules::digest::{Algorithm, Digest};
 use registry::rules::manifest;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -26,6 +33,8 @@ use serde_json::Value;
 
 use crate::key_fetch;
 use challenge::Challenge;
+use inside::{Outside, names_inside};
+use shown::{Known, Shown};
 
 const CONNECT_SECONDS_MAX: u64 = 10;
 /// Without a byte.
@@ -34,6 +43,8 @@ const SILENCE_SECONDS_MAX: u64 = 60;
 const REDIRECTIONS_MAX: usize = 5;
 /// Largest answer that isn't a blob: a manifest, a page of a list.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest answer with a token.
+const TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// What an error shows of what the registry said.
 const SAID_CHARACTERS_MAX: usize = 300;
 /// How often a request that changes nothing is sent.
@@ -87,15 +98,10 @@ pub(crate) struct Remote {
     client: Client,
     base: Url,
     login: Option<Login>,
+    /// Whether it is inside a network.
+    is_inside: Arc<AtomicBool>,
     /// What was shown last, by scope.
-    shown: Mutex<HashMap<String, Shown>>,
-}
-
-/// What is shown.
-#[derive(Debug, Clone)]
-enum Shown {
-    Login,
-    Token(HeaderValue),
+    shown: Mutex<Known>,
 }
 
 impl std::fmt::Debug for Remote {
@@ -155,15 +161,19 @@ impl Remote {
             "{host}: a registry is named by its host alone"
         );
         let is_here = key_fetch::is_here(&base);
+        let is_inside = Arc::new(AtomicBool::new(names_inside(&base)));
+        let inside = is_inside.clone();
         let follow = Policy::custom(move |attempt| {
             let is_safe = attempt.url().scheme() == "https" || (is_here && key_fetch::is_here(attempt.url()));
-            if !is_safe || attempt.previous().len() > REDIRECTIONS_MAX {
+            let is_free = inside.load(Ordering::Relaxed) || !names_inside(attempt.url());
+            if !is_safe || !is_free || attempt.previous().len() > REDIRECTIONS_MAX {
                 return attempt.error("a redirection to where nothing is asked");
             }
             attempt.follow()
         });
         let mut builder = Client::builder()
             .redirect(follow)
+            .dns_resolver(Arc::new(Outside::new(&base, is_inside.clone())))
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
             .read_timeout(Duration::from_secs(SILENCE_SECONDS_MAX));
         if is_here {
@@ -179,6 +189,7 @@ impl Remote {
             client: builder.build().context("the HTTP client")?,
             base,
             login,
+            is_inside,
             shown: Mutex::default(),
         })
     }
@@ -206,7 +217,8 @@ impl Remote {
 
     async fn send_once(&self, ask: &Ask<'_>) -> Result<Response> {
         let response = self.send_shown(ask).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        // Where a redirection led is somebody else, who is shown nothing.
+        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() != self.base.origin() {
             return Ok(response);
         }
         let mut challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
@@ -218,22 +230,18 @@ impl Remote {
             return Ok(response);
         };
         if let Ok(mut known) = self.shown.lock() {
-            known.insert(ask.scope.to_owned(), shown);
+            known.put(ask.scope, shown, SystemClock.monotonic());
         }
         self.send_shown(ask).await
     }
 
     async fn send_shown(&self, ask: &Ask<'_>) -> Result<Response> {
-        let url = self.base.join(ask.at).context("an address of the registry's")?;
-        ensure!(
-            url.origin() == self.base.origin(),
-            "the registry names an address elsewhere for an upload"
-        );
+        let url = own_address(&self.base, ask.at)?;
         let shown = self
             .shown
             .lock()
             .ok()
-            .and_then(|known| known.get(ask.scope).cloned());
+            .and_then(|known| known.get(ask.scope, SystemClock.monotonic()));
         let mut request = self
             .client
             .request(ask.method.clone(), url)
@@ -241,7 +249,7 @@ impl Remote {
         request = match shown {
             None => request,
             Some(Shown::Login) => self.log_in(request),
-            Some(Shown::Token(token)) => request.header(AUTHORIZATION, token),
+            Some(Shown::Token { value, .. }) => request.header(AUTHORIZATION, value),
         };
         if !ask.body.is_empty() || ask.method == Method::PUT || ask.method == Method::POST {
             request = request.body(ask.body.clone());
@@ -274,8 +282,8 @@ impl Remote {
         };
         let mut url = key_fetch::check(realm).context("where the registry has tokens given out")?;
         ensure!(
-            !key_fetch::is_here(&url) || key_fetch::is_here(&self.base),
-            "the registry has tokens given out by this machine, and isn't here itself"
+            !names_inside(&url) || self.is_inside.load(Ordering::Relaxed),
+            "the registry has tokens given out inside a network that it isn't in itself"
         );
         let scope = scope
             .as_deref()
@@ -301,7 +309,7 @@ impl Remote {
             "no token is given: {}",
             said(response).await
         );
-        let answer: Value = serde_json::from_slice(&bounded(response, ANSWER_BYTES_MAX).await?)
+        let answer: Value = serde_json::from_slice(&bounded(response, TOKEN_BYTES_MAX).await?)
             .context("the answer with a token")?;
         let text = |name: &str| answer.get(name).and_then(Value::as_str);
         let token = text("token")
@@ -311,7 +319,8 @@ impl Remote {
             .ok()
             .context("the token can't be in a header")?;
         value.set_sensitive(true);
-        Ok(Some(Shown::Token(value)))
+        let expires_in = answer.get("expires_in").and_then(Value::as_u64);
+        Ok(Some(Shown::token(value, expires_in, SystemClock.monotonic())))
     }
 
     /// A manifest by a tag or a digest; `None` if there is none. Its bytes are those of its digest.
@@ -356,6 +365,28 @@ impl Remote {
             bytes,
         }))
     }
+}
+
+/// An address of a registry's own: `at` below `base`, and as it is written, so that no part of it that somebody else
+/// names, such as a tag `../x`, leads elsewhere.
+fn own_address(base: &Url, at: &str) -> Result<Url> {
+    let url = base.join(at).context("an address of the registry's")?;
+    ensure!(
+        url.origin() == base.origin(),
+        "the registry names an address elsewhere for an upload"
+    );
+    let written = match at.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+            rest.find('/').and_then(|begin| rest.get(begin..)).unwrap_or("/")
+        }
+        _ => at,
+    };
+    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    ensure!(
+        format!("{}{query}", url.path()) == written && url.username().is_empty(),
+        "an address means another one than it says"
+    );
+    Ok(url)
 }
 
 /// Asks for manifests of each type that is served.
@@ -479,6 +510,34 @@ mod tests {
         }
         for bad in ["a", "h/A", "h/a:", "h/a@x", "ftp://h/a", "h/", "h/a:b c"] {
             assert!(Place::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_a_registry_s_own_as_they_are_written() {
+        let base: Url = "https://h.test".parse().unwrap();
+        for good in [
+            "/v2/a/tags/list?n=100",
+            "https://h.test/v2/a/blobs/uploads/1?_state=x==",
+            "https://h.test:443/v2/a/blobs/uploads/1",
+            "/v2/a/blobs/uploads/1?back=https://other.test/x",
+        ] {
+            assert!(own_address(&base, good).is_ok(), "{good}");
+        }
+        for bad in [
+            "/v2/a/manifests/../../b/manifests/v1",
+            "/v2/a/manifests/..",
+            "/v2/a/manifests/%2e%2e/x",
+            "/v2/a/manifests/v1 ",
+            "/v2/a/manifests/v\n1",
+            "/v2/a\\..\\b",
+            "//other.test/v2/",
+            "https://other.test/v2/",
+            "http://h.test/v2/",
+            "https://h.test/v2/../x",
+            "https://user@h.test/v2/",
+        ] {
+            assert!(own_address(&base, bad).is_err(), "{bad}");
         }
     }
 

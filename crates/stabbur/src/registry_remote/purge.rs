@@ -8,10 +8,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
+use registry::rules::digest::Digest;
+use registry::rules::name::is_tag;
+use reqwest::header::{HeaderValue, IF_MATCH};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::{ANSWER_BYTES_MAX, Ask, LoginArguments, Remote, bounded, said};
+use super::lists::list;
+use super::{Ask, LoginArguments, Remote, said};
 
 /// What `purge` is told.
 #[derive(Debug, Args)]
@@ -83,6 +87,7 @@ fn duration(text: &str) -> Result<SignedDuration> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tag {
     name: String,
+    digest: String,
     updated: Timestamp,
     is_locked: bool,
 }
@@ -91,7 +96,11 @@ impl Tag {
     fn parse(value: &Value) -> Option<Self> {
         let lock = |name: &str| value.get("changeableAttributes")?.get(name)?.as_bool();
         Some(Self {
-            name: value.get("name")?.as_str()?.to_owned(),
+            // As it goes into an address.
+            name: Some(value.get("name")?.as_str()?)
+                .filter(|name| is_tag(name))?
+                .to_owned(),
+            digest: Digest::parse(value.get("digest")?.as_str()?)?.to_string(),
             updated: value.get("lastUpdateTime")?.as_str()?.parse().ok()?,
             is_locked: lock("deleteEnabled") == Some(false) || lock("writeEnabled") == Some(false),
         })
@@ -124,6 +133,7 @@ pub(crate) async fn run(arguments: &PurgeArguments, now: Timestamp) -> Result<()
         "repositories",
     )
     .await?
+    .unwrap_or_default()
     {
         let Some(repository) = repository.as_str() else {
             continue;
@@ -137,13 +147,13 @@ pub(crate) async fn run(arguments: &PurgeArguments, now: Timestamp) -> Result<()
         }
         let scope = format!("repository:{repository}:metadata_read,delete");
         let at = format!("/acr/v1/{repository}/_tags?n=100");
-        let tags = list(&remote, &at, &scope, "tags").await?;
+        let tags = list(&remote, &at, &scope, "tags").await?.unwrap_or_default();
         let tags = tags.iter().filter_map(Tag::parse).collect();
         let is_meant = |tag: &str| own.iter().any(|filter| filter.tag.is_match(tag));
         for tag in chosen(tags, until, arguments.keep, is_meant) {
             if arguments.dry_run {
                 println!("{repository}:{} would go", tag.name);
-            } else if untag(&remote, repository, &tag.name, &scope).await? {
+            } else if untag(&remote, repository, &tag, &scope).await? {
                 println!("{repository}:{} is gone", tag.name);
             } else {
                 continue;
@@ -156,44 +166,19 @@ pub(crate) async fn run(arguments: &PurgeArguments, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Takes a tag away; whether it was there and free.
-async fn untag(remote: &Remote, repository: &str, tag: &str, scope: &str) -> Result<bool> {
-    let at = format!("/acr/v1/{repository}/_tags/{tag}");
-    let response = remote
-        .send(&Ask::get(&at, scope).with_method(Method::DELETE))
-        .await?;
+/// Takes a tag away as it was listed; whether it was there, was the same, and was free.
+async fn untag(remote: &Remote, repository: &str, tag: &Tag, scope: &str) -> Result<bool> {
+    let at = format!("/acr/v1/{repository}/_tags/{}", tag.name);
+    let mut ask = Ask::get(&at, scope).with_method(Method::DELETE);
+    // Whoever pushed it since wants it; the registry looks at that in the commit that takes it away.
+    let listed = format!("\"{}@{}\"", tag.digest, tag.updated.as_microsecond());
+    ask.headers.insert(IF_MATCH, HeaderValue::from_str(&listed)?);
+    let response = remote.send(&ask).await?;
     match response.status() {
         StatusCode::ACCEPTED | StatusCode::OK => Ok(true),
-        // Somebody else took it away, or locked it meanwhile.
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(false),
-        _ => bail!("{repository}:{tag}: {}", said(response).await),
-    }
-}
-
-/// All entries of a list, page by page.
-async fn list(remote: &Remote, first: &str, scope: &str, field: &str) -> Result<Vec<Value>> {
-    let mut at = first.to_owned();
-    let mut out = Vec::new();
-    loop {
-        let response = remote.send(&Ask::get(&at, scope)).await?;
-        if response.status() == StatusCode::NOT_FOUND {
-            return Ok(out);
-        }
-        ensure!(response.status().is_success(), "{at}: {}", said(response).await);
-        let next = response.headers().get("link").and_then(|link| link.to_str().ok());
-        let next = next.and_then(|link| Some(link.trim().strip_prefix('<')?.split_once('>')?.0.to_owned()));
-        let page: Value = serde_json::from_slice(&bounded(response, ANSWER_BYTES_MAX).await?)
-            .context("a page of a list")?;
-        out.extend(
-            page.get(field)
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default(),
-        );
-        match next {
-            Some(next) if next != at => at = next,
-            _ => return Ok(out),
-        }
+        // Somebody else took it away, or locked it, or pushed it meanwhile.
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::PRECONDITION_FAILED => Ok(false),
+        _ => bail!("{repository}:{}: {}", tag.name, said(response).await),
     }
 }
 
@@ -220,6 +205,7 @@ mod tests {
     fn old_tags_that_match_go_but_for_the_newest_and_the_locked() {
         let tag = |name: &str, second: i64, is_locked| Tag {
             name: name.to_owned(),
+            digest: format!("sha256:{}", "a".repeat(64)),
             updated: Timestamp::from_second(second).unwrap(),
             is_locked,
         };
