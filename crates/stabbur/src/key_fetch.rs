@@ -83,7 +83,7 @@ pub(crate) fn check(address: &str) -> Result<Url> {
         .with_context(|| format!("{address:?} is no address"))?;
     ensure!(
         url.scheme() == "https" || url.scheme() == "http" && is_here(&url),
-        "{address}: only https is spoken, save with this machine"
+        "{address}: only https is spoken; http is for this machine only"
     );
     Ok(url)
 }

@@ -15,6 +15,7 @@ use ledger::Clock;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, Method, StatusCode, Url};
 
+use crate::key_fetch;
 use crate::pauses::Pauses;
 
 /// The newest version of the protocol that clients speak; containers with hierarchical partition keys
@@ -107,19 +108,7 @@ fn address(text: &str) -> Result<Url> {
         url.path() == "/" && url.query().is_none() && url.fragment().is_none(),
         "--from {text}: give the account's address, like https://name.documents.azure.com/"
     );
-    let host = url.host_str().unwrap_or_default();
-    let is_loopback = host.eq_ignore_ascii_case("localhost")
-        || host
-            .trim_matches(['[', ']'])
-            .parse()
-            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-    match url.scheme() {
-        "https" => {}
-        "http" if is_loopback => {}
-        "http" => bail!("--from {text}: http is for this machine only; use https"),
-        _ => bail!("--from {text}: the address must begin with https://"),
-    }
-    Ok(url)
+    key_fetch::check(text).context("--from")
 }
 
 impl Source {
